@@ -1,0 +1,68 @@
+/**
+ * The one kind of error that users see: a code, a sentence, the user's source line, the scope, a suggestion.
+ * docs/errors.md has a section for every code (a test compares the two lists). Anything else that is thrown is a bug of
+ * Fovea and keeps its stack. This file imports nothing, so every room may use it.
+ *
+ *   throw new FoveaError('FV0001', 'add: cannot broadcast [B N 384] with [P 384]: N vs P', { loc, hint: '...' })
+ */
+
+/** Where a user's call stands. `line` and `col` count from 1. */
+export interface Loc {
+  readonly file: string;
+  readonly line: number;
+  readonly col: number;
+}
+
+/**
+ * Codes by room: 00xx language, 01xx graph and transformations, 02xx lowering and plan, 03xx backends, 04xx data and
+ * weights, 05xx command line.
+ */
+export const codes = {
+  FV0001: 'shapes do not fit',
+  FV0002: 'dtypes do not fit',
+  FV0003: 'malformed pattern',
+  FV0004: 'a traced tensor has no value',
+  FV0005: 'size unknown',
+  FV0006: 'parameter tree does not fit',
+  FV0101: 'malformed graph',
+  FV0102: 'malformed IR text',
+  FV0103: 'not differentiable',
+  FV0201: 'malformed kernel',
+  FV0202: 'plan does not fit in memory',
+  FV0301: 'no C compiler',
+  FV0302: 'C compiler failed',
+  FV0303: 'unknown backend',
+  FV0304: 'stale tensor',
+  FV0305: 'wrong input',
+} as const;
+
+export type Code = keyof typeof codes;
+
+export interface ErrorDetails {
+  readonly loc?: Loc | undefined;
+  /** Path of the module that was running, e.g. `student/blocks.3/attn`. */
+  readonly scope?: string | undefined;
+  /** What to do, as one sentence. */
+  readonly hint?: string | undefined;
+  readonly cause?: unknown;
+}
+
+export class FoveaError extends Error {
+  readonly code: Code;
+  readonly loc: Loc | undefined;
+  readonly scope: string | undefined;
+  readonly hint: string | undefined;
+  constructor(code: Code, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = 'FoveaError';
+    this.code = code;
+    this.loc = details.loc;
+    this.scope = details.scope || undefined;
+    this.hint = details.hint;
+  }
+  /** `FV0001: message` and, each on a line of its own where known: place, scope, hint. */
+  report(): string {
+    const at = this.loc && `  at ${this.loc.file}:${this.loc.line}:${this.loc.col}`;
+    return [`${this.code}: ${this.message}`, at, this.scope && `  in ${this.scope}`, this.hint && `  ${this.hint}`].filter(Boolean).join('\n');
+  }
+}

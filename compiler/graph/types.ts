@@ -1,0 +1,152 @@
+/**
+ * G, the graph IR: typed, pure, in A-normal form. A graph is a list of nodes in execution order; a node applies one
+ * primitive to earlier values. Regions (nested graphs) occur only in call, scan and perShard, and are closed: everything
+ * a region uses is one of its parameters. Nothing broadcasts implicitly: pointwise primitives take equal shapes.
+ *
+ * The union `Op` is the whole vocabulary. Every transformation, pass and printer is a table with one row a primitive
+ * (`{ [P in Prim]: ... }`), so that a primitive without a rule does not compile.
+ *
+ *   graph (%0 x: f32[B 384], %1 w: f32[N 384]) {
+ *     %2: f32[B N] = dot(%0, %1) batch=[][] contract=[1][1]
+ *     return %2
+ *   }
+ */
+import type { Loc } from '../error.ts';
+import type { Dim } from './dim.ts';
+
+export const dtypes = ['f32', 'f16', 'bf16', 'i32', 'u32', 'bool'] as const;
+export type DType = (typeof dtypes)[number];
+export type FloatType = 'f32' | 'f16' | 'bf16';
+export const isFloat = (t: DType): t is FloatType => t === 'f32' || t === 'f16' || t === 'bf16';
+
+export interface TensorType {
+  readonly dtype: DType;
+  readonly shape: readonly Dim[];
+}
+
+/** A value: a graph parameter or a node's output. Identity is by reference; `id` is its number in the printed graph. */
+export interface Value {
+  readonly id: number;
+  readonly type: TensorType;
+  /** Parameters only: the path in the argument tree, e.g. `student.blocks.0.attn.qkv.weight`. */
+  readonly name?: string;
+}
+
+export type Phase = 'fwd' | 'bwd' | 'opt';
+
+/** Where a node comes from; no pass reads it to decide what is computed, except remat (by `remat`) and precision (by scope). */
+export interface Meta {
+  readonly scope: string;
+  readonly phase: Phase;
+  readonly loc?: Loc | undefined;
+  /** Number of the checkpoint region whose forward values are to be recomputed in the backward phase. */
+  readonly remat?: number | undefined;
+}
+
+export type Compare = 'eq' | 'ne' | 'lt' | 'le' | 'gt' | 'ge';
+/** Placement on one mesh axis: replicated, unreduced sum, or split along a tensor axis. */
+export type Placement = 'R' | 'P' | { readonly split: number };
+type None = Record<never, never>;
+type Axes = { readonly axes: readonly number[] };
+
+/** Attributes of each primitive. Axis numbers count from 0; dtypes and shapes of results follow from these (infer.ts). */
+export interface Attrs {
+  // constants. `const` is a scalar, possibly a size; `array` holds its data in row-major order
+  const: { readonly value: Dim; readonly dtype: DType };
+  array: { readonly data: readonly number[]; readonly shape: readonly number[]; readonly dtype: DType };
+  iota: { readonly shape: readonly Dim[]; readonly axis: number; readonly dtype: DType };
+  // unary, pointwise
+  neg: None;
+  exp: None;
+  log: None;
+  sin: None;
+  cos: None;
+  tanh: None;
+  sqrt: None;
+  rsqrt: None;
+  erf: None;
+  abs: None;
+  sign: None;
+  floor: None;
+  not: None;
+  cast: { readonly dtype: DType };
+  stopGradient: None;
+  // binary, pointwise: equal shapes and dtypes. Integer div truncates; rem takes the sign of the dividend
+  add: None;
+  sub: None;
+  mul: None;
+  div: None;
+  pow: None;
+  max: None;
+  min: None;
+  rem: None;
+  and: None;
+  or: None;
+  xor: None;
+  /** uint32 only; shifts by 32 or more give 0 */
+  shiftLeft: None;
+  shiftRight: None;
+  compare: { readonly cmp: Compare };
+  /** select(condition, whenTrue, whenFalse), all of one shape */
+  select: None;
+  // structure
+  /** Operand axis i becomes result axis `axes[i]` (ascending); an operand axis of size 1 may stretch. */
+  broadcast: Axes & { readonly shape: readonly Dim[] };
+  reshape: { readonly shape: readonly Dim[] };
+  /** Result axis i is operand axis `perm[i]`. */
+  transpose: { readonly perm: readonly number[] };
+  slice: { readonly start: readonly Dim[]; readonly limit: readonly Dim[] };
+  pad: { readonly low: readonly Dim[]; readonly high: readonly Dim[]; readonly value: number };
+  concat: { readonly axis: number };
+  reverse: Axes;
+  /** gather(x, i: i32): replaces `axis` of x by the axes of i; an index out of range reads 0 (false). */
+  gather: { readonly axis: number };
+  /** scatterAdd(x, i: i32, u): x plus every slice of u at its index; an index out of range is dropped. Inverse shapes of gather. */
+  scatterAdd: { readonly axis: number };
+  // contraction: result axes are batch, then the left operand's free axes, then the right's. Accumulates in float32
+  dot: {
+    readonly batch: readonly [readonly number[], readonly number[]];
+    readonly contract: readonly [readonly number[], readonly number[]];
+    readonly dtype: DType;
+  };
+  // reductions: the axes disappear
+  reduceSum: Axes;
+  reduceMax: Axes;
+  reduceMin: Axes;
+  /** i32 index of the first maximum along `axis`, which disappears. */
+  argmax: { readonly axis: number };
+  cumsum: { readonly axis: number };
+  /** randomBits(key: u32[2]): element i is a ^ b where (a, b) = threefry2x32(key, (0, i)), i the row-major index. */
+  randomBits: { readonly shape: readonly Dim[] };
+  // control
+  /** A named region (softmax, gelu, attention, checkpoint, ...) applied to the inputs; its meaning is its body. */
+  call: { readonly tag: string; readonly body: Graph };
+  /**
+   * scan(carries..., constants..., xs...): `length` times body(carries, constants, x slices) -> (carries, y slices);
+   * xs are sliced and ys stacked along axis 0. Results: final carries, then ys. `reverse` runs from the last slice.
+   */
+  scan: { readonly length: Dim; readonly carries: number; readonly constants: number; readonly reverse: boolean; readonly body: Graph };
+  // sharding
+  reshard: { readonly axis: string; readonly from: Placement; readonly to: Placement };
+  /** i32 scalar: index of this shard on the mesh axis. */
+  axisIndex: { readonly axis: string };
+  /** The body sees the values of one shard, as the original per-rank code would. */
+  perShard: { readonly axis: string; readonly body: Graph };
+}
+
+export type Prim = keyof Attrs;
+export type OpOf<P extends Prim> = { readonly prim: P } & Readonly<Attrs[P]>;
+export type Op = { [P in Prim]: OpOf<P> }[Prim];
+
+export interface Node {
+  readonly op: Op;
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly Value[];
+  readonly meta: Meta;
+}
+
+export interface Graph {
+  readonly params: readonly Value[];
+  readonly nodes: readonly Node[];
+  readonly results: readonly Value[];
+}

@@ -1,0 +1,94 @@
+/**
+ * K, the kernel IR: structured statements over pure expressions. One kernel is a grid of blocks that may run in any
+ * order and in parallel; inside a block, `threads` threads (1 on the CPU) share `shared` arrays and meet at barriers.
+ * All sizes are numbers by now. Every expression knows its dtype and its lanes (1 = scalar); both sides of an operation
+ * have equal lanes, `splat` widens. bf16, f16 and bool exist in memory and in casts; arithmetic is on f32, i32, u32,
+ * index and (and, or, xor, not, select) bool. `index` is the type of addresses: 64 bits in C, u32 in WGSL.
+ *
+ *   kernel add(a: f32[1024] read, b: f32[1024] read, c: f32[1024] write) grid=[4 1 1] threads=1 {
+ *     for i = 0 to 256 step 16 {
+ *       let at: index = add(mul(block.0, 256), i)
+ *       store c[at] = add(load.16 a[at], load.16 b[at])
+ *     }
+ *   }
+ */
+import type { Compare, DType } from '../graph/types.ts';
+
+export type KType = DType | 'index';
+
+export type KUnary = 'neg' | 'exp' | 'log' | 'sin' | 'cos' | 'tanh' | 'sqrt' | 'rsqrt' | 'erf' | 'abs' | 'sign' | 'floor' | 'not';
+export type KBinary = 'add' | 'sub' | 'mul' | 'div' | 'pow' | 'max' | 'min' | 'rem' | 'and' | 'or' | 'xor' | 'shiftLeft' | 'shiftRight';
+export type KReduce = 'add' | 'max' | 'min';
+
+interface Typed {
+  readonly dtype: KType;
+  readonly lanes: number;
+}
+
+export type Expr = Typed &
+  (
+    | { readonly k: 'const'; readonly value: number }
+    /** A name bound by let, var or for. */
+    | { readonly k: 'ref'; readonly name: string }
+    | { readonly k: 'block'; readonly axis: 0 | 1 | 2 }
+    | { readonly k: 'thread' }
+    | { readonly k: 'unary'; readonly op: KUnary; readonly x: Expr }
+    /** index div and rem are floor division and its remainder on operands >= 0. */
+    | { readonly k: 'binary'; readonly op: KBinary; readonly x: Expr; readonly y: Expr }
+    | { readonly k: 'compare'; readonly cmp: Compare; readonly x: Expr; readonly y: Expr }
+    | { readonly k: 'select'; readonly c: Expr; readonly x: Expr; readonly y: Expr }
+    /** x * y + z, rounded once where the target can. */
+    | { readonly k: 'fma'; readonly x: Expr; readonly y: Expr; readonly z: Expr }
+    | { readonly k: 'cast'; readonly x: Expr }
+    | { readonly k: 'bitcast'; readonly x: Expr }
+    | { readonly k: 'splat'; readonly x: Expr }
+    /** base, base + 1, ...: an index (or i32) vector. */
+    | { readonly k: 'ramp'; readonly base: Expr }
+    | { readonly k: 'lane'; readonly x: Expr; readonly i: number }
+    /** Horizontal reduction of the lanes, pairwise: a fixed tree, so that the bits do not depend on the target's width order. */
+    | { readonly k: 'across'; readonly op: KReduce; readonly x: Expr }
+    /**
+     * Elements of a buffer or array. A scalar index reads `lanes` consecutive elements; an index vector reads each lane's own.
+     * With a mask (bool, same lanes) lanes that are false touch no memory and give 0.
+     */
+    | { readonly k: 'load'; readonly from: string; readonly index: Expr; readonly mask?: Expr }
+  );
+
+export type Stmt =
+  | { readonly s: 'let'; readonly name: string; readonly value: Expr }
+  /** A mutable variable; `set` assigns it. */
+  | { readonly s: 'var'; readonly name: string; readonly value: Expr }
+  | { readonly s: 'set'; readonly name: string; readonly value: Expr }
+  /** An array of `size` elements, private to a thread (register) or to a block (shared). Contents start undefined. */
+  | { readonly s: 'alloc'; readonly name: string; readonly space: 'register' | 'shared'; readonly dtype: KType; readonly size: number }
+  /** Like load: scalar index = consecutive lanes; masked-off lanes are not written. */
+  | { readonly s: 'store'; readonly to: string; readonly index: Expr; readonly value: Expr; readonly mask?: Expr }
+  /** name = from, from + step, ... while < to. `unroll` asks the printer for straight-line code. */
+  | {
+      readonly s: 'for';
+      readonly name: string;
+      readonly from: Expr;
+      readonly to: Expr;
+      readonly step: number;
+      readonly kind: 'serial' | 'unroll';
+      readonly body: readonly Stmt[];
+    }
+  | { readonly s: 'if'; readonly cond: Expr; readonly then: readonly Stmt[]; readonly else: readonly Stmt[] }
+  /** All threads of the block; only in control flow that is uniform over the block. */
+  | { readonly s: 'barrier' };
+
+export interface KBuffer {
+  readonly name: string;
+  readonly dtype: DType;
+  /** Elements. */
+  readonly size: number;
+  readonly access: 'read' | 'write' | 'readwrite';
+}
+
+export interface Kernel {
+  readonly name: string;
+  readonly buffers: readonly KBuffer[];
+  readonly grid: readonly [number, number, number];
+  readonly threads: number;
+  readonly body: readonly Stmt[];
+}
