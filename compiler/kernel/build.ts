@@ -1,0 +1,98 @@
+/**
+ * Writes kernel bodies as code: each call appends a statement, names are made unique by a counter, and nested bodies
+ * are functions. Every method returns the reference that later expressions use.
+ *
+ *   const k = body();
+ *   k.for('i', 0, 256, 16, (i) => {
+ *     const at = k.let('at', e.add(e.mul(e.block(0), 256), i));
+ *     k.store(c, at, e.add(e.load(a, at, 16), e.load(b, at, 16)));
+ *   });
+ *   const kernel: Kernel = { name: 'add', buffers: [a, b, c], grid: [4, 1, 1], threads: 1, body: k.done() };
+ */
+import { FoveaError } from '../error.ts';
+import { accessMask, address, constant, index, type Operand, type Place, ref } from './expr.ts';
+import type { Expr, KType, Stmt } from './types.ts';
+
+export interface Body {
+  /** Binds a value; constants, references and grid numbers are returned as they are. */
+  let(name: string, value: Expr): Expr;
+  /** A mutable variable; its current value is the returned reference. */
+  var(name: string, value: Expr): Expr;
+  set(variable: Expr, value: Operand): void;
+  alloc(name: string, space: 'register' | 'shared', dtype: KType, size: number): Place;
+  store(to: Place, at: Operand, value: Expr, mask?: Expr): void;
+  for(name: string, from: Operand, to: Operand, step: number, inner: (i: Expr) => void, kind?: 'serial' | 'unroll'): void;
+  if(cond: Expr, then: () => void, otherwise?: () => void): void;
+  barrier(): void;
+  /** Appends finished statements. */
+  push(...statements: readonly Stmt[]): void;
+  /** A name that no other call gave. */
+  fresh(name: string): string;
+  done(): readonly Stmt[];
+}
+
+/** An empty body. `taken` are names it must not use (buffers). */
+export const body = (taken: readonly string[] = []): Body => {
+  const used = new Set(taken);
+  let out: Stmt[] = [];
+  const fresh = (name: string): string => {
+    let n = name;
+    for (let i = 1; used.has(n); i++) n = `${name}_${i}`;
+    used.add(n);
+    return n;
+  };
+  const nested = (f: () => void): readonly Stmt[] => {
+    const saved = out;
+    out = [];
+    try {
+      f();
+      return out;
+    } finally {
+      out = saved;
+    }
+  };
+  const at = (x: Operand): Expr => (typeof x === 'number' ? index(x) : x);
+  return {
+    fresh,
+    let: (name, value) => {
+      if (value.k === 'const' || value.k === 'ref' || value.k === 'block' || value.k === 'thread') return value;
+      const n = fresh(name);
+      out.push({ s: 'let', name: n, value });
+      return ref(n, value.dtype, value.lanes);
+    },
+    var: (name, value) => {
+      const n = fresh(name);
+      out.push({ s: 'var', name: n, value });
+      return ref(n, value.dtype, value.lanes);
+    },
+    set: (variable, value) => {
+      if (variable.k !== 'ref') throw new FoveaError('FV0201', `set: takes a variable, got ${variable.k}`);
+      out.push({ s: 'set', name: variable.name, value: typeof value === 'number' ? constant(value, variable.dtype, variable.lanes) : value });
+    },
+    alloc: (name, space, dtype, size) => {
+      const n = fresh(name);
+      out.push({ s: 'alloc', name: n, space, dtype, size });
+      return { name: n, dtype };
+    },
+    store: (to, where, value, mask) => {
+      const m = accessMask(value.lanes, mask);
+      const s = { s: 'store', to: to.name, index: address(at(where), value.lanes), value } as const;
+      out.push(m ? { ...s, mask: m } : s);
+    },
+    for: (name, from, to, step, inner, kind = 'serial') => {
+      const n = fresh(name);
+      const [a, b] = [at(from), at(to)];
+      out.push({ s: 'for', name: n, from: a, to: b, step, kind, body: nested(() => inner(ref(n, a.dtype))) });
+    },
+    if: (cond, then, otherwise) => {
+      out.push({ s: 'if', cond, then: nested(then), else: otherwise ? nested(otherwise) : [] });
+    },
+    barrier: () => {
+      out.push({ s: 'barrier' });
+    },
+    push: (...statements) => {
+      out.push(...statements);
+    },
+    done: () => out,
+  };
+};
