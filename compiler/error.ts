@@ -63,6 +63,8 @@ export class FoveaError extends Error {
   /** `FV0001: message` and, each on a line of its own where known: place, scope, hint. */
   report(): string {
     const at = this.loc && `  at ${this.loc.file}:${this.loc.line}:${this.loc.col}`;
-    return [`${this.code}: ${this.message}`, at, this.scope && `  in ${this.scope}`, this.hint && `  ${this.hint}`].filter(Boolean).join('\n');
+    return [`${this.code}: ${this.message}`, at, this.scope && `  in ${this.scope}`, this.hint && `  ${this.hint}`]
+      .filter(Boolean)
+      .join('\n');
   }
 }

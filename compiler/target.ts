@@ -48,7 +48,12 @@ export interface Executable {
 /** A backend takes the bound graph (an interpreter) or the finished plan (everything else). */
 export type Backend =
   | { readonly kind: 'graph'; readonly name: string; prepare(graph: Graph, aliases: readonly number[]): Promise<Executable> }
-  | { readonly kind: 'plan'; readonly name: string; readonly target: Target; prepare(plan: Plan, progress?: Progress): Promise<Executable> };
+  | {
+      readonly kind: 'plan';
+      readonly name: string;
+      readonly target: Target;
+      prepare(plan: Plan, progress?: Progress): Promise<Executable>;
+    };
 
 /** Called as work proceeds: `done` of `total` kernels compiled. */
 export type Progress = (done: number, total: number) => void;

@@ -81,7 +81,10 @@ export const builder = (start: Meta = origin): Builder => {
     const meta = extra ? { ...current, ...extra } : current;
     const types = (() => {
       try {
-        return infer(op, inputs.map((v) => v.type));
+        return infer(
+          op,
+          inputs.map((v) => v.type),
+        );
       } catch (e) {
         if (e instanceof FoveaError && !e.loc) throw new FoveaError(e.code, e.message, { loc: meta.loc, scope: meta.scope, hint: e.hint });
         throw e;
@@ -104,12 +107,30 @@ export const builder = (start: Meta = origin): Builder => {
   const inline: Builder['inline'] = (g, args, meta) => {
     const env = new Map<Value, Value>(g.params.map((p, i) => [p, args[i] as Value]));
     for (const n of g.nodes) {
-      const outs = emit(n.op, n.inputs.map((v) => env.get(v) as Value), meta ? meta(n.meta) : n.meta);
+      const outs = emit(
+        n.op,
+        n.inputs.map((v) => env.get(v) as Value),
+        meta ? meta(n.meta) : n.meta,
+      );
       n.outputs.forEach((o, i) => env.set(o, outs[i] as Value));
     }
     return g.results.map((r) => env.get(r) as Value);
   };
-  type Unary = 'neg' | 'exp' | 'log' | 'sin' | 'cos' | 'tanh' | 'sqrt' | 'rsqrt' | 'erf' | 'abs' | 'sign' | 'floor' | 'not' | 'stopGradient';
+  type Unary =
+    | 'neg'
+    | 'exp'
+    | 'log'
+    | 'sin'
+    | 'cos'
+    | 'tanh'
+    | 'sqrt'
+    | 'rsqrt'
+    | 'erf'
+    | 'abs'
+    | 'sign'
+    | 'floor'
+    | 'not'
+    | 'stopGradient';
   type Binary = 'add' | 'sub' | 'mul' | 'div' | 'pow' | 'max' | 'min' | 'rem' | 'and' | 'or' | 'xor' | 'shiftLeft' | 'shiftRight';
   const u = (prim: Unary) => (x: Value) => one({ prim } as Op, [x]);
   const d = (prim: Binary) => (x: Value, y: Value) => one({ prim } as Op, [x, y]);

@@ -62,7 +62,9 @@ export const mulDim = (a: Dim, b: Dim): Dim => {
   const m = new Map<string, number>();
   for (const [ka, va] of terms(a))
     for (const [kb, vb] of terms(b)) {
-      const k = cancel([...factors(ka), ...factors(kb)]).sort().join('*');
+      const k = cancel([...factors(ka), ...factors(kb)])
+        .sort()
+        .join('*');
       m.set(k, (m.get(k) ?? 0) + va * vb);
     }
   return normal(m);
@@ -112,7 +114,11 @@ export const bindDim = (d: Dim, env: ReadonlyMap<string, Dim>): Dim => {
     return divDim(of(q[1]), of(q[2])) ?? sym(f);
   };
   let r: Dim = 0;
-  for (const [k, v] of d.terms) r = addDim(r, factors(k).reduce<Dim>((acc, f) => mulDim(acc, name(f)), v));
+  for (const [k, v] of d.terms)
+    r = addDim(
+      r,
+      factors(k).reduce<Dim>((acc, f) => mulDim(acc, name(f)), v),
+    );
   return r;
 };
 

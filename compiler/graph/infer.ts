@@ -77,7 +77,8 @@ const negative = (d: Dim): boolean => typeof d === 'number' && d < 0;
 const region = (op: Op, body: Graph, ins: readonly TensorType[]): readonly TensorType[] => {
   arity(op, ins, body.params.length);
   body.params.forEach((p, i) => {
-    if (!eqType(p.type, ins[i] as TensorType)) shapes(`${op.prim}: parameter ${i} is ${showType(p.type)}, got ${showType(ins[i] as TensorType)}`);
+    if (!eqType(p.type, ins[i] as TensorType))
+      shapes(`${op.prim}: parameter ${i} is ${showType(p.type)}, got ${showType(ins[i] as TensorType)}`);
   });
   return body.results.map((r) => r.type);
 };
@@ -231,8 +232,15 @@ const rules: { readonly [P in Prim]: Rule<P> } = {
     distinct(op, b, pairs(1));
     const fit = op.batch[0].length === op.batch[1].length && pairs(0).length === pairs(1).length;
     if (!fit || !pairs(0).every((p, i) => eqDim(a.shape[p] as Dim, b.shape[pairs(1)[i] as number] as Dim)))
-      shapes(`dot: ${showType(a)} and ${showType(b)} do not agree on batch [${op.batch[0]}][${op.batch[1]}], contract [${op.contract[0]}][${op.contract[1]}]`);
-    return [{ dtype: op.dtype, shape: [...op.batch[0].map((i) => a.shape[i] as Dim), ...without(a.shape, pairs(0)), ...without(b.shape, pairs(1))] }];
+      shapes(
+        `dot: ${showType(a)} and ${showType(b)} do not agree on batch [${op.batch[0]}][${op.batch[1]}], contract [${op.contract[0]}][${op.contract[1]}]`,
+      );
+    return [
+      {
+        dtype: op.dtype,
+        shape: [...op.batch[0].map((i) => a.shape[i] as Dim), ...without(a.shape, pairs(0)), ...without(b.shape, pairs(1))],
+      },
+    ];
   },
   reduceSum: reduce('number'),
   reduceMax: reduce('number'),
@@ -253,7 +261,8 @@ const rules: { readonly [P in Prim]: Rule<P> } = {
   },
   randomBits: (op, ins) => {
     arity(op, ins, 1);
-    if (!eqType(ins[0] as TensorType, { dtype: 'u32', shape: [2] })) dtypesDiffer(`randomBits: the key is ${showType(ins[0] as TensorType)}, not u32[2]`);
+    if (!eqType(ins[0] as TensorType, { dtype: 'u32', shape: [2] }))
+      dtypesDiffer(`randomBits: the key is ${showType(ins[0] as TensorType)}, not u32[2]`);
     return [{ dtype: 'u32', shape: op.shape }];
   },
   call: (op, ins) => region(op, op.body, ins),
@@ -261,12 +270,14 @@ const rules: { readonly [P in Prim]: Rule<P> } = {
     const fixed = op.carries + op.constants;
     const inner = ins.map((t, i) => {
       if (i < fixed) return t;
-      if (t.shape.length === 0 || !eqDim(t.shape[0] as Dim, op.length)) shapes(`scan: operand ${i} is ${showType(t)}, its first axis should be ${op.length}`);
+      if (t.shape.length === 0 || !eqDim(t.shape[0] as Dim, op.length))
+        shapes(`scan: operand ${i} is ${showType(t)}, its first axis should be ${op.length}`);
       return { dtype: t.dtype, shape: t.shape.slice(1) };
     });
     const outs = region(op, op.body, inner);
     outs.slice(0, op.carries).forEach((t, i) => {
-      if (!eqType(t, ins[i] as TensorType)) shapes(`scan: carry ${i} enters as ${showType(ins[i] as TensorType)} and leaves as ${showType(t)}`);
+      if (!eqType(t, ins[i] as TensorType))
+        shapes(`scan: carry ${i} enters as ${showType(ins[i] as TensorType)} and leaves as ${showType(t)}`);
     });
     return outs.map((t, i) => (i < op.carries ? t : { dtype: t.dtype, shape: [op.length, ...t.shape] }));
   },

@@ -24,7 +24,8 @@ const loads = (e: Expr, of: string, found: Set<string>, seen: Set<Expr>): void =
   if (seen.has(e)) return;
   seen.add(e);
   if (e.k === 'load' && e.from === of) found.add(text(e.index) + e.lanes);
-  for (const child of Object.values(e)) if (typeof child === 'object' && child !== null && 'k' in child) loads(child as Expr, of, found, seen);
+  for (const child of Object.values(e))
+    if (typeof child === 'object' && child !== null && 'k' in child) loads(child as Expr, of, found, seen);
 };
 
 const exprs = (s: Stmt): readonly Expr[] => {
@@ -68,5 +69,9 @@ export const mayAlias = (kernel: Kernel, r: string, w: string): boolean => {
   };
   walk(kernel.body, '');
   if (kernel.threads !== 1) return false;
-  return reads.every((a) => writes.some((b) => b.body === a.body && b.index === a.index && b.order >= a.order) && !writes.some((b) => b.body === a.body && b.order < a.order));
+  return reads.every(
+    (a) =>
+      writes.some((b) => b.body === a.body && b.index === a.index && b.order >= a.order) &&
+      !writes.some((b) => b.body === a.body && b.order < a.order),
+  );
 };
