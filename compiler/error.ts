@@ -34,6 +34,14 @@ export const codes = {
   FV0303: 'unknown backend',
   FV0304: 'stale tensor',
   FV0305: 'wrong input',
+  FV0401: 'no images found',
+  FV0402: 'cannot read a folder or file',
+  FV0403: 'broken image',
+  FV0404: 'bundled data missing or damaged',
+  FV0405: 'malformed weight file',
+  FV0406: 'weights do not fit',
+  FV0407: 'cannot write',
+  FV0408: 'data settings do not fit',
 } as const;
 
 export type Code = keyof typeof codes;
