@@ -1,0 +1,175 @@
+/**
+ * Everything that a training run is, as one typed record: the model, the crops, the masks, the losses, the optimizer. Plain data
+ * (it survives JSON), so a variant of a run is a spread: `{ ...demo, dropPath: { rate: 0.2, uniform: true } }`.
+ *
+ * `demo` is small enough for a laptop: Fashion-MNIST images of 28 x 28 as 49 patches. `vitLarge16` and `vitGiant14` are the
+ * published recipes of DINOv2 (configs of the paper, arXiv 2304.07193, and its released code).
+ *
+ *   demo.model.width -> 128        geometry(demo) -> { globalGrid: 7, localGrid: 4, maskRows: ..., ... }
+ */
+import type { VitConfig } from './vit.ts';
+import { vitGiant2, vitLarge } from './vit/presets.ts';
+
+export interface HeadConfig {
+  readonly prototypes: number;
+  readonly hidden: number;
+  readonly bottleneck: number;
+  readonly layers: number;
+}
+
+export interface Recipe {
+  readonly name: string;
+  /** Images a step; each gives 2 global and `crops.locals` local crops. */
+  readonly batch: number;
+  readonly model: VitConfig;
+  readonly crops: {
+    /** Sides in pixels, multiples of the patch. */
+    readonly globalSize: number;
+    readonly localSize: number;
+    readonly locals: number;
+    /** Area of a crop as a fraction of the image. */
+    readonly globalScale: readonly [number, number];
+    readonly localScale: readonly [number, number];
+  };
+  readonly masking: {
+    /** Fraction of the global crops that are masked at all. */
+    readonly probability: number;
+    /** Fraction of the patches of such a crop that are masked. */
+    readonly ratio: readonly [number, number];
+  };
+  /** Stochastic depth of the student: one rate for all blocks, or rising linearly from 0. */
+  readonly dropPath: { readonly rate: number; readonly uniform: boolean };
+  readonly dino: HeadConfig & { readonly weight: number };
+  /** `head: 'shared'` sends patch tokens through the DINO head. */
+  readonly ibot: { readonly weight: number; readonly head: HeadConfig | 'shared' };
+  readonly koleo: { readonly weight: number };
+  readonly centering: 'sinkhorn' | 'softmax';
+  readonly studentTemp: number;
+  readonly teacher: {
+    readonly momentum: number;
+    readonly finalMomentum: number;
+    readonly warmupTemp: number;
+    readonly temp: number;
+    readonly tempWarmupEpochs: number;
+  };
+  readonly optim: {
+    readonly epochs: number;
+    /** Iterations that count as an epoch, whatever the size of the data set. */
+    readonly epochLength: number;
+    /** For 1024 images a step; the run uses baseLr * sqrt(images / 1024). */
+    readonly baseLr: number;
+    readonly minLr: number;
+    readonly warmupEpochs: number;
+    readonly weightDecay: number;
+    readonly finalWeightDecay: number;
+    /** Largest gradient norm of each of backbone, dino_head, ibot_head. */
+    readonly clip: number;
+    readonly freezeLastLayerEpochs: number;
+    readonly patchEmbedLr: number;
+    /** Factor on the learning rate for every block further from the output. */
+    readonly layerDecay: number;
+    readonly beta1: number;
+    readonly beta2: number;
+    readonly eps: number;
+  };
+}
+
+const masking = { probability: 0.5, ratio: [0.1, 0.5] } as const;
+const adam = { beta1: 0.9, beta2: 0.999, eps: 1e-8 } as const;
+const scales = { globalScale: [0.32, 1], localScale: [0.05, 0.32] } as const;
+const head = (prototypes: number, bottleneck: number): HeadConfig => ({ prototypes, hidden: 2048, bottleneck, layers: 3 });
+
+/** Fashion-MNIST (28 x 28, grey replicated to three channels) on one machine. */
+export const demo: Recipe = {
+  name: 'demo',
+  batch: 32,
+  model: {
+    width: 128,
+    depth: 4,
+    heads: 4,
+    patch: 4,
+    imageSize: 28,
+    ffn: 'mlp',
+    registers: 0,
+    layerScale: 1e-1,
+    interpolation: { offset: 0.1, antialias: false },
+  },
+  crops: { globalSize: 28, localSize: 16, locals: 4, globalScale: [0.4, 1], localScale: [0.1, 0.4] },
+  masking,
+  dropPath: { rate: 0, uniform: true },
+  dino: { weight: 1, prototypes: 512, hidden: 256, bottleneck: 64, layers: 3 },
+  ibot: { weight: 1, head: 'shared' },
+  koleo: { weight: 0.1 },
+  centering: 'sinkhorn',
+  studentTemp: 0.1,
+  teacher: { momentum: 0.99, finalMomentum: 1, warmupTemp: 0.04, temp: 0.07, tempWarmupEpochs: 3 },
+  optim: {
+    ...adam,
+    epochs: 10,
+    epochLength: 200,
+    baseLr: 4e-3,
+    minLr: 1e-6,
+    warmupEpochs: 1,
+    weightDecay: 0.04,
+    finalWeightDecay: 0.2,
+    clip: 3,
+    freezeLastLayerEpochs: 0.5,
+    patchEmbedLr: 0.2,
+    layerDecay: 1,
+  },
+};
+
+/** ViT-L/16, 100 epochs of ImageNet-1k. */
+export const vitLarge16: Recipe = {
+  name: 'vitl16',
+  batch: 64,
+  model: { ...vitLarge, patch: 16, imageSize: 224, layerScale: 1e-5 },
+  crops: { ...scales, globalSize: 224, localSize: 96, locals: 8 },
+  masking,
+  dropPath: { rate: 0.3, uniform: true },
+  dino: { weight: 1, ...head(65536, 256) },
+  ibot: { weight: 1, head: 'shared' },
+  koleo: { weight: 0.1 },
+  centering: 'softmax',
+  studentTemp: 0.1,
+  teacher: { momentum: 0.992, finalMomentum: 1, warmupTemp: 0.04, temp: 0.07, tempWarmupEpochs: 30 },
+  optim: {
+    ...adam,
+    epochs: 100,
+    epochLength: 1250,
+    baseLr: 4e-3,
+    minLr: 1e-6,
+    warmupEpochs: 10,
+    weightDecay: 0.04,
+    finalWeightDecay: 0.4,
+    clip: 3,
+    freezeLastLayerEpochs: 1,
+    patchEmbedLr: 0.2,
+    layerDecay: 0.9,
+  },
+};
+
+/** ViT-g/14, 500 epochs of a large corpus. */
+export const vitGiant14: Recipe = {
+  ...vitLarge16,
+  name: 'vitg14',
+  batch: 12,
+  model: { ...vitGiant2, patch: 14, imageSize: 224, layerScale: 1e-5 },
+  crops: { ...scales, globalSize: 224, localSize: 98, locals: 8 },
+  dropPath: { rate: 0.4, uniform: true },
+  dino: { weight: 1, ...head(131072, 384) },
+  ibot: { weight: 1, head: head(131072, 256) },
+  centering: 'sinkhorn',
+  teacher: { ...vitLarge16.teacher, momentum: 0.994 },
+  optim: { ...vitLarge16.optim, epochs: 500, baseLr: 2e-4, warmupEpochs: 80, finalWeightDecay: 0.2, layerDecay: 1 },
+};
+
+/** ViT-L/14, 500 epochs of a large corpus. */
+export const vitLarge14: Recipe = {
+  ...vitGiant14,
+  name: 'vitl14',
+  batch: 32,
+  model: { ...vitLarge, ffn: 'swiglu', patch: 14, imageSize: 224, layerScale: 1e-5 },
+};
+
+export const recipes = { demo, vitl16: vitLarge16, vitl14: vitLarge14, vitg14: vitGiant14 } as const;
