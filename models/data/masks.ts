@@ -1,0 +1,129 @@
+/**
+ * Block-wise masks for the masked-patch loss and their collation, as in DINOv2 (facebookresearch/dinov2, data/masking.py and
+ * collate.py). Sizes are static: lists of masked patches are padded to an upper bound U that depends only on the settings, with index
+ * 0 and weight 0, so one compiled step serves every batch.
+ *
+ *   collateMasks({ crops: 6, grid: [16, 16], probability: 0.5, ratio: [0.1, 0.5], maxPatches: 128 }, r)
+ *   masks [6, 256], indices [214], weights [214], count 212
+ */
+import { FoveaError } from '../../compiler/error.ts';
+import { type Random, shuffle, uniform } from './random.ts';
+import { roundEven } from './resize.ts';
+
+export interface MaskShape {
+  /** Rows and columns of patches. */
+  readonly grid: readonly [number, number];
+  /** Largest area that one rectangle may add. */
+  readonly maxPatches: number;
+  /** Smallest area that is drawn for a rectangle; 4 unless given. */
+  readonly minPatches?: number;
+  /** Rectangles' aspect ratios are log-uniform in [minAspect, 1 / minAspect]; 0.3 unless given. */
+  readonly minAspect?: number;
+}
+
+/** DINOv2's bound on a rectangle for crops of `size` pixels in patches of `patch`: floor divisions from left to right. */
+export const maxPatches = (size: number, patch: number): number => Math.floor((Math.floor((0.5 * size) / patch) * size) / patch);
+
+/** A mask of at most `target` patches, 1 where masked. Falls short when ten rectangles in a row do not fit. */
+export const blockMask = (shape: MaskShape, target: number, r: Random): Uint8Array => {
+  const [rows, cols] = shape.grid;
+  const min = shape.minPatches ?? 4;
+  const logAspect = Math.log(shape.minAspect ?? 0.3);
+  const mask = new Uint8Array(rows * cols);
+
+  /** Covers one more rectangle; how many patches it added (0: gave up). */
+  const grow = (room: number): number => {
+    for (let i = 0; i < 10; i++) {
+      // room may be below min: the interval then runs downwards, as in the original
+      const area = uniform(r, min, room);
+      const aspect = Math.exp(uniform(r, logAspect, -logAspect));
+      const h = roundEven(Math.sqrt(area * aspect));
+      const w = roundEven(Math.sqrt(area / aspect));
+      if (w >= cols || h >= rows) continue;
+      const top = Math.floor(r() * (rows - h + 1));
+      const left = Math.floor(r() * (cols - w + 1));
+      let added = h * w;
+      for (let y = top; y < top + h; y++) for (let x = left; x < left + w; x++) added -= mask[y * cols + x]!;
+      if (added < 1 || added > room) continue;
+      for (let y = top; y < top + h; y++) mask.fill(1, y * cols + left, y * cols + left + w);
+      return added;
+    }
+    return 0;
+  };
+
+  for (let count = 0; count < target; ) {
+    const added = grow(Math.min(target - count, shape.maxPatches));
+    if (added === 0) break;
+    count += added;
+  }
+  return mask;
+};
+
+export interface MaskRecipe extends MaskShape {
+  /** Global crops in a batch (2B). */
+  readonly crops: number;
+  /** Share of the crops that get a mask. */
+  readonly probability: number;
+  /** Least and greatest share of masked patches in a masked crop. */
+  readonly ratio: readonly [number, number];
+}
+
+export interface Masks {
+  /** [crops, patches], 1 where masked. */
+  readonly masks: Uint8Array;
+  /** [U] positions in the flattened masks, ascending, then zeros. */
+  readonly indices: Int32Array;
+  /** [U] 1 / (masked patches of the crop), then zeros. */
+  readonly weights: Float32Array;
+  /** How many entries of indices and weights count. */
+  readonly count: number;
+}
+
+const f = Math.fround;
+
+/** float32 linspace(lo, hi, k + 1): the first half counts up from lo, the second down from hi. */
+const edges = (recipe: MaskRecipe): Float32Array => {
+  const k = Math.floor(recipe.crops * recipe.probability);
+  const [lo, hi] = [f(recipe.ratio[0]), f(recipe.ratio[1])];
+  const step = k === 0 ? 0 : f(f(hi - lo) / k);
+  return Float32Array.from({ length: k + 1 }, (_, i) => (i < Math.floor((k + 1) / 2) ? f(lo + f(step * i)) : f(hi - f(step * (k - i)))));
+};
+
+const patches = (recipe: MaskShape): number => recipe.grid[0] * recipe.grid[1];
+
+/** U: the most patches that can be masked in a batch. */
+export const upperBound = (recipe: MaskRecipe): number =>
+  edges(recipe)
+    .subarray(1)
+    .reduce((sum, e) => sum + Math.floor(f(patches(recipe) * e)), 0);
+
+/** The masks of one batch: each masked crop draws its ratio from its own slice of the range, then the crops are shuffled. */
+export const collateMasks = (recipe: MaskRecipe, r: Random): Masks => {
+  const [lo, hi] = recipe.ratio;
+  if (!(recipe.probability >= 0 && recipe.probability <= 1 && lo >= 0 && lo <= hi && hi <= 1))
+    throw new FoveaError('FV0408', `masks: probability ${recipe.probability} and ratio [${lo}, ${hi}] must lie in [0, 1]`);
+  const n = patches(recipe);
+  const bounds = edges(recipe);
+  const k = bounds.length - 1;
+  const list = Array.from({ length: recipe.crops }, (_, i) => {
+    if (i >= k) return new Uint8Array(n);
+    const ratio = f(bounds[i]! + f(f(bounds[i + 1]! - bounds[i]!) * f(r())));
+    return blockMask(recipe, Math.floor(f(n * ratio)), r);
+  });
+  shuffle(r, list);
+  const masks = new Uint8Array(recipe.crops * n);
+  const bound = upperBound(recipe);
+  const indices = new Int32Array(bound);
+  const weights = new Float32Array(bound);
+  let count = 0;
+  list.forEach((mask, crop) => {
+    masks.set(mask, crop * n);
+    const weight = 1 / mask.reduce((a, b) => a + b, 0);
+    mask.forEach((m, i) => {
+      if (m === 0) return;
+      indices[count] = crop * n + i;
+      weights[count++] = weight;
+    });
+  });
+  return { masks, indices, weights, count };
+};
