@@ -1,0 +1,74 @@
+/**
+ * The pipeline, from a traced graph to something that runs. `passes` is the table of contents of the compiler: one line a
+ * pass, in order. Passes are pure functions from graph to graph; verify runs between them in tests.
+ */
+import { bindGraph } from './graph/bind.ts';
+import type { Graph } from './graph/types.ts';
+import { verify } from './graph/verify.ts';
+import { cse } from './passes/cse.ts';
+import { dce } from './passes/dce.ts';
+import { inline } from './passes/inline.ts';
+import { simplify } from './passes/simplify.ts';
+import { buildPlan } from './plan/build.ts';
+import type { Plan } from './plan/types.ts';
+import type { Backend, Executable, Progress } from './target.ts';
+import { remat } from './transform/remat.ts';
+
+export type Pass = (g: Graph) => Graph;
+
+export const passes: readonly (readonly [name: string, pass: Pass])[] = [
+  ['inline', inline],
+  ['dce', dce],
+  ['simplify', simplify],
+  ['cse', cse],
+  ['remat', remat],
+  ['simplify again', simplify],
+  ['cse again', cse],
+  ['dce again', dce],
+];
+
+export interface CompileOptions {
+  readonly backend: Backend;
+  /** Sizes of the names in the graph. */
+  readonly dims?: ReadonlyMap<string, number> | undefined;
+  /** donated[o] = input whose place output o takes, -1 = none (default: none). */
+  readonly donated?: readonly number[] | undefined;
+  /** Largest arena to accept, in bytes. */
+  readonly maxBytes?: number | undefined;
+  readonly progress?: Progress | undefined;
+}
+
+/** Nodes and sizes as compiled, seconds spent per stage. */
+export interface CompileReport {
+  readonly tracedNodes: number;
+  readonly nodes: number;
+  readonly seconds: { readonly passes: number; readonly plan: number; readonly backend: number };
+  /** Absent on a backend that runs the graph itself. */
+  readonly plan?: Plan;
+}
+
+export interface CompiledGraph {
+  readonly executable: Executable;
+  readonly report: CompileReport;
+}
+
+/** Compiles `graph` for a backend. Throws FV0005 for a size without a number, FV0202 for a plan that does not fit, FV03xx from the backend. */
+export const compileGraph = async (graph: Graph, options: CompileOptions): Promise<CompiledGraph> => {
+  const { backend, dims = new Map(), donated = graph.results.map(() => -1), maxBytes = Number.POSITIVE_INFINITY, progress } = options;
+  const started = performance.now();
+  const bound = bindGraph(graph, dims);
+  verify(bound);
+  if (backend.kind === 'graph') {
+    const executable = await backend.prepare(bound, donated);
+    const seconds = { passes: 0, plan: 0, backend: (performance.now() - started) / 1e3 };
+    return { executable, report: { tracedNodes: graph.nodes.length, nodes: bound.nodes.length, seconds } };
+  }
+  const final = passes.reduce((g, [, pass]) => pass(g), bound);
+  verify(final);
+  const passed = performance.now();
+  const plan = buildPlan(final, backend.target, { donated, maxBytes });
+  const planned = performance.now();
+  const executable = await backend.prepare(plan, progress);
+  const seconds = { passes: (passed - started) / 1e3, plan: (planned - passed) / 1e3, backend: (performance.now() - planned) / 1e3 };
+  return { executable, report: { tracedNodes: graph.nodes.length, nodes: final.nodes.length, seconds, plan } };
+};

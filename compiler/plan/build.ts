@@ -1,0 +1,145 @@
+/**
+ * From a bound graph to a plan: fuse, lower every group, share equal kernels, place every buffer.
+ *
+ * Inputs, constants and outputs keep their bytes for the whole life of the executable (inputs so that an unchanged one is
+ * not uploaded again, outputs until the next run overwrites them); everything between lives from the launch that writes it
+ * to the last that reads it. A donated input's slot receives the new value in place where the writing kernel allows it,
+ * and by a copy at the end of the step where it does not.
+ */
+import { FoveaError } from '../error.ts';
+import { fuse } from '../fuse/fuse.ts';
+import { prodDim } from '../graph/dim.ts';
+import { eqType } from '../graph/infer.ts';
+import type { DType, Graph, Node, TensorType, Value } from '../graph/types.ts';
+import { mayAlias } from '../kernel/inplace.ts';
+import { printKernel } from '../kernel/print.ts';
+import type { Kernel } from '../kernel/types.ts';
+import { verifyKernel } from '../kernel/verify.ts';
+import type { Target } from '../target.ts';
+import { copyKernel } from '../tile/copy.ts';
+import { lower } from '../tile/lower.ts';
+import { type Need, placeBuffers } from './arena.ts';
+import type { Launch, Lifetime, Plan, Slot } from './types.ts';
+
+const bytesOf: { readonly [T in DType]: number } = { f32: 4, f16: 2, bf16: 2, i32: 4, u32: 4, bool: 1 };
+
+/** Bytes of a tensor whose sizes are numbers. */
+export const typeBytes = (t: TensorType): number => (prodDim(t.shape) as number) * bytesOf[t.dtype];
+
+/** A launch whose buffers are still values. */
+type Step = Omit<Launch, 'offsets'> & { readonly buffers: readonly Value[] };
+
+export interface PlanOptions {
+  /** donated[o] = input whose slot output o takes, or -1. */
+  readonly donated: readonly number[];
+  /** Largest arena to accept, in bytes; a larger one is refused with FV0202. */
+  readonly maxBytes: number;
+}
+
+/** Steps in order, and the distinct kernels they use. */
+const lowerAll = (g: Graph, target: Target): { steps: Step[]; kernels: Kernel[]; root: (v: Value) => Value; share: (k: Kernel) => number } => {
+  const { groups, aliases } = fuse(g, target);
+  const root = (v: Value): Value => {
+    const to = aliases.get(v);
+    return to ? root(to) : v;
+  };
+  const kernels: Kernel[] = [];
+  const known = new Map<string, number>();
+  const share = (kernel: Kernel): number => {
+    const text = printKernel({ ...kernel, name: 'k' });
+    const old = known.get(text);
+    if (old !== undefined) return old;
+    known.set(text, kernels.length);
+    kernels.push(verifyKernel({ ...kernel, name: `k${kernels.length}_${kernel.name}` }));
+    return kernels.length - 1;
+  };
+  const steps = groups.map((group): Step => {
+    const { kernel, buffers, flops, bytes, label } = lower(group, target);
+    const { scope, phase } = (group.nodes.at(-1) as Node).meta;
+    return { kernel: share(kernel), buffers: buffers.map(root), scope, phase, label, reason: group.reason, flops, bytes };
+  });
+  return { steps, kernels, root, share };
+};
+
+export const buildPlan = (g: Graph, target: Target, { donated, maxBytes }: PlanOptions): Plan => {
+  const { steps, kernels, root, share } = lowerAll(g, target);
+  const written = (s: Step): readonly Value[] => s.buffers.filter((_, i) => kernels[s.kernel]?.buffers[i]?.access !== 'read');
+  const producer = new Map<Value, number>();
+  const lastRead = new Map<Value, number>();
+  steps.forEach((s, i) => {
+    for (const v of written(s)) producer.set(v, i);
+    for (const v of s.buffers) lastRead.set(v, i);
+  });
+
+  // a donated input and the output that takes its slot
+  const shares = new Map<Value, Value>();
+  const copies: [from: Value, to: Value][] = [];
+  const taken = new Set<Value>();
+  g.results.forEach((r, o) => {
+    const input = g.params[donated[o] ?? -1];
+    if (!input) return;
+    const out = root(r);
+    const at = producer.get(out);
+    if (at === undefined || !eqType(r.type, input.type)) throw new Error(`internal: output ${o} cannot take the place of input ${donated[o]}`);
+    const step = steps[at] as Step;
+    const kernel = kernels[step.kernel] as Kernel;
+    const name = (v: Value): string | undefined => kernel.buffers[step.buffers.indexOf(v)]?.name;
+    const [read, write] = [name(input), name(out)];
+    const free = (lastRead.get(input) ?? -1) < at || ((lastRead.get(input) ?? -1) === at && read !== undefined && write !== undefined && mayAlias(kernel, read, write));
+    if (free && !taken.has(out)) shares.set(out, input);
+    else copies.push([out, input]);
+    taken.add(out);
+  });
+  for (const [from, to] of copies) {
+    const kernel = share(copyKernel(from.type, target));
+    const bytes = 2 * typeBytes(from.type);
+    steps.push({ kernel, buffers: [from, to], scope: '', phase: 'opt', label: 'copy', reason: 'donated input still read when its new value is written', flops: 0, bytes });
+    lastRead.set(from, steps.length - 1);
+  }
+
+  // every buffer's life, then its place
+  const end = steps.length;
+  const place = (v: Value): Value => shares.get(v) ?? v;
+  const outputs = new Set(g.results.map(root));
+  const arrays = g.nodes.filter((n) => n.op.prim === 'array');
+  const values: Value[] = [];
+  const needs: Need[] = [];
+  const seen = new Set<Value>();
+  const need = (v: Value, first: number, last: number): void => {
+    if (seen.has(v)) return;
+    seen.add(v);
+    values.push(v);
+    needs.push({ bytes: typeBytes(v.type), first, last });
+  };
+  for (const p of g.params) need(p, -1, end);
+  for (const n of arrays) need(n.outputs[0] as Value, -1, end);
+  steps.forEach((s, i) => {
+    for (const v of written(s)) if (!shares.has(v)) need(v, i, outputs.has(v) ? end : (lastRead.get(v) as number));
+  });
+  const { offsets, bytes: arenaBytes } = placeBuffers(needs, target.alignment);
+  const slots = new Map(values.map((v, i): [Value, Slot] => [v, { type: v.type, offset: offsets[i] as number, bytes: (needs[i] as Need).bytes }]));
+  const slot = (v: Value): Slot => ({ ...(slots.get(place(root(v))) as Slot), type: v.type });
+  const scopeOf = new Map(steps.flatMap((s) => written(s).map((v): [Value, string] => [v, s.scope])));
+  const lifetimes = values.map((v, i): Lifetime => ({ slot: slots.get(v) as Slot, scope: v.name ?? scopeOf.get(v) ?? '', first: (needs[i] as Need).first, last: (needs[i] as Need).last }));
+  if (arenaBytes > maxBytes) refuse(arenaBytes, maxBytes, lifetimes);
+
+  return {
+    kernels,
+    launches: steps.map(({ buffers, ...rest }) => ({ ...rest, offsets: buffers.map((v) => slot(v).offset) })),
+    inputs: g.params.map(slot),
+    outputs: g.results.map((r, o) => (g.params[donated[o] ?? -1] ? { ...slot(g.params[donated[o] as number] as Value), type: r.type } : slot(r))),
+    aliases: g.results.map((_, o) => donated[o] ?? -1),
+    constants: arrays.map((n) => ({ slot: slot(n.outputs[0] as Value), data: n.op.prim === 'array' ? n.op.data : [] })),
+    arenaBytes,
+    lifetimes,
+  };
+};
+
+const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+const refuse = (bytes: number, max: number, lifetimes: readonly Lifetime[]): never => {
+  const largest = [...lifetimes].sort((a, b) => b.slot.bytes - a.slot.bytes).slice(0, 5);
+  throw new FoveaError('FV0202', `the plan needs ${mib(bytes)} and ${mib(max)} are allowed`, {
+    hint: `Largest buffers: ${largest.map((l) => `${l.scope || 'unnamed'} ${mib(l.slot.bytes)}`).join(', ')}. Use a smaller batch, or checkpoint() the largest modules.`,
+  });
+};
