@@ -34,10 +34,16 @@ export interface Body {
 /** An empty body. `taken` are names it must not use (buffers). */
 export const body = (taken: readonly string[] = []): Body => {
   const used = new Set(taken);
+  const counts = new Map<string, number>();
+  const mutable = new Set<string>();
   let out: Stmt[] = [];
   const fresh = (name: string): string => {
     let n = name;
-    for (let i = 1; used.has(n); i++) n = `${name}_${i}`;
+    while (used.has(n)) {
+      const i = (counts.get(name) ?? 0) + 1;
+      counts.set(name, i);
+      n = `${name}_${i}`;
+    }
     used.add(n);
     return n;
   };
@@ -55,13 +61,14 @@ export const body = (taken: readonly string[] = []): Body => {
   return {
     fresh,
     let: (name, value) => {
-      if (value.k === 'const' || value.k === 'ref' || value.k === 'block' || value.k === 'thread') return value;
+      if (value.k === 'const' || value.k === 'block' || value.k === 'thread' || (value.k === 'ref' && !mutable.has(value.name))) return value;
       const n = fresh(name);
       out.push({ s: 'let', name: n, value });
       return ref(n, value.dtype, value.lanes);
     },
     var: (name, value) => {
       const n = fresh(name);
+      mutable.add(n);
       out.push({ s: 'var', name: n, value });
       return ref(n, value.dtype, value.lanes);
     },

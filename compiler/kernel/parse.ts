@@ -1,0 +1,229 @@
+/**
+ * Reads what print.ts writes: parseKernel(printKernel(k)) equals k. Nodes are made as written, nothing is folded, and the
+ * result is not verified (verify.ts does that), so that tests can write down wrong kernels. Text that is not a kernel is
+ * refused with FV0102 and its line.
+ *
+ *   parseKernel('kernel nop() grid=[1 1 1] threads=1 {\n}\n')
+ */
+import { FoveaError } from '../error.ts';
+import type { Compare, DType } from '../graph/types.ts';
+import { dtypes } from '../graph/types.ts';
+import { binaryTypes, unaryTypes } from './expr.ts';
+import type { Expr, KBinary, KBuffer, Kernel, KReduce, KType, KUnary, Stmt } from './types.ts';
+
+interface Type {
+  readonly dtype: KType;
+  readonly lanes: number;
+}
+interface Token {
+  readonly text: string;
+  readonly line: number;
+}
+type Scope = ReadonlyMap<string, Type>;
+
+const comparisons: readonly string[] = ['eq', 'ne', 'lt', 'le', 'gt', 'ge'];
+const isUnary = (s: string): s is KUnary => Object.hasOwn(unaryTypes, s);
+const isBinary = (s: string): s is KBinary => Object.hasOwn(binaryTypes, s);
+const isCompare = (s: string): s is Compare => comparisons.includes(s);
+
+const tokens = (text: string): Token[] => {
+  const out: Token[] = [];
+  text.split('\n').forEach((l, i) => {
+    const line = i + 1;
+    // a number, a word with an optional .suffix, or one sign
+    for (const m of l.matchAll(/\s*(-?(?:inf|nan|\d[\d.]*(?:e[-+]?\d+)?)(?![\w.])|[A-Za-z_]\w*(?:\.\w+)?|[-+()[\]{}:,=]|\S)/g)) out.push({ text: m[1] as string, line });
+  });
+  return out;
+};
+
+export const parseKernel = (text: string): Kernel => {
+  const ts = tokens(text);
+  let at = 0;
+  const fail = (wanted: string): never => {
+    const t = ts[at];
+    throw new FoveaError('FV0102', `kernel text, line ${t?.line ?? ts.at(-1)?.line ?? 1}: expected ${wanted}, got '${t?.text ?? 'the end'}'`);
+  };
+  const peek = (): string => ts[at]?.text ?? '';
+  const take = (): string => ts[at++]?.text ?? fail('more text');
+  const eat = (s: string): void => {
+    if (peek() !== s) fail(`'${s}'`);
+    at++;
+  };
+  const word = (): string => (/^[A-Za-z_]\w*$/.test(peek()) ? take() : fail('a name'));
+  const value = (): number => {
+    const t = peek();
+    const v = t === 'nan' ? NaN : t === 'inf' ? Infinity : t === '-inf' ? -Infinity : /^-?\d/.test(t) ? Number(t) : NaN;
+    if (v !== v && t !== 'nan') fail('a number');
+    at++;
+    return v;
+  };
+  const count = (): number => (/^\d+$/.test(peek()) ? Number(take()) : fail('a count'));
+  const dtypeOf = (t: string): KType => (t === 'index' || (dtypes as readonly string[]).includes(t) ? (t as KType) : fail('a dtype'));
+  const type = (): Type => {
+    const [t, n] = peek().split('.');
+    const r = { dtype: dtypeOf(t as string), lanes: n === undefined ? 1 : Number(n) };
+    at++;
+    return r;
+  };
+  const stored = (): DType => {
+    const t = type();
+    return t.dtype === 'index' || t.lanes !== 1 ? fail('a dtype that memory holds') : t.dtype;
+  };
+
+  const access = (scope: Scope): { readonly index: Expr; readonly mask?: Expr } => {
+    eat('[');
+    const index = expr(scope);
+    const masked = peek() === 'if';
+    if (masked) at++;
+    const r = masked ? { index, mask: expr(scope) } : { index };
+    eat(']');
+    return r;
+  };
+  const expr = (scope: Scope): Expr => {
+    const t = peek();
+    if (/^-?(\d|inf$|nan$)/.test(t)) {
+      const v = value();
+      if (peek() !== ':') return { k: 'const', value: v, dtype: 'index', lanes: 1 };
+      at++;
+      return { k: 'const', value: v, ...type() };
+    }
+    const [head = '', suffix = ''] = t.split('.');
+    at++;
+    if (head === 'block') return /^[012]$/.test(suffix) ? { k: 'block', axis: Number(suffix) as 0 | 1 | 2, dtype: 'index', lanes: 1 } : fail('block.0 to block.2');
+    if (t === 'thread') return { k: 'thread', dtype: 'index', lanes: 1 };
+    if (head === 'load') {
+      const from = word();
+      const place = scope.get(from) ?? fail('a buffer or array');
+      return { k: 'load', from, ...access(scope), dtype: place.dtype, lanes: suffix === '' ? 1 : Number(suffix) };
+    }
+    if (peek() !== '(') {
+      at--;
+      const known = scope.get(t);
+      if (!known) return fail('a name in scope');
+      at++;
+      return { k: 'ref', name: t, ...known };
+    }
+    const args: Expr[] = [];
+    do {
+      at++;
+      args.push(expr(scope));
+    } while (peek() === ',');
+    eat(')');
+    const [x, y, z] = args as [Expr, Expr, Expr];
+    const arity = (n: number): void => {
+      if (args.length !== n) fail(`${n} operands of ${t}`);
+    };
+    const { dtype, lanes } = x;
+    if (isUnary(t)) return arity(1), { k: 'unary', op: t, x, dtype, lanes };
+    if (isBinary(t)) return arity(2), { k: 'binary', op: t, x, y, dtype, lanes };
+    if (isCompare(t)) return arity(2), { k: 'compare', cmp: t, x, y, dtype: 'bool', lanes };
+    if (t === 'select') return arity(3), { k: 'select', c: x, x: y, y: z, dtype: y.dtype, lanes: y.lanes };
+    if (t === 'fma') return arity(3), { k: 'fma', x, y, z, dtype, lanes };
+    arity(1);
+    if (head === 'cast' || head === 'bitcast') return { k: head, x, dtype: dtypeOf(suffix), lanes };
+    if (head === 'splat') return { k: 'splat', x, dtype, lanes: Number(suffix) };
+    if (head === 'ramp') return { k: 'ramp', base: x, dtype, lanes: Number(suffix) };
+    if (head === 'lane') return { k: 'lane', x, i: Number(suffix), dtype, lanes: 1 };
+    if (head === 'across' && (suffix === 'add' || suffix === 'max' || suffix === 'min')) return { k: 'across', op: suffix as KReduce, x, dtype, lanes: 1 };
+    return fail('an operation');
+  };
+
+  const block = (outer: Scope): readonly Stmt[] => {
+    const scope = new Map(outer);
+    const out: Stmt[] = [];
+    eat('{');
+    while (peek() !== '}') out.push(stmt(scope));
+    at++;
+    return out;
+  };
+  const stmt = (scope: Map<string, Type>): Stmt => {
+    const s = take();
+    switch (s) {
+      case 'let':
+      case 'var': {
+        const name = word();
+        eat(':');
+        const t = type();
+        eat('=');
+        const v = expr(scope);
+        scope.set(name, t);
+        if (v.dtype !== t.dtype || v.lanes !== t.lanes) fail(`a value of the type of ${name} before this`);
+        return { s, name, value: v };
+      }
+      case 'set': {
+        const name = word();
+        eat('=');
+        return { s, name, value: expr(scope) };
+      }
+      case 'alloc': {
+        const name = word();
+        eat(':');
+        const { dtype } = type();
+        eat('[');
+        const size = count();
+        eat(']');
+        const space = word();
+        scope.set(name, { dtype, lanes: 1 });
+        return space === 'register' || space === 'shared' ? { s, name, space, dtype, size } : fail('register or shared before this');
+      }
+      case 'store': {
+        const to = word();
+        const place = access(scope);
+        eat('=');
+        return { s, to, ...place, value: expr(scope) };
+      }
+      case 'for': {
+        const name = word();
+        eat('=');
+        const from = expr(scope);
+        eat('to');
+        const to = expr(scope);
+        eat('step');
+        const step = count();
+        const unroll = peek() === 'unroll';
+        if (unroll) at++;
+        const body = block(new Map(scope).set(name, { dtype: from.dtype, lanes: 1 }));
+        return { s, name, from, to, step, kind: unroll ? 'unroll' : 'serial', body };
+      }
+      case 'if': {
+        const cond = expr(scope);
+        const then = block(scope);
+        if (peek() !== 'else') return { s, cond, then, else: [] };
+        at++;
+        return { s, cond, then, else: block(scope) };
+      }
+      case 'barrier':
+        return { s };
+      default:
+        at--;
+        return fail('a statement');
+    }
+  };
+
+  const buffer = (): KBuffer => {
+    const name = word();
+    eat(':');
+    const dtype = stored();
+    eat('[');
+    const size = count();
+    eat(']');
+    const access = word();
+    return access === 'read' || access === 'write' || access === 'readwrite' ? { name, dtype, size, access } : fail('read, write or readwrite before this');
+  };
+  eat('kernel');
+  const name = word();
+  const buffers: KBuffer[] = [];
+  eat('(');
+  while (peek() !== ')') {
+    if (buffers.length) eat(',');
+    buffers.push(buffer());
+  }
+  at++;
+  for (const t of ['grid', '=', '[']) eat(t);
+  const grid = [count(), count(), count()] as const;
+  for (const t of [']', 'threads', '=']) eat(t);
+  const threads = count();
+  const body = block(new Map(buffers.map((b) => [b.name, { dtype: b.dtype, lanes: 1 }])));
+  if (at < ts.length) fail('the end');
+  return { name, buffers, grid, threads, body };
+};

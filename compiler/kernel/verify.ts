@@ -1,0 +1,216 @@
+/**
+ * The rules of K. verifyKernel throws FV0201 with the statement at fault; a kernel that passes can be printed for every
+ * target. Checked: names bound before use and never shadowed; dtypes and lanes of every expression; f16 and bf16 only
+ * between memory and casts; buffers accessed as declared; stores and sets of the right type; barriers only where every
+ * thread of the block arrives (control flow that does not depend on the thread).
+ *
+ *   FV0201: kernel add, 'set i = 3': i is not a variable
+ */
+import { FoveaError } from '../error.ts';
+import { dtypes } from '../graph/types.ts';
+import { binaryTypes, operands, unaryTypes } from './expr.ts';
+import { printExpr, printStatements } from './print.ts';
+import type { Expr, Kernel, KType, Stmt } from './types.ts';
+
+interface Type {
+  readonly dtype: KType;
+  readonly lanes: number;
+}
+type Bound =
+  | (Type & { readonly is: 'value' | 'variable' | 'loop' })
+  | { readonly is: 'place'; readonly dtype: KType; readonly read: boolean; readonly write: boolean; readonly uniform: boolean };
+type Scope = Map<string, Bound>;
+
+const reserved: ReadonlySet<string> = new Set<string>([
+  ...dtypes,
+  ...Object.keys(unaryTypes),
+  ...Object.keys(binaryTypes),
+  ...['kernel', 'for', 'to', 'step', 'unroll', 'if', 'else', 'let', 'var', 'set', 'alloc', 'store', 'load', 'barrier', 'register', 'shared'],
+  ...['block', 'thread', 'index', 'select', 'fma', 'cast', 'bitcast', 'splat', 'ramp', 'lane', 'across', 'eq', 'ne', 'lt', 'le', 'gt', 'ge', 'nan', 'inf'],
+]);
+const words: readonly KType[] = ['f32', 'i32', 'u32'];
+const numbers: readonly KType[] = ['f32', 'i32', 'u32', 'index'];
+const isHalf = (t: KType): boolean => t === 'f16' || t === 'bf16';
+const power = (n: number): boolean => Number.isInteger(n) && n >= 1 && n <= 256 && (n & (n - 1)) === 0;
+const say = (t: Type): string => (t.lanes === 1 ? t.dtype : `${t.dtype}.${t.lanes}`);
+
+export const verifyKernel = (kernel: Kernel): Kernel => {
+  let at = 'header';
+  const fail = (message: string): never => {
+    throw new FoveaError('FV0201', `kernel ${kernel.name}, '${at}': ${message}`);
+  };
+  const check = (ok: boolean, message: () => string): void => {
+    if (!ok) fail(message());
+  };
+
+  const legal = (name: string): void => {
+    check(/^[A-Za-z_]\w*$/.test(name) && !reserved.has(name), () => `${name} cannot be a name`);
+  };
+  const bind = (scope: Scope, name: string, b: Bound): void => {
+    legal(name);
+    check(!scope.has(name), () => `${name} is already bound`);
+    scope.set(name, b);
+  };
+  const place = (scope: Scope, name: string): Extract<Bound, { is: 'place' }> => {
+    const b = scope.get(name);
+    return b?.is === 'place' ? b : fail(`${name} is not a buffer or array in scope`);
+  };
+
+  const seen = new WeakMap<Expr, Scope>();
+  /** Checks an expression; `half` says whether its user (a cast, a splat or a store) may take f16 and bf16. */
+  const expr = (scope: Scope, x: Expr, half = false): void => {
+    check(power(x.lanes), () => `${x.lanes} lanes`);
+    check(half || !isHalf(x.dtype), () => `${printExpr(x)} is ${say(x)}: only casts and stores take it`);
+    // names are never shadowed, so what held in this scope still holds
+    if (seen.get(x) === scope) return;
+    seen.set(x, scope);
+    for (const o of operands(x)) expr(scope, o, x.k === 'cast' || x.k === 'splat');
+    const is = (ok: boolean): void => check(ok, () => `${printExpr(x)} is ill-typed: ${operands(x).map(say).join(', ')} -> ${say(x)}`);
+    const like = (...os: Expr[]): boolean => os.every((o) => o.lanes === x.lanes);
+    const same = (...os: Expr[]): boolean => like(...os) && os.every((o) => o.dtype === x.dtype);
+    switch (x.k) {
+      case 'const':
+        return is(numbers.includes(x.dtype) || isHalf(x.dtype) || x.value === 0 || x.value === 1);
+      case 'ref': {
+        const b = scope.get(x.name);
+        if (!b || b.is === 'place') return fail(`${x.name} is not a value in scope`);
+        return check(b.dtype === x.dtype && b.lanes === x.lanes, () => `${x.name} is ${say(b)}, used as ${say(x)}`);
+      }
+      case 'block':
+      case 'thread':
+        return is(x.dtype === 'index' && x.lanes === 1);
+      case 'unary':
+        return is(same(x.x) && unaryTypes[x.op].includes(x.dtype));
+      case 'binary':
+        return is(same(x.x, x.y) && binaryTypes[x.op].includes(x.dtype));
+      case 'compare':
+        return is(
+          x.dtype === 'bool' &&
+            like(x.x, x.y) &&
+            x.x.dtype === x.y.dtype &&
+            (numbers.includes(x.x.dtype) || (x.x.dtype === 'bool' && (x.cmp === 'eq' || x.cmp === 'ne'))),
+        );
+      case 'select':
+        return is(same(x.x, x.y) && x.c.dtype === 'bool' && like(x.c));
+      case 'fma':
+        return is(same(x.x, x.y, x.z) && x.dtype === 'f32');
+      case 'cast':
+        return is(like(x.x));
+      case 'bitcast':
+        return is(like(x.x) && words.includes(x.dtype) && words.includes(x.x.dtype));
+      case 'splat':
+        return is(x.x.lanes === 1 && x.lanes > 1 && x.x.dtype === x.dtype);
+      case 'ramp':
+        return is(x.base.lanes === 1 && x.lanes > 1 && x.base.dtype === x.dtype && (x.dtype === 'index' || x.dtype === 'i32'));
+      case 'lane':
+        return is(x.lanes === 1 && x.x.dtype === x.dtype && Number.isInteger(x.i) && x.i >= 0 && x.i < x.x.lanes && x.x.lanes > 1);
+      case 'across':
+        return is(x.lanes === 1 && x.x.lanes > 1 && x.x.dtype === x.dtype && numbers.includes(x.dtype));
+      case 'load': {
+        const p = place(scope, x.from);
+        check(p.read, () => `${x.from} is written only`);
+        check(p.dtype === x.dtype, () => `${x.from} holds ${p.dtype}, loaded as ${x.dtype}`);
+        return access(x.lanes, x.index, x.mask);
+      }
+    }
+  };
+  const access = (n: number, i: Expr, mask: Expr | undefined): void => {
+    check(i.dtype === 'index' && (i.lanes === 1 || i.lanes === n), () => `${printExpr(i)} (${say(i)}) is not an address for ${n} lanes`);
+    check(!mask || (mask.dtype === 'bool' && mask.lanes === n), () => `the mask is not bool.${n}`);
+  };
+  const scalar = (scope: Scope, x: Expr, dtype: KType): void => {
+    expr(scope, x);
+    check(x.dtype === dtype && x.lanes === 1, () => `${printExpr(x)} is ${say(x)}, not ${dtype}`);
+  };
+
+  const block = (outer: Scope, body: readonly Stmt[]): void => {
+    const scope: Scope = new Map(outer);
+    for (const s of body) {
+      at = printStatements([s]).split('\n')[0] as string;
+      const here = at;
+      stmt(scope, s);
+      at = here;
+    }
+  };
+  const stmt = (scope: Scope, s: Stmt): void => {
+    switch (s.s) {
+      case 'let':
+      case 'var':
+        expr(scope, s.value);
+        return bind(scope, s.name, { is: s.s === 'let' ? 'value' : 'variable', dtype: s.value.dtype, lanes: s.value.lanes });
+      case 'set': {
+        expr(scope, s.value);
+        const b = scope.get(s.name);
+        if (b?.is !== 'variable') return fail(`${s.name} is not a variable`);
+        return check(b.dtype === s.value.dtype && b.lanes === s.value.lanes, () => `${s.name} is ${say(b)}, not ${say(s.value)}`);
+      }
+      case 'alloc':
+        check(Number.isInteger(s.size) && s.size > 0, () => `size ${s.size}`);
+        return bind(scope, s.name, { is: 'place', dtype: s.dtype, read: true, write: true, uniform: false });
+      case 'store': {
+        expr(scope, s.index);
+        expr(scope, s.value, true);
+        if (s.mask) expr(scope, s.mask);
+        const p = place(scope, s.to);
+        check(p.write, () => `${s.to} is read only`);
+        check(p.dtype === s.value.dtype, () => `${s.to} holds ${p.dtype}, not ${s.value.dtype}`);
+        return access(s.value.lanes, s.index, s.mask);
+      }
+      case 'for': {
+        scalar(scope, s.from, 'index');
+        scalar(scope, s.to, 'index');
+        check(Number.isInteger(s.step) && s.step > 0, () => `step ${s.step}`);
+        const inner: Scope = new Map(scope);
+        bind(inner, s.name, { is: 'loop', dtype: 'index', lanes: 1 });
+        return block(inner, s.body);
+      }
+      case 'if':
+        scalar(scope, s.cond, 'bool');
+        block(scope, s.then);
+        return block(scope, s.else);
+      case 'barrier':
+        return;
+    }
+  };
+
+  legal(kernel.name);
+  check(kernel.grid.every((g) => Number.isInteger(g) && g >= 1), () => `grid [${kernel.grid.join(' ')}]`);
+  check(Number.isInteger(kernel.threads) && kernel.threads >= 1, () => `${kernel.threads} threads`);
+  const top: Scope = new Map();
+  for (const b of kernel.buffers) {
+    check(Number.isInteger(b.size) && b.size >= 0, () => `${b.name} has size ${b.size}`);
+    bind(top, b.name, { is: 'place', dtype: b.dtype, read: b.access !== 'write', write: b.access !== 'read', uniform: b.access === 'read' });
+  }
+  block(top, kernel.body);
+  if (kernel.threads > 1) barriers(kernel, fail);
+  return kernel;
+};
+
+/** Every barrier stands in control flow that all threads of a block take alike. */
+const barriers = (kernel: Kernel, fail: (message: string) => never): void => {
+  const steady = new Set(kernel.buffers.filter((b) => b.access === 'read').map((b) => b.name));
+  const varying = new Set<string>();
+  const varies = (x: Expr): boolean =>
+    x.k === 'thread' || (x.k === 'ref' && varying.has(x.name)) || (x.k === 'load' && !steady.has(x.from)) || operands(x).some(varies);
+  // a name may turn varying by a later set in a loop, so walk until nothing changes; then look at the barriers
+  const walk = (body: readonly Stmt[], apart: boolean, report: boolean): void => {
+    for (const s of body) {
+      if (s.s === 'let' || s.s === 'var' || s.s === 'set') {
+        if (varies(s.value) || (s.s === 'set' && apart)) varying.add(s.name);
+      } else if (s.s === 'for') {
+        const inner = apart || varies(s.from) || varies(s.to);
+        if (inner) varying.add(s.name);
+        walk(s.body, inner, report);
+      } else if (s.s === 'if') {
+        const inner = apart || varies(s.cond);
+        walk(s.then, inner, report);
+        walk(s.else, inner, report);
+      } else if (s.s === 'barrier' && apart && report) fail('a barrier in control flow that depends on the thread');
+    }
+  };
+  for (let before = -1; before !== varying.size; ) {
+    before = varying.size;
+    walk(kernel.body, false, false);
+  }
+  walk(kernel.body, false, true);
+};
