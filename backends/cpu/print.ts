@@ -1,0 +1,312 @@
+/**
+ * Prints a kernel as one C function that runs blocks lo <= b < hi of the flattened grid (x fastest). Vectors are GCC / Clang
+ * vector types, so the text is the same on every machine; what C lacks for them (masked and gathered memory, fma,
+ * transcendental functions) is in the prelude, of which only the used part is printed. Buffers are not `restrict`: the
+ * plan may write a result in place of an operand. Nodes that a statement uses twice become locals: K expressions are a
+ * DAG, and printed as a tree they could grow exponentially.
+ *
+ *   store c[at] = add(load.16 a[at], load.16 b[at])
+ *   *(f32x16u *)(c + at) = (*(const f32x16u *)(a + at) + *(const f32x16u *)(b + at));
+ */
+import { FoveaError } from '../../compiler/error.ts';
+import type { Compare } from '../../compiler/graph/types.ts';
+import type { Expr, Kernel, Stmt } from '../../compiler/kernel/types.ts';
+import { ctype, element, literal, scalarOf } from './ctypes.ts';
+import { type Prelude, prelude } from './prelude.ts';
+
+/** The name of the function, unless another is asked for; the toolchain defines it as a macro. */
+export const kernelSymbol = 'FV_KERNEL';
+
+const operators: { readonly [C in Compare]: string } = { eq: '==', ne: '!=', lt: '<', le: '<=', gt: '>', ge: '>=' };
+const reserved = new Set(
+  'auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof bufs lo hi f32 f64 i32 u32 i64 u64 u16 u8 unix linux'.split(
+    ' ',
+  ),
+);
+
+/** Distinct K names as distinct C identifiers. */
+const identifiers = (): ((name: string) => string) => {
+  const known = new Map<string, string>();
+  const taken = new Set<string>();
+  return (name) => {
+    const old = known.get(name);
+    if (old !== undefined) return old;
+    let id = name.replace(/[^A-Za-z0-9_]/g, '_');
+    if (!/^[A-Za-z]/.test(id) || reserved.has(id) || /^(fv|FV|b|t\d+|[fiu]\d+x\d+u?)(_|$)/.test(id)) id = `v_${id}`;
+    while (taken.has(id)) id += '_';
+    taken.add(id);
+    known.set(name, id);
+    return id;
+  };
+};
+
+interface Context {
+  readonly name: (name: string) => string;
+  readonly fns: Prelude;
+  readonly lines: string[];
+  /** Text of the nodes that already have a local, valid within one statement. */
+  shared: Map<Expr, string>;
+  indent: number;
+  locals: number;
+}
+
+const children = (e: Expr): readonly Expr[] => {
+  switch (e.k) {
+    case 'const':
+    case 'ref':
+    case 'block':
+    case 'thread':
+      return [];
+    case 'binary':
+    case 'compare':
+      return [e.x, e.y];
+    case 'select':
+      return [e.c, e.x, e.y];
+    case 'fma':
+      return [e.x, e.y, e.z];
+    case 'ramp':
+      return [e.base];
+    case 'load':
+      return e.mask ? [e.index, e.mask] : [e.index];
+    default:
+      return [e.x];
+  }
+};
+
+const constant = (e: Expr): number | undefined => (e.k === 'const' ? e.value : e.k === 'splat' ? constant(e.x) : undefined);
+
+/** ramp(base) against splat(n) is 0, 1, 2, ... against n - base, which fits i32 lanes once clamped. */
+const tail = (e: Expr & { readonly k: 'compare' }, c: Context): string | undefined => {
+  if (e.lanes === 1 || e.x.dtype !== 'index' || e.x.k !== 'ramp') return undefined;
+  const n = e.y.k === 'splat' ? print(e.y.x, c) : e.y.k === 'const' ? literal(e.y.value, 'index') : undefined;
+  return n && `${c.fns.use('iota', e.lanes)}() ${operators[e.cmp]} ${c.fns.use('tail', e.lanes)}(${n} - ${print(e.x.base, c)})`;
+};
+
+const typedOps = new Set(['max', 'min', 'sign', 'abs', 'rem', 'div']);
+
+const printUnary = (e: Expr & { readonly k: 'unary' }, c: Context): string => {
+  const x = print(e.x, c);
+  if (e.op === 'neg') return `(-${x})`;
+  if (e.op === 'not') return e.dtype === 'bool' && e.lanes === 1 ? `(!${x})` : `(~${x})`;
+  if (e.dtype !== 'f32' && (e.op === 'floor' || (e.op === 'abs' && e.dtype === 'u32'))) return x;
+  return `${c.fns.use(typedOps.has(e.op) ? `${e.op}_${scalarOf(e.dtype)}` : e.op, e.lanes)}(${x})`;
+};
+
+const infix: { readonly [op: string]: string } = { add: '+', sub: '-', mul: '*', div: '/', rem: '%', and: '&', or: '|', xor: '^', shiftLeft: '<<', shiftRight: '>>' };
+
+const printBinary = (e: Expr & { readonly k: 'binary' }, c: Context): string => {
+  const [x, y] = [print(e.x, c), print(e.y, c)];
+  const known = constant(e.y);
+  const plain = `(${x} ${infix[e.op]} ${y})`;
+  switch (e.op) {
+    case 'div':
+    case 'rem':
+      if (e.dtype === 'f32') return e.op === 'div' ? plain : `${c.fns.use('rem_f32', e.lanes)}(${x}, ${y})`;
+      // a zero divisor must not stop the process, nor the one quotient that overflows
+      return known !== undefined && known > 0 ? plain : `${c.fns.use(`${e.op}_${scalarOf(e.dtype)}`, e.lanes)}(${x}, ${y})`;
+    case 'shiftLeft':
+    case 'shiftRight':
+      return known !== undefined && known < 32 ? plain : `${c.fns.use(e.op, e.lanes)}(${x}, ${y})`;
+    case 'pow':
+      return `${c.fns.use('pow', e.lanes)}(${x}, ${y})`;
+    case 'max':
+    case 'min':
+      return `${c.fns.use(`${e.op}_${scalarOf(e.dtype)}`, e.lanes)}(${x}, ${y})`;
+    default:
+      return plain;
+  }
+};
+
+const printCast = (e: Expr & { readonly k: 'cast' }, c: Context): string => {
+  const [from, to, x] = [e.x.dtype, e.dtype, print(e.x, c)];
+  if (from === to) return x;
+  if (from === 'bf16' || from === 'f16') {
+    const wide = `${c.fns.use(`${from}_f32`, e.lanes)}(${x})`;
+    return to === 'f32' ? wide : c.fns.convert('f32', to, e.lanes, wide);
+  }
+  if (to === 'bf16' || to === 'f16') return `${c.fns.use(`f32_${to}`, e.lanes)}(${from === 'f32' ? x : c.fns.convert(from, 'f32', e.lanes, x)})`;
+  return c.fns.convert(from, to, e.lanes, x);
+};
+
+const printLoad = (e: Expr & { readonly k: 'load' }, c: Context): string => {
+  const [p, i, t] = [c.name(e.from), print(e.index, c), element(e.dtype)];
+  const bool = e.dtype === 'bool';
+  if (e.lanes === 1) {
+    const value = bool ? `(${p}[${i}] != 0)` : `${p}[${i}]`;
+    return e.mask ? `(${print(e.mask, c)} ? ${value} : 0)` : value;
+  }
+  const gather = e.index.lanes > 1;
+  if (!gather && !e.mask) {
+    const value = `*(const ${t}x${e.lanes}u *)(${p} + ${i})`;
+    c.fns.types(e.lanes);
+    return bool ? `(__builtin_convertvector(${value}, i32x${e.lanes}) != 0)` : value;
+  }
+  const mask = e.mask ? [print(e.mask, c)] : [];
+  const at = gather ? [p, c.fns.convert(e.index.dtype, 'index', e.lanes, i)] : [`${p} + ${i}`];
+  const value = `${c.fns.use(`${gather ? 'gather' : 'load'}${e.mask ? 'Masked' : ''}_${t}`, e.lanes)}(${[...at, ...mask].join(', ')})`;
+  return bool ? `(__builtin_convertvector(${value}, i32x${e.lanes}) != 0)` : value;
+};
+
+const text = (e: Expr, c: Context): string => {
+  switch (e.k) {
+    case 'const':
+      return e.lanes === 1 ? literal(e.value, e.dtype) : c.fns.splat(e.dtype, e.lanes, literal(e.value, e.dtype));
+    case 'ref':
+      return c.name(e.name);
+    case 'block':
+      return `b_${e.axis}`;
+    case 'thread':
+      return '0L';
+    case 'unary':
+      return printUnary(e, c);
+    case 'binary':
+      return printBinary(e, c);
+    case 'compare': {
+      const short = tail(e, c);
+      if (short) return `(${short})`;
+      const plain = `(${print(e.x, c)} ${operators[e.cmp]} ${print(e.y, c)})`;
+      return e.lanes > 1 && e.x.dtype === 'index' ? `__builtin_convertvector(${plain}, i32x${e.lanes})` : plain;
+    }
+    case 'select': {
+      const [cond, x, y] = [print(e.c, c), print(e.x, c), print(e.y, c)];
+      return e.lanes === 1 ? `(${cond} ? ${x} : ${y})` : `${c.fns.use(`select_${scalarOf(e.dtype)}`, e.lanes)}(${cond}, ${x}, ${y})`;
+    }
+    case 'fma':
+      return `${c.fns.use('fma', e.lanes)}(${print(e.x, c)}, ${print(e.y, c)}, ${print(e.z, c)})`;
+    case 'cast':
+      return printCast(e, c);
+    case 'bitcast':
+      if (e.dtype === e.x.dtype) return print(e.x, c);
+      return e.lanes === 1 ? `${c.fns.use(`bits_${scalarOf(e.x.dtype)}_${scalarOf(e.dtype)}`, 1)}(${print(e.x, c)})` : `(${ctype(e.dtype, e.lanes)})${print(e.x, c)}`;
+    case 'splat':
+      return e.lanes === 1 ? print(e.x, c) : c.fns.splat(e.dtype, e.lanes, print(e.x, c));
+    case 'ramp':
+      return e.lanes === 1 ? print(e.base, c) : `${c.fns.use(`ramp_${scalarOf(e.dtype)}`, e.lanes)}(${print(e.base, c)})`;
+    case 'lane':
+      if (e.x.lanes === 1) return print(e.x, c);
+      return e.dtype === 'bool' ? `(${print(e.x, c)}[${e.i}] != 0)` : `${print(e.x, c)}[${e.i}]`;
+    case 'across':
+      return e.x.lanes === 1 ? print(e.x, c) : `${c.fns.use(`across_${e.op}_${scalarOf(e.dtype)}`, e.x.lanes)}(${print(e.x, c)})`;
+    case 'load':
+      return printLoad(e, c);
+  }
+};
+
+/** The text of a node, or of the local that holds it. */
+const print = (e: Expr, c: Context): string => c.shared.get(e) ?? text(e, c);
+
+const line = (c: Context, s: string): void => {
+  c.lines.push('  '.repeat(c.indent) + s);
+};
+
+/** Prints locals for the nodes that the roots reach by more than one path, then hands the roots' texts to `use`. */
+const statement = (c: Context, roots: readonly Expr[], use: (texts: readonly string[]) => void): void => {
+  const order: Expr[] = [];
+  const uses = new Map<Expr, number>();
+  const visit = (e: Expr): void => {
+    const n = uses.get(e) ?? 0;
+    uses.set(e, n + 1);
+    if (n > 0) return;
+    children(e).forEach(visit);
+    order.push(e);
+  };
+  roots.forEach(visit);
+  c.shared = new Map();
+  for (const e of order) {
+    if ((uses.get(e) as number) < 2 || children(e).length === 0) continue;
+    const local = `t${c.locals++}`;
+    if (e.lanes > 1) c.fns.types(e.lanes);
+    line(c, `const ${ctype(e.dtype, e.lanes)} ${local} = ${text(e, c)};`);
+    c.shared.set(e, local);
+  }
+  use(roots.map((e) => print(e, c)));
+  c.shared = new Map();
+};
+
+const block = (c: Context, body: readonly Stmt[]): void => {
+  c.indent++;
+  for (const s of body) printStmt(s, c);
+  c.indent--;
+};
+
+const printStore = (s: Stmt & { readonly s: 'store' }, c: Context): void => {
+  const [p, t, lanes] = [c.name(s.to), element(s.value.dtype), s.value.lanes];
+  statement(c, s.mask ? [s.index, s.value, s.mask] : [s.index, s.value], ([i, raw, mask]) => {
+    if (lanes === 1) return line(c, `${mask ? `if (${mask}) ` : ''}${p}[${i}] = ${raw};`);
+    c.fns.types(lanes);
+    const value = s.value.dtype === 'bool' ? `__builtin_convertvector(${raw} & 1, u8x${lanes})` : raw;
+    const scatter = s.index.lanes > 1;
+    if (!scatter && !mask) return line(c, `*(${t}x${lanes}u *)(${p} + ${i}) = ${value};`);
+    const at = scatter ? `${p}, ${c.fns.convert(s.index.dtype, 'index', lanes, i as string)}` : `${p} + ${i}`;
+    line(c, `${c.fns.use(`${scatter ? 'scatter' : 'store'}${mask ? 'Masked' : ''}_${t}`, lanes)}(${at}, ${value}${mask ? `, ${mask}` : ''});`);
+  });
+};
+
+const printFor = (s: Stmt & { readonly s: 'for' }, c: Context): void =>
+  statement(c, [s.from, s.to], ([from, to]) => {
+    const i = c.name(s.name);
+    const t = scalarOf(s.from.dtype);
+    const [first, last] = [constant(s.from), constant(s.to)];
+    const trips = first !== undefined && last !== undefined ? Math.max(1, Math.ceil((last - first) / s.step)) : 4;
+    // the bound is evaluated once: the body may write what it reads
+    const simple = last !== undefined || s.to.k === 'ref';
+    if (!simple) line(c, `const ${t} ${i}_end = ${to};`);
+    if (s.kind === 'unroll') line(c, `FV_UNROLL(${Math.min(trips, 1024)})`);
+    line(c, `for (${t} ${i} = ${from}; ${i} < ${simple ? to : `${i}_end`}; ${i} += ${s.step}) {`);
+    block(c, s.body);
+    line(c, '}');
+  });
+
+const printStmt = (s: Stmt, c: Context): void => {
+  switch (s.s) {
+    case 'let':
+    case 'var':
+      if (s.value.lanes > 1) c.fns.types(s.value.lanes);
+      return statement(c, [s.value], ([v]) => line(c, `${s.s === 'let' ? 'const ' : ''}${ctype(s.value.dtype, s.value.lanes)} ${c.name(s.name)} = ${v};`));
+    case 'set':
+      return statement(c, [s.value], ([v]) => line(c, `${c.name(s.name)} = ${v};`));
+    case 'alloc':
+      return line(c, `${element(s.dtype)} ${c.name(s.name)}[${Math.max(1, s.size)}] __attribute__((aligned(64)));`);
+    case 'store':
+      return printStore(s, c);
+    case 'for':
+      return printFor(s, c);
+    case 'if':
+      return statement(c, [s.cond], ([cond]) => {
+        line(c, `if (${cond}) {`);
+        block(c, s.then);
+        if (s.else.length > 0) {
+          line(c, '} else {');
+          block(c, s.else);
+        }
+        line(c, '}');
+      });
+    case 'barrier':
+      // one thread a block: nobody to wait for
+      return;
+  }
+};
+
+/** The translation unit of a kernel: the used part of the prelude, then the function. Throws FV0201 for threads > 1. */
+export const printC = (k: Kernel, symbol: string = kernelSymbol): string => {
+  const [head, body] = printParts(k, symbol);
+  return `${head}\n${body}`;
+};
+
+/** As printC, prelude and function apart (`explain` shows the function only). */
+export const printParts = (k: Kernel, symbol: string = kernelSymbol): readonly [prelude: string, kernel: string] => {
+  if (k.threads !== 1) throw new FoveaError('FV0201', `kernel ${k.name}: ${k.threads} threads a block; the C printer takes 1`);
+  const c: Context = { name: identifiers(), fns: prelude(), lines: [], shared: new Map(), indent: 1, locals: 0 };
+  k.buffers.forEach((b, i) => {
+    line(c, `${b.access === 'read' ? 'const ' : ''}${element(b.dtype)} *const ${c.name(b.name)} = bufs[${i}];`);
+  });
+  const [x, y, z] = k.grid;
+  line(c, 'for (i64 b = lo; b < hi; b++) {');
+  c.indent++;
+  line(c, `const i64 b_0 = ${y * z === 1 ? 'b' : `b % ${x}L`}, b_1 = ${y === 1 ? '0' : z === 1 ? `b / ${x}L` : `b / ${x}L % ${y}L`}, b_2 = ${z === 1 ? '0' : `b / ${x * y}L`};`);
+  c.indent--;
+  block(c, k.body);
+  line(c, '}');
+  const fn = [`void ${symbol}(void *const *bufs, i64 lo, i64 hi) {`, ...c.lines, '}', ''].join('\n');
+  return [c.fns.text(), fn];
+};
