@@ -23,7 +23,7 @@ const fail = (b: Builder, message: string, hint: string): never => {
   throw new FoveaError('FV0103', message, { loc: b.meta.loc, scope: b.meta.scope, hint });
 };
 
-/** The nodes of a jvp (`primal`), then those of its transpose, and the values wanted of them. */
+/** The nodes of a jvp (`primal`, with the linear ones still among them), then those of its transpose, and the values wanted of them. */
 interface Joint {
   readonly primal: readonly Node[];
   readonly transposed: readonly Node[];
@@ -46,8 +46,7 @@ const emitLive = (b: Builder, { primal, transposed, results, grads }: Joint, env
     next ??= freeRegion(b.build([]).nodes);
     return next++;
   };
-  const region = (r: number | undefined): number | undefined => {
-    if (r === undefined) return undefined;
+  const region = (r: number): number => {
     const known = regions.get(r) ?? fresh();
     regions.set(r, known);
     return known;
@@ -58,7 +57,7 @@ const emitLive = (b: Builder, { primal, transposed, results, grads }: Joint, env
       env.set(o, outs[i] as Value);
     });
   };
-  for (const n of nodes) if (forward.has(n)) emit(n, { ...n.meta, loc: n.meta.loc, remat: region(n.meta.remat) });
+  for (const n of nodes) if (forward.has(n)) emit(n, n.meta.remat === undefined ? n.meta : { ...n.meta, remat: region(n.meta.remat) });
 
   // in order of the transpose, each node after what it lacks; the stack is explicit because chains may be long
   const place = (last: Node): void => {
@@ -69,12 +68,48 @@ const emitLive = (b: Builder, { primal, transposed, results, grads }: Joint, env
       if (missing) stack.push(maker.get(missing) as Node);
       else {
         stack.pop();
-        if (!env.has(n.outputs[0] as Value)) emit(n, { ...n.meta, phase: 'bwd', loc: n.meta.loc, remat: undefined });
+        if (!env.has(n.outputs[0] as Value)) emit(n, n.meta.phase === 'bwd' && n.meta.remat === undefined ? n.meta : { ...n.meta, phase: 'bwd', remat: undefined });
       }
     }
   };
   for (const n of transposed) if (backward.has(n)) place(n);
   for (const v of grads) if (!env.has(v)) place(maker.get(v) as Node);
+};
+
+/** What enters at a result: a cotangent, 1, or null for zero. */
+type Seed = Tangent | 1;
+
+const pull = (
+  b: Builder,
+  g: Graph,
+  args: readonly Value[],
+  seeds: readonly Seed[],
+  wrt: readonly number[],
+): { results: readonly Value[]; grads: readonly Tangent[] } => {
+  for (const i of wrt) {
+    const p = g.params[i];
+    if (!p) return fail(b, `there is no argument ${i}: the function has ${g.params.length}`, 'Count arguments from 0.');
+    if (!isFloat(p.type.dtype))
+      return fail(b, `argument ${i}${p.name ? ` (${p.name})` : ''} is ${showType(p.type)}`, 'Only float arguments have gradients.');
+  }
+  const s = builder(b.meta);
+  const params = g.params.map((p) => s.param(p.type, p.name));
+  const moving = g.params.map((p, i) => (wrt.includes(i) ? s.param(p.type) : null));
+  const env = new Map<Value, Value>(params.map((p, i) => [p, args[i] as Value]));
+  const { results, tangents } = jvp(s, g, params, moving);
+  const primal = s.build([]).nodes;
+  const { linear, values } = linearize(primal, moving.filter((t) => t !== null));
+  const enter = (seed: Value | 1, result: Value): Value => {
+    if (seed === 1) return s.at({ phase: 'bwd' }, () => s.fill(1, result.type));
+    const p = s.param(seed.type);
+    env.set(p, seed);
+    return p;
+  };
+  const entries = tangents.flatMap((t, i) => (t && seeds[i] ? [[t, enter(seeds[i], results[i] as Value)] as const] : []));
+  const pulled = transposeLinear(s, linear, values, entries);
+  const grads = moving.map((t) => (t ? (pulled.get(t) ?? null) : null));
+  emitLive(b, { primal, transposed: s.build([]).nodes.slice(primal.length), results, grads: grads.filter((v) => v !== null) }, env);
+  return { results: results.map((r) => env.get(r) as Value), grads: grads.map((v) => v && (env.get(v) as Value)) };
 };
 
 /**
@@ -89,35 +124,12 @@ export const vjp = (
   cotangents: readonly Tangent[],
   wrt: readonly number[] = args.flatMap((x, i) => (isFloat(x.type.dtype) ? [i] : [])),
 ): { results: readonly Value[]; grads: readonly Tangent[] } => {
-  for (const i of wrt) {
-    const p = g.params[i];
-    if (!p) return fail(b, `there is no argument ${i}: the function has ${g.params.length}`, 'Count arguments from 0.');
-    if (!isFloat(p.type.dtype))
-      return fail(b, `argument ${i}${p.name ? ` (${p.name})` : ''} is ${showType(p.type)}`, 'Only float arguments have gradients.');
-  }
   cotangents.forEach((c, i) => {
     const r = g.results[i];
     if (c && !(r && isFloat(r.type.dtype) && eqType(c.type, r.type)))
       fail(b, `result ${i} is ${r ? showType(r.type) : 'missing'}, its cotangent ${showType(c.type)}`, 'A cotangent has the type of its result.');
   });
-  const s = builder(b.meta);
-  const params = g.params.map((p) => s.param(p.type, p.name));
-  const moving = g.params.map((p, i) => (wrt.includes(i) ? s.param(p.type) : null));
-  const cts = cotangents.map((c) => (c ? s.param(c.type) : null));
-  const { results, tangents } = jvp(s, g, params, moving);
-  const primal = s.build([]).nodes;
-  const { linear, values } = linearize(primal, moving.filter((t) => t !== null));
-  const seeds = tangents.flatMap((t, i) => (t && cts[i] ? [[t, cts[i]] as const] : []));
-  const pulled = transposeLinear(s, linear, values, seeds);
-  const grads = moving.map((t) => (t ? (pulled.get(t) ?? null) : null));
-
-  const env = new Map<Value, Value>(params.map((p, i) => [p, args[i] as Value]));
-  cts.forEach((p, i) => {
-    if (p) env.set(p, cotangents[i] as Value);
-  });
-  const joint = { primal, transposed: s.build([]).nodes.slice(primal.length), results, grads: grads.filter((v) => v !== null) };
-  emitLive(b, joint, env);
-  return { results: results.map((r) => env.get(r) as Value), grads: grads.map((v) => v && (env.get(v) as Value)) };
+  return pull(b, g, args, cotangents, wrt);
 };
 
 /**
@@ -133,7 +145,6 @@ export const valueAndGrad = (
   const loss = g.results[0];
   if (!loss || !isFloat(loss.type.dtype) || loss.type.shape.length !== 0)
     return fail(b, `grad: the function returns ${loss ? showType(loss.type) : 'nothing'}, not one float scalar`, 'Reduce it to a scalar, by sum or mean.');
-  const one = b.at({ phase: 'bwd' }, () => b.constant(1, loss.type.dtype));
-  const { results, grads } = vjp(b, g, args, [one], wrt);
-  return { results, grads: wrt.map((i) => b.at({ phase: 'bwd' }, () => materialise(b, grads[i] ?? null, args[i] as Value))) };
+  const { results, grads } = pull(b, g, args, [1], wrt);
+  return { results, grads: b.at({ phase: 'bwd' }, () => wrt.map((i) => materialise(b, grads[i] ?? null, args[i] as Value))) };
 };

@@ -4,7 +4,8 @@
  * outer recomputes it too.
  *
  * The rule of scan is already linearised: the primal scan also stacks the values that the derivative needs, and a second
- * scan, linear in its tangents, consumes them. Reverse mode has then only to transpose the second one.
+ * scan, linear in its tangents, consumes them. Reverse mode has then only to transpose the second one. Checkpoint regions
+ * inside the body need no pass: what they do not save is not stacked, and the second scan computes it again.
  *
  *   %1, %2 = scan(c, x)            body: c' = c * x;   y = c         %2 stacks c for the derivative
  *   %3     = scan(dc, x, %2, dx)   body: dc' = dc * x + c * dx
@@ -13,6 +14,7 @@ import { builder } from '../graph/builder.ts';
 import type { Meta, Node, Prim, Value } from '../graph/types.ts';
 import { type Dual, type JvpRule, materialise, type Site, type Tangent } from './dual.ts';
 import { extract, linearize, needed } from './linearize.ts';
+import { leaving } from './remat.ts';
 
 const call: JvpRule<'call'> = ({ b, op, x, t, jvp, region }) => {
   const { phase, remat: outer } = b.meta;
@@ -76,8 +78,11 @@ const scan = (s: Site<'scan'>): Dual => {
   // residuals: what the linear body takes from the primal one
   const { primal } = linearize(nodes, moving.filter((v) => v !== null));
   const cheap = closed(primal);
-  const forward = needed(primal, results);
-  const saved = new Set([...forward].filter((n) => !cheap.has(n)).flatMap((n) => n.outputs));
+  const live = needed(primal, results);
+  const forward = primal.filter((n) => live.has(n));
+  const outside = leaving(forward, results);
+  const kept = (n: Node, o: Value): boolean => !cheap.has(n) && (n.meta.remat === undefined || outside.has(o));
+  const saved = forward.flatMap((n) => n.outputs.filter((o) => kept(n, o)));
   const stops = new Set([...saved, ...params]);
   const reads = [...needed(nodes, out, stops)].flatMap((n) => n.inputs);
   const used = new Set([...reads, ...out].filter((v) => stops.has(v)));

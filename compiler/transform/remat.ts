@@ -14,22 +14,23 @@
 import { builder } from '../graph/builder.ts';
 import type { Graph, Node, Value } from '../graph/types.ts';
 
-const regionOf = (n: Node | undefined): number | undefined => (n && n.meta.phase !== 'bwd' ? n.meta.remat : undefined);
-
-/** Values of regions that are saved: the rest of the forward phase or the results read them. */
-const leaving = (g: Graph, maker: ReadonlyMap<Value, Node>): Set<Value> => {
-  const found = new Set(g.results);
-  for (const n of g.nodes) {
-    if (n.meta.phase === 'bwd') continue;
-    for (const v of n.inputs) if (regionOf(maker.get(v)) !== regionOf(n)) found.add(v);
+/** Of the values made by `forward` nodes, those that other regions or the results read: they are saved, not recomputed. */
+export const leaving = (forward: readonly Node[], results: readonly Value[]): Set<Value> => {
+  const found = new Set(results);
+  const region = new Map<Value, number | undefined>();
+  for (const n of forward) {
+    for (const v of n.inputs) if (region.get(v) !== n.meta.remat) found.add(v);
+    for (const o of n.outputs) region.set(o, n.meta.remat);
   }
   return found;
 };
 
 /** The same function with the values of checkpoint regions recomputed in the backward phase. */
 export const remat = (g: Graph): Graph => {
-  const maker = new Map(g.nodes.flatMap((n) => n.outputs.map((o) => [o, n] as const)));
-  const saved = leaving(g, maker);
+  const forwardNodes = g.nodes.filter((n) => n.meta.phase !== 'bwd');
+  const saved = leaving(forwardNodes, g.results);
+  const maker = new Map<Value, Node>();
+  for (const n of forwardNodes) for (const o of n.outputs) if (n.meta.remat !== undefined && !saved.has(o)) maker.set(o, n);
   const b = builder();
   const forward = new Map<Value, Value>(g.params.map((p) => [p, b.param(p.type, p.name)]));
   const recomputed = new Map<Value, Value>();
@@ -39,14 +40,13 @@ export const remat = (g: Graph): Graph => {
       into.set(o, outs[i] as Value);
     });
   };
-  const isRecomputed = (v: Value): boolean => regionOf(maker.get(v)) !== undefined && !saved.has(v);
-  const inBackward = (v: Value): Value => (isRecomputed(v) ? recomputed : forward).get(v) as Value;
+  const inBackward = (v: Value): Value => (maker.has(v) ? recomputed : forward).get(v) as Value;
   // depth first with a stack of its own: a region may be a long chain
   const recompute = (v: Value): void => {
-    const stack = isRecomputed(v) ? [maker.get(v) as Node] : [];
+    const stack = [maker.get(v)].filter((n) => n !== undefined);
     while (stack.length > 0) {
       const n = stack[stack.length - 1] as Node;
-      const missing = n.inputs.find((u) => isRecomputed(u) && !recomputed.has(u));
+      const missing = n.inputs.find((u) => maker.has(u) && !recomputed.has(u));
       if (missing) stack.push(maker.get(missing) as Node);
       else {
         stack.pop();

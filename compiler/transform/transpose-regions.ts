@@ -7,10 +7,12 @@
  *   %7, %8 = scan(ct, x, %2) reverse    body: ct' = ct * x;   y = c * ct       %7 for dc, %8 for dx
  */
 import { type Builder, builder } from '../graph/builder.ts';
-import type { Prim, Value } from '../graph/types.ts';
+import type { Meta, Prim, Value } from '../graph/types.ts';
 import { materialise, type Tangent } from './dual.ts';
 import { extract, linearize } from './linearize.ts';
 import type { AnyLinearSite, LinearSite, TransposeRule } from './transpose.ts';
+
+const backward = (m: Meta): Meta => ({ ...m, phase: 'bwd' });
 
 /** The body with its transpose behind it, in a builder of its own. Results without a cotangent (null) get none. */
 const transposed = (s: AnyLinearSite, inner: Builder, results: readonly Value[], linear: readonly Value[], ct: readonly Tangent[]) => {
@@ -25,7 +27,7 @@ const perShard = (s: LinearSite<'perShard'>): readonly Tangent[] => {
   const inner = builder(b.meta);
   const params = op.body.params.map((p) => inner.param(p.type, p.name));
   const cts = ct.map((c) => (c ? inner.param(c.type) : null));
-  const results = inner.inline(op.body, params);
+  const results = inner.inline(op.body, params, backward);
   const back = transposed(s, inner, results, params.filter((_, i) => linear[i]), cts);
   const given = [...params.filter((_, i) => !linear[i]), ...cts.filter((c) => c !== null)];
   const out = back.filter((v) => v !== null);
@@ -41,7 +43,7 @@ const scan = (s: LinearSite<'scan'>): readonly Tangent[] => {
   const fixed = op.carries + op.constants;
   const inner = builder(b.meta);
   const params = op.body.params.map((p) => inner.param(p.type, p.name));
-  const results = inner.inline(op.body, params);
+  const results = inner.inline(op.body, params, backward);
   // the jvp rule of scan makes every carry of its second scan a tangent, whether or not it starts at zero
   const isLinear = (i: number): boolean => i < op.carries || linear[i] === true;
   const at = (keep: (i: number) => boolean): number[] => params.map((_, i) => i).filter(keep);

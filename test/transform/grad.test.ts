@@ -94,7 +94,7 @@ describe('what is emitted', () => {
       const joint = gradOf(g, wrt);
       const live = new Set<Value>(joint.results);
       for (const n of [...joint.nodes].reverse()) {
-        expect(n.outputs.some((o) => live.has(o)) || n.op.prim === 'const').toBe(true);
+        expect(n.outputs.some((o) => live.has(o)), n.op.prim).toBe(true);
         for (const v of n.inputs) live.add(v);
       }
     }
@@ -116,7 +116,7 @@ describe('what is emitted', () => {
       });
     const count = (n: number): number => gradOf(chain(n), [0]).nodes.length;
     expect(count(200) - count(100)).toBe(count(300) - count(200));
-    expect(count(20_000) - count(10_000)).toBe(100 * (count(200) - count(100)));
+    expect(count(10_100) - count(100)).toBe(100 * (count(200) - count(100)));
   });
   test('named sizes', () => {
     const t: TensorType = { dtype: 'f32', shape: [sym('B'), sym('N')] };
@@ -182,6 +182,20 @@ describe('checkpoint', () => {
     expect(crossing(step())).toEqual(expect.arrayContaining(['mul', 'exp']));
     // the first block's output, which the second starts from
     expect(crossing(remat(step()))).toEqual(['add']);
+  });
+  test('a scan does not stack what a region in its body recomputes', () => {
+    const scanned = (tag: string): Graph => {
+      const body = trace([arg([4]), arg([4]), arg([4])], (b, c, w, x) => b.emit({ prim: 'call', tag, body: block }, [b.add(c, x), w]));
+      return trace([arg([4]), arg([4]), arg([3, 4])], (b, c, w, x) => {
+        const [last] = b.emit({ prim: 'scan', length: 3, carries: 1, constants: 1, reverse: false, body }, [c, w, x]);
+        return [b.sum(last as Value, [0])];
+      });
+    };
+    const stacks = (g: Graph): number => (g.nodes.find((n) => n.op.prim === 'scan')?.outputs.length as number) - 1;
+    const [saved, recomputed] = ['plain', 'checkpoint'].map((tag) => gradOf(scanned(tag), [0, 1, 2])) as [Graph, Graph];
+    expect([stacks(saved), stacks(recomputed)]).toEqual([3, 1]);
+    const xs = [vector(0.1, -0.2, 0.3, 0.4), vector(1, 0.5, -1, 0.25), tensor64({ dtype: 'f32', shape: [3, 4] }, Array.from({ length: 12 }, (_, i) => Math.sin(i)))];
+    expect(interpret(recomputed, xs)).toEqual(interpret(saved, xs));
   });
   test('a clone stands behind the forward phase, has phase bwd and keeps its region', () => {
     const g = remat(step());
