@@ -1,0 +1,44 @@
+/**
+ * From features to scores: class tokens go through the DINO head, masked patches through the iBOT head or, where it is shared,
+ * through the DINO head too. A head is called once, on all its rows, so that its wide last layer is read once and its gradient is
+ * one product.
+ *
+ *   answers(recipe, params, [local, global], hidden)   ->   { cls: [F32<'L*B K'>, F32<'2*B K'>], patches: F32<'U J'> }
+ */
+import { type F32, type Tensor, apply, concat, gather, rearrange, scope, size, slice } from '../../dsl/index.ts';
+import { dinoHead } from '../heads.ts';
+import { sizeAt } from '../layers/sizes.ts';
+import type { Recipe } from '../recipes.ts';
+import type { Network } from './types.ts';
+
+type Rows<X extends readonly F32<string>[]> = { readonly [I in keyof X]: X[I] extends F32<`${infer B} D`> ? F32<`${B} K`> : F32<string> };
+
+export interface Answers<X extends readonly F32<string>[]> {
+  readonly cls: Rows<X>;
+  readonly patches: F32<'U J'>;
+}
+
+/** The tokens of the given numbers, counted over all images. */
+export const rowsAt = (tokens: F32<'2*B N D'>, index: Tensor<'U', 'i32'>): F32<'U D'> => gather(rearrange('b n d -> (b n) d', tokens), index);
+
+/** One call of f on the rows of all parts, its result taken apart again. */
+const together = (f: (rows: F32<string>) => F32<string>, parts: readonly F32<string>[]): F32<string>[] => {
+  const [first, ...rest] = parts as readonly [F32<string>, ...F32<string>[]];
+  const scores = f(rest.reduce((a, b) => concat('* d' as string, a, b), first));
+  let from = 0;
+  return parts.map((rows) => {
+    const to = from + sizeAt(rows, 0);
+    const part = slice(`${from}:${to} k` as string, scores);
+    from = to;
+    return part;
+  });
+};
+
+export const answers = <const X extends readonly F32<string>[]>(r: Recipe, params: Network, cls: X, patches: F32<'U D'>): Answers<X> => {
+  const D = size('D', r.model.width);
+  const dino = apply(dinoHead(D, size('K', r.dino.prototypes), r.dino), params.dino_head);
+  const split = (scores: readonly F32<string>[]): Answers<X> => ({ cls: scores.slice(0, -1) as unknown as Rows<X>, patches: scores.at(-1) as F32<'U J'> });
+  if (r.ibot.head === 'shared' || !params.ibot_head) return split(scope('dino_head', () => together(dino, [...cls, patches])));
+  const ibot = apply(dinoHead(D, size('J', r.ibot.head.prototypes), r.ibot.head), params.ibot_head);
+  return split([...scope('dino_head', () => together(dino, cls)), scope('ibot_head', () => ibot(patches))]);
+};

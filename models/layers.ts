@@ -1,0 +1,88 @@
+/**
+ * The layers of a vision transformer, each a module: sizes, parameters, argument shapes, formula. Parameter names are the keys
+ * of DINOv2's checkpoints, so a released file is a parameter tree as it stands.
+ *
+ * Inside a module D, H, F are names; `attention(size('D', 384), 6)` binds them. Linear layers start as N(0, 0.02) with zero
+ * bias, LayerNorm has epsilon 1e-6, GELU is the exact one.
+ *
+ *   const y = apply(mlp(384, 1536), params)(x)          x: Tensor<'B N 384'>, y: Tensor<'B N 384'>
+ */
+import {
+  type DimArg,
+  type Param,
+  einsum,
+  gelu,
+  initializers,
+  module,
+  layerNorm as normalize,
+  over,
+  param,
+  rearrange,
+  rsqrt,
+  scalar,
+  silu,
+  softmax,
+  split,
+  times,
+  unbind,
+} from '../dsl/index.ts';
+
+const { ones, zeros, truncNormal, constant } = initializers;
+
+/** x W^T + b. Without bias the parameter does not exist, as in checkpoints of such models. */
+export const linear = <I extends DimArg, O extends DimArg>(inputs: I, outputs: O, bias = true) =>
+  module(
+    { I: inputs, O: outputs },
+    (): { readonly weight: Param<'O I'>; readonly bias?: Param<'O'> } => ({
+      weight: param('O I', truncNormal(0.02)),
+      ...(bias ? { bias: param('O', zeros) } : {}),
+    }),
+    ['... I'],
+    (p, x) => {
+      const y = einsum('... i, o i -> ... o', x, p.weight);
+      return p.bias ? y.add(p.bias) : y;
+    },
+  );
+
+export const layerNorm = <D extends DimArg>(dim: D) =>
+  module({ D: dim }, () => ({ weight: param('D', ones), bias: param('D', zeros) }), ['... D'], (p, x) => normalize(x, p.weight, p.bias, 1e-6));
+
+/** A learned factor for every feature, small at first, so that a deep network starts close to the identity. */
+export const layerScale = <D extends DimArg>(dim: D, start: number) =>
+  module({ D: dim }, () => ({ gamma: param('D', constant(start)) }), ['... D'], (p, x) => x.mul(p.gamma));
+
+/** Every token looks at all tokens of its image. Rows of qkv are [query key value][head][width of a head]. */
+export const attention = <D extends DimArg, H extends DimArg>(dim: D, heads: H, bias: { readonly qkv?: boolean; readonly proj?: boolean } = {}) =>
+  module(
+    { D: dim, H: heads, K: over(dim, heads) },
+    ({ D }) => ({ qkv: linear(D, times(3, D), bias.qkv), proj: linear(D, D, bias.proj) }),
+    ['B N D'],
+    ({ qkv, proj, H, K }, x) => {
+      const [q, k, v] = unbind(rearrange('b n (t h k) -> t b h n k', qkv(x), { t: 3, h: H }));
+      const weights = softmax(einsum('b h n k, b h m k -> b h n m', q.mul(rsqrt(scalar(K))), k));
+      return proj(rearrange('b h n k -> b n (h k)', einsum('b h n m, b h m k -> b h n k', weights, v)));
+    },
+  );
+
+export const mlp = <D extends DimArg, F extends DimArg>(dim: D, hidden: F, bias = true) =>
+  module(
+    { D: dim, F: hidden },
+    ({ D, F }) => ({ fc1: linear(D, F, bias), fc2: linear(F, D, bias) }),
+    ['... D'],
+    (p, x) => p.fc2(gelu(p.fc1(x))),
+  );
+
+/** Gated feed-forward: the first half of w12, through SiLU, scales the second. */
+export const swiglu = <D extends DimArg, F extends DimArg>(dim: D, hidden: F, bias = true) =>
+  module(
+    { D: dim, F: hidden },
+    ({ D, F }) => ({ w12: linear(D, times(2, F), bias), w3: linear(F, D, bias) }),
+    ['... D'],
+    (p, x) => {
+      const [gate, value] = split(p.w12(x), 2);
+      return p.w3(silu(gate).mul(value));
+    },
+  );
+
+/** Two thirds of the hidden width of an MLP, rounded up to a multiple of 8: as many parameters with three matrices as with two. */
+export const swigluHidden = (hidden: number): number => Math.ceil(Math.trunc((hidden * 2) / 3) / 8) * 8;

@@ -1,0 +1,44 @@
+/**
+ * The teacher's logits become targets. A plain softmax would collapse (all images to one prototype); two remedies:
+ *
+ * Sinkhorn-Knopp (arXiv 2006.09882) alternately balances prototypes and images: three rounds of dividing by the sum of each
+ * prototype, then by the sum of each image. Softmax centering (arXiv 2104.14294) subtracts a running mean of the logits; the mean
+ * of a batch is used from the next step on.
+ *
+ * Rows of padding (valid = 0) take no part: they add nothing to the sums of prototypes and come out as zeros.
+ *
+ *   sinkhorn(temp)(logits, valid)      logits: Tensor<'M K'>, valid: Tensor<'M'> of 0 and 1  ->  Tensor<'M K'>, rows sum to 1
+ */
+import { type F32, type Scalar, exp, fn, max, rearrange, softmax, stopGradient, sum } from '../dsl/index.ts';
+
+export const sinkhorn = (temp: Scalar, iterations = 3) =>
+  fn(['M K', 'M'], (logits, valid) => {
+    const used = rearrange('m -> m 1', valid);
+    // One constant for all rows cancels in the first division; a constant for each row would not.
+    const shifted = logits.sub(max('m k ->', logits)).div(temp);
+    let q = exp(shifted).mul(used);
+    for (let i = 0; i < iterations; i++) {
+      q = q.div(sum('m k -> 1 k', q));
+      // A row of padding sums to 0: 0 / 1 keeps it there.
+      q = q.div(sum('m k -> m 1', q).add(used.neg().add(1)));
+    }
+    return stopGradient(q);
+  });
+
+/** A running mean of logits, and the mean of the last batch, which enters it at the next step. */
+export interface Center {
+  readonly value: F32<'1 K'>;
+  readonly pending: F32<'1 K'>;
+}
+
+/** The center that this step subtracts: 0.9 old + 0.1 pending. */
+export const settle = ({ value, pending }: Center, momentum = 0.9): F32<'1 K'> => value.mul(momentum).add(pending.mul(1 - momentum));
+
+export const centeredSoftmax = (temp: Scalar) =>
+  fn(['M K', '1 K'], (logits, center) => stopGradient(softmax(logits.sub(center).div(temp))));
+
+/** Mean of the valid rows; 0 if there are none. */
+export const batchMean = fn(['M K', 'M'], (logits, valid) => {
+  const total = sum('m k -> 1 k', logits.mul(rearrange('m -> m 1', valid)));
+  return stopGradient(total.div(sum('m ->', valid).max(1)));
+});

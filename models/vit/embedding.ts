@@ -1,0 +1,84 @@
+/**
+ * From patches to tokens: a linear map of the pixels, the mask token in place of hidden patches, positions, a class token and
+ * registers. The order is [class, registers, patches]; registers have no position; a hidden patch keeps its position.
+ *
+ *   patches: Tensor<'B N C'>  ->  tokens: Tensor<'B N+R+1 D'>      C = 3 * patch * patch pixels, R registers
+ */
+import {
+  type Bound,
+  type F32,
+  type Param,
+  concat,
+  constant,
+  einsum,
+  expand,
+  initializers,
+  module,
+  param,
+  rearrange,
+  size,
+  slice,
+  where,
+} from '../../dsl/index.ts';
+import type { VitConfig } from '../vit.ts';
+import { resampleMatrix } from './positions.ts';
+
+const { normal, truncNormal, uniform, zeros } = initializers;
+
+const side = (c: VitConfig): number => c.imageSize / c.patch;
+
+export const embeddingSizes = (c: VitConfig) => ({
+  D: size('D', c.width),
+  P: size('P', c.patch),
+  C: size('C', 3 * c.patch * c.patch),
+  R: size('R', c.registers),
+  G: size('G', side(c) ** 2),
+});
+
+/** Names and initial values as in DINOv2: the patch projection keeps the default of a convolution. */
+export const embeddingParts = (c: VitConfig) => {
+  const bound = uniform(1 / Math.sqrt(3 * c.patch * c.patch));
+  const registers: { readonly register_tokens?: Param<'1 R D'> } = c.registers > 0 ? { register_tokens: param('1 R D', normal(1e-6)) } : {};
+  return {
+    cls_token: param('1 1 D', normal(1e-6)),
+    pos_embed: param('1 G+1 D', truncNormal(0.02)),
+    ...registers,
+    mask_token: param('1 D', zeros),
+    patch_embed: { proj: { weight: param('D 3 P P', bound), bias: param('D', bound) } },
+  };
+};
+type Parts = Bound<ReturnType<typeof embeddingParts>>;
+
+/** The learned table on the grid of the images: as it is on the grid it was learned for, else resampled along both axes. */
+const positions = (c: VitConfig, [rows, columns]: readonly [number, number], table: F32<'1 G D'>): F32<'N D'> => {
+  const from = side(c);
+  if (rows === from && columns === from) return rearrange('1 n d -> n d', table).as('N D');
+  const matrix = (to: number): F32<string> => constant(resampleMatrix(from, to, c.interpolation), `${to} ${from}` as string);
+  const grid = rearrange('1 (y x) d -> y x d', table, { y: from });
+  return rearrange('h w d -> (h w) d', einsum('w x, h x d -> h w d', matrix(columns), einsum('h y, y x d -> h x d', matrix(rows), grid))).as('N D');
+};
+
+const tokens = (c: VitConfig, grid: readonly [number, number], p: Parts, content: F32<'B N D'>): F32<'B N+R+1 D'> => {
+  const cls = p.cls_token.add(slice('a 0:1 d', p.pos_embed));
+  const placed = content.add(positions(c, grid, slice('a 1: d', p.pos_embed)));
+  const first = expand(cls, 'B 1 D');
+  return p.register_tokens
+    ? concat('b * d', first, expand(p.register_tokens, 'B R D'), placed).as('B N+R+1 D')
+    : concat('b * d', first, placed).as('B N+R+1 D');
+};
+
+const project = (p: Parts, patches: F32<'B N C'>): F32<'B N D'> => {
+  const { weight, bias } = p.patch_embed.proj;
+  const rows = rearrange('d c p q -> d (c p q)', weight).as('D C');
+  return einsum('b n c, d c -> b n d', patches, rows).add(bias);
+};
+
+/** Tokens of images seen whole. */
+export const embedding = (c: VitConfig, grid: readonly [number, number]) =>
+  module(embeddingSizes(c), () => embeddingParts(c), ['B N C'], (p, patches) => tokens(c, grid, p, project(p, patches)));
+
+/** Tokens of images some of whose patches are hidden. */
+export const maskedEmbedding = (c: VitConfig, grid: readonly [number, number]) =>
+  module(embeddingSizes(c), () => embeddingParts(c), ['B N C', 'B N:bool'], (p, patches, masked) =>
+    tokens(c, grid, p, where(rearrange('b n -> b n 1', masked), p.mask_token, project(p, patches))),
+  );
