@@ -1,0 +1,120 @@
+/**
+ * Packing: a panel of an operand is copied into a small array of the block, converted to the accumulator's type, so that
+ * the micro-kernel reads consecutive memory whatever the operand's strides are. Rows and columns past the edge repeat the
+ * last one: their sums are made and never stored, so the micro-kernel needs no masks.
+ *
+ *   panel of a:  [row][k] when k is the unit stride, else [k][row]        panel of b:  [k][column], one vector strip after another
+ */
+import type { Body } from '../kernel/build.ts';
+import * as e from '../kernel/expr.ts';
+import type { Expr } from '../kernel/types.ts';
+import type { GemmSchedule } from './gemm-schedule.ts';
+import type { GemmOperand, GemmSpec } from './gemm-spec.ts';
+
+/** What packing one panel needs to know: where it starts and how many products it holds. */
+export interface Panel {
+  readonly spec: GemmSpec;
+  readonly schedule: GemmSchedule;
+  /** Offset of the operand's batch element. */
+  readonly start: Expr;
+  /** First product, and how many: at most bk. */
+  readonly from: Expr;
+  readonly depth: Expr;
+}
+
+export interface PackedA {
+  readonly panel: e.Place;
+  /** Address of (row of the register tile, product) in the panel. */
+  readonly at: (row: number, p: Expr) => Expr;
+  /** Emits the copy of the rows first .. first + tm - 1. */
+  readonly pack: (first: Expr) => void;
+}
+
+const read = (o: GemmOperand, acc: GemmSpec['acc'], at: Expr, lanes: number): Expr => e.cast(e.load({ name: o.buffer, dtype: o.dtype }, at, lanes), acc);
+const clamped = (x: Expr, size: number, exact: boolean): Expr => (exact ? x : e.min(x, size - 1));
+const pointer = (k: Body, p: Panel, o: GemmOperand): Expr => k.let('first', e.add(p.start, e.mul(p.from, o.inner)));
+
+/** Runs `copy` over 0 .. count in steps of `lanes`, then one by one. */
+const strips = (k: Body, count: Expr, lanes: number, exact: boolean, copy: (i: Expr, lanes: number) => void): void => {
+  const whole = exact || lanes === 1 ? count : k.let('whole', e.mul(e.div(count, lanes), lanes));
+  k.for('q', 0, whole, lanes, (i) => copy(i, lanes));
+  if (whole !== count) k.for('q', whole, count, 1, (i) => copy(i, 1));
+};
+
+export const packA = (k: Body, p: Panel, panel: e.Place): PackedA => {
+  const { a: o, acc, m } = p.spec;
+  const { tm, bk, lanes } = p.schedule;
+  const exact = m % tm === 0;
+  if (o.outer !== 1 || o.inner === 1)
+    return {
+      panel,
+      at: (row, i) => e.add(i, row * bk),
+      pack: (first) => {
+        const origin = pointer(k, p, o);
+        k.for('r', 0, tm, 1, (r) => {
+          const row = k.let('line', e.add(origin, e.mul(clamped(e.add(first, r), m, exact), o.outer)));
+          const to = k.let('to', e.mul(r, bk));
+          const wide = o.inner === 1 ? lanes : 1;
+          strips(k, p.depth, wide, p.spec.k % bk === 0 && bk % wide === 0, (i, w) =>
+            k.store(panel, e.add(to, i), read(o, acc, e.add(row, e.mul(i, o.inner)), w)),
+          );
+        });
+      },
+    };
+  // rows are consecutive in memory: whole tiles move by vectors of a power of two rows
+  return {
+    panel,
+    at: (row, i) => e.add(e.mul(i, tm), row),
+    pack: (first) => {
+      const origin = pointer(k, p, o);
+      const moves = (wide: boolean): void =>
+        k.for('q', 0, p.depth, 1, (i) => {
+          const line = k.let('line', e.add(origin, e.mul(i, o.inner)));
+          const to = k.let('to', e.mul(i, tm));
+          for (let r = 0; r < tm; ) {
+            const w = wide ? Math.min(lanes, 2 ** Math.floor(Math.log2(tm - r))) : 1;
+            k.store(panel, e.add(to, r), read(o, acc, e.add(line, wide ? e.add(first, r) : clamped(e.add(first, r), m, exact)), w));
+            r += w;
+          }
+        });
+      if (exact) moves(true);
+      else k.if(e.compare('le', e.add(first, tm), m), () => moves(true), () => moves(false));
+    },
+  };
+};
+
+export interface PackedB {
+  readonly panel: e.Place;
+  /** Address of (first column of the strip, vector of the strip, product) in the panel. */
+  readonly at: (strip: Expr, vector: number, i: Expr) => Expr;
+}
+
+/** Emits the copy of the columns first .. first + bn - 1. */
+export const packB = (k: Body, p: Panel, first: Expr, panel: e.Place): PackedB => {
+  const { b: o, acc, n } = p.spec;
+  const { tn, bk, bn, lanes } = p.schedule;
+  const width = tn * lanes;
+  const exact = n % bn === 0;
+  const origin = pointer(k, p, o);
+  const end = exact ? e.index(bn) : k.let('columns', e.min(bn, e.sub(e.index(up(n, width)), first)));
+  const row = (to: Expr, i: Expr): Expr => e.add(to, e.mul(i, width));
+  k.for('strip', 0, end, width, (s) => {
+    k.for('v', 0, width, lanes, (v) => {
+      const to = k.let('to', e.add(e.mul(s, bk), v));
+      const column = k.let('column', e.add(first, e.add(s, v)));
+      const copy = (): void =>
+        k.for('q', 0, p.depth, 1, (i) => k.store(panel, row(to, i), read(o, acc, e.add(e.add(origin, e.mul(i, o.inner)), column), lanes)));
+      const turn = (): void => {
+        const lines = k.let('lines', e.mul(lanes === 1 ? clamped(column, n, exact) : ends(column, lanes, n, exact), o.outer));
+        k.for('q', 0, p.depth, 1, (i) => k.store(panel, row(to, i), read(o, acc, e.add(e.add(origin, e.mul(i, o.inner)), lines), lanes)));
+      };
+      if (o.outer !== 1) turn();
+      else if (exact) copy();
+      else k.if(e.compare('le', e.add(column, lanes), n), copy, turn);
+    });
+  });
+  return { panel, at: (strip, vector, i) => e.add(row(e.mul(strip, bk), i), vector * lanes) };
+};
+
+const ends = (column: Expr, lanes: number, n: number, exact: boolean): Expr => clamped(e.ramp(column, lanes), n, exact);
+const up = (x: number, to: number): number => Math.ceil(x / to) * to;

@@ -1,0 +1,69 @@
+/**
+ * How a contraction is cut up, as a plain record, and the model that chooses it. The choice reads only sizes, strides and
+ * the target, so it is the same on every run; the sums are added in the order of k whatever is chosen, so a schedule
+ * changes the speed and never the bits.
+ *
+ *   chooseGemm(m 1024, n 1024, k 1024 on AVX-512, 2 workers)
+ *   { bm: 168, bn: 96, bk: 256, tm: 14, tn: 2, lanes: 16 }
+ */
+import type { Target } from '../target.ts';
+import type { GemmOperand, GemmSpec } from './gemm-spec.ts';
+
+export interface GemmSchedule {
+  /** A block makes bm x bn results, of bk products at a time. bm is a multiple of tm, bn of tn * lanes. */
+  readonly bm: number;
+  readonly bn: number;
+  readonly bk: number;
+  /** The register tile: tm rows of tn vectors of `lanes` columns. */
+  readonly tm: number;
+  readonly tn: number;
+  readonly lanes: number;
+}
+
+/** Bytes of a block's own arrays: kept far below the stack of a thread. */
+const panelBytes = 144 * 1024;
+const tileBytes = 80 * 1024;
+const up = (x: number, to: number): number => Math.ceil(x / to) * to;
+const cuts = (x: number, by: number): number => Math.ceil(x / by);
+
+/** Cycles to bring one element into a packed panel: copied by vectors, or moved one by one when the panel turns it. */
+const packCost = (o: GemmOperand, vector: 'outer' | 'either'): number => (o.outer === 1 || (vector === 'either' && o.inner === 1) ? 0.2 : 0.8);
+
+/** The rows of the register tile: as many as the registers hold, or a few less where that wastes fewer rows at the edge. */
+const chooseRows = (m: number, most: number, tn: number): number => {
+  if (m <= most) return m;
+  let best = most;
+  const cost = (tm: number): number => cuts(m, tm) * (tm * tn + 1.5);
+  for (let tm = most - 1; tm >= Math.max(1, Math.floor(most * 0.55)); tm--) if (cost(tm) < cost(best)) best = tm;
+  return best;
+};
+
+/** The legal schedule that the model expects to end first when `target.workers` threads share the blocks. */
+export const chooseGemm = (spec: GemmSpec, target: Target): GemmSchedule => {
+  const { m, n, k } = spec;
+  const count = spec.batch.reduce((p, d) => p * d, 1);
+  const widest = Math.max(1, 2 ** Math.floor(Math.log2(target.vectorBytes / 4)));
+  const lanes = Math.min(widest, 2 ** Math.ceil(Math.log2(Math.max(1, n))));
+  const tn = n > lanes ? 2 : 1;
+  const tm = chooseRows(m, Math.min(14, Math.max(1, Math.floor((target.registers - tn - 1) / tn))), tn);
+  const width = tn * lanes;
+  const panels = k <= 400 ? 1 : cuts(k, 320);
+  const bk = panels === 1 ? Math.max(1, k) : Math.min(k, up(cuts(k, panels), 16));
+  let best: GemmSchedule = { bm: tm, bn: width, bk, tm, tn, lanes };
+  let least = Number.POSITIVE_INFINITY;
+  for (const rows of [1, 2, 3, 4, 6, 8, 12, 16, 24, 32]) {
+    for (const columns of [1, 2, 3, 4, 6, 8]) {
+      const [bm, bn] = [rows * tm, columns * width];
+      const spare = (rows > 1 && bm >= m + tm) || (columns > 1 && bn >= n + width);
+      const fits = bk * bn * 4 <= panelBytes && (panels === 1 || bm * bn * 4 <= tileBytes);
+      if (spare || (!fits && rows * columns > 1)) continue;
+      const blocks = count * cuts(m, bm) * cuts(n, bn);
+      const products = (rows * columns * k * tm * tn) / 2;
+      const sums = (bm * bn * (panels + 2)) / lanes;
+      const block = products + k * (bm * packCost(spec.a, 'either') + bn * packCost(spec.b, 'outer')) + sums + 200;
+      const time = cuts(blocks, target.workers) * block;
+      if (time < least) [least, best] = [time, { bm, bn, bk, tm, tn, lanes }];
+    }
+  }
+  return best;
+};

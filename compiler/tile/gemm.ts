@@ -1,0 +1,118 @@
+/**
+ * The gemm template: batch x M x N results, each the sum of K products, then an epilogue. One block makes a tile of bm x bn
+ * results. For each panel of bk products it packs its columns of b, then for each register tile packs tm rows of a and runs
+ * the micro-kernel: tm x tn vector accumulators, one fma each a product. Between panels the accumulators rest in a tile of
+ * the block. Every sum is one chain of fma in the order of k: its bits depend on neither schedule nor threads.
+ *
+ *   for kp                        panels of k
+ *     panelB = b[kp, n tile]
+ *     for i                       register tiles down the block
+ *       panelA = a[i, kp]
+ *       for j                     and across
+ *         acc = tile[i, j]; for p: acc[r][v] = fma(panelA[r, p], panelB[p, v], acc[r][v]); tile[i, j] = acc
+ *         after the last panel: epilogue for every vector of the register tile
+ */
+import { body } from '../kernel/build.ts';
+import * as e from '../kernel/expr.ts';
+import type { Expr } from '../kernel/types.ts';
+import type { Target } from '../target.ts';
+import { packA, packB, type Panel } from './gemm-pack.ts';
+import { chooseGemm, type GemmSchedule } from './gemm-schedule.ts';
+import type { GemmOperand, GemmSpec, Lowering } from './gemm-spec.ts';
+
+/** Splits a flat batch number into one index an axis. */
+const unflatten = (flat: Expr, sizes: readonly number[]): readonly Expr[] => {
+  let rest = flat;
+  const out: Expr[] = [];
+  for (let i = sizes.length - 1; i >= 0; i--) {
+    out.unshift(i === 0 ? rest : e.rem(rest, sizes[i] as number));
+    rest = e.div(rest, sizes[i] as number);
+  }
+  return out;
+};
+
+const list = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i);
+
+/** Lowers a contraction for targets of one thread a block. All sizes are at least 1. */
+export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule = chooseGemm(spec, target)): Lowering => {
+  const { m, n, k: depth, acc } = spec;
+  const { bm, bn, bk, tm, tn, lanes } = schedule;
+  const width = tn * lanes;
+  const panels = Math.ceil(depth / bk);
+  const k = body([spec.a.buffer, spec.b.buffer]);
+
+  const batch = unflatten(e.block(2), spec.batch).map((x) => k.let('batch', x));
+  const start = (o: GemmOperand): Expr => k.let('start', batch.reduce((at, i, j) => e.add(at, e.mul(i, o.batch[j] as number)), e.index(o.base)));
+  const [startA, startB] = [start(spec.a), start(spec.b)];
+  const top = k.let('top', e.mul(e.block(1), bm));
+  const left = k.let('left', e.mul(e.block(0), bn));
+  const rows = m % bm === 0 ? e.index(bm) : k.let('rows', e.min(e.sub(e.index(m), top), bm));
+  const columns = n % bn === 0 ? e.index(bn) : k.let('columns', e.min(e.sub(e.index(n), left), bn));
+
+  const placeA = k.alloc('panelA', 'register', acc, tm * bk);
+  const placeB = k.alloc('panelB', 'register', acc, bk * bn);
+  // without panels to wait for, the tile holds one register tile on its way to the epilogue
+  const tile = k.alloc('tile', 'register', acc, panels > 1 ? bm * bn : tm * width);
+  const slot = (i: Expr, j: Expr): Expr => (panels > 1 ? e.add(e.mul(i, bn), e.mul(j, tm)) : e.index(0));
+  if (panels > 1) k.for('z', 0, bm * bn, lanes, (z) => k.store(tile, z, e.constant(0, acc, lanes)));
+
+  const multiplyAdd = (x: Expr, y: Expr, z: Expr): Expr => (acc === 'f32' ? e.fma(x, y, z) : e.add(e.mul(x, y), z));
+
+  const finish = (i: Expr, j: Expr, at: Expr): void => {
+    const first = k.let('row0', e.add(top, i));
+    const last = m % tm === 0 ? e.index(tm) : k.let('last', e.min(e.sub(e.index(m), first), tm));
+    k.for('r', 0, last, 1, (r) => {
+      const row = k.let('row', e.add(first, r));
+      k.for('v', 0, width, lanes, (v) => {
+        const col = k.let('col', e.add(left, e.add(j, v)));
+        const from = k.let('from', e.add(at, e.add(e.mul(r, width), v)));
+        const whole = (): void => {
+          const sum = k.let('sum', e.load(tile, from, lanes));
+          k.push(...spec.epilogue({ batch, row, col, lanes, colMultiple: lanes }, sum));
+        };
+        const single = (): void =>
+          k.for('c', col, n, 1, (c) => {
+            const sum = k.let('sum', e.load(tile, e.add(from, e.sub(c, col))));
+            k.push(...spec.epilogue({ batch, row, col: c, lanes: 1, colMultiple: 1 }, sum));
+          });
+        if (n % width === 0) whole();
+        else if (n < lanes) single();
+        else k.if(e.compare('le', e.add(col, lanes), n), whole, single);
+      });
+    });
+  };
+
+  const panel = (from: Expr): void => {
+    const count = depth % bk === 0 ? e.index(bk) : k.let('count', e.min(e.sub(e.index(depth), from), bk));
+    const common = { spec, schedule, from, depth: count };
+    const partB = packB(k, { ...common, start: startB } satisfies Panel, left, placeB);
+    const partA = packA(k, { ...common, start: startA } satisfies Panel, placeA);
+    k.for('i', 0, rows, tm, (i) => {
+      partA.pack(k.let('first', e.add(top, i)));
+      k.for('j', 0, columns, width, (j) => {
+        const at = k.let('at', slot(i, j));
+        const place = (r: number, v: number): Expr => e.add(at, r * width + v * lanes);
+        const sums = list(tm).map((r) => list(tn).map((v) => k.var('acc', panels > 1 ? e.load(tile, place(r, v), lanes) : e.constant(0, acc, lanes))));
+        const strip = k.let('strip0', j);
+        k.for('p', 0, count, 1, (p) => {
+          const right = list(tn).map((v) => k.let('y', e.load(partB.panel, partB.at(strip, v, p), lanes)));
+          for (const r of list(tm)) {
+            const x = k.let('x', e.splat(e.load(partA.panel, partA.at(r, p)), lanes));
+            for (const v of list(tn)) {
+              const sum = (sums[r] as readonly Expr[])[v] as Expr;
+              k.set(sum, multiplyAdd(x, right[v] as Expr, sum));
+            }
+          }
+        });
+        for (const r of list(tm)) for (const v of list(tn)) k.store(tile, place(r, v), (sums[r] as readonly Expr[])[v] as Expr);
+        if (panels === 1) finish(i, j, at);
+        else k.if(e.compare('ge', e.add(from, bk), depth), () => finish(i, j, at));
+      });
+    });
+  };
+  if (panels === 1) panel(e.index(0));
+  else k.for('kp', 0, depth, bk, panel);
+
+  const count = spec.batch.reduce((p, d) => p * d, 1);
+  return { grid: [Math.ceil(n / bn), Math.ceil(m / bm), count], threads: 1, body: k.done() };
+};

@@ -1,0 +1,68 @@
+/**
+ * From a group to a kernel: the table of templates, and what they share (buffers, counts, names). The kernel's name says
+ * what it computes, never where, so that equal blocks of a model share one kernel.
+ *
+ *   group map: mul add, reads x[8 384] s[384] y[8 384], writes z[8 384]
+ *     ->  kernel map_mul_add(b0: f32[3072] read, b1: f32[384] read, b2: f32[3072] read, b3: f32[3072] write) grid=[2 1 1] ...
+ */
+import type { Group, Template } from '../fuse/types.ts';
+import type { DType, Node, Prim, Value } from '../graph/types.ts';
+import type { Kernel } from '../kernel/types.ts';
+import type { Target } from '../target.ts';
+import { lowerContraction } from './contraction.ts';
+import { lowerCumsum } from './cumsum.ts';
+import { shapeOf, sizeOf } from './emit.ts';
+import type { Lowering } from './gemm-spec.ts';
+import { type Job, jobOf } from './job.ts';
+import { lowerMap } from './map.ts';
+import { lowerReduce } from './reduce.ts';
+import { lowerScatter } from './scatter.ts';
+
+export interface Lowered {
+  readonly kernel: Kernel;
+  /** The value that each buffer of the kernel holds. */
+  readonly buffers: readonly Value[];
+  /** Arithmetic operations and bytes moved, by count. */
+  readonly flops: number;
+  readonly bytes: number;
+  readonly label: string;
+}
+
+const templates: { readonly [T in Template]: (job: Job) => Lowering } = {
+  map: lowerMap,
+  reduce: lowerReduce,
+  gemm: lowerContraction,
+  scatter: lowerScatter,
+  cumsum: lowerCumsum,
+};
+
+const bytesOf: { readonly [T in DType]: number } = { f32: 4, f16: 2, bf16: 2, i32: 4, u32: 4, bool: 1 };
+/** Primitives that compute nothing: they only say where a value is. */
+const views: ReadonlySet<Prim> = new Set<Prim>(['const', 'array', 'iota', 'broadcast', 'reshape', 'transpose', 'slice', 'pad', 'concat', 'reverse', 'gather', 'stopGradient', 'cast']);
+
+const flopsOf = (n: Node): number => {
+  if (views.has(n.op.prim)) return 0;
+  const size = (v: Value | undefined): number => (v ? sizeOf(v) : 0);
+  if (n.op.prim === 'dot') {
+    const a = n.inputs[0] as Value;
+    const k = n.op.contract[0].reduce((p, axis) => p * (shapeOf(a)[axis] as number), 1);
+    return 2 * k * size(n.outputs[0]);
+  }
+  if (n.op.prim === 'randomBits') return 130 * size(n.outputs[0]);
+  return Math.max(size(n.outputs[0]), size(n.inputs[0]));
+};
+
+export const lower = (group: Group, target: Target): Lowered => {
+  const { grid, threads, body } = templates[group.template](jobOf(group, target));
+  const buffers = [...group.inputs, ...group.outputs];
+  const prims = group.nodes.map((n) => n.op.prim).filter((p) => !views.has(p));
+  const name = [group.template, ...new Set(prims)].join('_').slice(0, 48);
+  const access = (i: number): Kernel['buffers'][number]['access'] => (i < group.inputs.length ? 'read' : group.template === 'scatter' ? 'readwrite' : 'write');
+  return {
+    kernel: { name, buffers: buffers.map((v, i) => ({ name: `b${i}`, dtype: v.type.dtype, size: sizeOf(v), access: access(i) })), grid, threads, body },
+    buffers,
+    flops: group.nodes.reduce((sum, n) => sum + flopsOf(n), 0),
+    bytes: buffers.reduce((sum, v) => sum + sizeOf(v) * bytesOf[v.type.dtype], 0),
+    label: `${group.template}: ${prims.length > 0 ? prims.slice(0, 12).join(' ') : 'copy'}${prims.length > 12 ? ` and ${prims.length - 12} more` : ''}`,
+  };
+};

@@ -1,0 +1,121 @@
+/**
+ * The map template: all outputs have the same number of elements, and element p of each is a function of p. The space is
+ * cut into rows of `inner` elements; lanes run along a row, and a row whose length is not a multiple of the lanes ends in
+ * single elements. A block owns a fixed number of elements, whatever machine it runs on.
+ *
+ * The row length is a choice: the whole space as one row where every access is flat or vectors never straddle an axis,
+ * otherwise a suffix of the axes, so that what does not change along a row is computed once a row. Each candidate is
+ * emitted once and judged by the loads that would be irregular and the divisions that would remain.
+ *
+ *   z = add(x, broadcast(c)), f32[2056 384]:   inner 384, lanes 16, 42 rows a block
+ */
+import * as e from '../kernel/expr.ts';
+import type { Expr } from '../kernel/types.ts';
+import { type Affine, add, indices, number, scale } from './affine.ts';
+import { type Code, code } from './code.ts';
+import { indexOf, shapeOf, sizeOf } from './emit.ts';
+import type { Lowering } from './gemm-spec.ts';
+import { emitterOf, type Job, lanesFor, rowBlocks, storeAll } from './job.ts';
+
+export interface MapSchedule {
+  /** Elements of a row; rows follow one another in memory. */
+  readonly inner: number;
+  readonly lanes: number;
+  /** Elements of a row that one block computes, and rows that it computes. */
+  readonly chunk: number;
+  readonly rows: number;
+  readonly threads: number;
+}
+
+/** What the accesses of one vector cost beyond its loads and stores, in rough instructions. */
+const cost = (job: Job, n: number, inner: number, lanes: number, threads: number): number => {
+  const ix = indices(lanes);
+  const em = emitterOf(job, ix);
+  const row = ix.atom(e.ref('r', 'index'), 0, n / inner - 1);
+  const col = ix.atom(e.ref('i', 'index'), 0, inner - lanes, lanes);
+  const p = add(scale(row, inner), add(col, ix.lane));
+  for (const o of job.outputs) em.at(o.value, indexOf(ix, o.value, p));
+  const vectors = Math.max(1, inner / lanes);
+  const tail = (inner % lanes) + 4;
+  const idle = threads > 1 ? Math.max(0, (threads * lanes) / inner - 1) * 8 : 0;
+  return em.irregular * 16 * lanes + ix.opaque * 3 + tail / vectors + idle;
+};
+
+export const mapSchedule = (job: Job): MapSchedule => {
+  const { target } = job;
+  const first = job.outputs[0]?.value;
+  const n = first ? sizeOf(first) : 0;
+  const threads = Math.min(256, target.maxThreads);
+  const widest = threads > 1 ? Math.min(4, lanesFor(target, n)) : lanesFor(target, n);
+  let inner = n;
+  if (widest > 1) {
+    const shape = job.outputs.map((o) => shapeOf(o.value)).sort((a, b) => b.length - a.length)[0] as readonly number[];
+    let best = cost(job, n, n, widest, threads);
+    let suffix = 1;
+    for (const d of [...shape].reverse()) {
+      suffix *= d;
+      if (d === 1 || suffix === n || best <= 1) continue;
+      const c = cost(job, n, suffix, Math.min(widest, lanesFor(target, suffix)), threads);
+      if (c < best) [best, inner] = [c, suffix];
+    }
+  }
+  const lanes = Math.min(widest, lanesFor(target, inner));
+  if (threads > 1) {
+    const chunk = Math.min(threads * lanes * 4, Math.ceil(inner / lanes) * lanes);
+    return { inner, lanes, chunk, rows: Math.max(1, Math.floor((threads * lanes * 4) / chunk)), threads };
+  }
+  // small spaces are cut finer, so that several workers have something to do
+  const elements = Math.ceil(Math.min(16384, Math.max(2048, n / 16)) / lanes) * lanes;
+  const chunk = Math.min(elements, Math.ceil(inner / lanes) * lanes);
+  return { inner, lanes, chunk, rows: Math.max(1, Math.floor(elements / chunk)), threads: 1 };
+};
+
+/** Loops over elements [from, to) of a row by vectors, then over what is left of the row by single elements. */
+export const alongRow = (
+  c: Code,
+  inner: number,
+  lanes: number,
+  range: { readonly from: Expr; readonly to: Expr; readonly whole: boolean },
+  threads: number,
+  visit: (lanes: number, i: Expr) => void,
+): void => {
+  const vectors = inner - (inner % lanes);
+  const mine = (x: Expr, width: number): Expr => (threads > 1 ? e.add(x, e.mul(e.thread, width)) : x);
+  if (vectors > 0) {
+    const to = range.whole ? e.index(vectors) : e.min(range.to, vectors);
+    c.loop(mine(range.from, lanes), to, lanes * threads, (i) => visit(lanes, i));
+  }
+  if (vectors < inner) {
+    const from = range.whole ? e.index(vectors) : e.max(range.from, vectors);
+    c.loop(mine(from, 1), range.whole ? e.index(inner) : e.min(range.to, inner), threads, (i) => visit(1, i));
+  }
+};
+
+export const lowerMap = (job: Job): Lowering => {
+  const s = mapSchedule(job);
+  const n = sizeOf((job.outputs[0] as Job['outputs'][number]).value);
+  const rows = n === 0 ? 0 : n / s.inner;
+  const c = code();
+  const chunks = Math.max(1, Math.ceil(s.inner / s.chunk));
+  const grid = rowBlocks(Math.max(1, Math.ceil(rows / s.rows)));
+  const from = chunks === 1 ? e.index(0) : e.mul(e.block(0), s.chunk);
+  const range = { from, to: e.add(from, s.chunk), whole: chunks === 1 };
+  const row = (r: Expr): void =>
+    alongRow(c, s.inner, s.lanes, range, s.threads, (lanes, i) => {
+      const ix = indices(lanes);
+      const last = lanes === 1 ? s.inner - 1 : s.inner - (s.inner % lanes) - lanes;
+      const at: Affine = add(scale(rows === 1 ? number(0) : ix.atom(r, 0, rows - 1), s.inner), add(ix.atom(i, 0, last, lanes), ix.lane));
+      const em = emitterOf(job, ix);
+      storeAll(c, ix, em, job.outputs.map((o) => ({ name: o.name, value: o.value, ix: indexOf(ix, o.value, at) })));
+    });
+  if (n > 0) {
+    if (rows === 1) row(e.index(0));
+    else {
+      const first = e.mul(grid.id, s.rows);
+      const all = (): void => c.loop(first, e.min(e.add(first, s.rows), rows), 1, row);
+      if (grid.exact) all();
+      else c.when(e.lt(first, rows), all);
+    }
+  }
+  return { grid: [chunks, grid.y, grid.z], threads: s.threads, body: c.done() };
+};
