@@ -61,7 +61,8 @@ export const cropBox = (width: number, height: number, recipe: CropRecipe, r: Ra
     const aspect = Math.exp(uniform(r, Math.log(lo), Math.log(hi)));
     const w = roundEven(Math.sqrt(area * aspect));
     const h = roundEven(Math.sqrt(area / aspect));
-    if (w > 0 && w <= width && h > 0 && h <= height) return { left: below(r, width - w + 1), top: below(r, height - h + 1), width: w, height: h };
+    if (w > 0 && w <= width && h > 0 && h <= height)
+      return { left: below(r, width - w + 1), top: below(r, height - h + 1), width: w, height: h };
   }
   const ratio = width / height;
   const w = ratio > hi ? roundEven(height * hi) : width;
@@ -69,7 +70,7 @@ export const cropBox = (width: number, height: number, recipe: CropRecipe, r: Ra
   return { left: Math.floor((width - w) / 2), top: Math.floor((height - h) / 2), width: w, height: h };
 };
 
-const clamp = (v: number): number => (v < 0 ? 0 : v > 255 ? 255 : v);
+const clamp = (v: number): number => (Math.min(255, Math.max(0, v)));
 
 /** Planes of one crop on 0..255: one plane (gray) or three, each of `n` samples, one after the other. */
 interface Planes {

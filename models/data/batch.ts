@@ -54,7 +54,13 @@ export interface BatchRecipe {
 export const maskRecipe = (r: BatchRecipe): MaskRecipe => {
   const size = r.globals[0].size;
   const side = size / r.patch;
-  return { crops: 2 * r.batch, grid: [side, side], probability: r.maskProbability, ratio: r.maskRatio, maxPatches: maxPatches(size, r.patch) };
+  return {
+    crops: 2 * r.batch,
+    grid: [side, side],
+    probability: r.maskProbability,
+    ratio: r.maskRatio,
+    maxPatches: maxPatches(size, r.patch),
+  };
 };
 
 /** U, the static length of maskIndices and maskWeights. */
@@ -99,7 +105,14 @@ export const batches = (set: ImageSet, recipe: BatchRecipe, seed: number): ((ste
     const data = new Float32Array(kinds.length * batch * one);
     kinds.forEach((kind, c) => {
       for (let b = 0; b < batch; b++)
-        augment(set.pictures[pick(step * batch + b)]!, kind, set.normalise, stream(seed, 2, step, b, from + c), data, (c * batch + b) * one);
+        augment(
+          set.pictures[pick(step * batch + b)]!,
+          kind,
+          set.normalise,
+          stream(seed, 2, step, b, from + c),
+          data,
+          (c * batch + b) * one,
+        );
     });
     return { shape: [kinds.length * batch, 3, size, size], dtype: 'f32', data };
   };

@@ -7,7 +7,7 @@
  *   set.pictures[0]   // { width: 85, height: 64, channels: 3, data }
  *   warnings          // ['photos/cat/3.jpg skipped: Input file contains unsupported image format']
  */
-import { readdirSync, type Dirent } from 'node:fs';
+import { type Dirent, readdirSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import sharp from 'sharp';
 import { FoveaError } from '../../compiler/error.ts';

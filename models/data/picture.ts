@@ -2,7 +2,7 @@
  * What the loaders return: pictures of 8-bit samples in memory, with labels where they are known, and how to normalise them. Gray
  * pictures stay one channel until they become crops, which saves two thirds of the work on Fashion-MNIST.
  */
-import { stream, shuffle } from './random.ts';
+import { shuffle, stream } from './random.ts';
 
 export interface Picture {
   readonly width: number;

@@ -61,7 +61,7 @@ const taps = (source: number, target: number): Taps => {
 
 const clamp8 = (sum: number): number => {
   const v = Math.floor((sum + unit / 2) / unit);
-  return v < 0 ? 0 : v > 255 ? 255 : v;
+  return Math.min(255, Math.max(0, v));
 };
 
 /** The part of `p` inside `box`, resized to width x height. An axis whose size does not change is copied. */

@@ -1,0 +1,63 @@
+/**
+ * Files that are whole or not there: written under a temporary name in the same folder, flushed to the disk, then renamed over the
+ * target. A killed process leaves the old file; a full disk leaves the old file and an error with a code.
+ *
+ *   writeAtomic('runs/a/metrics.png', [png]);
+ */
+import { closeSync, fsyncSync, openSync, renameSync, unlinkSync, writeSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { FoveaError } from '../../compiler/error.ts';
+
+const hints: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full: free some space or choose another folder',
+  EDQUOT: 'your disk quota is used up: free some space or choose another folder',
+  EACCES: 'you may not write there: choose another folder',
+  EPERM: 'you may not write there: choose another folder',
+  EROFS: 'that file system is read-only: choose another folder',
+  ENOENT: 'the folder does not exist: create it first',
+  ENOTDIR: 'a part of the path is a file: choose another folder',
+};
+
+/** Any failure to write `file` as FV0407, with a hint by the system's error code. */
+export const cannotWrite = (file: string, e: unknown): FoveaError => {
+  const code = e instanceof Error && 'code' in e ? String(e.code) : '';
+  return new FoveaError('FV0407', `cannot write ${file}: ${e instanceof Error ? e.message : String(e)}`, { hint: hints[code], cause: e });
+};
+
+const flush = (path: string): void => {
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+};
+
+/** Writes the concatenation of `parts` to `file`. FV0407. */
+export const writeAtomic = (file: string, parts: readonly Uint8Array[]): void => {
+  const temporary = join(dirname(file), `.${basename(file)}.${process.pid}.tmp`);
+  let made = false;
+  try {
+    const fd = openSync(temporary, 'w');
+    made = true;
+    try {
+      for (const part of parts) for (let done = 0; done < part.length; ) done += writeSync(fd, part, done, part.length - done);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(temporary, file);
+    made = false;
+    // the rename itself is on the disk only when its folder is; not every system can open a folder
+    if (process.platform !== 'win32') flush(dirname(file));
+  } catch (e) {
+    if (made) {
+      try {
+        unlinkSync(temporary);
+      } catch {
+        // the first error is the one that matters
+      }
+    }
+    throw cannotWrite(file, e);
+  }
+};
