@@ -70,7 +70,7 @@ export const cropBox = (width: number, height: number, recipe: CropRecipe, r: Ra
   return { left: Math.floor((width - w) / 2), top: Math.floor((height - h) / 2), width: w, height: h };
 };
 
-const clamp = (v: number): number => (Math.min(255, Math.max(0, v)));
+const clamp = (v: number): number => Math.min(255, Math.max(0, v));
 
 /** Planes of one crop on 0..255: one plane (gray) or three, each of `n` samples, one after the other. */
 interface Planes {
