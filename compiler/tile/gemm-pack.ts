@@ -53,10 +53,10 @@ export const packA = (k: Body, p: Panel, panel: e.Place): PackedA => {
         const origin = pointer(k, p, o);
         k.for('r', 0, tm, 1, (r) => {
           const row = k.let('line', e.add(origin, e.mul(clamped(e.add(first, r), m, exact), o.outer)));
-          const to = k.let('to', e.mul(r, bk));
+          const goal = k.let('goal', e.mul(r, bk));
           const wide = o.inner === 1 ? lanes : 1;
           strips(k, p.depth, wide, p.spec.k % bk === 0 && bk % wide === 0, (i, w) =>
-            k.store(panel, e.add(to, i), read(o, acc, e.add(row, e.mul(i, o.inner)), w)),
+            k.store(panel, e.add(goal, i), read(o, acc, e.add(row, e.mul(i, o.inner)), w)),
           );
         });
       },
@@ -70,10 +70,10 @@ export const packA = (k: Body, p: Panel, panel: e.Place): PackedA => {
       const moves = (wide: boolean): void =>
         k.for('q', 0, p.depth, 1, (i) => {
           const line = k.let('line', e.add(origin, e.mul(i, o.inner)));
-          const to = k.let('to', e.mul(i, tm));
+          const goal = k.let('goal', e.mul(i, tm));
           for (let r = 0; r < tm; ) {
             const w = wide ? Math.min(lanes, 2 ** Math.floor(Math.log2(tm - r))) : 1;
-            k.store(panel, e.add(to, r), read(o, acc, e.add(line, wide ? e.add(first, r) : clamped(e.add(first, r), m, exact)), w));
+            k.store(panel, e.add(goal, r), read(o, acc, e.add(line, wide ? e.add(first, r) : clamped(e.add(first, r), m, exact)), w));
             r += w;
           }
         });
@@ -97,16 +97,16 @@ export const packB = (k: Body, p: Panel, first: Expr, panel: e.Place): PackedB =
   const exact = n % bn === 0;
   const origin = pointer(k, p, o);
   const end = exact ? e.index(bn) : k.let('columns', e.min(bn, e.sub(e.index(up(n, width)), first)));
-  const row = (to: Expr, i: Expr): Expr => e.add(to, e.mul(i, width));
+  const row = (goal: Expr, i: Expr): Expr => e.add(goal, e.mul(i, width));
   k.for('strip', 0, end, width, (s) => {
     k.for('v', 0, width, lanes, (v) => {
-      const to = k.let('to', e.add(e.mul(s, bk), v));
+      const goal = k.let('goal', e.add(e.mul(s, bk), v));
       const column = k.let('column', e.add(first, e.add(s, v)));
       const copy = (): void =>
-        k.for('q', 0, p.depth, 1, (i) => k.store(panel, row(to, i), read(o, acc, e.add(e.add(origin, e.mul(i, o.inner)), column), lanes)));
+        k.for('q', 0, p.depth, 1, (i) => k.store(panel, row(goal, i), read(o, acc, e.add(e.add(origin, e.mul(i, o.inner)), column), lanes)));
       const turn = (): void => {
         const lines = k.let('lines', e.mul(lanes === 1 ? clamped(column, n, exact) : ends(column, lanes, n, exact), o.outer));
-        k.for('q', 0, p.depth, 1, (i) => k.store(panel, row(to, i), read(o, acc, e.add(e.add(origin, e.mul(i, o.inner)), lines), lanes)));
+        k.for('q', 0, p.depth, 1, (i) => k.store(panel, row(goal, i), read(o, acc, e.add(e.add(origin, e.mul(i, o.inner)), lines), lanes)));
       };
       if (o.outer !== 1) turn();
       else if (exact) copy();

@@ -1,0 +1,294 @@
+/**
+ * Runs a kernel on typed arrays, slowly and with suspicion: the meaning of K, against which printers and passes are
+ * tested. All blocks and threads run; between barriers the threads of a block run one after another, in an order that a
+ * correct kernel cannot notice. Reported as FV0201: accesses out of bounds, elements of register and shared arrays read
+ * before they are written, barriers that not all threads reach, division by zero, and races (an element written by one
+ * block or thread and touched by another, with no barrier between them).
+ *
+ *   interpretKernel(kernel, { a: new Float32Array(1024), b, c }, { order: 'reverse' })
+ *
+ * Expressions and statements are compiled to closures over the bindings of one thread; a statement that contains a
+ * barrier becomes a generator, which stops there.
+ */
+import { FoveaError } from '../error.ts';
+import type { HostData } from '../target.ts';
+import { type Memory, memory, type Place } from './memory.ts';
+import { printExpr } from './print.ts';
+import { foldBinary, foldBitcast, foldCast, foldCompare, foldFma, foldUnary } from './scalar.ts';
+import type { Expr, Kernel, KReduce, Stmt } from './types.ts';
+
+export interface InterpretOptions {
+  /** Order of the blocks, and of the threads between barriers; `{ seed }` shuffles. */
+  readonly order?: 'forward' | 'reverse' | { readonly seed: number };
+}
+
+/** One lane a number, more an array of them. */
+type Value = number | readonly number[];
+/** What one thread sees. */
+interface Thread {
+  readonly values: Map<string, Value>;
+  readonly places: Map<string, Place>;
+  readonly shared: Map<string, Place>;
+  readonly block: readonly [number, number, number];
+  readonly thread: number;
+}
+type Eval = (t: Thread) => Value;
+type Exec = (t: Thread) => void;
+type Steps = (t: Thread) => Generator<void, void, void>;
+type Step = { readonly kind: 'plain'; readonly run: Exec } | { readonly kind: 'stops'; readonly run: Steps };
+
+const each = (lanes: number, f: (i: number) => number): Value => (lanes === 1 ? f(0) : Array.from({ length: lanes }, (_, i) => f(i)));
+const at = (v: Value, i: number): number => (typeof v === 'number' ? v : (v[i] as number));
+
+/** The pairwise tree of `across`: lane i with lane i + half, until one is left. */
+const reduce = (op: KReduce, x: readonly number[], dtype: Expr['dtype']): number => {
+  let v = x;
+  while (v.length > 1) {
+    const half = v.length / 2;
+    v = v.slice(0, half).map((a, i) => foldBinary(op, a, v[i + half] as number, dtype) as number);
+  }
+  return v[0] as number;
+};
+
+const compiler = (kernel: Kernel, mem: Memory) => {
+  const fail = (message: string, t: Thread): never => {
+    throw new FoveaError('FV0201', `kernel ${kernel.name}, block ${t.block.join(' ')}, thread ${t.thread}: ${message}`);
+  };
+  const known = new Map<Expr, Eval>();
+  const expr = (x: Expr): Eval => {
+    const old = known.get(x);
+    if (old) return old;
+    const made = compile(x);
+    known.set(x, made);
+    return made;
+  };
+  const one = (x: Expr, f: (v: number) => number): Eval => {
+    const a = expr(x);
+    return x.lanes === 1 ? (t) => f(a(t) as number) : (t) => (a(t) as readonly number[]).map(f);
+  };
+  const two = (x: Expr, y: Expr, f: (a: number, b: number, t: Thread) => number): Eval => {
+    const [a, b] = [expr(x), expr(y)];
+    if (x.lanes === 1) return (t) => f(a(t) as number, b(t) as number, t);
+    return (t) => {
+      const v = b(t) as readonly number[];
+      return (a(t) as readonly number[]).map((u, i) => f(u, v[i] as number, t));
+    };
+  };
+  const compile = (x: Expr): Eval => {
+    switch (x.k) {
+      case 'const': {
+        const v = each(x.lanes, () => x.value);
+        return () => v;
+      }
+      case 'ref':
+        return (t) => t.values.get(x.name) ?? fail(`${x.name} has no value`, t);
+      case 'block':
+        return (t) => t.block[x.axis];
+      case 'thread':
+        return (t) => t.thread;
+      case 'unary':
+        return one(x.x, (v) => foldUnary(x.op, v, x.dtype));
+      case 'binary':
+        return two(x.x, x.y, (a, b, t) => foldBinary(x.op, a, b, x.dtype) ?? fail(`${printExpr(x)}: ${x.op}(${a}, ${b}) is undefined`, t));
+      case 'compare':
+        return two(x.x, x.y, (a, b) => foldCompare(x.cmp, a, b));
+      case 'select': {
+        const [c, a, b] = [expr(x.c), expr(x.x), expr(x.y)];
+        return (t) => {
+          const [m, u, v] = [c(t), a(t), b(t)];
+          return each(x.lanes, (i) => (at(m, i) ? at(u, i) : at(v, i)));
+        };
+      }
+      case 'fma': {
+        const [a, b, c] = [expr(x.x), expr(x.y), expr(x.z)];
+        return (t) => {
+          const [u, v, w] = [a(t), b(t), c(t)];
+          return each(x.lanes, (i) => foldFma(at(u, i), at(v, i), at(w, i)));
+        };
+      }
+      case 'cast':
+        return one(x.x, (v) => foldCast(v, x.x.dtype, x.dtype));
+      case 'bitcast':
+        return one(x.x, (v) => foldBitcast(v, x.x.dtype, x.dtype));
+      case 'splat': {
+        const a = expr(x.x);
+        return (t) => {
+          const v = a(t) as number;
+          return each(x.lanes, () => v);
+        };
+      }
+      case 'ramp': {
+        const a = expr(x.base);
+        return (t) => {
+          const v = a(t) as number;
+          return each(x.lanes, (i) => v + i);
+        };
+      }
+      case 'lane': {
+        const a = expr(x.x);
+        return (t) => at(a(t), x.i);
+      }
+      case 'across': {
+        const a = expr(x.x);
+        return (t) => reduce(x.op, a(t) as readonly number[], x.dtype);
+      }
+      case 'load': {
+        const [i, m] = [expr(x.index), x.mask && expr(x.mask)];
+        return (t) => {
+          const [where, mask] = [i(t), m?.(t)];
+          const place = t.places.get(x.from) as Place;
+          const address = (l: number): number => (typeof where === 'number' ? where + l : (where[l] as number));
+          return each(x.lanes, (l) => (mask !== undefined && !at(mask, l) ? 0 : mem.load(place, address(l), t, fail)));
+        };
+      }
+    }
+  };
+
+  const stops = (s: Stmt): boolean =>
+    s.s === 'barrier' || (s.s === 'for' && s.body.some(stops)) || (s.s === 'if' && (s.then.some(stops) || s.else.some(stops)));
+  const sequence = (body: readonly Stmt[]): Step => {
+    const steps = body.map(stmt);
+    if (!body.some(stops)) {
+      const runs = steps.map((s) => s.run as Exec);
+      return { kind: 'plain', run: (t) => runs.forEach((r) => r(t)) };
+    }
+    return {
+      kind: 'stops',
+      run: function* (t) {
+        for (const s of steps) {
+          if (s.kind === 'plain') s.run(t);
+          else yield* s.run(t);
+        }
+      },
+    };
+  };
+  const stmt = (s: Stmt): Step => {
+    switch (s.s) {
+      case 'let':
+      case 'var':
+      case 'set': {
+        const v = expr(s.value);
+        return { kind: 'plain', run: (t) => void t.values.set(s.name, v(t)) };
+      }
+      case 'alloc':
+        return {
+          kind: 'plain',
+          run: (t) => {
+            const old = s.space === 'shared' ? t.shared.get(s.name) : undefined;
+            const place = old ?? mem.local(s.name, s.size, s.space);
+            if (s.space === 'shared') t.shared.set(s.name, place);
+            t.places.set(s.name, place);
+          },
+        };
+      case 'store': {
+        const [i, v, m] = [expr(s.index), expr(s.value), s.mask && expr(s.mask)];
+        return {
+          kind: 'plain',
+          run: (t) => {
+            const [where, value, mask] = [i(t), v(t), m?.(t)];
+            const place = t.places.get(s.to) as Place;
+            for (let l = 0; l < s.value.lanes; l++) {
+              if (mask !== undefined && !at(mask, l)) continue;
+              const a = typeof where === 'number' ? where + l : (where[l] as number);
+              mem.store(place, a, at(value, l), t, fail);
+            }
+          },
+        };
+      }
+      case 'for': {
+        const [from, to, inner] = [expr(s.from), expr(s.to), sequence(s.body)];
+        if (inner.kind === 'plain')
+          return {
+            kind: 'plain',
+            run: (t) => {
+              const end = to(t) as number;
+              for (let i = from(t) as number; i < end; i += s.step) {
+                t.values.set(s.name, i);
+                inner.run(t);
+              }
+            },
+          };
+        return {
+          kind: 'stops',
+          run: function* (t) {
+            const end = to(t) as number;
+            for (let i = from(t) as number; i < end; i += s.step) {
+              t.values.set(s.name, i);
+              yield* inner.run(t);
+            }
+          },
+        };
+      }
+      case 'if': {
+        const [cond, then, otherwise] = [expr(s.cond), sequence(s.then), sequence(s.else)];
+        if (then.kind === 'plain' && otherwise.kind === 'plain') return { kind: 'plain', run: (t) => (cond(t) ? then.run(t) : otherwise.run(t)) };
+        return {
+          kind: 'stops',
+          run: function* (t) {
+            const taken = cond(t) ? then : otherwise;
+            if (taken.kind === 'plain') taken.run(t);
+            else yield* taken.run(t);
+          },
+        };
+      }
+      case 'barrier':
+        return {
+          kind: 'stops',
+          run: function* () {
+            yield;
+          },
+        };
+    }
+  };
+  return sequence(kernel.body);
+};
+
+/** 0 .. n-1 in the asked order. */
+const permutation = (n: number, order: NonNullable<InterpretOptions['order']>): readonly number[] => {
+  const p = Array.from({ length: n }, (_, i) => (order === 'reverse' ? n - 1 - i : i));
+  if (typeof order === 'string') return p;
+  let state = (order.seed >>> 0) + 1;
+  for (let i = n - 1; i > 0; i--) {
+    // a linear congruential step is random enough to change an order
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    const j = state % (i + 1);
+    [p[i], p[j]] = [p[j] as number, p[i] as number];
+  }
+  return p;
+};
+
+/** Runs a verified kernel in place on the arrays of its buffers (f16 and bf16 as their bits, bool as 0 and 1). */
+export const interpretKernel = (kernel: Kernel, buffers: Readonly<Record<string, HostData>>, options: InterpretOptions = {}): void => {
+  const mem = memory();
+  const globals = kernel.buffers.map((b) => {
+    const data = buffers[b.name];
+    if (!data || data.length < b.size) throw new FoveaError('FV0201', `kernel ${kernel.name}: ${b.name} takes ${b.size} elements, got ${data?.length ?? 'nothing'}`);
+    return mem.buffer(b, data);
+  });
+  const program = compiler(kernel, mem);
+  const order = options.order ?? 'forward';
+  const [gx, gy, gz] = kernel.grid;
+  for (const n of permutation(gx * gy * gz, order)) {
+    const block = [n % gx, Math.floor(n / gx) % gy, Math.floor(n / (gx * gy))] as const;
+    const shared = new Map<string, Place>();
+    mem.enterBlock(n);
+    const threads = permutation(kernel.threads, order).map((thread): Thread => ({
+      values: new Map(),
+      places: new Map(globals.map((p) => [p.name, p])),
+      shared,
+      block,
+      thread,
+    }));
+    if (program.kind === 'plain') {
+      for (const t of threads) program.run(t);
+      continue;
+    }
+    const running = threads.map((t) => program.run(t));
+    for (let left = running.length; left > 0; ) {
+      const done = running.filter((g) => g.next().done).length;
+      if (done !== 0 && done !== left) throw new FoveaError('FV0201', `kernel ${kernel.name}, block ${block.join(' ')}: ${done} of ${left} threads ended while others wait at a barrier`);
+      left -= done;
+      mem.barrier();
+    }
+  }
+};
