@@ -52,7 +52,11 @@ const emitLive = (b: Builder, { primal, transposed, results, grads }: Joint, env
     return known;
   };
   const emit = (n: Node, meta: Node['meta']): void => {
-    const outs = b.emit(n.op, n.inputs.map((v) => env.get(v) as Value), meta);
+    const outs = b.emit(
+      n.op,
+      n.inputs.map((v) => env.get(v) as Value),
+      meta,
+    );
     n.outputs.forEach((o, i) => {
       env.set(o, outs[i] as Value);
     });
@@ -68,7 +72,8 @@ const emitLive = (b: Builder, { primal, transposed, results, grads }: Joint, env
       if (missing) stack.push(maker.get(missing) as Node);
       else {
         stack.pop();
-        if (!env.has(n.outputs[0] as Value)) emit(n, n.meta.phase === 'bwd' && n.meta.remat === undefined ? n.meta : { ...n.meta, phase: 'bwd', remat: undefined });
+        if (!env.has(n.outputs[0] as Value))
+          emit(n, n.meta.phase === 'bwd' && n.meta.remat === undefined ? n.meta : { ...n.meta, phase: 'bwd', remat: undefined });
       }
     }
   };
@@ -98,7 +103,10 @@ const pull = (
   const env = new Map<Value, Value>(params.map((p, i) => [p, args[i] as Value]));
   const { results, tangents } = jvp(s, g, params, moving);
   const primal = s.build([]).nodes;
-  const { linear, values } = linearize(primal, moving.filter((t) => t !== null));
+  const { linear, values } = linearize(
+    primal,
+    moving.filter((t) => t !== null),
+  );
   const enter = (seed: Value | 1, result: Value): Value => {
     if (seed === 1) return s.at({ phase: 'bwd' }, () => s.fill(1, result.type));
     const p = s.param(seed.type);
@@ -127,7 +135,11 @@ export const vjp = (
   cotangents.forEach((c, i) => {
     const r = g.results[i];
     if (c && !(r && isFloat(r.type.dtype) && eqType(c.type, r.type)))
-      fail(b, `result ${i} is ${r ? showType(r.type) : 'missing'}, its cotangent ${showType(c.type)}`, 'A cotangent has the type of its result.');
+      fail(
+        b,
+        `result ${i} is ${r ? showType(r.type) : 'missing'}, its cotangent ${showType(c.type)}`,
+        'A cotangent has the type of its result.',
+      );
   });
   return pull(b, g, args, cotangents, wrt);
 };
@@ -144,7 +156,11 @@ export const valueAndGrad = (
 ): { results: readonly Value[]; grads: readonly Value[] } => {
   const loss = g.results[0];
   if (!loss || !isFloat(loss.type.dtype) || loss.type.shape.length !== 0)
-    return fail(b, `grad: the function returns ${loss ? showType(loss.type) : 'nothing'}, not one float scalar`, 'Reduce it to a scalar, by sum or mean.');
+    return fail(
+      b,
+      `grad: the function returns ${loss ? showType(loss.type) : 'nothing'}, not one float scalar`,
+      'Reduce it to a scalar, by sum or mean.',
+    );
   const { results, grads } = pull(b, g, args, [1], wrt);
   return { results, grads: b.at({ phase: 'bwd' }, () => wrt.map((i) => materialise(b, grads[i] ?? null, args[i] as Value))) };
 };

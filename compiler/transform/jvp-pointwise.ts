@@ -27,11 +27,13 @@ const binary =
   };
 
 /** 1 where x wins, 0 where y wins, 1/2 where they are equal. */
-const share = (wins: 'gt' | 'lt', first: 'x' | 'y'): BinaryRule => ({ b, t, x, y }) => {
-  const [p, q] = first === 'x' ? [x, y] : [y, x];
-  const tie = b.select(b.compare('eq', p, q), b.fill(0.5, p.type), b.fill(0, p.type));
-  return b.mul(t, b.select(b.compare(wins, p, q), b.fill(1, p.type), tie));
-};
+const share =
+  (wins: 'gt' | 'lt', first: 'x' | 'y'): BinaryRule =>
+  ({ b, t, x, y }) => {
+    const [p, q] = first === 'x' ? [x, y] : [y, x];
+    const tie = b.select(b.compare('eq', p, q), b.fill(0.5, p.type), b.fill(0, p.type));
+    return b.mul(t, b.select(b.compare(wins, p, q), b.fill(1, p.type), tie));
+  };
 
 /** y x^(y-1), and 0 where y = 0 even if x = 0. */
 const powerInBase: BinaryRule = ({ b, t, x, y }) => {

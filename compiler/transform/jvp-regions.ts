@@ -76,7 +76,10 @@ const scan = (s: Site<'scan'>): Dual => {
   if (out.length === 0) return { results: b.emit(op, x), tangents: tangents };
 
   // residuals: what the linear body takes from the primal one
-  const { primal } = linearize(nodes, moving.filter((v) => v !== null));
+  const { primal } = linearize(
+    nodes,
+    moving.filter((v) => v !== null),
+  );
   const cheap = closed(primal);
   const live = needed(primal, results);
   const forward = primal.filter((n) => live.has(n));

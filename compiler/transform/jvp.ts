@@ -25,7 +25,14 @@ export const freeRegion = (nodes: readonly Node[]): number => nodes.reduce((max,
 
 const keep = (m: Meta): Meta => m;
 
-const run = (forward: Forward, b: Builder, g: Graph, args: readonly Value[], tangents: readonly Tangent[], meta: (m: Meta) => Meta): Dual => {
+const run = (
+  forward: Forward,
+  b: Builder,
+  g: Graph,
+  args: readonly Value[],
+  tangents: readonly Tangent[],
+  meta: (m: Meta) => Meta,
+): Dual => {
   const primals = new Map<Value, Value>(g.params.map((p, i) => [p, args[i] as Value]));
   const moving = new Map<Value, Value>();
   const bind = (from: Value, tangent: Tangent): unknown => tangent && isFloat(from.type.dtype) && moving.set(from, tangent);

@@ -28,7 +28,13 @@ const perShard = (s: LinearSite<'perShard'>): readonly Tangent[] => {
   const params = op.body.params.map((p) => inner.param(p.type, p.name));
   const cts = ct.map((c) => (c ? inner.param(c.type) : null));
   const results = inner.inline(op.body, params, backward);
-  const back = transposed(s, inner, results, params.filter((_, i) => linear[i]), cts);
+  const back = transposed(
+    s,
+    inner,
+    results,
+    params.filter((_, i) => linear[i]),
+    cts,
+  );
   const given = [...params.filter((_, i) => !linear[i]), ...cts.filter((c) => c !== null)];
   const out = back.filter((v) => v !== null);
   if (out.length === 0) return x.map(() => null);

@@ -23,7 +23,10 @@ const permuted = (b: Builder, x: Value, perm: readonly number[]): Value => (perm
 const broadcast = first<LinearSite<'broadcast'>>(({ b, op }, ct, x) => {
   const same = (i: number): boolean => eqDim(x.type.shape[i] as Dim, op.shape[op.axes[i] as number] as Dim);
   const kept = op.axes.filter((_, i) => same(i));
-  const summed = b.sum(ct, axesOf(ct).filter((a) => !kept.includes(a)));
+  const summed = b.sum(
+    ct,
+    axesOf(ct).filter((a) => !kept.includes(a)),
+  );
   return eqShape(summed.type.shape, x.type.shape) ? summed : b.reshape(summed, x.type.shape);
 });
 
@@ -43,7 +46,10 @@ const dotSide = (b: Builder, op: OpOf<'dot'>, ct: Value, of: Value, other: Value
   const shared = axesOf(other)
     .filter((a) => op.contract[far].includes(a))
     .map((a) => op.contract[side][op.contract[far].indexOf(a)] as number);
-  const [ctFirst, otherFirst] = [[...op.batch[side], ...mine, ...shared], [...op.batch[side], ...shared, ...mine]];
+  const [ctFirst, otherFirst] = [
+    [...op.batch[side], ...mine, ...shared],
+    [...op.batch[side], ...shared, ...mine],
+  ];
   const inverse = (axes: readonly number[]): number[] => axesOf(of).map((a) => axes.indexOf(a));
   const wide: DType = ct.type.dtype === other.type.dtype ? ct.type.dtype : 'f32';
   const [p, q] = [b.cast(ct, wide), b.cast(other, wide)];
@@ -70,9 +76,26 @@ export const structureTransposes = {
   }),
   broadcast,
   reshape: first(({ b }, ct, x) => b.reshape(ct, x.type.shape)),
-  transpose: first<LinearSite<'transpose'>>(({ b, op }, ct) => b.transpose(ct, op.perm.map((_, i) => op.perm.indexOf(i)))),
-  slice: first<LinearSite<'slice'>>(({ b, op }, ct, x) => b.pad(ct, op.start, x.type.shape.map((d, i) => subDim(d, op.limit[i] as Dim)))),
-  pad: first<LinearSite<'pad'>>(({ b, op }, ct, x) => b.slice(ct, op.low, x.type.shape.map((d, i) => addDim(d, op.low[i] as Dim)))),
+  transpose: first<LinearSite<'transpose'>>(({ b, op }, ct) =>
+    b.transpose(
+      ct,
+      op.perm.map((_, i) => op.perm.indexOf(i)),
+    ),
+  ),
+  slice: first<LinearSite<'slice'>>(({ b, op }, ct, x) =>
+    b.pad(
+      ct,
+      op.start,
+      x.type.shape.map((d, i) => subDim(d, op.limit[i] as Dim)),
+    ),
+  ),
+  pad: first<LinearSite<'pad'>>(({ b, op }, ct, x) =>
+    b.slice(
+      ct,
+      op.low,
+      x.type.shape.map((d, i) => addDim(d, op.low[i] as Dim)),
+    ),
+  ),
   concat: one<LinearSite<'concat'>>(({ b, op, x, linear }, ct) => {
     let from: Dim = 0;
     return x.map((v, k) => {
@@ -83,13 +106,26 @@ export const structureTransposes = {
     });
   }),
   reverse: first(({ b, op }, ct) => b.one(op, [ct])),
-  gather: one<LinearSite<'gather'>>(({ b, op, x: [x, i] }, ct) => [b.scatterAdd(b.fill(0, (x as Value).type), i as Value, ct, op.axis), null]),
-  scatterAdd: one<LinearSite<'scatterAdd'>>(({ b, op, x: [, i], linear }, ct) => [ct, null, linear[2] ? b.gather(ct, i as Value, op.axis) : null]),
+  gather: one<LinearSite<'gather'>>(({ b, op, x: [x, i] }, ct) => [
+    b.scatterAdd(b.fill(0, (x as Value).type), i as Value, ct, op.axis),
+    null,
+  ]),
+  scatterAdd: one<LinearSite<'scatterAdd'>>(({ b, op, x: [, i], linear }, ct) => [
+    ct,
+    null,
+    linear[2] ? b.gather(ct, i as Value, op.axis) : null,
+  ]),
   dot: one<LinearSite<'dot'>>(({ b, op, x, linear }, ct) => {
     const [p, q] = x as [Value, Value];
     return linear[0] ? [dotSide(b, op, ct, p, q, 0), null] : [null, dotSide(b, op, ct, q, p, 1)];
   }),
-  reduceSum: first<LinearSite<'reduceSum'>>(({ b, op }, ct, x) => b.broadcast(ct, x.type.shape, axesOf(x).filter((a) => !op.axes.includes(a)))),
+  reduceSum: first<LinearSite<'reduceSum'>>(({ b, op }, ct, x) =>
+    b.broadcast(
+      ct,
+      x.type.shape,
+      axesOf(x).filter((a) => !op.axes.includes(a)),
+    ),
+  ),
   cumsum: first<LinearSite<'cumsum'>>(({ b, op }, ct) => {
     const flip = (v: Value): Value => b.one({ prim: 'reverse', axes: [op.axis] }, [v]);
     return flip(b.one(op, [flip(ct)]));

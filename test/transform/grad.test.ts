@@ -13,7 +13,12 @@ import { type Arg, arg, trace } from './support.ts';
 
 const gradOf = (g: Graph, wrt: readonly number[]): Graph => {
   const b = builder();
-  const { results, grads } = valueAndGrad(b, g, g.params.map((p) => b.param(p.type, p.name)), wrt);
+  const { results, grads } = valueAndGrad(
+    b,
+    g,
+    g.params.map((p) => b.param(p.type, p.name)),
+    wrt,
+  );
   return b.build([...results, ...grads]);
 };
 const vector = (...xs: number[]) => tensor64({ dtype: 'f32', shape: [xs.length] }, xs);
@@ -22,16 +27,39 @@ const at = (f: (b: Builder, ...xs: Value[]) => Value, ...xs: number[][]): number
   const args: Arg[] = xs.map((x) => arg([x.length]));
   const g = trace(args, (b, ...vs) => {
     const y = f(b, ...vs);
-    return [b.sum(y, y.type.shape.map((_, i) => i))];
+    return [
+      b.sum(
+        y,
+        y.type.shape.map((_, i) => i),
+      ),
+    ];
   });
-  return interpret(gradOf(g, xs.map((_, i) => i)), xs.map((x) => vector(...x))).slice(1).map((t) => Array.from(t.data));
+  return interpret(
+    gradOf(
+      g,
+      xs.map((_, i) => i),
+    ),
+    xs.map((x) => vector(...x)),
+  )
+    .slice(1)
+    .map((t) => Array.from(t.data));
 };
-const prims = (g: Graph, phase: string): string => g.nodes.filter((n) => n.meta.phase === phase).map((n) => n.op.prim).join(' ');
+const prims = (g: Graph, phase: string): string =>
+  g.nodes
+    .filter((n) => n.meta.phase === phase)
+    .map((n) => n.op.prim)
+    .join(' ');
 
 describe('at kinks and edges', () => {
   test('equal operands of max and min share the derivative', () => {
-    expect(at((b, x, y) => b.max(x, y), [1, 2, 3], [3, 2, 1])).toEqual([[0, 0.5, 1], [1, 0.5, 0]]);
-    expect(at((b, x, y) => b.min(x, y), [1, 2, 3], [3, 2, 1])).toEqual([[1, 0.5, 0], [0, 0.5, 1]]);
+    expect(at((b, x, y) => b.max(x, y), [1, 2, 3], [3, 2, 1])).toEqual([
+      [0, 0.5, 1],
+      [1, 0.5, 0],
+    ]);
+    expect(at((b, x, y) => b.min(x, y), [1, 2, 3], [3, 2, 1])).toEqual([
+      [1, 0.5, 0],
+      [0, 0.5, 1],
+    ]);
   });
   test('equal extrema share the derivative of a reduction', () => {
     expect(at((b, x) => b.one({ prim: 'reduceMax', axes: [0] }, [x]), [1, 4, 4, 0])).toEqual([[0, 0.5, 0.5, 0]]);
@@ -47,13 +75,19 @@ describe('at kinks and edges', () => {
     ]);
   });
   test('the second derivative of x^2 at 0 is 2', () => {
-    const g = gradOf(trace([arg([])], (b, x) => [b.pow(x, b.constant(2))]), [0]);
+    const g = gradOf(
+      trace([arg([])], (b, x) => [b.pow(x, b.constant(2))]),
+      [0],
+    );
     const second = gradOf({ ...g, results: g.results.slice(1) }, [0]);
     expect(interpret(second, [tensor64({ dtype: 'f32', shape: [] }, [0])]).map((t) => t.data[0])).toEqual([0, 2]);
   });
   test('stopGradient stops it; an argument that is not used has gradient 0', () => {
     expect(at((b, x) => b.mul(x, b.stopGradient(x)), [3, 5])).toEqual([[3, 5]]);
-    expect(at((b, x, _y) => b.stopGradient(x), [3, 5], [1, 2])).toEqual([[0, 0], [0, 0]]);
+    expect(at((b, x, _y) => b.stopGradient(x), [3, 5], [1, 2])).toEqual([
+      [0, 0],
+      [0, 0],
+    ]);
   });
   test('gather drops what is out of range, and adds what is read twice', () => {
     const index = (b: Builder): Value => b.one({ prim: 'array', data: [0, 2, 2, 9, -1], shape: [5], dtype: 'i32' }, []);
@@ -77,7 +111,16 @@ describe('what is emitted', () => {
     for (const n of bwd) expect(n.meta).toMatchObject({ scope: 'blocks.3/mlp', loc });
   });
   test('weights of a matmul get their gradient in their own layout, by one dot', () => {
-    for (const [shape, contract] of [[[5, 4], [[2], [1]]], [[4, 5], [[2], [0]]]] as const) {
+    for (const [shape, contract] of [
+      [
+        [5, 4],
+        [[2], [1]],
+      ],
+      [
+        [4, 5],
+        [[2], [0]],
+      ],
+    ] as const) {
       const g = trace([arg([2, 3, 4]), arg(shape)], (b, x, w) => {
         const y = b.one({ prim: 'dot', batch: [[], []], contract, dtype: 'f32' }, [x, w]);
         return [b.sum(y, [0, 1, 2])];
@@ -94,7 +137,10 @@ describe('what is emitted', () => {
       const joint = gradOf(g, wrt);
       const live = new Set<Value>(joint.results);
       for (const n of [...joint.nodes].reverse()) {
-        expect(n.outputs.some((o) => live.has(o)), n.op.prim).toBe(true);
+        expect(
+          n.outputs.some((o) => live.has(o)),
+          n.op.prim,
+        ).toBe(true);
         for (const v of n.inputs) live.add(v);
       }
     }
@@ -118,6 +164,26 @@ describe('what is emitted', () => {
     expect(count(200) - count(100)).toBe(count(300) - count(200));
     expect(count(10_100) - count(100)).toBe(100 * (count(200) - count(100)));
   });
+  test('a scan stacks what varies; constants of its body are computed again', () => {
+    const body = trace([arg([]), arg([])], (b, c, x) => {
+      const k = b.exp(b.constant(0.5));
+      return [b.mul(b.mul(c, k), x)];
+    });
+    const g = trace([arg([]), arg([5])], (b, c, x) =>
+      b.emit({ prim: 'scan', length: 5, carries: 1, constants: 0, reverse: false, body }, [c, x]),
+    );
+    const forward = gradOf(g, [0]).nodes.find((n) => n.op.prim === 'scan');
+    expect(forward?.outputs.map((o) => showType(o.type))).toEqual(['f32[]']);
+  });
+  test('the backward phase visits layers in reverse, each with the gradient of its weights', () => {
+    const g = trace([arg([2]), arg([2]), arg([2])], (b, x, w1, w2) => {
+      const layer = (k: number, x: Value, w: Value): Value => b.at({ scope: `layer${k}` }, () => b.tanh(b.mul(x, w)));
+      return [b.sum(layer(2, layer(1, x as Value, w1 as Value), w2 as Value), [0])];
+    });
+    const scopes = gradOf(g, [1, 2]).nodes.flatMap((n) => (n.meta.phase === 'bwd' && n.op.prim === 'mul' ? [n.meta.scope] : []));
+    expect(scopes).toEqual([...scopes].sort().reverse());
+    expect(new Set(scopes).size).toBe(2);
+  });
   test('named sizes', () => {
     const t: TensorType = { dtype: 'f32', shape: [sym('B'), sym('N')] };
     const b = builder();
@@ -138,8 +204,12 @@ describe('what is emitted', () => {
   });
   test('a scan of the backward phase runs the other way over what the forward scan stacked', () => {
     const body = trace([arg([]), arg([]), arg([])], (b, c, w, x) => [b.add(b.mul(c, w), x)]);
-    const g = trace([arg([]), arg([]), arg([5])], (b, c, w, x) => b.emit({ prim: 'scan', length: 5, carries: 1, constants: 1, reverse: false, body }, [c, w, x]));
-    const scans = gradOf(g, [0, 1, 2]).nodes.flatMap((n) => (n.op.prim === 'scan' ? [{ ...n.op, phase: n.meta.phase, outs: n.outputs.length }] : []));
+    const g = trace([arg([]), arg([]), arg([5])], (b, c, w, x) =>
+      b.emit({ prim: 'scan', length: 5, carries: 1, constants: 1, reverse: false, body }, [c, w, x]),
+    );
+    const scans = gradOf(g, [0, 1, 2]).nodes.flatMap((n) =>
+      n.op.prim === 'scan' ? [{ ...n.op, phase: n.meta.phase, outs: n.outputs.length }] : [],
+    );
     expect(scans).toMatchObject([
       { phase: 'fwd', reverse: false, carries: 1, outs: 2 },
       { phase: 'bwd', reverse: true, carries: 2, outs: 3 },
@@ -159,7 +229,11 @@ describe('checkpoint', () => {
 
   test('each region has a number; the backward phase has none', () => {
     expect(regionsOf(step())).toHaveLength(2);
-    expect(step().nodes.filter((n) => n.meta.phase === 'bwd').every((n) => n.meta.remat === undefined)).toBe(true);
+    expect(
+      step()
+        .nodes.filter((n) => n.meta.phase === 'bwd')
+        .every((n) => n.meta.remat === undefined),
+    ).toBe(true);
     expect(regionsOf(gradOf(model('plain'), [0, 1]))).toEqual([]);
   });
   test('two gradients in one builder do not share numbers', () => {
@@ -194,7 +268,14 @@ describe('checkpoint', () => {
     const stacks = (g: Graph): number => (g.nodes.find((n) => n.op.prim === 'scan')?.outputs.length as number) - 1;
     const [saved, recomputed] = ['plain', 'checkpoint'].map((tag) => gradOf(scanned(tag), [0, 1, 2])) as [Graph, Graph];
     expect([stacks(saved), stacks(recomputed)]).toEqual([3, 1]);
-    const xs = [vector(0.1, -0.2, 0.3, 0.4), vector(1, 0.5, -1, 0.25), tensor64({ dtype: 'f32', shape: [3, 4] }, Array.from({ length: 12 }, (_, i) => Math.sin(i)))];
+    const xs = [
+      vector(0.1, -0.2, 0.3, 0.4),
+      vector(1, 0.5, -1, 0.25),
+      tensor64(
+        { dtype: 'f32', shape: [3, 4] },
+        Array.from({ length: 12 }, (_, i) => Math.sin(i)),
+      ),
+    ];
     expect(interpret(recomputed, xs)).toEqual(interpret(saved, xs));
   });
   test('a clone stands behind the forward phase, has phase bwd and keeps its region', () => {
@@ -225,7 +306,14 @@ describe('errors', () => {
     ['no such argument', trace([arg([])], (_, x) => [x as Value]), [4], 'there is no argument 4: the function has 1'],
   ])('%s', (_, g, wrt, message) => {
     const b = builder({ scope: 'student', phase: 'fwd', loc: { file: 'a.ts', line: 1, col: 2 } });
-    const e = caught(() => valueAndGrad(b, g, g.params.map((p) => b.param(p.type, p.name)), wrt));
+    const e = caught(() =>
+      valueAndGrad(
+        b,
+        g,
+        g.params.map((p) => b.param(p.type, p.name)),
+        wrt,
+      ),
+    );
     expect(e).toMatchObject({ code: 'FV0103', message, scope: 'student', loc: { line: 1 } });
     expect(e.hint).toBeTruthy();
   });

@@ -7,7 +7,20 @@ import type { Graph, Value } from '../../compiler/graph/types.ts';
 import { valueAndGrad, vjp } from '../../compiler/transform/grad.ts';
 import { remat } from '../../compiler/transform/remat.ts';
 import { graphOf, type Program, program } from './programs.ts';
-import { checkDuality, checkForward, draw, drawLike, floats, gradGraph, jvpGraph, numbers } from './support.ts';
+import {
+  type Arg,
+  arg,
+  checkAll,
+  checkDuality,
+  checkForward,
+  draw,
+  drawLike,
+  floats,
+  gradGraph,
+  jvpGraph,
+  numbers,
+  trace,
+} from './support.ts';
 
 const runs = (seed: number, numRuns: number) => ({ seed, numRuns });
 const inputs = (p: Program, g: Graph, seed: number) => {
@@ -20,7 +33,7 @@ const inputs = (p: Program, g: Graph, seed: number) => {
   };
 };
 
-test('<u, J v> = <J\' u, v>, of programs and of their gradients', () => {
+test("<u, J v> = <J' u, v>, of programs and of their gradients", () => {
   fc.assert(
     fc.property(program, fc.nat(), (p, seed) => {
       const g = graphOf(p, { kinks: true });
@@ -52,9 +65,38 @@ test('grad of jvp, jvp of jvp: derivatives commute', () => {
       const xs = g.params.map((q) => drawLike(q.type, next));
       const vs = floats(g).map((i) => drawLike((g.params[i] as Value).type, next));
       checkForward(g, xs, vs);
-      checkDuality(g, xs, vs, g.results.map((r) => drawLike(r.type, next)));
+      checkDuality(
+        g,
+        xs,
+        vs,
+        g.results.map((r) => drawLike(r.type, next)),
+      );
     }),
     runs(13, 60),
+  );
+});
+
+/** The program as the body of a scan that carries x0 and slices x2, in either direction. */
+const scanned = (p: Program, reverse: boolean): { args: readonly Arg[]; g: Graph } => {
+  const inner = graphOf(p, { kinks: false });
+  const body = trace([arg([3]), arg([3, 3]), arg([2], 0, 1, 'i32'), arg([3])], (b, c, w, i, x) => {
+    const [y] = b.inline(inner, [c, w, x, i] as Value[]) as [Value];
+    return [b.tanh(y), b.mul(y, x as Value)];
+  });
+  const [x0, w, , i] = p.args as [Arg, Arg, Arg, Arg];
+  const args = [x0, w, i, arg([3, 3], -1, 1)];
+  return { args, g: trace(args, (b, ...xs) => b.emit({ prim: 'scan', length: 3, carries: 1, constants: 2, reverse, body }, xs)) };
+};
+
+test('programs as bodies of scan and of perShard', () => {
+  fc.assert(
+    fc.property(program, fc.boolean(), fc.nat(), (p, reverse, seed) => {
+      const { args, g } = scanned(p, reverse);
+      checkAll(g, args, seed);
+      const whole = trace(args, (b, ...xs) => b.emit({ prim: 'perShard', axis: 'data', body: g }, xs));
+      checkAll(whole, args, seed);
+    }),
+    runs(18, 25),
   );
 });
 
@@ -73,12 +115,29 @@ test('the order in which gradients are made is fixed', () => {
 const step = (p: Program, tag: string, order: 1 | 2): Graph => {
   const loss = (g: Graph): Graph => {
     const b = builder();
-    const out = b.inline(g, g.params.map((q) => b.param(q.type)));
-    return b.build([out.map((v) => b.sum(b.mul(v, v), v.type.shape.map((_, i) => i))).reduce((s, v) => b.add(s, v))]);
+    const out = b.inline(
+      g,
+      g.params.map((q) => b.param(q.type)),
+    );
+    return b.build([
+      out
+        .map((v) =>
+          b.sum(
+            b.mul(v, v),
+            v.type.shape.map((_, i) => i),
+          ),
+        )
+        .reduce((s, v) => b.add(s, v)),
+    ]);
   };
   const grad = (g: Graph): Graph => {
     const b = builder();
-    const { results, grads } = valueAndGrad(b, g, g.params.map((q) => b.param(q.type)), floats(g));
+    const { results, grads } = valueAndGrad(
+      b,
+      g,
+      g.params.map((q) => b.param(q.type)),
+      floats(g),
+    );
     return b.build([...results, ...grads]);
   };
   const first = grad(loss(graphOf(p, { kinks: true, inRegion: tag })));
@@ -128,7 +187,12 @@ test('a cotangent of zero is no cotangent', () => {
     fc.property(program, (p) => {
       const g = graphOf(p, { kinks: true });
       const b = builder();
-      const { grads } = vjp(b, g, g.params.map((q) => b.param(q.type)), [null]);
+      const { grads } = vjp(
+        b,
+        g,
+        g.params.map((q) => b.param(q.type)),
+        [null],
+      );
       expect(grads.every((v) => v === null)).toBe(true);
     }),
     runs(17, 20),

@@ -70,7 +70,8 @@ export const graphOf = (p: Program, options: { readonly kinks: boolean; readonly
       const pick = (n: number): Value => pool[n % pool.length] as Value;
       const operation = operations[s.op % operations.length] as Operation;
       const operands = [pick(s.left), pick(s.right), w as Value, i as Value];
-      const run = (b: Builder, [x, y, w, i]: readonly Value[]): Value => operation(b, { x: x as Value, y: y as Value, w: w as Value, i: i as Value });
+      const run = (b: Builder, [x, y, w, i]: readonly Value[]): Value =>
+        operation(b, { x: x as Value, y: y as Value, w: w as Value, i: i as Value });
       if (options.inRegion === undefined || k % 3 !== 0) pool.push(run(b, operands));
       else {
         const body = trace([arg([3]), arg([3]), arg([3, 3]), arg([2], 0, 1, 'i32')], (b, ...xs) => [run(b, [run(b, xs), ...xs.slice(1)])]);

@@ -92,10 +92,7 @@ const cases: { readonly [P in Prim]: readonly Case[] } = {
   transpose: [apply({ prim: 'transpose', perm: [2, 0, 1] }, arg([2, 3, 4]))],
   slice: [apply({ prim: 'slice', start: [1, 0], limit: [3, 2] }, m)],
   pad: [apply({ prim: 'pad', low: [1, 0], high: [0, 2], value: 7 }, m)],
-  concat: [
-    apply({ prim: 'concat', axis: 1 }, m, arg([3, 2]), m),
-    of([m], (b, x) => b.concat([b.fill(1, x.type), x, b.mul(x, x)], 0)),
-  ],
+  concat: [apply({ prim: 'concat', axis: 1 }, m, arg([3, 2]), m), of([m], (b, x) => b.concat([b.fill(1, x.type), x, b.mul(x, x)], 0))],
   reverse: [apply({ prim: 'reverse', axes: [0, 1] }, m)],
   gather: [apply({ prim: 'gather', axis: 0 }, m, indices), apply({ prim: 'gather', axis: 1 }, m, indices)],
   scatterAdd: [
@@ -111,8 +108,24 @@ const cases: { readonly [P in Prim]: readonly Case[] } = {
     dot([3, 2], [4, 3], [[], []], [[0], [1]]),
     dot([5, 2, 3], [4, 5, 3], [[0], [1]], [[2], [2]]),
     dot([2, 5, 3], [3, 4, 5], [[1], [2]], [[2], [0]]),
-    dot([2, 3, 4], [4, 5, 3], [[], []], [[1, 2], [2, 0]]),
-    dot([2, 3, 2, 4], [3, 2, 4, 5], [[2, 1], [1, 0]], [[3], [2]]),
+    dot(
+      [2, 3, 4],
+      [4, 5, 3],
+      [[], []],
+      [
+        [1, 2],
+        [2, 0],
+      ],
+    ),
+    dot(
+      [2, 3, 2, 4],
+      [3, 2, 4, 5],
+      [
+        [2, 1],
+        [1, 0],
+      ],
+      [[3], [2]],
+    ),
     dot([3], [3], [[], []], [[0], [0]]),
     dot([2], [3], [[], []], [[], []]),
     of([m], (b, x) => b.one({ prim: 'dot', batch: [[], []], contract: [[1], [1]], dtype: 'f32' }, [x, x])),

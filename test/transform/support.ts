@@ -48,7 +48,8 @@ export const draw = (a: Arg, next: () => number): Tensor64 => {
     Array.from({ length: size(t) }, () => (isFloat(t.dtype) ? one() : t.dtype === 'bool' ? Math.round(next()) : Math.floor(one()))),
   );
 };
-export const drawLike = (t: TensorType, next: () => number): Tensor64 => draw({ shape: t.shape as number[], dtype: t.dtype, from: -1, to: 1 }, next);
+export const drawLike = (t: TensorType, next: () => number): Tensor64 =>
+  draw({ shape: t.shape as number[], dtype: t.dtype, from: -1, to: 1 }, next);
 export const floats = (g: Graph): number[] => g.params.flatMap((p, i) => (isFloat(p.type.dtype) ? [i] : []));
 const numbersOf = (t: Tensor64): number[] => Array.from(t.data);
 
@@ -78,7 +79,12 @@ const along = (xs: readonly Tensor64[], vs: readonly Tensor64[], g: Graph, step:
   const at = floats(g);
   const shifted = xs.map((x, i) => {
     const v = vs[at.indexOf(i)];
-    return v ? tensor64(x.type, numbersOf(x).map((e, k) => e + step * (v.data[k] as number))) : x;
+    return v
+      ? tensor64(
+          x.type,
+          numbersOf(x).map((e, k) => e + step * (v.data[k] as number)),
+        )
+      : x;
   });
   return interpret(g, shifted);
 };
