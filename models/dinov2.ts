@@ -15,6 +15,7 @@ import type { Batch, Metrics, Network, State } from './dinov2/types.ts';
 import { type Hyper, adamw, average, clipByNorm, rates } from './optimizer.ts';
 import type { Recipe } from './recipes.ts';
 
+export { batchSpec, hyperAt, hyperSpec, initState, stateSpec } from './dinov2/state.ts';
 export { network } from './dinov2/types.ts';
 export type { Batch, Metrics, Network, State } from './dinov2/types.ts';
 export type { Hyper } from './optimizer.ts';

@@ -5,7 +5,73 @@
  *   trace(trainStep(r), [stateSpec(r), batchSpec(r), hyperSpec()], { dims: geometry(r).sizes })
  *   let state = initState(r, 0);
  */
-import { type HostOf, type SpecOf, host, init, paramSpecs, spec, treeMap } from '../../dsl/index.ts';
+import { type HostOf, type HostTensor, type SpecOf, host, init, paramSpecs, spec, treeMap } from '../../dsl/index.ts';
+import type { Hyper } from '../optimizer.ts';
 import type { Recipe } from '../recipes.ts';
 import { geometry } from '../recipes/geometry.ts';
-import { type Batch, type Hyper, type State, network } from './types.ts';
+import { type Schedules, schedules } from '../schedules.ts';
+import { type Batch, type State, network } from './types.ts';
+
+/** Shapes of the state of a run. */
+export const stateSpec = (r: Recipe): SpecOf<State> => {
+  const params = paramSpecs(network(r));
+  const { K, J } = geometry(r).sizes;
+  const center = (k: number) => ({ value: spec(`1 ${k}`), pending: spec(`1 ${k}`) });
+  return {
+    student: params,
+    teacher: params,
+    moments: { first: params, second: params, weight: { first: spec(''), second: spec('') } },
+    step: spec('', 'i32'),
+    ...(r.centering === 'softmax' ? { centers: { dino: center(K), ibot: center(J) } } : {}),
+  };
+};
+
+/** Shapes of a batch, over the names of geometry(r).sizes. */
+export const batchSpec = (r: Recipe): SpecOf<Batch> => ({
+  global: spec('2*B 3 S S'),
+  local: spec('L*B 3 Z Z'),
+  masks: spec('2*B N', 'bool'),
+  maskIndices: spec('U', 'i32'),
+  maskWeights: spec('U'),
+  maskCount: spec(''),
+  ...(r.dropPath.rate > 0
+    ? {
+        keep: geometry(r).kept.map((counts) => {
+          const lists = counts.map((n) => spec(`${n}` as string, 'i32'));
+          return { attn: lists, ffn: lists };
+        }),
+      }
+    : {}),
+});
+
+export const hyperSpec = (): SpecOf<Hyper> => ({ lr: spec(''), lastLayerLr: spec(''), weightDecay: spec(''), momentum: spec(''), teacherTemp: spec('') });
+
+/** The state before the first step; the same bits on every machine for a seed. */
+export const initState = (r: Recipe, seed: number): HostOf<State> => {
+  const student = init(network(r), seed);
+  const copy = (x: HostTensor): HostTensor => ({ ...x, data: x.data.slice() });
+  const zero = (x: HostTensor): HostTensor => host(new Float32Array(x.data.length), x.shape);
+  const scalar = (): HostTensor => host(new Float32Array(1), []);
+  const { K, J } = geometry(r).sizes;
+  const center = (k: number) => ({ value: host(new Float32Array(k), [1, k]), pending: host(new Float32Array(k), [1, k]) });
+  return {
+    student,
+    teacher: treeMap(copy, student),
+    moments: { first: treeMap(zero, student), second: treeMap(zero, student), weight: { first: scalar(), second: scalar() } },
+    step: host(new Int32Array(1), [], 'i32'),
+    ...(r.centering === 'softmax' ? { centers: { dino: center(K), ibot: center(J) } } : {}),
+  };
+};
+
+/** The scalars of one step of a run. */
+export const hyperAt = (r: Recipe, devices = 1): ((iteration: number) => HostOf<Hyper>) => {
+  const s: Schedules = schedules(r, devices);
+  const scalar = (x: number): HostTensor => host(Float32Array.of(x), []);
+  return (i) => ({
+    lr: scalar(s.lr(i)),
+    lastLayerLr: scalar(s.lastLayerLr(i)),
+    weightDecay: scalar(s.weightDecay(i)),
+    momentum: scalar(s.momentum(i)),
+    teacherTemp: scalar(s.teacherTemp(i)),
+  });
+};

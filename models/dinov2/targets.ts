@@ -5,7 +5,7 @@
  *   const { cls, patches } = targets(recipe, state.teacher, batch, hyper.teacherTemp, state.centers)
  *   cls: F32<'2*B K'>, the two crops of every image exchanged     patches: F32<'U J'>, rows of padding have weight 0
  */
-import { type F32, type Scalar, concat, ones, rearrange, scope, unbind } from '../../dsl/index.ts';
+import { type F32, type Scalar, concat, iota, ones, rearrange, scope, unbind } from '../../dsl/index.ts';
 import type { Recipe } from '../recipes.ts';
 import { batchMean, centeredSoftmax, settle, sinkhorn } from '../sinkhorn.ts';
 import { crop, encode } from '../vit.ts';
@@ -25,7 +25,7 @@ export const targets = (r: Recipe, teacher: Network, batch: Batch, temp: Scalar,
   const swapped = concat('* d', second, first).as('2*B D');
   const logits = answers(r, teacher, [swapped], rowsAt(view.patches, batch.maskIndices));
   const every = ones('2*B');
-  const valid = batch.maskWeights.gt(0).cast('f32');
+  const valid = iota('U', 'f32').lt(batch.maskCount).cast('f32');
   return scope('centering', () => {
     if (!centers) return { cls: sinkhorn(temp)(logits.cls[0], every), patches: sinkhorn(temp)(logits.patches, valid) };
     const now = { dino: settle(centers.dino), ibot: settle(centers.ibot) };

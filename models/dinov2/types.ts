@@ -51,6 +51,8 @@ export interface Batch {
   readonly maskIndices: Tensor<'U', 'i32'>;
   /** 1 / (masked patches of the crop) for every row, 0 for padding. */
   readonly maskWeights: F32<'U'>;
+  /** How many of the U rows are no padding. */
+  readonly maskCount: Scalar;
   /** With stochastic depth only: for every block, the images that its branches run on. */
   readonly keep?: readonly Keep[];
 }

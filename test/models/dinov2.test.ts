@@ -6,7 +6,7 @@ import { rates } from '../../models/optimizer.ts';
 import { geometry } from '../../models/recipes/geometry.ts';
 import { schedules } from '../../models/schedules.ts';
 import { recipeOf } from './configs.ts';
-import { type Compiled, compileFor, filled, mapNumbers, nest, numbers, type Numbers, parameters } from './evaluate.ts';
+import { type Compiled, compileFor, filled, mapNumbers, numbers, type Numbers, parameters } from './evaluate.ts';
 import { check, golden, recorded } from './goldens.ts';
 
 /** The arguments of a recorded run: state before the first step, batches, scalars. */
@@ -99,4 +99,3 @@ describe('parameter groups', () => {
     }
   });
 });
-void nest;
