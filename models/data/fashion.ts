@@ -4,11 +4,11 @@
  *
  *   const { train, test } = loadFashion();   // train.pictures.length 6000, 28 x 28, one channel
  */
-import { existsSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { FoveaError } from '../../compiler/error.ts';
+import { findPackageFile } from './package.ts';
 import type { ImageSet, Normalise } from './picture.ts';
 
 const classes = ['T-shirt', 'trouser', 'pullover', 'dress', 'coat', 'sandal', 'shirt', 'sneaker', 'bag', 'ankle boot'] as const;
@@ -18,14 +18,6 @@ const normalise: Normalise = { mean: [0.286, 0.286, 0.286], std: [0.353, 0.353, 
 
 const damaged = (file: string, why: string, cause?: unknown): FoveaError =>
   new FoveaError('FV0404', `bundled images: ${file}: ${why}`, { hint: 'install the package again: its data/ folder is incomplete', cause });
-
-/** The package's data/ folder: next to the first package.json above this file (the sources and dist/ lie at different depths). */
-export const dataFolder = (from = dirname(fileURLToPath(import.meta.url))): string => {
-  for (let dir = from; ; dir = dirname(dir)) {
-    if (existsSync(join(dir, 'package.json'))) return join(dir, 'data');
-    if (dirname(dir) === dir) throw damaged('data', `no package.json above ${from}`);
-  }
-};
 
 const readIdx = (file: string, rank: number): { readonly sizes: readonly number[]; readonly data: Uint8Array } => {
   let raw: Buffer;
@@ -57,7 +49,7 @@ const readSplit = (folder: string, split: string, name: string): ImageSet => {
   return { name, pictures, labels: Int32Array.from(labels), classes, normalise };
 };
 
-export const loadFashion = (folder = join(dataFolder(), 'fashion-mnist')): { readonly train: ImageSet; readonly test: ImageSet } => ({
+export const loadFashion = (folder = findPackageFile('data/fashion-mnist')): { readonly train: ImageSet; readonly test: ImageSet } => ({
   train: readSplit(folder, 'train', 'Fashion-MNIST'),
   test: readSplit(folder, 't10k', 'Fashion-MNIST'),
 });

@@ -7,7 +7,6 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FoveaError } from '../../compiler/error.ts';
 import { sampler } from '../../models/data/batch.ts';
-import { dataFolder } from '../../models/data/fashion.ts';
 import {
   type BatchRecipe,
   batches,
@@ -19,6 +18,7 @@ import {
   maskBound,
   take,
 } from '../../models/data/index.ts';
+import { findPackageFile } from '../../models/data/package.ts';
 
 let dir = '';
 beforeAll(() => {
@@ -69,15 +69,15 @@ test('the bundled images are whole: counts, sizes, equally many of each class', 
 });
 
 test('the data folder is found from the sources and from a build folder', () => {
-  expect(dataFolder()).toBe(join(import.meta.dirname, '../../data'));
+  expect(findPackageFile('data')).toBe(join(import.meta.dirname, '../../data'));
   mkdirSync(join(dir, 'package/dist/models/data'), { recursive: true });
   writeFileSync(join(dir, 'package/package.json'), '{}');
-  expect(dataFolder(join(dir, 'package/dist/models/data'))).toBe(join(dir, 'package/data'));
+  expect(findPackageFile('data', join(dir, 'package/dist/models/data'))).toBe(join(dir, 'package/data'));
 });
 
 test('damaged bundled files are refused with the file and the reason', async () => {
   const copy = join(dir, 'fashion');
-  cpSync(join(dataFolder(), 'fashion-mnist'), copy, { recursive: true });
+  cpSync(findPackageFile('data/fashion-mnist'), copy, { recursive: true });
   const labels = join(copy, 't10k-labels-idx1-ubyte.gz');
   const whole = readFileSync(labels);
   writeFileSync(labels, whole.subarray(0, whole.length >> 1));
