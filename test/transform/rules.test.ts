@@ -5,6 +5,8 @@
 import { describe, expect, test } from 'vitest';
 import type { Builder } from '../../compiler/graph/builder.ts';
 import type { Op, Prim, Value } from '../../compiler/graph/types.ts';
+import { jvpRules } from '../../compiler/transform/jvp.ts';
+import { transposeRules } from '../../compiler/transform/transpose.ts';
 import { type Arg, arg, checkAll, trace } from './support.ts';
 
 interface Case {
@@ -186,4 +188,14 @@ describe.each(Object.entries(cases))('%s', (prim, list) => {
     expect(list.length).toBeGreaterThan(0);
     for (const seed of [1, 2, 3]) checkAll(trace(c.args, c.f), c.args, 100 * i + seed + prim.length);
   });
+});
+
+test('a table that lacks a primitive does not compile', () => {
+  const { sin: _sin, ...noSin } = jvpRules;
+  const { dot: _dot, ...noDot } = transposeRules;
+  // @ts-expect-error sin has no rule
+  const forward: typeof jvpRules = noSin;
+  // @ts-expect-error dot has no rule
+  const backward: typeof transposeRules = noDot;
+  expect(['sin' in forward, 'dot' in backward]).toEqual([false, false]);
 });

@@ -9,7 +9,7 @@ import { expect } from 'vitest';
 import { type Builder, builder } from '../../compiler/graph/builder.ts';
 import { interpret, type Tensor64, tensor64 } from '../../compiler/graph/interpret.ts';
 import { type DType, type Graph, isFloat, type TensorType, type Value } from '../../compiler/graph/types.ts';
-import { vjp } from '../../compiler/transform/grad.ts';
+import { valueAndGrad, vjp } from '../../compiler/transform/grad.ts';
 import { jvp } from '../../compiler/transform/jvp.ts';
 
 /** An argument: its shape, and the range that its numbers are drawn from (whole numbers for integers). */
@@ -148,3 +148,16 @@ export const checkAll = (g: Graph, args: readonly Arg[], seed: number): void => 
   checkForward(grad, xs, vs);
   checkDuality(grad, xs, vs, vs);
 };
+
+/** The graph of the value and the gradients of g. */
+export const gradOf = (g: Graph, wrt: readonly number[]): Graph => {
+  const b = builder();
+  const { results, grads } = valueAndGrad(
+    b,
+    g,
+    g.params.map((p) => b.param(p.type, p.name)),
+    wrt,
+  );
+  return b.build([...results, ...grads]);
+};
+export const vector = (...xs: number[]) => tensor64({ dtype: 'f32', shape: [xs.length] }, xs);
