@@ -76,8 +76,9 @@ export const scalars: { readonly [name: string]: ScalarFunction } = {
   abs_f32: f('return __builtin_fabsf(x);'),
   abs_i32: one('i32', 'return x < 0 ? -x : x;'),
   sign_f32: f('return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x;'),
-  sign_i32: one('i32', 'return (x > 0) - (x < 0);'),
-  sign_u32: one('u32', 'return x != 0;'),
+  // not `x != 0`: GCC 12 turns two lanes of it into -1
+  sign_i32: one('i32', 'return x > 0 ? 1 : x < 0 ? -1 : 0;'),
+  sign_u32: one('u32', 'return x > 1u ? 1u : x;'),
   // a NaN on either side is the result
   max_f32: two('f32', 'return (x > y) | (x != x) ? x : y;'),
   min_f32: two('f32', 'return (x < y) | (x != x) ? x : y;'),

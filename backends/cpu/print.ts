@@ -184,7 +184,7 @@ const text = (e: Expr, c: Context): string => {
       return e.lanes === 1 ? print(e.base, c) : `${c.fns.use(`ramp_${scalarOf(e.dtype)}`, e.lanes)}(${print(e.base, c)})`;
     case 'lane':
       if (e.x.lanes === 1) return print(e.x, c);
-      return e.dtype === 'bool' ? `(${print(e.x, c)}[${e.i}] != 0)` : `${print(e.x, c)}[${e.i}]`;
+      return e.dtype === 'bool' ? `((${print(e.x, c)})[${e.i}] != 0)` : `(${print(e.x, c)})[${e.i}]`;
     case 'across':
       return e.x.lanes === 1 ? print(e.x, c) : `${c.fns.use(`across_${e.op}_${scalarOf(e.dtype)}`, e.x.lanes)}(${print(e.x, c)})`;
     case 'load':

@@ -1,0 +1,70 @@
+/**
+ * What this machine offers, read once: the vector width from the processor's flags, caches from the system where it says,
+ * and rough peaks. The peaks are estimates (clock times two fused vector units a core; a stream of 10 GB/s a core): they
+ * rank schedules and give rooflines a scale, they are not measurements.
+ */
+import { readFileSync } from 'node:fs';
+import { availableParallelism, cpus } from 'node:os';
+import type { Target } from '../../compiler/target.ts';
+
+export interface Machine {
+  readonly model: string;
+  readonly flags: readonly string[];
+  readonly vectorBytes: 16 | 32 | 64;
+  readonly vectorRegisters: 16 | 32;
+  readonly cacheBytes: { readonly l1: number; readonly l2: number };
+}
+
+const text = (path: string): string => {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+};
+
+const cacheSize = (index: number, otherwise: number): number => {
+  const m = /^(\d+)([KM]?)/.exec(text(`/sys/devices/system/cpu/cpu0/cache/index${index}/size`));
+  return m ? Number(m[1]) * (m[2] === 'M' ? 1 << 20 : m[2] === 'K' ? 1 << 10 : 1) : otherwise;
+};
+
+/** Reads /proc/cpuinfo; elsewhere, and on ARM, 16-byte vectors. */
+export const machine = (): Machine => {
+  const info = text('/proc/cpuinfo');
+  const field = (name: RegExp): string => name.exec(info)?.[1]?.trim() ?? '';
+  const flags = field(/^(?:flags|Features)\s*:(.*)$/m).split(/\s+/).filter(Boolean);
+  const has = (f: string): boolean => flags.includes(f);
+  const vectorBytes = has('avx512f') ? 64 : has('avx2') && has('fma') ? 32 : 16;
+  return {
+    model: field(/^model name\s*:(.*)$/m) || cpus()[0]?.model || process.arch,
+    flags,
+    vectorBytes,
+    vectorRegisters: vectorBytes === 64 || process.arch === 'arm64' ? 32 : 16,
+    cacheBytes: { l1: cacheSize(0, 32 << 10), l2: cacheSize(2, 1 << 20) },
+  };
+};
+
+/** The capability record of this machine with `threads` workers. */
+export const cpuTarget = (threads: number): Target => {
+  const m = machine();
+  const hertz = (cpus()[0]?.speed || 2500) * 1e6;
+  return {
+    name: 'cpu',
+    workers: threads,
+    maxThreads: 1,
+    vectorBytes: m.vectorBytes,
+    registers: m.vectorRegisters,
+    // arrays of a block are locals: a quarter of a pool thread's stack
+    sharedBytes: 4 << 20,
+    maxBuffers: 256,
+    alignment: 64,
+    cacheBytes: m.cacheBytes,
+    peak: { flops: threads * hertz * (m.vectorBytes / 4) * 2 * 2, bytes: threads * 10e9 },
+  };
+};
+
+/** `option`, else FOVEA_THREADS, else the processors this process may use; at least 1, at most 256. */
+export const threadCount = (option?: number): number => {
+  const wanted = option ?? Number(process.env['FOVEA_THREADS'] || availableParallelism());
+  return Number.isInteger(wanted) && wanted >= 1 ? Math.min(wanted, 256) : availableParallelism();
+};

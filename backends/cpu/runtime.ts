@@ -1,0 +1,161 @@
+/**
+ * Runs a plan on this machine: one arena, one launch table, one asynchronous foreign call a step. The arena is mapped by
+ * C (page-aligned, zeroed, returned to the system on dispose) and seen from JavaScript through views of the slots only.
+ * While a step runs the arena belongs to it: write, read, run and dispose are refused until its promise settles.
+ */
+import koffi from 'koffi';
+import { FoveaError } from '../../compiler/error.ts';
+import type { DType } from '../../compiler/graph/types.ts';
+import { bitsOf, toBf16, toF16 } from '../../compiler/kernel/scalar.ts';
+import type { Plan, Slot } from '../../compiler/plan/types.ts';
+import type { Executable, HostData } from '../../compiler/target.ts';
+import type { Library } from './toolchain.ts';
+
+// foreign calls run on koffi's stacks, 128 KiB by default: a kernel's arrays would overflow them. Before the first load
+koffi.config({ ...koffi.config(), sync_stack_size: 16 << 20, async_stack_size: 16 << 20 });
+
+/** An Executable that can also say how long each launch took. */
+export interface CpuExecutable extends Executable {
+  /** As run, and measures: seconds of each launch, in the plan's order. */
+  profile(): Promise<Float64Array>;
+  readonly threads: number;
+  /** Kernels that had to be compiled, the rest came from the cache. */
+  readonly compiled: number;
+}
+
+const arrays: { readonly [T in DType]: new (buffer: ArrayBuffer | number, offset?: number, length?: number) => HostData } = {
+  f32: Float32Array,
+  f16: Uint16Array,
+  bf16: Uint16Array,
+  i32: Int32Array,
+  u32: Uint32Array,
+  bool: Uint8Array,
+};
+
+/** A constant's numbers as its host array. */
+const host = (dtype: DType, data: readonly number[]): HostData => {
+  const out = new arrays[dtype](data.length);
+  const bits = dtype === 'bf16' ? (x: number) => bitsOf(toBf16(Math.fround(x)), 'bf16') : dtype === 'f16' ? (x: number) => bitsOf(toF16(Math.fround(x)), 'f16') : (x: number) => x;
+  data.forEach((x, i) => {
+    out[i] = dtype === 'bool' ? (x === 0 ? 0 : 1) : bits(x);
+  });
+  return out;
+};
+
+const wrong = (message: string): never => {
+  throw new FoveaError('FV0305', message);
+};
+
+type Address = bigint;
+
+/** The C functions of pool.ts, as called. */
+const bind = (path: string) => {
+  const lib = koffi.load(path);
+  const run = lib.func('void fv_run(uintptr_t pool, uintptr_t table, int64_t n, uintptr_t seconds)');
+  return {
+    symbol: (name: string): Address => koffi.address(lib.symbol(name)),
+    create: lib.func('uintptr_t fv_create(int threads, int spin)') as unknown as (threads: number, spin: number) => Address,
+    threads: lib.func('int fv_threads(uintptr_t pool)') as unknown as (pool: Address) => number,
+    destroy: lib.func('void fv_destroy(uintptr_t pool)') as unknown as (pool: Address) => void,
+    map: lib.func('uintptr_t fv_map(int64_t bytes)') as unknown as (bytes: number) => Address,
+    unmap: lib.func('void fv_unmap(uintptr_t m, int64_t bytes)') as unknown as (m: Address, bytes: number) => void,
+    run: (pool: Address, table: Address, n: number, seconds: Address): Promise<void> =>
+      new Promise((resolve, reject) => {
+        run.async(pool, table, n, seconds, (e: unknown) => (e ? reject(e) : resolve()));
+      }),
+  };
+};
+
+// about 50 us on current processors: longer than the gaps between launches, shorter than a scheduler's slice
+const spin = 2000;
+const rowBytes = 24;
+
+/** Loads the library and lays out arena and launch table. The library's symbols are in the order of plan.kernels. */
+export const load = (plan: Plan, library: Library, threads: number): CpuExecutable => {
+  const c = bind(library.path);
+  const pointers = plan.launches.reduce((n, l) => n + l.offsets.length, 0);
+  // arena, launch table, buffer pointers and times lie in one mapping, in this order
+  const align = (n: number): number => Math.ceil(n / 64) * 64;
+  const tableAt = align(plan.arenaBytes);
+  const pointersAt = align(tableAt + plan.launches.length * rowBytes);
+  const timesAt = align(pointersAt + pointers * 8);
+  const bytes = timesAt + plan.launches.length * 8 + 64;
+  const base = BigInt(c.map(bytes));
+  if (base === 0n) throw new FoveaError('FV0202', `the system has no ${(bytes / 2 ** 30).toFixed(2)} GiB of memory for the arena`);
+  const pool = BigInt(c.create(threads, spin));
+  if (pool === 0n) {
+    c.unmap(base, bytes);
+    throw new FoveaError('FV0202', 'the system has no memory for the thread pool');
+  }
+  const view = (offset: number, length: number): ArrayBuffer => koffi.view(base + BigInt(offset), length);
+  const table = new BigInt64Array(view(tableAt, Math.max(8, plan.launches.length * rowBytes)));
+  const buffers = new BigInt64Array(view(pointersAt, Math.max(8, pointers * 8)));
+  const symbols = library.symbols.map(c.symbol);
+  let p = 0;
+  plan.launches.forEach((l, i) => {
+    const [x, y, z] = plan.kernels[l.kernel]?.grid ?? [0, 0, 0];
+    table.set([symbols[l.kernel] as bigint, BigInt(x * y * z), base + BigInt(pointersAt + p * 8)], i * 3);
+    for (const offset of l.offsets) buffers[p++] = base + BigInt(offset);
+  });
+
+  const views = new Map<Slot, HostData>();
+  const slotView = (s: Slot): HostData => {
+    const known = views.get(s);
+    if (known) return known;
+    // the slot may be longer than its tensor: rounded up
+    const elements = s.type.shape.reduce<number>((n, d) => n * Number(d), 1);
+    const Host = arrays[s.type.dtype];
+    const made = elements === 0 ? new Host(0) : new Host(view(s.offset, elements * new Host(0).BYTES_PER_ELEMENT));
+    views.set(s, made);
+    return made;
+  };
+  for (const k of plan.constants) slotView(k.slot).set(host(k.slot.type.dtype, k.data));
+
+  let state: 'idle' | 'running' | 'disposed' = 'idle';
+  const ready = (what: string): void => {
+    if (state === 'disposed') throw new FoveaError('FV0304', `${what}: this executable was disposed`);
+    if (state === 'running') wrong(`${what}: a run is in progress; await it first`);
+  };
+  const slot = (list: readonly Slot[], i: number, what: string): Slot => list[i] ?? wrong(`${what} ${i}: there are ${list.length}`);
+  const step = async (what: string, seconds: Address): Promise<void> => {
+    ready(what);
+    state = 'running';
+    try {
+      await c.run(pool, base + BigInt(tableAt), plan.launches.length, seconds);
+    } finally {
+      state = 'idle';
+    }
+  };
+  return {
+    inputs: plan.inputs.map((s) => s.type),
+    outputs: plan.outputs.map((s) => s.type),
+    aliases: plan.aliases,
+    threads: c.threads(pool),
+    compiled: library.compiled,
+    write: (i, data) => {
+      ready('write');
+      const to = slotView(slot(plan.inputs, i, 'input'));
+      const type = plan.inputs[i]?.type;
+      if (data.constructor !== to.constructor) wrong(`input ${i} (${type?.dtype}) takes a ${to.constructor.name}, got a ${data.constructor.name}`);
+      if (data.length !== to.length) wrong(`input ${i} has ${to.length} elements (${type?.dtype}[${type?.shape.join(' ')}]), got ${data.length}`);
+      to.set(data);
+    },
+    run: () => step('run', 0n),
+    profile: async () => {
+      await step('profile', base + BigInt(timesAt));
+      return new Float64Array(view(timesAt, Math.max(8, plan.launches.length * 8))).slice(0, plan.launches.length);
+    },
+    read: (o) => {
+      ready('read');
+      return slotView(slot(plan.outputs, o, 'output')).slice();
+    },
+    dispose: () => {
+      if (state === 'disposed') return;
+      ready('dispose');
+      state = 'disposed';
+      views.clear();
+      c.destroy(pool);
+      c.unmap(base, bytes);
+    },
+  };
+};
