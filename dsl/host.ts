@@ -1,0 +1,40 @@
+/**
+ * Tensors with numbers, on the host: what goes into a compiled program and what comes out of it.
+ *
+ *   host([1, 2, 3, 4], [2, 2])  ->  { shape: [2, 2], dtype: 'f32', data: Float32Array [1, 2, 3, 4] }
+ */
+import { FoveaError } from '../compiler/error.ts';
+import type { DType } from '../compiler/graph/types.ts';
+import type { Tensor } from './tensor.ts';
+
+/** f32 Float32Array (Float64Array from the reference backend), f16 and bf16 Uint16Array of bits, bool Uint8Array of 0 and 1. */
+export type HostData = Float32Array | Float64Array | Uint16Array | Int32Array | Uint32Array | Uint8Array;
+export interface HostTensor {
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  /** Row-major. */
+  readonly data: HostData;
+}
+/** A tree of tensors, as the same tree of host tensors. */
+export type Hosts<P> = P extends Tensor<string, DType> ? HostTensor : P extends object ? { readonly [K in keyof P]: Hosts<P[K]> } : P;
+
+const arrays = {
+  f32: (x: ArrayLike<number>) => Float32Array.from(x),
+  f16: (x: ArrayLike<number>) => Uint16Array.from(x),
+  bf16: (x: ArrayLike<number>) => Uint16Array.from(x),
+  i32: (x: ArrayLike<number>) => Int32Array.from(x),
+  u32: (x: ArrayLike<number>) => Uint32Array.from(x),
+  bool: (x: ArrayLike<number>) => Uint8Array.from(x),
+} as const satisfies { readonly [T in DType]: (x: ArrayLike<number>) => HostData };
+
+const dtypeOf = (data: HostData | readonly number[]): DType =>
+  data instanceof Int32Array ? 'i32' : data instanceof Uint32Array ? 'u32' : data instanceof Uint8Array ? 'bool' : 'f32';
+
+/** A host tensor. Typed arrays are kept as they are (the dtype follows from them); numbers are copied. 16-bit floats are given as bits. */
+export const host = (data: HostData | readonly number[], shape: readonly number[], dtype: DType = dtypeOf(data)): HostTensor => {
+  const n = shape.reduce((a, b) => a * b, 1);
+  if (data.length !== n) throw new FoveaError('FV0001', `host: ${data.length} numbers for [${shape.join(' ')}], which has ${n}`);
+  return { shape, dtype, data: ArrayBuffer.isView(data) ? data : arrays[dtype](data) };
+};
+export const isHostTensor = (x: unknown): x is HostTensor =>
+  typeof x === 'object' && x !== null && 'data' in x && 'shape' in x && 'dtype' in x && ArrayBuffer.isView((x as { data: unknown }).data);

@@ -1,0 +1,39 @@
+/**
+ * Named sizes. A dim argument of a module is a number or a `Size`: a word for the types and a number, or a symbol, for the trace.
+ *
+ *   const D = size('D', config.dim);        // Size<'D'>: 'D' in every type, config.dim in every trace
+ *   linear(D, times(3, D));                 // weight: Tensor<'3*D D'>
+ *   over(D, 6), plus(D, 1)                  // Size<'D/6'>, Size<'D+1'>
+ */
+import { addDim, type Dim, divDim, mulDim, subDim, sym } from '../compiler/graph/dim.ts';
+import { fail } from './context.ts';
+import type { Err } from './types/einops.ts';
+import type { WordOf } from './types/rearrange.ts';
+import type { AddW, DivW, MulW, SubW } from './types/words.ts';
+
+export interface Size<out S extends string = string> {
+  readonly word: S;
+  readonly size: Dim;
+}
+export type DimArg = number | Size;
+
+/** Size<S>, or a sentence where there is none. */
+type Quotient<A, B> = [DivW<WordOf<A>, WordOf<B>>] extends [never] ? Err<`over: ${WordOf<A>} is not divisible by ${WordOf<B>}`> : null;
+
+export const dimValue = (z: DimArg): Dim => {
+  const d = typeof z === 'number' ? z : z.size;
+  return typeof d === 'number' && !(Number.isInteger(d) && d >= 0) ? fail('FV0005', `${d} is not a size`, 'Sizes are whole numbers, 0 or more.') : d;
+};
+const word = (z: DimArg): string => (typeof z === 'number' ? String(z) : z.word);
+const made = (text: string, size: Dim): Size<never> => ({ word: (typeof size === 'number' && /^\d+$/.test(text) ? String(size) : text) as never, size });
+
+/** A name for the types; the number for the trace, or a symbol that is bound when the program is compiled. */
+export const size = <const N extends string>(name: N, n?: number): Size<N> => ({ word: name, size: n === undefined ? sym(name) : dimValue(n) });
+export const times = <const A extends DimArg, const B extends DimArg>(a: A, b: B): Size<MulW<WordOf<A>, WordOf<B>>> => made(`${word(a)}*${word(b)}`, mulDim(dimValue(a), dimValue(b)));
+export const plus = <const A extends DimArg, const B extends DimArg>(a: A, b: B): Size<AddW<WordOf<A>, WordOf<B>>> => made(`${word(a)}+${word(b)}`, addDim(dimValue(a), dimValue(b)));
+export const minus = <const A extends DimArg, const B extends DimArg>(a: A, b: B): Size<SubW<WordOf<A>, WordOf<B>>> => made(`${word(a)}-${word(b)}`, subDim(dimValue(a), dimValue(b)));
+export const over = <const A extends DimArg, const B extends DimArg>(a: A, b: Quotient<A, B> extends Err<infer M> ? M : B): Size<DivW<WordOf<A>, WordOf<B>>> => {
+  const d = b as unknown as DimArg; // the sentence is a type only: a program that compiles passes B
+  const q = divDim(dimValue(a), dimValue(d));
+  return made(`${word(a)}/${word(d)}`, q ?? fail('FV0001', `over: ${word(a)} = ${dimValue(a)} is not divisible by ${word(d)} = ${dimValue(d)}`));
+};

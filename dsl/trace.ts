@@ -1,0 +1,72 @@
+/**
+ * From a user's function to a graph: arguments are specs, every tensor leaf becomes a parameter named by its path, every tensor leaf of
+ * the result a result.
+ *
+ *   trace((p, x) => apply(linear, p)(x), [paramSpecs(linear), spec('B 384')], { dims: { B: 8 } })
+ * *   ->  { graph, inputs: [{ path: "0.weight", ... }, ...], outputs: [{ path: "", ... }], result: 0 }
+ */
+import { bindDim, type Dim } from '../compiler/graph/dim.ts';
+import type { DType, Graph, TensorType, Value } from '../compiler/graph/types.ts';
+import { current, fail, isTensor, lift, tracing, userCode } from './context.ts';
+import { isSpec, type Tensors } from './params.ts';
+import { wrap } from './tensor.ts';
+import { walk } from './tree.ts';
+
+export interface IoLeaf {
+  /** Keys from the root, joined by dots; inputs start with the number of the argument. */
+  readonly path: string;
+  readonly shape: readonly Dim[];
+  readonly dtype: DType;
+}
+export interface Traced<R = unknown> {
+  readonly graph: Graph;
+  /** In the order of the graph's parameters. */
+  readonly inputs: readonly IoLeaf[];
+  /** In the order of the graph's results. */
+  readonly outputs: readonly IoLeaf[];
+  /** The result tree with the number of an output at each leaf; `rebuild(result, values)` puts values in their places. */
+  readonly result: unknown;
+  /** The result's type: in the types only. */
+  readonly $?: R;
+}
+export interface TraceOptions {
+  /** Sizes by name; names that are not given stay symbols until the graph is bound. */
+  readonly dims?: Readonly<Record<string, number>> | undefined;
+}
+
+const ioLeaf = (path: string, t: TensorType): IoLeaf => ({ path, shape: t.shape, dtype: t.dtype });
+
+/** Traces f once over the given arguments. Numbers, strings and booleans in the arguments are static: they become part of the program. */
+export const trace = <const Sp extends readonly unknown[], R>(f: (...args: Tensors<Sp>) => R, specs: Sp, options: TraceOptions = {}): Traced<R> => {
+  const sizes = new Map<string, Dim>(Object.entries(options.dims ?? {}));
+  for (const [name, n] of sizes) if (!(Number.isInteger(n) && (n as number) >= 1)) fail('FV0005', `the size ${name} = ${n} is not a whole number, 1 or more`);
+  return tracing(sizes, false, ({ builder }) => {
+    const inputs: IoLeaf[] = [];
+    const args = walk(
+      (path, leaf) => {
+        if (isTensor(leaf)) return fail('FV0004', `argument ${path} is a traced tensor; a program takes specs`);
+        if (!isSpec(leaf)) return leaf;
+        const type: TensorType = { dtype: leaf.dtype, shape: leaf.dims.map((d) => bindDim(d, sizes)) };
+        inputs.push(ioLeaf(path, type));
+        return wrap(builder.param(type, path));
+      },
+      '',
+      specs,
+    ) as Tensors<Sp>;
+    const tree = userCode(current().names, () => f(...args));
+    const outputs: IoLeaf[] = [];
+    const results: Value[] = [];
+    const result = walk(
+      (path, leaf) => {
+        if (!isTensor(leaf)) return fail('FV0006', `result ${path || 'of the function'} is ${leaf === null ? 'null' : typeof leaf}, not a tensor`, 'A traced function returns a tree of tensors; scalar(n) makes one of a number.');
+        const v = lift(leaf);
+        outputs.push(ioLeaf(path, v.type));
+        return results.push(v) - 1;
+      },
+      '',
+      tree,
+    );
+    return { graph: builder.build(results), inputs, outputs, result };
+  });
+};
+
