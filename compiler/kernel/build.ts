@@ -11,6 +11,7 @@
  */
 import { FoveaError } from '../error.ts';
 import { accessMask, address, constant, index, type Operand, type Place, ref } from './expr.ts';
+import { reserved } from './verify.ts';
 import type { Expr, KType, Stmt } from './types.ts';
 
 export interface Body {
@@ -33,7 +34,7 @@ export interface Body {
 
 /** An empty body. `taken` are names it must not use (buffers). */
 export const body = (taken: readonly string[] = []): Body => {
-  const used = new Set(taken);
+  const used = new Set([...reserved, ...taken]);
   const counts = new Map<string, number>();
   const mutable = new Set<string>();
   let out: Stmt[] = [];

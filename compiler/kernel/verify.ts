@@ -21,7 +21,8 @@ type Bound =
   | { readonly is: 'place'; readonly dtype: KType; readonly read: boolean; readonly write: boolean; readonly uniform: boolean };
 type Scope = Map<string, Bound>;
 
-const reserved: ReadonlySet<string> = new Set<string>([
+/** Words of the text form, which no name may be. */
+export const reserved: ReadonlySet<string> = new Set<string>([
   ...dtypes,
   ...Object.keys(unaryTypes),
   ...Object.keys(binaryTypes),

@@ -33,12 +33,12 @@ const unflatten = (flat: Expr, sizes: readonly number[]): readonly Expr[] => {
 
 const list = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i);
 
-/** Lowers a contraction for targets of one thread a block. All sizes are at least 1. */
+/** Lowers a contraction for targets of one thread a block. m and n are at least 1; k = 0 gives zeros. */
 export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule = chooseGemm(spec, target)): Lowering => {
   const { m, n, k: depth, acc } = spec;
   const { bm, bn, bk, tm, tn, lanes } = schedule;
   const width = tn * lanes;
-  const panels = Math.ceil(depth / bk);
+  const panels = Math.max(1, Math.ceil(depth / bk));
   const k = body([spec.a.buffer, spec.b.buffer]);
 
   const batch = unflatten(e.block(2), spec.batch).map((x) => k.let('batch', x));
@@ -83,7 +83,7 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
   };
 
   const panel = (from: Expr): void => {
-    const count = depth % bk === 0 ? e.index(bk) : k.let('count', e.min(e.sub(e.index(depth), from), bk));
+    const count = panels === 1 ? e.index(depth) : depth % bk === 0 ? e.index(bk) : k.let('count', e.min(e.sub(e.index(depth), from), bk));
     const common = { spec, schedule, from, depth: count };
     const partB = packB(k, { ...common, start: startB } satisfies Panel, left, placeB);
     const partA = packA(k, { ...common, start: startA } satisfies Panel, placeA);

@@ -1,0 +1,242 @@
+/**
+ * The gemm template against float64: ragged sizes, every combination of unit strides, batches with stride 0, all
+ * accumulator types, any legal schedule. The bound on a float32 sum of k products in any order is
+ * k * 2^-24 * sum |a b| (to first order; one more factor of 2^-24 pays for higher orders). Kernels run in the checking
+ * interpreter, so reads outside a buffer, unwritten panels and elements written by two blocks fail as well.
+ */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { DType } from '../../compiler/graph/types.ts';
+import * as e from '../../compiler/kernel/expr.ts';
+import { interpretKernel } from '../../compiler/kernel/interpret.ts';
+import { bitsOf, toBf16, toF16, valueOf } from '../../compiler/kernel/scalar.ts';
+import type { Expr, Kernel, Stmt } from '../../compiler/kernel/types.ts';
+import { verifyKernel } from '../../compiler/kernel/verify.ts';
+import { lowerGemm } from '../../compiler/tile/gemm.ts';
+import { chooseGemm, type GemmSchedule } from '../../compiler/tile/gemm-schedule.ts';
+import type { GemmOperand, GemmPoint, GemmSpec } from '../../compiler/tile/gemm-spec.ts';
+import type { Target } from '../../compiler/target.ts';
+
+const target: Target = {
+  name: 'test',
+  workers: 2,
+  maxThreads: 1,
+  vectorBytes: 64,
+  registers: 32,
+  sharedBytes: 0,
+  maxBuffers: 64,
+  alignment: 64,
+  cacheBytes: { l1: 48 << 10, l2: 2 << 20 },
+  peak: { flops: 4e11, bytes: 2e10 },
+};
+
+interface Problem {
+  readonly batch: readonly number[];
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** Which axis of each operand is consecutive in memory; `neither` spreads both. */
+  readonly a: 'outer' | 'inner' | 'neither';
+  readonly b: 'outer' | 'inner' | 'neither';
+  readonly dtype: 'f32' | 'f16' | 'bf16' | 'i32' | 'u32';
+  /** Whether operand b is shared by all batch elements. */
+  readonly shared: boolean;
+}
+
+const operand = (buffer: string, p: Problem, outer: number, unit: Problem['a'], shared: boolean): GemmOperand => {
+  const gap = unit === 'neither' ? 2 : 1;
+  const base = 3;
+  const [o, i] = unit === 'outer' ? [1, outer] : [p.k * gap, gap];
+  const one = outer * p.k * gap;
+  let stride = one;
+  const batch = [...p.batch].reverse().map((d) => {
+    const s = stride;
+    stride *= d;
+    return shared ? 0 : s;
+  });
+  return { buffer, dtype: p.dtype as DType, size: base + (shared ? one : stride), base, batch: batch.reverse(), outer: o, inner: i };
+};
+
+const isFloat = (t: Problem['dtype']): boolean => t === 'f32' || t === 'f16' || t === 'bf16';
+const acc = (t: Problem['dtype']): 'f32' | 'i32' | 'u32' => (t === 'i32' || t === 'u32' ? t : 'f32');
+const output = (p: Problem): number => p.batch.reduce((x, y) => x * y, 1) * p.m * p.n;
+const place = (p: Problem, at: GemmPoint): Expr => {
+  const flat = at.batch.reduce((s: Expr, i, j) => e.add(e.mul(s, p.batch[j] as number), i), e.index(0));
+  return e.add(e.mul(e.add(e.mul(flat, p.m), at.row), p.n), at.col);
+};
+type Epilogue = (p: Problem) => GemmSpec['epilogue'];
+const plain: Epilogue = (p) => (at, sum) => [{ s: 'store', to: 'out', index: place(p, at), value: sum }];
+
+const spec = (p: Problem, epilogue: Epilogue = plain): GemmSpec => ({
+  batch: p.batch,
+  m: p.m,
+  n: p.n,
+  k: p.k,
+  acc: acc(p.dtype),
+  a: operand('left', p, p.m, p.a, false),
+  b: operand('right', p, p.n, p.b, p.shared),
+  epilogue: epilogue(p),
+});
+
+const kernelOf = (p: Problem, s: GemmSpec, schedule?: GemmSchedule): Kernel =>
+  verifyKernel({
+    name: 'gemm',
+    buffers: [
+      { name: 'left', dtype: s.a.dtype, size: s.a.size, access: 'read' },
+      { name: 'right', dtype: s.b.dtype, size: s.b.size, access: 'read' },
+      { name: 'bias', dtype: 'f32', size: p.n, access: 'read' },
+      { name: 'out', dtype: s.acc, size: output(p), access: 'write' },
+    ],
+    ...lowerGemm(s, target, schedule),
+  });
+
+/** Small deterministic numbers, not symmetric, with many different mantissas. */
+const numbers = (n: number, dtype: Problem['dtype'], salt: number): number[] =>
+  Array.from({ length: n }, (_, i) => {
+    const x = (((i + 1) * 2654435761 + salt * 40503) % 4093) / 1024 - 2;
+    if (dtype === 'i32') return Math.round(x * 50000);
+    if (dtype === 'u32') return Math.round((x + 2) * 90000);
+    return dtype === 'f16' ? toF16(Math.fround(x)) : dtype === 'bf16' ? toBf16(Math.fround(x)) : Math.fround(x);
+  });
+const host = (x: readonly number[], dtype: Problem['dtype']): Float32Array | Uint16Array | Int32Array | Uint32Array =>
+  dtype === 'f32'
+    ? Float32Array.from(x)
+    : dtype === 'i32'
+      ? Int32Array.from(x)
+      : dtype === 'u32'
+        ? Uint32Array.from(x)
+        : Uint16Array.from(x.map((v) => bitsOf(v, dtype)));
+
+const run = (p: Problem, s: GemmSpec, schedule?: GemmSchedule) => {
+  const left = numbers(s.a.size, p.dtype, 1);
+  const right = numbers(s.b.size, p.dtype, 2);
+  const bias = numbers(p.n, 'f32', 3);
+  const out = s.acc === 'f32' ? new Float32Array(output(p)).fill(NaN) : s.acc === 'i32' ? new Int32Array(output(p)) : new Uint32Array(output(p));
+  interpretKernel(kernelOf(p, s, schedule), { left: host(left, p.dtype), right: host(right, p.dtype), bias: Float32Array.from(bias), out }, { order: { seed: p.m } });
+  return { left, right, bias, out };
+};
+
+/** Calls f with every result's position and its products in float64. */
+const visit = (p: Problem, s: GemmSpec, r: { left: number[]; right: number[] }, f: (at: number, row: number, col: number, products: number[]) => void): void => {
+  const count = p.batch.reduce((x, y) => x * y, 1);
+  for (let z = 0; z < count; z++) {
+    let [rest, startA, startB] = [z, s.a.base, s.b.base];
+    for (let j = p.batch.length - 1; j >= 0; j--) {
+      const d = p.batch[j] as number;
+      startA += (rest % d) * (s.a.batch[j] as number);
+      startB += (rest % d) * (s.b.batch[j] as number);
+      rest = Math.floor(rest / d);
+    }
+    for (let i = 0; i < p.m; i++)
+      for (let j = 0; j < p.n; j++) {
+        const products = Array.from(
+          { length: p.k },
+          (_, q) => (r.left[startA + i * s.a.outer + q * s.a.inner] as number) * (r.right[startB + j * s.b.outer + q * s.b.inner] as number),
+        );
+        f((z * p.m + i) * p.n + j, i, j, products);
+      }
+  }
+};
+const sum = (x: readonly number[]): number => x.reduce((a, b) => a + b, 0);
+const bound = (products: readonly number[]): number => (products.length + 1) * 2 ** -24 * sum(products.map(Math.abs)) + 1e-30;
+
+const check = (p: Problem, schedule?: GemmSchedule): void => {
+  const s = spec(p);
+  const r = run(p, s, schedule);
+  visit(p, s, r, (at, _row, _col, products) => {
+    const got = r.out[at] as number;
+    if (isFloat(p.dtype)) expect(Math.abs(got - sum(products))).toBeLessThanOrEqual(bound(products));
+    else {
+      const exact = products.reduce((t, _, q) => t + BigInt(products[q] as number), 0n);
+      expect(got).toBe(Number(p.dtype === 'i32' ? BigInt.asIntN(32, exact) : BigInt.asUintN(32, exact)));
+    }
+  });
+};
+
+const units = fc.constantFrom<Problem['a']>('outer', 'inner', 'neither');
+const problem = fc.record<Problem>({
+  batch: fc.constantFrom<readonly number[]>([], [], [2], [2, 3]),
+  m: fc.integer({ min: 1, max: 19 }),
+  n: fc.integer({ min: 1, max: 37 }),
+  k: fc.integer({ min: 0, max: 21 }),
+  a: units,
+  b: units,
+  dtype: fc.constantFrom<Problem['dtype']>('f32', 'f32', 'f16', 'bf16', 'i32', 'u32'),
+  shared: fc.boolean(),
+});
+const schedules = fc
+  .record({ tm: fc.integer({ min: 1, max: 5 }), tn: fc.integer({ min: 1, max: 3 }), lanes: fc.constantFrom(1, 2, 4, 8), rows: fc.integer({ min: 1, max: 3 }), columns: fc.integer({ min: 1, max: 3 }), bk: fc.integer({ min: 1, max: 24 }) })
+  .map(({ tm, tn, lanes, rows, columns, bk }): GemmSchedule => ({ tm, tn, lanes, bm: rows * tm, bn: columns * tn * lanes, bk }));
+
+describe('gemm', () => {
+  it('sums what float64 sums, whatever the schedule', () => {
+    fc.assert(fc.property(problem, schedules, (p, s) => check(p, s)), { seed: 7, numRuns: 150 });
+  });
+
+  it.each(['outer', 'inner', 'neither'] as const)('takes every layout with the schedule it chooses: a %s', (a) => {
+    for (const b of ['outer', 'inner', 'neither'] as const) check({ batch: [], m: 29, n: 50, k: 37, a, b, dtype: 'f32', shared: false });
+  });
+
+  it('keeps the bits when the schedule changes', () => {
+    const p: Problem = { batch: [2], m: 13, n: 21, k: 40, a: 'inner', b: 'outer', dtype: 'f32', shared: true };
+    const s = spec(p);
+    const one = run(p, s, { bm: 4, bn: 8, bk: 7, tm: 2, tn: 2, lanes: 4 }).out;
+    const two = run(p, s, { bm: 15, bn: 48, bk: 40, tm: 5, tn: 3, lanes: 16 }).out;
+    expect(one).toEqual(two);
+  });
+
+  it('gives every element to the epilogue once, with its row, column and batch', () => {
+    const p: Problem = { batch: [3], m: 7, n: 19, k: 5, a: 'inner', b: 'inner', dtype: 'f32', shared: false };
+    const withBias: Epilogue = (q) => (at, total): readonly Stmt[] => {
+      const bias = e.load({ name: 'bias', dtype: 'f32' }, at.col, at.lanes);
+      return [{ s: 'store', to: 'out', index: place(q, at), value: e.max(e.add(total, bias), 0) }];
+    };
+    const s = spec(p, withBias);
+    const r = run(p, s, { bm: 4, bn: 16, bk: 3, tm: 2, tn: 2, lanes: 8 });
+    visit(p, s, r, (at, _row, col, products) => {
+      const expected = Math.max(0, sum(products) + (r.bias[col] as number));
+      // the addition of the bias rounds once more
+      expect(Math.abs((r.out[at] as number) - expected)).toBeLessThanOrEqual(bound([...products, r.bias[col] as number]));
+    });
+  });
+
+  it('says truly of which number a column is a multiple', () => {
+    const p: Problem = { batch: [], m: 3, n: 45, k: 2, a: 'inner', b: 'inner', dtype: 'i32', shared: false };
+    const modulo: Epilogue = (q) => (at) => [
+      { s: 'store', to: 'out', index: place(q, at), value: e.splat(e.cast(e.rem(at.col, at.colMultiple), 'i32'), at.lanes) },
+    ];
+    const r = run(p, spec(p, modulo), { bm: 2, bn: 32, bk: 2, tm: 2, tn: 2, lanes: 8 });
+    expect(r.out).toEqual(new Int32Array(output(p)));
+  });
+});
+
+describe('chooseGemm', () => {
+  const choose = (m: number, n: number, k: number, t: Target = target): GemmSchedule =>
+    chooseGemm(spec({ batch: [], m, n, k, a: 'inner', b: 'inner', dtype: 'f32', shared: false }), t);
+  const sizes = fc.integer({ min: 1, max: 5000 });
+  it('fits the registers and the stack, and tiles whole register tiles', () => {
+    const targets = fc.record({ vectorBytes: fc.constantFrom(4, 16, 32, 64), registers: fc.constantFrom(8, 16, 32), workers: fc.integer({ min: 1, max: 128 }) });
+    fc.assert(
+      fc.property(sizes, sizes, sizes, targets, (m, n, k, t) => {
+        const s = choose(m, n, k, { ...target, ...t });
+        expect(s.tm * s.tn + s.tn + 1).toBeLessThanOrEqual(t.registers);
+        expect(s.bm % s.tm).toBe(0);
+        expect(s.bn % (s.tn * s.lanes)).toBe(0);
+        expect(s.lanes * 4).toBeLessThanOrEqual(t.vectorBytes);
+        const tile = s.bk < k ? s.bm * s.bn : s.tm * s.tn * s.lanes;
+        expect(4 * (s.tm * s.bk + s.bk * s.bn + tile)).toBeLessThanOrEqual(256 * 1024);
+      }),
+      { seed: 3, numRuns: 300 },
+    );
+  });
+  it('gives many workers enough blocks', () => {
+    const s = choose(384, 1536, 6400, { ...target, workers: 16 });
+    expect(Math.ceil(384 / s.bm) * Math.ceil(1536 / s.bn)).toBeGreaterThanOrEqual(32);
+  });
+});
+
+describe('half floats of the test data', () => {
+  it('survive their bits', () => {
+    for (const t of ['f16', 'bf16'] as const) for (const v of numbers(200, t, 1)) expect(valueOf(bitsOf(v, t), t)).toBe(v);
+  });
+});
