@@ -54,7 +54,7 @@ export const layerScale = <D extends DimArg>(dim: D, start: number) =>
 /** Every token looks at all tokens of its image. Rows of qkv are [query key value][head][width of a head]. */
 export const attention = <D extends DimArg, H extends DimArg>(dim: D, heads: H, bias: { readonly qkv?: boolean; readonly proj?: boolean } = {}) =>
   module(
-    { D: dim, H: heads, K: over(dim, heads) },
+    { D: dim, H: heads, K: over(dim as DimArg, heads as DimArg) },
     ({ D }) => ({ qkv: linear(D, times(3, D), bias.qkv), proj: linear(D, D, bias.proj) }),
     ['B N D'],
     ({ qkv, proj, H, K }, x) => {

@@ -56,7 +56,7 @@ const squareSum = (x: F32<string>): Scalar => {
 
 /** Euclidean norm of all leaves together. */
 export const globalNorm = <P extends Tree>(tree: P): Scalar => {
-  const squares = treeLeaves(tree).map(squareSum);
+  const squares = treeLeaves<F32<string>>(tree).map(squareSum);
   return sqrt(squares.reduce((a, b) => a.add(b)));
 };
 
@@ -74,7 +74,7 @@ export const adamw =
     const first = treeMap((m, g) => m.mul(beta1).add(g.mul(1 - beta1)), old.first, grads);
     const second = treeMap((v, g) => v.mul(beta2).add(g.mul(g).mul(1 - beta2)), old.second, grads);
     const weight = { first: old.weight.first.mul(beta1).add(1 - beta1), second: old.weight.second.mul(beta2).add(1 - beta2) };
-    const next = treeMapWithPath(
+    const next = treeMapWithPath<unknown, F32<string>>(
       (path, p, m, v) => {
         const { lr: factor, decay, lastLayer } = rate(path);
         const lr = (lastLayer ? hyper.lastLayerLr : hyper.lr).mul(factor);
@@ -85,7 +85,7 @@ export const adamw =
       params,
       first,
       second,
-    );
+    ) as P; // leaf for leaf the shapes of params
     return { params: next, moments: { first, second, weight } };
   };
 

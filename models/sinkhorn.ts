@@ -26,13 +26,13 @@ export const sinkhorn = (temp: Scalar, iterations = 3) =>
   });
 
 /** A running mean of logits, and the mean of the last batch, which enters it at the next step. */
-export interface Center {
-  readonly value: F32<'1 K'>;
-  readonly pending: F32<'1 K'>;
+export interface Center<S extends string = '1 K'> {
+  readonly value: F32<S>;
+  readonly pending: F32<S>;
 }
 
-/** The center that this step subtracts: 0.9 old + 0.1 pending. */
-export const settle = ({ value, pending }: Center, momentum = 0.9): F32<'1 K'> => value.mul(momentum).add(pending.mul(1 - momentum));
+/** The center that this step subtracts: mostly the old one, and a part of the mean of the last batch. */
+export const settle = (momentum = 0.9) => fn(['1 K', '1 K'], (value, pending) => value.mul(momentum).add(pending.mul(1 - momentum)));
 
 export const centeredSoftmax = (temp: Scalar) =>
   fn(['M K', '1 K'], (logits, center) => stopGradient(softmax(logits.sub(center).div(temp))));

@@ -53,7 +53,7 @@ export const crop = <B extends string, N extends string>(
   { patch }: Pick<VitConfig, 'patch'>,
   images: F32<`${B} 3 ${string}`>,
   _tokens: N,
-  masked?: Tensor<`${B} ${N}`, 'bool'>,
+  masked?: Tensor<NoInfer<`${B} ${N}`>, 'bool'>,
 ): Crop<B, N> => {
   const [height, width] = [sizeAt(images, 2), sizeAt(images, 3)];
   const rows = rearrange('b c (h p) (w q) -> b (h w) (c p q)', images as F32<string>, { p: patch, q: patch });
@@ -63,11 +63,11 @@ export const crop = <B extends string, N extends string>(
 const vitParts = (c: VitConfig) => ({ ...embeddingParts(c), blocks: repeat(c.depth, () => block(c)), norm: layerNorm(size('D', c.width)) });
 type Layer = (x: F32<string>) => F32<string>;
 
-/** The final norm and the parts of the sequence. */
-const features = (c: VitConfig, norm: Layer, prenorm: F32<string>): Features<string, string> => {
+/** The final norm and the parts of the sequence. Its callers know the names of the axes and state them. */
+const features = (c: VitConfig, norm: Layer, prenorm: F32<string>): { readonly [K in keyof Features<'B', 'N'>]: F32<string> } => {
   const y = norm(prenorm);
-  const part = (from: number, to: number | ''): F32<string> => slice(`b ${from}:${to} d` as string, y);
-  return { cls: slice('b 0 d' as string, y), registers: part(1, 1 + c.registers), patches: part(1 + c.registers, ''), prenorm };
+  const part = (range: string): F32<string> => slice(`b ${range} d` as string, y);
+  return { cls: part('0'), registers: part(`1:${1 + c.registers}`), patches: part(`${1 + c.registers}:`), prenorm };
 };
 
 /** The backbone: images to features, in evaluation (no masks, no stochastic depth). */
@@ -84,7 +84,7 @@ type FeaturesOf<X> = { readonly [I in keyof X]: X[I] extends Crop<infer B, infer
 
 /** Features of several crops, as in training: block by block, each block on all of them, with masks and stochastic depth. */
 export const encode = <const X extends readonly Crop[]>(c: VitConfig, params: VitParams, crops: X, keep: readonly Keep[] = []): FeaturesOf<X> => {
-  let xs = crops.map(({ patches, grid, masked }) =>
+  let xs: readonly F32<string>[] = crops.map(({ patches, grid, masked }) =>
     masked ? apply(maskedEmbedding(c, grid), params)(patches, masked) : apply(embedding(c, grid), params)(patches),
   );
   params.blocks.forEach((p, i) => {

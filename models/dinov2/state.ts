@@ -15,14 +15,12 @@ import { type Batch, type State, network } from './types.ts';
 /** Shapes of the state of a run. */
 export const stateSpec = (r: Recipe): SpecOf<State> => {
   const params = paramSpecs(network(r));
-  const { K, J } = geometry(r).sizes;
-  const center = (k: number) => ({ value: spec(`1 ${k}`), pending: spec(`1 ${k}`) });
   return {
     student: params,
     teacher: params,
     moments: { first: params, second: params, weight: { first: spec(''), second: spec('') } },
     step: spec('', 'i32'),
-    ...(r.centering === 'softmax' ? { centers: { dino: center(K), ibot: center(J) } } : {}),
+    ...(r.centering === 'softmax' ? { centers: { dino: { value: spec('1 K'), pending: spec('1 K') }, ibot: { value: spec('1 J'), pending: spec('1 J') } } } : {}),
   };
 };
 
@@ -46,6 +44,9 @@ export const batchSpec = (r: Recipe): SpecOf<Batch> => ({
 
 export const hyperSpec = (): SpecOf<Hyper> => ({ lr: spec(''), lastLayerLr: spec(''), weightDecay: spec(''), momentum: spec(''), teacherTemp: spec('') });
 
+/** As treeMap, which is typed for traced tensors, on trees of host tensors. */
+const mapHosts = <P>(f: (x: HostTensor) => HostTensor, tree: P): P => treeMap(f as never, tree);
+
 /** The state before the first step; the same bits on every machine for a seed. */
 export const initState = (r: Recipe, seed: number): HostOf<State> => {
   const student = init(network(r), seed);
@@ -56,8 +57,8 @@ export const initState = (r: Recipe, seed: number): HostOf<State> => {
   const center = (k: number) => ({ value: host(new Float32Array(k), [1, k]), pending: host(new Float32Array(k), [1, k]) });
   return {
     student,
-    teacher: treeMap(copy, student),
-    moments: { first: treeMap(zero, student), second: treeMap(zero, student), weight: { first: scalar(), second: scalar() } },
+    teacher: mapHosts(copy, student),
+    moments: { first: mapHosts(zero, student), second: mapHosts(zero, student), weight: { first: scalar(), second: scalar() } },
     step: host(new Int32Array(1), [], 'i32'),
     ...(r.centering === 'softmax' ? { centers: { dino: center(K), ibot: center(J) } } : {}),
   };

@@ -28,7 +28,8 @@ export const targets = (r: Recipe, teacher: Network, batch: Batch, temp: Scalar,
   const valid = iota('U', 'f32').lt(batch.maskCount).cast('f32');
   return scope('centering', () => {
     if (!centers) return { cls: sinkhorn(temp)(logits.cls[0], every), patches: sinkhorn(temp)(logits.patches, valid) };
-    const now = { dino: settle(centers.dino), ibot: settle(centers.ibot) };
+    const { dino, ibot } = centers;
+    const now = { dino: settle()(dino.value, dino.pending), ibot: settle()(ibot.value, ibot.pending) };
     return {
       cls: centeredSoftmax(temp)(logits.cls[0], now.dino),
       patches: centeredSoftmax(temp)(logits.patches, now.ibot),

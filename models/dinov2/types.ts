@@ -37,8 +37,8 @@ export interface State {
 }
 
 export interface Centers {
-  readonly dino: Center;
-  readonly ibot: Center;
+  readonly dino: Center<'1 K'>;
+  readonly ibot: Center<'1 J'>;
 }
 
 /** Crops are crop-major: crop 0 of every image first, then crop 1 of every image. */

@@ -8,7 +8,7 @@
  *   apply(block(c), p)(x)                                 x: Tensor<'B N D'>
  *   apply(thinnedBlock(c), p)(x, attnKeep, ffnKeep)       the same parameters; index lists of I and J images
  */
-import { type Bound, type F32, type Tensor, gather, module, scatterAdd, size } from '../../dsl/index.ts';
+import { type F32, type Tensor, gather, module, scatterAdd, size } from '../../dsl/index.ts';
 import { attention, layerNorm, layerScale, mlp, swiglu, swigluHidden } from '../layers.ts';
 import { sizeAt } from '../layers/sizes.ts';
 
@@ -40,7 +40,12 @@ const parts = (c: BlockConfig) => {
     ...(c.layerScale ? { ls2: layerScale(D, c.layerScale) } : {}),
   };
 };
-type Parts = Bound<ReturnType<typeof parts>>;
+type Layer = (x: F32<'B N D'>) => F32<'B N D'>;
+/** What the body of a block sees of them. */
+interface Parts extends Readonly<Record<'norm1' | 'attn' | 'norm2' | 'mlp', Layer>> {
+  readonly ls1?: Layer;
+  readonly ls2?: Layer;
+}
 
 const attend = (p: Parts, x: F32<'B N D'>): F32<'B N D'> => {
   const y = p.attn(p.norm1(x));

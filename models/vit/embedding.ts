@@ -5,7 +5,6 @@
  *   patches: Tensor<'B N C'>  ->  tokens: Tensor<'B N+R+1 D'>      C = 3 * patch * patch pixels, R registers
  */
 import {
-  type Bound,
   type F32,
   type Param,
   concat,
@@ -47,7 +46,14 @@ export const embeddingParts = (c: VitConfig) => {
     patch_embed: { proj: { weight: param('D 3 P P', bound), bias: param('D', bound) } },
   };
 };
-type Parts = Bound<ReturnType<typeof embeddingParts>>;
+/** What the bodies below see of them. */
+interface Parts {
+  readonly cls_token: F32<'1 1 D'>;
+  readonly pos_embed: F32<'1 G+1 D'>;
+  readonly register_tokens?: F32<'1 R D'>;
+  readonly mask_token: F32<'1 D'>;
+  readonly patch_embed: { readonly proj: { readonly weight: F32<'D 3 P P'>; readonly bias: F32<'D'> } };
+}
 
 /** The learned table on the grid of the images: as it is on the grid it was learned for, else resampled along both axes. */
 const positions = (c: VitConfig, [rows, columns]: readonly [number, number], table: F32<'1 G D'>): F32<'N D'> => {
