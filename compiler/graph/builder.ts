@@ -23,6 +23,8 @@ export interface Builder {
   /** Appends all nodes of `g`, its parameters replaced by `args`; returns its results. */
   inline(g: Graph, args: readonly Value[], meta?: (m: Meta) => Partial<Meta>): readonly Value[];
   build(results: readonly Value[]): Graph;
+  /** The node of this builder that made `v`; undefined for parameters. */
+  maker(v: Value): Node | undefined;
 
   constant(value: Dim, dtype?: DType): Value;
   /** A constant of the type of `like`. */
@@ -74,6 +76,7 @@ const origin: Meta = { scope: '', phase: 'fwd' };
 export const builder = (start: Meta = origin): Builder => {
   const params: Value[] = [];
   const nodes: Node[] = [];
+  const makers = new Map<Value, Node>();
   let next = 0;
   let current = start;
   const value = (type: TensorType, name?: string): Value => (name === undefined ? { id: next++, type } : { id: next++, type, name });
@@ -91,7 +94,9 @@ export const builder = (start: Meta = origin): Builder => {
       }
     })();
     const outputs = types.map((t) => value(t));
-    nodes.push({ op, inputs, outputs, meta });
+    const node = { op, inputs, outputs, meta };
+    nodes.push(node);
+    for (const o of outputs) makers.set(o, node);
     return outputs;
   };
   const one: Builder['one'] = (op, inputs, meta) => emit(op, inputs, meta)[0] as Value;
@@ -149,6 +154,7 @@ export const builder = (start: Meta = origin): Builder => {
       return current;
     },
     inline,
+    maker: (v) => makers.get(v),
     build: (results) => ({ params: [...params], nodes: [...nodes], results: [...results] }),
     constant,
     fill: (v, like) => (like.shape.length === 0 ? constant(v, like.dtype) : broadcast(constant(v, like.dtype), like.shape, [])),

@@ -1,0 +1,35 @@
+/**
+ * Common subexpressions: of two nodes with equal operation and inputs the second is dropped. What a checkpoint region
+ * computes again must stay computed again, so a node of a region (meta.remat) is merged only with one of the same region
+ * and phase.
+ *
+ *   %1 = exp(%0)   %2 = exp(%0)   %3 = add(%1, %2)        ->        %1 = exp(%0)   %2 = add(%1, %1)
+ */
+import { Poly } from '../graph/dim.ts';
+import type { Graph, Node, Value } from '../graph/types.ts';
+import { rewrite } from './rewrite.ts';
+
+/** JSON has no -0, NaN or infinities, and writes a polynomial as an empty object. */
+const exact = (_: string, x: unknown): unknown => {
+  if (typeof x === 'number') return Object.is(x, -0) || !Number.isFinite(x) ? `number ${Object.is(x, -0) ? '-0' : x}` : x;
+  return x instanceof Poly ? `size ${x}` : x;
+};
+
+const key = ({ op, meta }: Node, ins: readonly Value[]): string => {
+  const region = meta.remat === undefined ? '' : `${meta.remat} ${meta.phase}`;
+  return `${region}|${ins.map((v) => v.id).join(' ')}|${JSON.stringify(op, exact)}`;
+};
+
+export const cse = (g: Graph): Graph => {
+  const seen = new Map<string, readonly Value[]>();
+  return rewrite(g, (b, n, ins) => {
+    // a region's text would have to be compared node by node; regions are inlined before this pass
+    if (n.op.prim === 'call' || n.op.prim === 'scan' || n.op.prim === 'perShard') return undefined;
+    const k = key(n, ins);
+    const old = seen.get(k);
+    if (old) return old;
+    const outs = b.emit(n.op, ins, n.meta);
+    seen.set(k, outs);
+    return outs;
+  });
+};

@@ -1,0 +1,78 @@
+/**
+ * Regions become plain nodes: call and perShard by their bodies, scan by one copy of its body a step. Sharding primitives take
+ * their meaning on one device (reshard is the identity, axisIndex is 0), and stopGradient, whose work is done once a function
+ * is differentiated, disappears.
+ *
+ *   %1 = call softmax(%0) { ... }        ->        %1 = reduceMax(%0) ...   %5 = div(%3, %4)
+ */
+import { type Builder, builder } from '../graph/builder.ts';
+import { known } from '../graph/dim.ts';
+import type { Graph, Meta, Node, OpOf, Value } from '../graph/types.ts';
+
+/** What a node of a region takes from the node that held the region: the phase and the checkpoint it runs in, missing places. */
+const within =
+  (site: Meta) =>
+  (m: Meta): Meta => ({
+    scope: m.scope || site.scope,
+    phase: site.phase === 'fwd' ? m.phase : site.phase,
+    loc: m.loc ?? site.loc,
+    remat: site.remat ?? m.remat,
+  });
+
+type Outer = (m: Meta) => Meta;
+
+const expand = (b: Builder, g: Graph, args: readonly Value[], outer: Outer): readonly Value[] => {
+  const env = new Map<Value, Value>(g.params.map((p, i) => [p, args[i] as Value]));
+  for (const n of g.nodes) {
+    const meta = outer(n.meta);
+    const ins = n.inputs.map((v) => env.get(v) as Value);
+    const outs = b.at(meta, () => expandNode(b, n, ins, meta));
+    n.outputs.forEach((o, i) => env.set(o, outs[i] as Value));
+  }
+  return g.results.map((r) => env.get(r) as Value);
+};
+
+const expandNode = (b: Builder, n: Node, ins: readonly Value[], meta: Meta): readonly Value[] => {
+  switch (n.op.prim) {
+    case 'call':
+    case 'perShard':
+      return expand(b, n.op.body, ins, within(meta));
+    case 'scan':
+      return unroll(b, n.op, ins, meta, n.outputs);
+    case 'reshard':
+    case 'stopGradient':
+      return ins;
+    case 'axisIndex':
+      return [b.constant(0, 'i32')];
+    default:
+      return b.emit(n.op, ins, meta);
+  }
+};
+
+const unroll = (b: Builder, op: OpOf<'scan'>, ins: readonly Value[], meta: Meta, outputs: readonly Value[]): readonly Value[] => {
+  const length = known(op.length);
+  const constants = ins.slice(op.carries, op.carries + op.constants);
+  const xs = ins.slice(op.carries + op.constants);
+  let carries = ins.slice(0, op.carries);
+  const at = (x: Value, i: number): Value => {
+    const [, ...rest] = x.type.shape;
+    return b.reshape(b.slice(x, [i, ...rest.map(() => 0)], [i + 1, ...rest]), rest);
+  };
+  const ys: Value[][] = outputs.slice(op.carries).map(() => []);
+  for (let step = 0; step < length; step++) {
+    const i = op.reverse ? length - 1 - step : step;
+    const outs = expand(b, op.body, [...carries, ...constants, ...xs.map((x) => at(x, i))], within(meta));
+    carries = outs.slice(0, op.carries);
+    outs.slice(op.carries).forEach((y, k) => {
+      (ys[k] as Value[])[i] = b.reshape(y, [1, ...y.type.shape]);
+    });
+  }
+  const stacked = ys.map((rows, k) => (rows.length === 0 ? b.fill(0, (outputs[op.carries + k] as Value).type) : b.concat(rows, 0)));
+  return [...carries, ...stacked];
+};
+
+export const inline = (g: Graph): Graph => {
+  const b = builder();
+  const params = g.params.map((p) => b.param(p.type, p.name));
+  return b.build(expand(b, g, params, (m) => m));
+};
