@@ -34,11 +34,11 @@ export interface Geometry {
   /** Images that each branch of each block runs on, by crop size; a block without stochastic depth has none listed. */
   readonly kept: readonly (readonly [global: number, local: number] | readonly [])[];
   /** Every named size of a training step. */
-  readonly sizes: Readonly<Record<'B' | 'L' | 'S' | 'Z' | 'N' | 'M' | 'U' | 'D' | 'R' | 'C' | 'K' | 'J', number>>;
+  readonly sizes: Readonly<Record<'B' | 'L' | 'S' | 'Z' | 'N' | 'M' | 'U' | 'D' | 'C' | 'K' | 'J', number>>;
 }
 
 export const geometry = (r: Recipe): Geometry => {
-  const { patch, width, registers, depth } = r.model;
+  const { patch, width, depth } = r.model;
   const [globalGrid, localGrid] = [r.crops.globalSize / patch, r.crops.localSize / patch];
   const [globalTokens, localTokens] = [globalGrid ** 2, localGrid ** 2];
   const maskedCrops = Math.trunc(2 * r.batch * r.masking.probability);
@@ -64,7 +64,6 @@ export const geometry = (r: Recipe): Geometry => {
       M: localTokens,
       U: maskRows,
       D: width,
-      R: registers,
       C: 3 * patch * patch,
       K: r.dino.prototypes,
       J: r.ibot.head === 'shared' ? r.dino.prototypes : r.ibot.head.prototypes,

@@ -4,7 +4,7 @@
  *   const { logits } = evaluate((p: Params<Head>, x: F32<'B D'>) => ({ logits: apply(head, p)(x) }), [params, x])
  */
 import { interpret, tensor64 } from '../../compiler/graph/interpret.ts';
-import { type Tree, spec, trace, treeLeaves, treeMap } from '../../dsl/index.ts';
+import { rebuild, spec, trace } from '../../dsl/index.ts';
 import { type Filled, fill } from './goldens.ts';
 
 /** Numbers on the host, read in float64. */
@@ -37,25 +37,15 @@ export interface Compiled {
 
 /** Traces f on trees like the examples (only shapes and dtypes are read); sizes by name where the function needs them. */
 export const compileFor = (f: (...args: never[]) => unknown, examples: readonly unknown[], dims: Readonly<Record<string, number>> = {}): Compiled => {
-  const specs = examples.map((x) => mapNumbers((n) => spec(n.shape.join(' '), n.dtype), x));
-  let result: unknown;
-  const keep = (...args: never[]): unknown => {
-    result = f(...args);
-    return result;
-  };
-  const { graph } = trace(keep as never, specs as never, { dims });
-  const shapes = treeLeaves(result as Tree).map((t) => t.shape as readonly number[]);
+  const specs = examples.map((x) => mapNumbers((n) => spec(n.shape.join(' ') as string, n.dtype), x));
+  const { graph, outputs, output } = trace(f as (...xs: unknown[]) => unknown, specs, { dims });
   return {
     nodes: graph.nodes.length,
     run: (...args) => {
       const leaves = allNumbers(args);
       const outs = interpret(graph, leaves.map((n, i) => tensor64((graph.params[i] as (typeof graph.params)[number]).type, n.data)));
-      let i = 0;
-      return treeMap(() => {
-        const at = i++;
-        const type = graph.results[at]?.type.dtype;
-        return numbers((outs[at] as (typeof outs)[number]).data, shapes[at] as readonly number[], type as Numbers['dtype']) as never;
-      }, result as Tree);
+      const named = outputs.map((o, i) => numbers((outs[i] as (typeof outs)[number]).data, o.shape as readonly number[], o.dtype as Numbers['dtype']));
+      return rebuild(output, named);
     },
   };
 };
