@@ -42,6 +42,10 @@ export const codes = {
   FV0406: 'weights do not fit',
   FV0407: 'cannot write',
   FV0408: 'data settings do not fit',
+  FV0409: 'the loss diverged',
+  FV0501: 'no space left',
+  FV0502: 'no access to a path',
+  FV0503: 'malformed option',
 } as const;
 
 export type Code = keyof typeof codes;

@@ -1,0 +1,20 @@
+/** One line that is drawn over itself on a terminal; elsewhere (a file, CI) only the lines that matter are printed. */
+export interface ProgressLine {
+  /** `keep`: also print the line where lines cannot be drawn over. */
+  show(text: string, keep?: boolean): void;
+  clear(): void;
+}
+
+export const progressLine = (to: NodeJS.WriteStream = process.stdout): ProgressLine => ({
+  show: (text, keep = false) => {
+    if (to.isTTY) to.write(`\r\x1b[2K${text.slice(0, Math.max(20, to.columns - 1))}`);
+    else if (keep) to.write(`${text}\n`);
+  },
+  clear: () => {
+    if (to.isTTY) to.write('\r\x1b[2K');
+  },
+});
+
+/** 75 -> '1 min 15 s' */
+export const seconds = (s: number): string =>
+  s < 60 ? `${Math.ceil(s)} s` : `${Math.floor(Math.ceil(s) / 60)} min ${Math.ceil(s) % 60} s`;

@@ -1,0 +1,79 @@
+/**
+ * What a run leaves behind: a line of metrics per step (appended, so that a killed run keeps what it had), the loss curve,
+ * and a picture of patch features, their three principal components as red, green and blue.
+ */
+import { closeSync, openSync, writeSync } from 'node:fs';
+import type { ImageSet, Picture } from '../data/index.ts';
+import { pca } from '../eval/pca.ts';
+import { lineChart, pictureGrid, trailingMean } from '../plot/index.ts';
+import type { Recipe } from '../recipes.ts';
+import { cannotWrite } from '../weights/index.ts';
+import type { StepMetrics } from './run.ts';
+
+export interface MetricsLog {
+  readonly all: readonly StepMetrics[];
+  add(m: StepMetrics): void;
+  close(): void;
+}
+
+/** Starts `file` anew. FV0407: cannot be written. */
+export const metricsLog = (file: string): MetricsLog => {
+  const guarded = <T>(f: () => T): T => {
+    try {
+      return f();
+    } catch (e) {
+      throw cannotWrite(file, e);
+    }
+  };
+  const fd = guarded(() => openSync(file, 'w'));
+  const all: StepMetrics[] = [];
+  return {
+    all,
+    add: (m) => {
+      all.push(m);
+      guarded(() => writeSync(fd, `${JSON.stringify(m)}\n`));
+    },
+    close: () => closeSync(fd),
+  };
+};
+
+/** Loss terms over steps, averaged over a twentieth of the run, as PNG. */
+export const lossCurve = (all: readonly StepMetrics[]): Promise<Uint8Array> => {
+  const window = Math.max(1, Math.floor(all.length / 20));
+  const of = (name: string, value: (m: StepMetrics) => number) => ({
+    name,
+    points: trailingMean(
+      all.map((m) => [m.step, value(m)] as const),
+      window,
+    ),
+  });
+  return lineChart({
+    title: 'DINOv2 training loss',
+    x: 'step',
+    y: `loss, mean of ${window} steps`,
+    series: [
+      of('total', (m) => m.losses.loss),
+      of('dino, local crops', (m) => m.losses.dino_local_crops_loss),
+      of('dino, global crops', (m) => m.losses.dino_global_crops_loss),
+      of('ibot', (m) => m.losses.ibot_loss),
+      of('koleo', (m) => m.losses.koleo_loss),
+    ],
+  });
+};
+
+/** The images above, their patch features below: three principal components over all shown images, each stretched to 0..255. */
+export const patchPicture = (set: ImageSet, patches: Float32Array, recipe: Recipe): Promise<Uint8Array> => {
+  const { width, patch } = recipe.model;
+  const side = recipe.crops.globalSize / patch;
+  const { projections } = pca(patches, width, 3);
+  const low = [0, 1, 2].map((c) => projections.reduce((m, x, i) => (i % 3 === c ? Math.min(m, x) : m), Number.POSITIVE_INFINITY));
+  const high = [0, 1, 2].map((c) => projections.reduce((m, x, i) => (i % 3 === c ? Math.max(m, x) : m), Number.NEGATIVE_INFINITY));
+  const colour = Uint8Array.from(
+    projections,
+    (x, i) => (255 * (x - (low[i % 3] as number))) / Math.max((high[i % 3] as number) - (low[i % 3] as number), 1e-12),
+  );
+  const maps = set.pictures.map(
+    (_, i): Picture => ({ width: side, height: side, channels: 3, data: colour.subarray(i * side * side * 3, (i + 1) * side * side * 3) }),
+  );
+  return pictureGrid([set.pictures, maps], { cell: 84 });
+};

@@ -1,0 +1,103 @@
+/**
+ * A training run: one compiled step, its state on the device, a stream of batches. The next batch is made while the step runs.
+ *
+ *   const run = await startRun({ recipe: demo, images, backend, seed: 0 });
+ *   for await (const m of run.train(400, signal)) console.log(m.step, m.losses.loss);
+ *   const { teacher } = await run.state();
+ */
+
+import { FoveaError } from '../../compiler/error.ts';
+import { type Backend, type CompileReport, compile, type Device, type DeviceTensor, type HostOf, type Progress } from '../../index.ts';
+import { batches, dinov2Crops, type ImageSet } from '../data/index.ts';
+import { batchSpec, hyperAt, hyperSpec, initState, stateSpec } from '../dinov2/state.ts';
+import type { State } from '../dinov2/types.ts';
+import { trainStep } from '../dinov2.ts';
+import { geometry } from '../recipes/geometry.ts';
+import type { Recipe } from '../recipes.ts';
+
+export interface RunOptions {
+  readonly recipe: Recipe;
+  readonly images: ImageSet;
+  readonly backend: Backend;
+  /** Decides initial parameters, order of images, crops and masks. */
+  readonly seed: number;
+  readonly progress?: Progress;
+}
+
+export interface StepMetrics {
+  /** Steps finished, from 1. */
+  readonly step: number;
+  readonly losses: Readonly<Record<'loss' | 'dino_local_crops_loss' | 'dino_global_crops_loss' | 'koleo_loss' | 'ibot_loss', number>>;
+  readonly lr: number;
+  /** Seconds of this step, the making of its batch included where it was not hidden behind the step before. */
+  readonly seconds: number;
+}
+
+export interface Run {
+  readonly report: CompileReport;
+  /** Trains for `steps` steps or until the signal; yields after every step. Throws FV0409 when the loss is no longer finite. */
+  train(steps: number, signal?: AbortSignal): AsyncGenerator<StepMetrics>;
+  /** The student's and teacher's parameters, moments and step, as they are now. */
+  state(): Device<State>;
+}
+
+/** A recipe whose schedules span `steps` steps. */
+export const spanning = (recipe: Recipe, steps: number): Recipe => ({
+  ...recipe,
+  optim: { ...recipe.optim, epochLength: steps / recipe.optim.epochs },
+});
+
+export const startRun = async ({ recipe, images, backend, seed, progress }: RunOptions): Promise<Run> => {
+  const { globalSize, localSize, globalScale, localScale, locals } = recipe.crops;
+  const batchAt = batches(
+    images,
+    {
+      batch: recipe.batch,
+      patch: recipe.model.patch,
+      locals,
+      ...dinov2Crops(globalSize, localSize, globalScale, localScale),
+      maskProbability: recipe.masking.probability,
+      maskRatio: recipe.masking.ratio,
+    },
+    seed,
+  );
+  const step = await compile(trainStep(recipe), [stateSpec(recipe), batchSpec(recipe), hyperSpec()], {
+    backend,
+    dims: geometry(recipe).sizes,
+    donate: [0],
+    ...(progress ? { progress } : {}),
+  });
+  const hyperOf = hyperAt(recipe);
+  let state: Device<State> | HostOf<State> = initState(recipe, seed);
+  let done = 0;
+  return {
+    report: step.report,
+    state: () => state as Device<State>,
+    async *train(steps, signal) {
+      let batch = batchAt(done);
+      for (const end = done + steps; done < end && !signal?.aborted; ) {
+        const started = performance.now();
+        const hyper = hyperOf(done);
+        const running = step(state, batch, hyper);
+        batch = batchAt(done + 1);
+        const out = await running;
+        state = out.state;
+        done++;
+        const read = async (x: DeviceTensor<'', 'f32'>): Promise<number> => (await x.read()).data[0] as number;
+        const { metrics } = out;
+        const losses = {
+          loss: await read(metrics.loss),
+          dino_local_crops_loss: await read(metrics.dino_local_crops_loss),
+          dino_global_crops_loss: await read(metrics.dino_global_crops_loss),
+          koleo_loss: await read(metrics.koleo_loss),
+          ibot_loss: await read(metrics.ibot_loss),
+        };
+        if (!Number.isFinite(losses.loss))
+          throw new FoveaError('FV0409', `the loss of step ${done} is ${losses.loss}`, {
+            hint: 'Lower the learning rate, or look at the terms in metrics.jsonl to see which one diverged.',
+          });
+        yield { step: done, losses, lr: hyper.lr.data[0] as number, seconds: (performance.now() - started) / 1e3 };
+      }
+    },
+  };
+};
