@@ -16,7 +16,7 @@ export interface HostTensor {
   readonly data: HostData;
 }
 /** A tree of tensors, as the same tree of host tensors. */
-export type Hosts<P> = P extends Tensor<string, DType> ? HostTensor : P extends object ? { readonly [K in keyof P]: Hosts<P[K]> } : P;
+export type HostOf<P> = P extends Tensor<string, DType> ? HostTensor : P extends object ? { readonly [K in keyof P]: HostOf<P[K]> } : P;
 
 const arrays = {
   f32: (x: ArrayLike<number>) => Float32Array.from(x),

@@ -8,7 +8,7 @@
 import { bindDim, type Dim } from '../compiler/graph/dim.ts';
 import type { DType } from '../compiler/graph/types.ts';
 import { dimOf, fail, words } from './context.ts';
-import type { Hosts, HostTensor } from './host.ts';
+import type { HostOf, HostTensor } from './host.ts';
 import { type Init, initialize } from './init.ts';
 import { isModule, isParam, type Module, type Params, type SpecTree } from './module.ts';
 import { type Leafwise, type Paths, walk } from './tree.ts';
@@ -46,8 +46,8 @@ export interface TensorSpec<out S extends string = string, out T extends DType =
   readonly dims: readonly Dim[];
 }
 /** A tree of tensors, as the tree of their specs; and back. */
-export type Specs<P> = P extends Tensor<infer S, infer T> ? TensorSpec<S, T> : P extends object ? { readonly [K in keyof P]: Specs<P[K]> } : P;
-export type Tensors<P> = P extends TensorSpec<infer S, infer T> ? Tensor<S, T> : P extends object ? { [K in keyof P]: Tensors<P[K]> } : P;
+export type SpecOf<P> = P extends Tensor<infer S, infer T> ? TensorSpec<S, T> : P extends object ? { readonly [K in keyof P]: SpecOf<P[K]> } : P;
+export type TensorOf<P> = P extends TensorSpec<infer S, infer T> ? Tensor<S, T> : P extends object ? { [K in keyof P]: TensorOf<P[K]> } : P;
 
 const none: ReadonlyMap<string, Dim> = new Map();
 /** An argument of a program: spec('2*B N 384'), spec('B', 'i32'). */
@@ -60,11 +60,11 @@ export const spec = <const S extends string, const T extends DType = 'f32'>(shap
 export const isSpec = (x: unknown): x is TensorSpec => typeof x === 'object' && x !== null && (x as { kind?: unknown }).kind === 'spec';
 
 /** The specs of a module's parameters: what a program that takes them is traced with. */
-export const paramSpecs = <M extends Module>(m: M): Specs<Params<M>> =>
-  each(m, (l) => ({ kind: 'spec', shape: l.shape.map(String).join(' '), dtype: 'f32', dims: l.shape })) as Specs<Params<M>>;
+export const paramSpecs = <M extends Module>(m: M): SpecOf<Params<M>> =>
+  each(m, (l) => ({ kind: 'spec', shape: l.shape.map(String).join(' '), dtype: 'f32', dims: l.shape })) as SpecOf<Params<M>>;
 
 /** Initial values on the host; `dims` gives the sizes that the module leaves open. */
-export const init = <M extends Module>(m: M, seed: number, dims: Readonly<Record<string, number>> = {}): Hosts<Params<M>> => {
+export const init = <M extends Module>(m: M, seed: number, dims: Readonly<Record<string, number>> = {}): HostOf<Params<M>> => {
   const sizes = new Map(Object.entries(dims));
   return each(m, (l): HostTensor => {
     const shape = l.shape.map((d) => {
@@ -72,7 +72,7 @@ export const init = <M extends Module>(m: M, seed: number, dims: Readonly<Record
       return typeof n === 'number' ? n : fail('FV0005', `init: the size ${n} of ${l.path} is not known`, `Pass it: init(module, seed, { ${n}: ... }).`);
     });
     return { shape, dtype: 'f32', data: initialize(l.init, seed, l.path, shape) };
-  }) as Hosts<Params<M>>;
+  }) as HostOf<Params<M>>;
 };
 
 /** The path at every leaf of a module or a tree. */

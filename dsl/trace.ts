@@ -3,12 +3,12 @@
  * the result a result.
  *
  *   trace((p, x) => apply(linear, p)(x), [paramSpecs(linear), spec('B 384')], { dims: { B: 8 } })
- * *   ->  { graph, inputs: [{ path: "0.weight", ... }, ...], outputs: [{ path: "", ... }], result: 0 }
+ *   ->  { graph, inputs: [{ path: '0.weight', ... }, { path: '0.bias', ... }, { path: '1', ... }], outputs: [{ path: '', ... }], output: 0 }
  */
 import { bindDim, type Dim } from '../compiler/graph/dim.ts';
 import type { DType, Graph, TensorType, Value } from '../compiler/graph/types.ts';
 import { current, fail, isTensor, lift, tracing, userCode } from './context.ts';
-import { isSpec, type Tensors } from './params.ts';
+import { isSpec, type TensorOf } from './params.ts';
 import { wrap } from './tensor.ts';
 import { walk } from './tree.ts';
 
@@ -24,8 +24,8 @@ export interface Traced<R = unknown> {
   readonly inputs: readonly IoLeaf[];
   /** In the order of the graph's results. */
   readonly outputs: readonly IoLeaf[];
-  /** The result tree with the number of an output at each leaf; `rebuild(result, values)` puts values in their places. */
-  readonly result: unknown;
+  /** The result tree with the number of an output at each leaf; `rebuild(output, values)` puts values in their places. */
+  readonly output: unknown;
   /** The result's type: in the types only. */
   readonly $?: R;
 }
@@ -37,7 +37,7 @@ export interface TraceOptions {
 const ioLeaf = (path: string, t: TensorType): IoLeaf => ({ path, shape: t.shape, dtype: t.dtype });
 
 /** Traces f once over the given arguments. Numbers, strings and booleans in the arguments are static: they become part of the program. */
-export const trace = <const Sp extends readonly unknown[], R>(f: (...args: Tensors<Sp>) => R, specs: Sp, options: TraceOptions = {}): Traced<R> => {
+export const trace = <const Sp extends readonly unknown[], R>(f: (...args: TensorOf<Sp>) => R, specs: Sp, options: TraceOptions = {}): Traced<R> => {
   const sizes = new Map<string, Dim>(Object.entries(options.dims ?? {}));
   for (const [name, n] of sizes) if (!(Number.isInteger(n) && (n as number) >= 1)) fail('FV0005', `the size ${name} = ${n} is not a whole number, 1 or more`);
   return tracing(sizes, false, ({ builder }) => {
@@ -52,11 +52,11 @@ export const trace = <const Sp extends readonly unknown[], R>(f: (...args: Tenso
       },
       '',
       specs,
-    ) as Tensors<Sp>;
+    ) as TensorOf<Sp>;
     const tree = userCode(current().names, () => f(...args));
     const outputs: IoLeaf[] = [];
     const results: Value[] = [];
-    const result = walk(
+    const output = walk(
       (path, leaf) => {
         if (!isTensor(leaf)) return fail('FV0006', `result ${path || 'of the function'} is ${leaf === null ? 'null' : typeof leaf}, not a tensor`, 'A traced function returns a tree of tensors; scalar(n) makes one of a number.');
         const v = lift(leaf);
@@ -66,7 +66,7 @@ export const trace = <const Sp extends readonly unknown[], R>(f: (...args: Tenso
       '',
       tree,
     );
-    return { graph: builder.build(results), inputs, outputs, result };
+    return { graph: builder.build(results), inputs, outputs, output };
   });
 };
 
