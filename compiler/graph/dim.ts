@@ -24,7 +24,10 @@ export class Poly {
 }
 
 const terms = (d: Dim): ReadonlyMap<string, number> => (typeof d === 'number' ? new Map(d === 0 ? [] : [['', d]]) : d.terms);
-const factors = (monomial: string): string[] => monomial.split('*').filter(Boolean);
+/** Factors of a monomial; a quotient, which may hold `*` itself, is one factor. */
+const factors = (monomial: string): string[] => monomial.match(/\((?:[^()]|\([^()]*\))*\)|[^*]+/g) ?? [];
+/** A quotient's top and bottom: `(a/b)` or, with several factors below, `(a/(b*c))`. */
+const quotientParts = (factor: string): RegExpMatchArray | null => factor.match(/^\(([^/()]+)\/\(?([^/()]+?)\)?\)$/);
 
 const normal = (m: Map<string, number>): Dim => {
   for (const [k, v] of m) if (v === 0) m.delete(k);
@@ -36,7 +39,7 @@ const normal = (m: Map<string, number>): Dim => {
 /** Factors of a monomial with every `(a/b) * b` pair replaced by the factors of `a`. */
 const cancel = (fs: string[]): string[] => {
   for (let i = 0; i < fs.length; i++) {
-    const q = fs[i]?.match(/^\(([^/()]+)\/([^/()]+)\)$/);
+    const q = quotientParts(fs[i] as string);
     if (!q) continue;
     const rest = fs.filter((_, j) => j !== i);
     const bottom = factors(q[2] as string);
@@ -101,14 +104,14 @@ export const divDim = (a: Dim, b: Dim): Dim | undefined => {
 const quotient = (a: Dim, b: Dim): Dim | undefined => {
   const [ta, tb] = [[...terms(a)], [...terms(b)]];
   const simple = ta.length === 1 && tb.length === 1 && ta[0]?.[1] === 1 && tb[0]?.[1] === 1 && !`${a}${b}`.includes('/');
-  return simple ? sym(`(${a}/${b})`) : undefined;
+  return simple ? sym(`${b}`.includes('*') ? `(${a}/(${b}))` : `(${a}/${b})`) : undefined;
 };
 
 /** Replaces names by sizes; names that are not in `env` stay. Throws nothing: a quotient that does not divide stays a name. */
 export const bindDim = (d: Dim, env: ReadonlyMap<string, Dim>): Dim => {
   if (typeof d === 'number') return d;
   const name = (f: string): Dim => {
-    const q = f.match(/^\(([^/()]+)\/([^/()]+)\)$/);
+    const q = quotientParts(f);
     if (!q) return env.get(f) ?? sym(f);
     const of = (s: string | undefined): Dim => prodDim(factors(s as string).map(name));
     return divDim(of(q[1]), of(q[2])) ?? sym(f);
