@@ -87,7 +87,7 @@ def cubic_matrix(src, dst):
 
 
 class ViT(nn.Module):
-    def __init__(self, size, patch, dim, depth, heads, ratio, layer_scale, std):
+    def __init__(self, size, patch, dim, depth, heads, ratio, layer_scale, std, pos_std):
         super().__init__()
         self.patch, self.grid = patch, size // patch
         self.patch_embed = nn.Linear(3 * patch * patch, dim)
@@ -100,7 +100,7 @@ class ViT(nn.Module):
             if isinstance(m, nn.Linear):
                 nn.init.trunc_normal_(m.weight, std=std)
                 nn.init.zeros_(m.bias)
-        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        nn.init.trunc_normal_(self.pos_embed, std=pos_std)
         nn.init.normal_(self.cls_token, std=1e-6)
         self.resize = {}
 
@@ -306,8 +306,8 @@ def main():
     add = lambda name, value: p.add_argument('--' + name.replace('_', '-'), type=type(value), default=value)
     for name, value in dict(
         steps=400, seed=0, batch=32, size=28, local_size=16, locals=2, patch=4, dim=96, depth=4, heads=3, ratio=4.0,
-        layer_scale=0.1, std=0.02, head_std=0.02, hidden=256, bottleneck=64, prototypes=512, lr=2e-3, min_lr=1e-5, warmup=0.1, wd=0.04, wd_end=0.2,
-        momentum=0.99, momentum_end=1.0, temp=0.04, temp_end=0.07, temp_warmup=0.3, clip=3.0, patch_lr=1.0, freeze=0.0,
+        layer_scale=0.1, std=0.02, head_std=0.02, pos_std=0.02, hidden=256, bottleneck=64, prototypes=512, lr=2e-3, min_lr=1e-5, warmup=0.1, wd=0.04, wd_end=0.2,
+        momentum=0.99, momentum_end=1.0, temp=0.04, temp_end=0.07, temp_warmup=0.3, clip=3.0, beta2=0.999, patch_lr=1.0, freeze=0.0,
         dino=1.0, ibot=1.0, koleo=0.1, mask_probability=0.5, mask_lo=0.1, mask_hi=0.5, global_lo=0.5, local_lo=0.2,
         local_hi=0.5, flip=0.5, jitter=0.4, blur=0.2, blur_sigma=1.0, train=6000, bank=3000, test=1000, threads=1,
         data=os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../data/fashion-mnist'), log='', every=50, eval_every=0, name='').items():
@@ -326,7 +326,7 @@ def main():
         'test': idx(find('t10k-images'))[: cfg.test].float().div(255).unsqueeze(1), 'test_labels': idx(find('t10k-labels'))[: cfg.test]}
 
     def network():
-        return nn.ModuleDict({'backbone': ViT(cfg.size, cfg.patch, cfg.dim, cfg.depth, cfg.heads, cfg.ratio, cfg.layer_scale, cfg.std),
+        return nn.ModuleDict({'backbone': ViT(cfg.size, cfg.patch, cfg.dim, cfg.depth, cfg.heads, cfg.ratio, cfg.layer_scale, cfg.std, cfg.pos_std),
                               'head': Head(cfg.dim, cfg.hidden, cfg.bottleneck, cfg.prototypes, cfg.head_std)})
     student, teacher = network(), network()
     teacher.load_state_dict(student.state_dict())
@@ -337,7 +337,7 @@ def main():
         wd_mult = 0.0 if name.endswith('.bias') or 'norm' in name or 'gamma' in name else 1.0
         last = 'weight_g' in name or 'weight_v' in name
         groups.setdefault((lr_mult, wd_mult, last), []).append(param)
-    opt = torch.optim.AdamW([{'params': v, 'lr_mult': k[0], 'wd_mult': k[1], 'last': k[2]} for k, v in groups.items()], lr=0.0, betas=(0.9, 0.999))
+    opt = torch.optim.AdamW([{'params': v, 'lr_mult': k[0], 'wd_mult': k[1], 'last': k[2]} for k, v in groups.items()], lr=0.0, betas=(0.9, cfg.beta2))
 
     before = evaluate(teacher['backbone'], cfg, data)
     tflop = flops_per_step(cfg) * cfg.steps / 1e12
