@@ -53,6 +53,26 @@ export const dinov2Crops = (
   local: { ...common, size: local, scale: localScale, blur: blur(0.5), solarize: 0 },
 });
 
+/**
+ * Crops for small gray pictures, the demo's: DINOv2's geometry and jitter, but a weak blur for all (a deviation of 2 pixels would
+ * erase a 28-pixel image) and no solarize. bench/peers/dinov2_torch.py draws the same family.
+ */
+export const smallCrops = (
+  size: number,
+  local: number,
+  scale: readonly [number, number] = [0.5, 1],
+  localScale: readonly [number, number] = [0.2, 0.5],
+): ReturnType<typeof dinov2Crops> => {
+  const kind = { ...common, blur: { p: 0.2, sigma: [0.1, 1], radius: 2 }, solarize: 0 } as const;
+  return {
+    globals: [
+      { ...kind, size, scale },
+      { ...kind, size, scale },
+    ],
+    local: { ...kind, size: local, scale: localScale },
+  };
+};
+
 /** The box of a random resized crop: ten tries, then the largest centred box within the aspect limits. */
 export const cropBox = (width: number, height: number, recipe: CropRecipe, r: Random): Box => {
   const [lo, hi] = recipe.aspect;

@@ -1,5 +1,5 @@
 /** Images for training and evaluation: where they come from, how crops and masks are made, how a step's batch is put together. */
-export { augment, type CropRecipe, dinov2Crops } from './augment.ts';
+export { augment, type CropRecipe, dinov2Crops, smallCrops } from './augment.ts';
 export { type Batch, type BatchRecipe, batches, evaluationBatch, maskBound, maskRecipe } from './batch.ts';
 export { loadFashion } from './fashion.ts';
 export { type FolderOptions, type Loaded, loadFolder } from './folder.ts';
