@@ -35,9 +35,9 @@ export const trainStep =
     const wanted = scope('teacher', () => targets(recipe, state.teacher, batch, hyper.teacherTemp, state.centers));
     const [, losses, grads] = valueAndGrad((student: Network) => objective(recipe, student, batch, wanted), { hasAux: true })(state.student);
     return phase('opt', () => {
-      const { clipped, grad_norm } = clip(grads, recipe.optim.clip);
-      const { params: student, moments } = adamw(recipe.optim, rates(recipe))(state.student, clipped, state.moments, hyper);
-      const teacher = average(state.teacher, student, hyper.momentum);
+      const { clipped, grad_norm } = scope('clip', () => clip(grads, recipe.optim.clip));
+      const { params: student, moments } = scope('adamw', () => adamw(recipe.optim, rates(recipe))(state.student, clipped, state.moments, hyper));
+      const teacher = scope('average', () => average(state.teacher, student, hyper.momentum));
       const next: State = { student, teacher, moments, step: state.step.add(1), ...(wanted.centers ? { centers: wanted.centers } : {}) };
       return { state: next, metrics: { ...losses, grad_norm } };
     });

@@ -12,6 +12,7 @@ import { unit } from './losses.ts';
 const { ones, uniform } = initializers;
 
 export interface HeadConfig {
+  /** K, the rows of the last layer. */
   readonly prototypes: number;
   readonly hidden: number;
   readonly bottleneck: number;

@@ -79,8 +79,8 @@ export const adamw =
         const { lr: factor, decay, lastLayer } = rate(path);
         const lr = (lastLayer ? hyper.lastLayerLr : hyper.lr).mul(factor);
         const kept = decay === 0 ? p : p.sub(p.mul(lr.mul(hyper.weightDecay).mul(decay)));
-        const direction = m.div(weight.first).div(sqrt(v.div(weight.second)).add(eps));
-        return kept.sub(direction.mul(lr));
+        const direction = m.div(sqrt(v.div(weight.second)).add(eps));
+        return kept.sub(direction.mul(lr.div(weight.first)));
       },
       params,
       first,

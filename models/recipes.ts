@@ -5,17 +5,11 @@
  * `demo` is small enough for a laptop: Fashion-MNIST images of 28 x 28 as 49 patches. `vitLarge16` and `vitGiant14` are the
  * published recipes of DINOv2 (configs of the paper, arXiv 2304.07193, and its released code).
  *
- *   demo.model.width -> 128        geometry(demo) -> { globalGrid: 7, localGrid: 4, maskRows: ..., ... }
+ *   demo.model.width -> 128        geometry(demo) -> { globalGrid: 7, localGrid: 4, maskRows: 464, ... }
  */
+import type { HeadConfig } from './heads.ts';
 import type { VitConfig } from './vit.ts';
 import { vitGiant2, vitLarge } from './vit/presets.ts';
-
-export interface HeadConfig {
-  readonly prototypes: number;
-  readonly hidden: number;
-  readonly bottleneck: number;
-  readonly layers: number;
-}
 
 export interface Recipe {
   readonly name: string;

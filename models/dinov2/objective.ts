@@ -19,13 +19,11 @@ import type { Batch, Losses, Network } from './types.ts';
 
 /** The number minimised, and its parts as DINOv2 logs them. */
 export const objective = (r: Recipe, student: Network, batch: Batch, wanted: Targets): readonly [Scalar, Losses] => {
-  const [global, local] = scope('student', () =>
-    scope('backbone', () =>
-      encode(r.model, student.backbone, [crop(r.model, batch.global, 'N', batch.masks), crop(r.model, batch.local, 'M')], batch.keep),
-    ),
-  );
-  const hidden = rowsAt(global.patches, batch.maskIndices);
-  const scores = scope('student', () => answers(r, student, [local.cls, global.cls], hidden));
+  const { global, scores } = scope('student', () => {
+    const crops = [crop(r.model, batch.global, 'N', batch.masks), crop(r.model, batch.local, 'M')] as const;
+    const [global, local] = scope('backbone', () => encode(r.model, student.backbone, crops, batch.keep));
+    return { global, scores: answers(r, student, [local.cls, global.cls], rowsAt(global.patches, batch.maskIndices)) };
+  });
   return scope('loss', () => {
     const pairs = 2 + 2 * r.crops.locals;
     const views = rearrange('(l b) k -> l b k', scores.cls[0], { l: r.crops.locals });

@@ -5,7 +5,7 @@
  * The number of masked patches varies from batch to batch, but its bound does not: crop i of the k masked crops hides at most
  * bound(i + 1) of its patches, the bounds being evenly spaced. Buffers have that many rows, the last of them padding.
  *
- *   geometry(demo)  ->  { globalTokens: 49, localTokens: 16, maskRows: ..., sizes: { B: 32, L: 4, N: 49, ... } }
+ *   geometry(demo)  ->  { globalTokens: 49, localTokens: 16, maskRows: 464, sizes: { B: 32, L: 4, N: 49, ... } }
  */
 import type { Recipe } from '../recipes.ts';
 

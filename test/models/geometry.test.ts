@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { demo, recipes, vitLarge14, vitLarge16 } from '../../models/recipes.ts';
 import { geometry, kept, linspace32 } from '../../models/recipes/geometry.ts';
+import { maskBound } from '../../models/data/batch.ts';
+import { batchRecipe, keepLists } from '../../models/recipes/inputs.ts';
 import { recipeOf } from './configs.ts';
 import { golden, recorded } from './goldens.ts';
 
@@ -19,7 +21,27 @@ describe('rows of the buffer of masked patches', () => {
   });
 });
 
+it('agrees with the data room on the rows of a batch, for every recipe', () => {
+  for (const r of Object.values(recipes)) expect(maskBound(batchRecipe(r))).toBe(geometry(r).maskRows);
+});
+
 describe('stochastic depth', () => {
+  it('draws different images for every step, block, branch and crop size; the same ones again for the same step', () => {
+    const at = keepLists(vitLarge14, 5);
+    const [first, again, later] = [at(3), at(3), at(4)];
+    expect(first).toEqual(again);
+    expect(first).not.toEqual(later);
+    for (const { attn, ffn } of first) {
+      expect([...attn, ...ffn].map((x) => x.shape)).toEqual([[38], [153], [38], [153]]);
+      for (const [lists, images] of [[[attn[0], ffn[0]], 64], [[attn[1], ffn[1]], 256]] as const)
+        for (const list of lists) {
+          const set = new Set(list?.data);
+          expect([set.size, Math.max(...set) < images]).toEqual([list?.data.length, true]);
+        }
+      expect(attn[0]?.data).not.toEqual(ffn[0]?.data);
+    }
+  });
+
   it('keeps the number of images of the published example: 64 and 256 at rate 0.4', () => {
     expect(geometry(vitLarge14).kept[0]).toEqual([38, 153]);
     expect(kept(1, 0.9)).toBe(1);
