@@ -24,6 +24,8 @@ export interface Group {
 
 export interface Fused {
   readonly groups: readonly Group[];
+  /** Values that are other values under another shape: the same memory. Groups only name what stands at the end of such a chain. */
+  readonly aliases: ReadonlyMap<Value, Value>;
   /** The parameters of the graph. */
   readonly params: readonly Value[];
   /** Array constants that some group reads: to be in memory before the first launch. */

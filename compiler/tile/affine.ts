@@ -15,7 +15,9 @@ import type { Expr } from '../kernel/types.ts';
 
 interface Atom {
   readonly id: number;
-  readonly expr: Expr;
+  /** Made when first asked for: most quotients meet their remainder and are never computed. */
+  readonly expr: () => Expr;
+  readonly lanes: number;
   readonly lo: number;
   readonly hi: number;
   /** Every value of the atom is a multiple of this. */
@@ -54,7 +56,7 @@ export interface Indices {
   view(a: Affine): View;
   /** One index a lane (or a scalar), of dtype index. */
   expr(a: Affine): Expr;
-  /** Quotients and remainders that stayed in any index so far: what the integer arithmetic costs. */
+  /** Quotients and remainders that had to be computed so far: what the integer arithmetic costs. */
   readonly opaque: number;
 }
 
@@ -188,7 +190,7 @@ export const indices = (lanes: number): Indices => {
     if (lo === hi) return number(lo);
     const old = byExpr.get(expr);
     if (old) return old;
-    const a = one({ id: next++, expr, lo, hi, multiple });
+    const a = one({ id: next++, expr: () => expr, lanes: expr.lanes, lo, hi, multiple });
     byExpr.set(expr, a);
     return a;
   };
@@ -196,7 +198,7 @@ export const indices = (lanes: number): Indices => {
   const laneAtom = lane.terms[0]?.atom;
 
   const sum = (c: number, terms: readonly Term[]): Expr => {
-    const product = (t: Term, k: number): Expr => e.mul(t.atom.expr, k);
+    const product = (t: Term, k: number): Expr => e.mul(t.atom.expr(), k);
     const up = terms.filter((t) => t.k > 0).map((t) => product(t, t.k));
     const down = terms.filter((t) => t.k < 0).map((t) => product(t, -t.k));
     const plus = up.length === 0 || (c > 0 && down.length > 0) ? [...up, e.index(Math.max(c, 0))] : up;
@@ -208,8 +210,8 @@ export const indices = (lanes: number): Indices => {
   const expr: Indices['expr'] = (a) => {
     const old = exprs.get(a.key);
     if (old) return old;
-    const scalar = a.terms.filter((t) => t.atom.expr.lanes === 1);
-    const vector = a.terms.filter((t) => t.atom.expr.lanes > 1);
+    const scalar = a.terms.filter((t) => t.atom.lanes === 1);
+    const vector = a.terms.filter((t) => t.atom.lanes > 1);
     const lowest = bounds(a.c, scalar)[0];
     const build = (): Expr => {
       if (vector.length === 0) return sum(a.c, scalar);
@@ -222,7 +224,7 @@ export const indices = (lanes: number): Indices => {
     return made;
   };
   const view: Indices['view'] = (a) => {
-    const vector = a.terms.filter((t) => t.atom.expr.lanes > 1);
+    const vector = a.terms.filter((t) => t.atom.lanes > 1);
     if (vector.length === 0) return { kind: 'same', expr: expr(a) };
     if (vector.length === 1 && vector[0]?.atom === laneAtom && vector[0]?.k === 1) {
       const base = a.terms.filter((t) => t.atom !== laneAtom);
@@ -233,20 +235,28 @@ export const indices = (lanes: number): Indices => {
   // behind a guard the dividend may be out of range: keep it from going below 0, where division is undefined
   const dividend = (a: Affine): Expr => (bounds(a.c, a.terms)[0] < 0 ? e.max(expr(a), 0) : expr(a));
 
+  const later = (a: Affine, build: () => Expr): Pick<Atom, 'expr' | 'lanes'> => {
+    let made: Expr | undefined;
+    const expr = (): Expr => {
+      if (!made) opaque++;
+      made ??= build();
+      return made;
+    };
+    return { expr, lanes: Math.max(1, ...a.terms.map((t) => t.atom.lanes)) };
+  };
+
   const quotientAtom = (a: Affine, by: number): Atom => {
     const only = a.c === 0 && a.terms.length === 1 && a.terms[0]?.k === 1 ? a.terms[0].atom.quotient : undefined;
     if (only) return quotientAtom(only.of, only.by * by);
     return memo(`${a.key}/${by}@${a.lo},${a.hi}`, () => {
-      opaque++;
       const [lo, hi] = [Math.max(0, Math.floor(a.lo / by)), Math.max(0, Math.floor(a.hi / by))];
-      return { expr: e.div(dividend(a), by), lo, hi, multiple: 1, quotient: { of: a, by } };
+      return { ...later(a, () => e.div(dividend(a), by)), lo, hi, multiple: 1, quotient: { of: a, by } };
     });
   };
   const remainderAtom = (a: Affine, by: number, multiple: number): Atom =>
     memo(`${a.key}%${by}@${a.lo},${a.hi}`, () => {
-      opaque++;
       const fits = by % multiple === 0 ? multiple : 1;
-      return { expr: e.rem(dividend(a), by), lo: 0, hi: by - fits, multiple: fits, remainder: { of: a, by, quotient: () => quotientAtom(a, by) } };
+      return { ...later(a, () => e.rem(dividend(a), by)), lo: 0, hi: by - fits, multiple: fits, remainder: { of: a, by, quotient: () => quotientAtom(a, by) } };
     });
   /** The coarse part divided by the largest number that leaves whole factors. */
   const coarse = (p: Parts, by: number): { readonly of: Affine; readonly by: number; readonly h: number } => {

@@ -19,7 +19,7 @@ interface Frame {
 export interface Code {
   /** The values with shared and loop-invariant parts bound; what is returned may be used in the current body. */
   bind(roots: readonly Expr[]): readonly Expr[];
-  /** Binds one value to a name in the current body, whatever it is. */
+  /** Binds one value to a name in the current body; of a variable, its value now. */
   name(value: Expr): Expr;
   variable(value: Expr): Expr;
   set(variable: Expr, value: Expr): void;
@@ -44,6 +44,7 @@ export const code = (prefix = ''): Code => {
   const depths = new Map<string, number>();
   const names = new Map<Expr, Expr>();
   const counts = new Map<string, number>();
+  const variables = new Set<string>();
   /** Nothing is moved out of frames below this one: their condition may protect it. */
   let floor = 0;
   const fresh = (kind: string): string => {
@@ -115,11 +116,12 @@ export const code = (prefix = ''): Code => {
   };
   return {
     bind,
-    name: (value) => bindAt(value, frames.length - 1, value),
+    name: (value) => (value.k === 'const' || (value.k === 'ref' && !variables.has(value.name)) ? value : bindAt(value, frames.length - 1, value)),
     variable: (value) => {
       const name = fresh('acc');
       top().out.push({ s: 'var', name, value });
       depths.set(name, frames.length - 1);
+      variables.add(name);
       return e.ref(name, value.dtype, value.lanes);
     },
     set: (variable, value) => {

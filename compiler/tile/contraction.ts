@@ -22,7 +22,7 @@ export const lowerContraction = (job: Job): Lowering => {
   const dot = node.outputs[0] as Value;
   const side = (i: 0 | 1): GemmOperand => {
     const v = node.inputs[i] as Value;
-    const s = operandStrides(v, op.batch[i], op.contract[i], job.maker, (x) => job.place(x) !== undefined);
+    const s = operandStrides(v, op.batch[i], op.contract[i], job.maker);
     const at = s && job.place(s.root);
     if (!s || !at) throw new Error(`internal: operand ${i} of the contraction %${dot.id} has no plain strides`);
     return { buffer: at.name, dtype: at.dtype, size: at.size, base: s.base, batch: s.batch, outer: s.outer, inner: s.inner };

@@ -102,7 +102,7 @@ const fresh = (c: Code, m: Monoid, lanes: number): readonly Expr[] => m.types.ma
 const update = (c: Code, m: Monoid, state: readonly Expr[], x: readonly Expr[]): void => {
   const next = m.combine(state, x.map((y) => e.splat(y, (state[0] as Expr).lanes)));
   // all new values are computed before any variable changes
-  const named = next.length === 1 ? next : next.map((y) => c.name(y));
+  const named = next.length === 1 ? next : c.bind(next).map((y) => c.name(y));
   named.forEach((y, i) => {
     c.set(state[i] as Expr, y);
   });

@@ -20,8 +20,8 @@ export interface Strides {
   readonly inner: number;
 }
 
-/** The operand of a pure view and the index there, or undefined when `node` is none. */
-const through = (node: Node, ix: readonly Affine[], s: ReturnType<typeof indices>): readonly Affine[] | undefined => {
+/** Where a pure view reads its operand; undefined when the node is none. */
+export const through = (node: Node, ix: readonly Affine[], s: ReturnType<typeof indices>): readonly Affine[] | undefined => {
   const from = shapeOf(node.inputs[0] ?? (node.outputs[0] as Value));
   const op = node.op;
   switch (op.prim) {
@@ -47,31 +47,21 @@ const through = (node: Node, ix: readonly Affine[], s: ReturnType<typeof indices
   }
 };
 
-/** The first value behind v that is no view (or satisfies `stop`). */
-export const viewRoot = (v: Value, maker: (v: Value) => Node | undefined, stop: (v: Value) => boolean = () => false): Value => {
-  const s = indices(1);
-  let at = v;
-  for (let n = maker(at); n && !stop(at) && through(n, shapeOf(at).map(() => number(0)), s); n = maker(at)) at = n.inputs[0] as Value;
-  return at;
-};
-
 /** Strides of operand v of a contraction, or undefined where there are none: then v must be copied first. */
 export const operandStrides = (
   v: Value,
   batch: readonly number[],
   contract: readonly number[],
   maker: (v: Value) => Node | undefined,
-  stop: (v: Value) => boolean,
 ): Strides | undefined => {
   const shape = shapeOf(v);
   const s = indices(1);
   const axes = shape.map((n, i) => s.atom(e.ref(`x${i}`, 'index'), 0, n - 1));
   let at = v;
   let ix: readonly Affine[] = axes;
-  while (!stop(at)) {
-    const n = maker(at);
-    const next = n && through(n, ix, s);
-    if (!n || !next) break;
+  for (let n = maker(at); n; n = maker(at)) {
+    const next = through(n, ix, s);
+    if (!next) break;
     ix = next;
     at = n.inputs[0] as Value;
   }
