@@ -7,7 +7,6 @@
  */
 import { addDim, type Dim, divDim, mulDim, subDim, sym } from '../compiler/graph/dim.ts';
 import { fail } from './context.ts';
-import type { Err } from './types/einops.ts';
 import type { WordOf } from './types/rearrange.ts';
 import type { AddW, DivW, MulW, SubW } from './types/words.ts';
 
@@ -16,9 +15,6 @@ export interface Size<out S extends string = string> {
   readonly size: Dim;
 }
 export type DimArg = number | Size;
-
-/** Size<S>, or a sentence where there is none. */
-type Quotient<A, B> = [DivW<WordOf<A>, WordOf<B>>] extends [never] ? Err<`over: ${WordOf<A>} is not divisible by ${WordOf<B>}`> : null;
 
 export const dimValue = (z: DimArg): Dim => {
   const d = typeof z === 'number' ? z : z.size;
@@ -32,8 +28,9 @@ export const size = <const N extends string>(name: N, n?: number): Size<N> => ({
 export const times = <const A extends DimArg, const B extends DimArg>(a: A, b: B): Size<MulW<WordOf<A>, WordOf<B>>> => made(`${word(a)}*${word(b)}`, mulDim(dimValue(a), dimValue(b)));
 export const plus = <const A extends DimArg, const B extends DimArg>(a: A, b: B): Size<AddW<WordOf<A>, WordOf<B>>> => made(`${word(a)}+${word(b)}`, addDim(dimValue(a), dimValue(b)));
 export const minus = <const A extends DimArg, const B extends DimArg>(a: A, b: B): Size<SubW<WordOf<A>, WordOf<B>>> => made(`${word(a)}-${word(b)}`, subDim(dimValue(a), dimValue(b)));
-export const over = <const A extends DimArg, const B extends DimArg>(a: A, b: Quotient<A, B> extends Err<infer M> ? M : B): Size<DivW<WordOf<A>, WordOf<B>>> => {
-  const d = b as unknown as DimArg; // the sentence is a type only: a program that compiles passes B
-  const q = divDim(dimValue(a), dimValue(d));
-  return made(`${word(a)}/${word(d)}`, q ?? fail('FV0001', `over: ${word(a)} = ${dimValue(a)} is not divisible by ${word(d)} = ${dimValue(d)}`));
-};
+/** The quotient must be exact; of names it is a name, `D/H`, that multiplies back to D. */
+export const over = <const A extends DimArg, const B extends DimArg>(a: A, b: B): Size<DivW<WordOf<A>, WordOf<B>>> =>
+  made(
+    `${word(a)}/${word(b)}`,
+    divDim(dimValue(a), dimValue(b)) ?? fail('FV0001', `over: ${word(a)} = ${dimValue(a)} is not divisible by ${word(b)} = ${dimValue(b)}`, 'Sizes that are names divide by names; bind them to numbers otherwise.'),
+  );

@@ -11,7 +11,7 @@ export const norm = <D extends d.DimArg>(dim: D) =>
 
 export const attention = <D extends d.DimArg, H extends d.DimArg>(dim: D, heads: H) =>
   d.module(
-    { D: dim, H: heads, K: d.over<D, H>(dim, heads as never) },
+    { D: dim, H: heads, K: d.over(dim, heads) },
     ({ D }) => ({ qkv: linear(D, d.times(3, D)), proj: linear(D, D) }),
     ['B N D'],
     ({ qkv, proj, H, K }, x) => {
