@@ -12,15 +12,18 @@ export interface Range {
   readonly min: number;
   readonly max: number;
 }
-/** Range of a leaf: a reference, a block or the thread. */
-export type Leaves = (leaf: Expr) => Range | undefined;
+/** Ranges of the leaves (references, blocks, the thread), and what followed from them so far. */
+export interface Facts {
+  readonly leaf: (x: Expr) => Range | undefined;
+  readonly known: Map<Expr, Range>;
+}
 
 const anywhere: Range = { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY };
 const times = (a: number, b: number): number => (a === 0 || b === 0 ? 0 : a * b);
 
-export const rangeOf = (x: Expr, leaves: Leaves, known: Map<Expr, Range> = new Map()): Range => {
+export const rangeOf = (x: Expr, facts: Facts): Range => {
   if (x.dtype !== 'index') return anywhere;
-  const old = known.get(x);
+  const old = facts.known.get(x);
   if (old) return old;
   const r = (() => {
     switch (x.k) {
@@ -29,21 +32,21 @@ export const rangeOf = (x: Expr, leaves: Leaves, known: Map<Expr, Range> = new M
       case 'ref':
       case 'block':
       case 'thread':
-        return leaves(x) ?? anywhere;
+        return facts.leaf(x) ?? anywhere;
       case 'splat':
-        return rangeOf(x.x, leaves, known);
+        return rangeOf(x.x, facts);
       case 'lane':
-        return rangeOf(x.x, leaves, known);
+        return rangeOf(x.x, facts);
       case 'ramp': {
-        const b = rangeOf(x.base, leaves, known);
+        const b = rangeOf(x.base, facts);
         return { min: b.min, max: b.max + x.lanes - 1 };
       }
       case 'select': {
-        const [a, b] = [rangeOf(x.x, leaves, known), rangeOf(x.y, leaves, known)];
+        const [a, b] = [rangeOf(x.x, facts), rangeOf(x.y, facts)];
         return { min: Math.min(a.min, b.min), max: Math.max(a.max, b.max) };
       }
       case 'binary': {
-        const [a, b] = [rangeOf(x.x, leaves, known), rangeOf(x.y, leaves, known)];
+        const [a, b] = [rangeOf(x.x, facts), rangeOf(x.y, facts)];
         switch (x.op) {
           case 'add':
             return { min: a.min + b.min, max: a.max + b.max };
@@ -70,7 +73,7 @@ export const rangeOf = (x: Expr, leaves: Leaves, known: Map<Expr, Range> = new M
         return anywhere;
     }
   })();
-  known.set(x, r);
+  facts.known.set(x, r);
   return r;
 };
 
@@ -133,35 +136,36 @@ const rejoin = (l: Linear): Linear | undefined => {
 };
 
 /** x div c or x rem c for a sum x >= 0: its multiples of c leave the division. */
-const split = (x: Expr & { readonly k: 'binary' }, c: number, leaves: Leaves): Expr | undefined => {
+const split = (x: Expr & { readonly k: 'binary' }, c: number, facts: Facts): Expr | undefined => {
   const l = linearOf(x.x);
-  if (rangeOf(x.x, leaves).min < 0) return undefined;
+  // not >= 0: the bound may also be unknown
+  if (!(rangeOf(x.x, facts).min >= 0)) return undefined;
   const whole = new Map([...l.terms].filter(([, f]) => f % c === 0).map(([t, f]) => [t, f / c]));
   const rest = { terms: new Map([...l.terms].filter(([, f]) => f % c !== 0)), constant: ((l.constant % c) + c) % c };
   const quotient = { terms: whole, constant: (l.constant - rest.constant) / c };
   if (whole.size === 0 && quotient.constant === 0 && rest.terms.size > 0) {
     // nothing to take out; but all of it may be smaller than c
-    return rangeOf(x.x, leaves).max < c ? (x.op === 'div' ? e.index(0) : x.x) : undefined;
+    return rangeOf(x.x, facts).max < c ? (x.op === 'div' ? e.index(0) : x.x) : undefined;
   }
   const left = fromLinear(rest);
-  const r = rangeOf(left, leaves);
-  if (r.min < 0) return undefined;
+  const r = rangeOf(left, facts);
+  if (!(r.min >= 0)) return undefined;
   const small = r.max < c;
   if (x.op === 'rem') return small ? left : e.rem(left, c);
   return small ? fromLinear(quotient) : e.add(fromLinear(quotient), e.div(left, c));
 };
 
 /** A cheaper expression of equal value, by ranges and linear forms; undefined where there is none. Operands are interned. */
-export const improve = (x: Expr, leaves: Leaves): Expr | undefined => {
+export const improve = (x: Expr, facts: Facts): Expr | undefined => {
   if (x.k === 'compare' && x.x.dtype === 'index') {
-    const [a, b] = [rangeOf(x.x, leaves), rangeOf(x.y, leaves)];
+    const [a, b] = [rangeOf(x.x, facts), rangeOf(x.y, facts)];
     const yes = { lt: a.max < b.min, le: a.max <= b.min, gt: a.min > b.max, ge: a.min >= b.max, eq: a.min === b.max && a.max === b.min, ne: a.max < b.min || a.min > b.max };
     const no = { lt: a.min >= b.max, le: a.min > b.max, gt: a.max <= b.min, ge: a.max < b.min, eq: yes.ne, ne: yes.eq };
     return yes[x.cmp] ? e.bool(true, x.lanes) : no[x.cmp] ? e.bool(false, x.lanes) : undefined;
   }
   if (x.k !== 'binary' || x.dtype !== 'index') return undefined;
   if (x.op === 'min' || x.op === 'max') {
-    const [a, b] = [rangeOf(x.x, leaves), rangeOf(x.y, leaves)];
+    const [a, b] = [rangeOf(x.x, facts), rangeOf(x.y, facts)];
     const [low, high] = [a.max <= b.min, b.max <= a.min];
     return low ? (x.op === 'min' ? x.x : x.y) : high ? (x.op === 'min' ? x.y : x.x) : undefined;
   }
@@ -172,7 +176,7 @@ export const improve = (x: Expr, leaves: Leaves): Expr | undefined => {
       if (x.op === 'div' && x.x.op === 'div') return e.div(x.x.x, x.x.y.value * c);
       if (x.op === 'rem' && x.x.op === 'rem' && x.x.y.value % c === 0) return e.rem(x.x.x, c);
     }
-    return split(x, c, leaves);
+    return split(x, c, facts);
   }
   if (x.op === 'add') {
     const joined = rejoin(linearOf(x));
