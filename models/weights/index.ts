@@ -7,6 +7,7 @@ export {
   type StoredFile,
   type StoredTensor,
   type StoredType,
+  type TensorData,
   toHost,
   writeSafetensors,
 } from './safetensors.ts';

@@ -43,6 +43,13 @@ export type HostLike =
   | { readonly shape: readonly number[]; readonly dtype: 'u32'; readonly data: Uint32Array }
   | { readonly shape: readonly number[]; readonly dtype: 'bool'; readonly data: Uint8Array };
 
+/** What can be written: any HostTensor; that dtype and data agree is checked when it is. */
+export interface TensorData {
+  readonly shape: readonly number[];
+  readonly dtype: HostLike['dtype'];
+  readonly data: ArrayBufferView;
+}
+
 const typeOf = { f32: 'F32', f16: 'F16', bf16: 'BF16', i32: 'I32', u32: 'U32', bool: 'BOOL' } as const;
 
 /** The longest header that is read; the format's own limit. */
@@ -190,7 +197,7 @@ export const readSafetensors = (
 /** Writes `tensors` in the map's order; the header is padded so that the data start at a multiple of 8. FV0407: cannot be written. */
 export const writeSafetensors = (
   file: string,
-  tensors: ReadonlyMap<string, HostLike>,
+  tensors: ReadonlyMap<string, TensorData>,
   metadata: Readonly<Record<string, string>> = {},
 ): void => {
   const header: Record<string, unknown> = Object.create(null);

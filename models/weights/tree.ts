@@ -6,7 +6,7 @@
  *   restore(params, tensors, 'model.safetensors')     // a tree like params, with the tensors' values
  */
 import { FoveaError } from '../../compiler/error.ts';
-import type { HostLike } from './safetensors.ts';
+import type { TensorData } from './safetensors.ts';
 
 /** What restore needs to know of a leaf: a host tensor has it, and so has a spec. */
 interface LeafShape {
@@ -27,17 +27,17 @@ const walk = (node: unknown, path: string, leaf: (l: LeafShape, path: string) =>
 };
 
 /** The leaves of a tree of host tensors by name, in the tree's order. */
-export const flatten = (tree: unknown, prefix = ''): Map<string, HostLike> => {
-  const out = new Map<string, HostLike>();
+export const flatten = (tree: unknown, prefix = ''): Map<string, TensorData> => {
+  const out = new Map<string, TensorData>();
   walk(tree, prefix, (leaf, path) => {
     if (!('data' in leaf)) throw new FoveaError('FV0406', `${path}: a spec has no values to store`);
-    out.set(path, leaf as unknown as HostLike);
+    out.set(path, leaf as unknown as TensorData);
   });
   return out;
 };
 
 /** A tree of the structure of `like` with the leaves taken from `tensors`. FV0406 lists what is missing, left over or of another shape. */
-export const restore = <T>(like: T, tensors: ReadonlyMap<string, HostLike>, source: string, prefix = ''): T => {
+export const restore = <T>(like: T, tensors: ReadonlyMap<string, TensorData>, source: string, prefix = ''): T => {
   const wrong: string[] = [];
   const used = new Set<string>();
   const tree = walk(like, prefix, (leaf, path) => {
