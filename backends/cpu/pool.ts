@@ -31,7 +31,7 @@ typedef struct { fv_kernel fn; long blocks; void *const *bufs; } fv_launch;
 typedef struct { _Atomic long next; long end; char pad[112]; } fv_share;
 typedef struct {
   int threads, spin, started;
-  _Atomic int epoch, done, sleepers, stop;
+  _Atomic int epoch, done, sleepers, stop, cancel;
   const fv_launch *launch;
   long chunk;
   pthread_t *ids;
@@ -76,7 +76,7 @@ static void fv_work(fv_pool *p, int id) {
   const fv_launch *l = p->launch;
   for (int i = 0; i < p->threads; i++) {
     fv_share *s = p->shares + (id + i) % p->threads;
-    for (;;) {
+    while (!atomic_load_explicit(&p->cancel, memory_order_relaxed)) {
       long lo = atomic_fetch_add_explicit(&s->next, p->chunk, memory_order_relaxed);
       if (lo >= s->end) break;
       long hi = lo + p->chunk;
@@ -155,10 +155,13 @@ static double fv_now(void) {
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+/* ends a run early, for good: Node waits for calls in flight before the process may exit */
+void fv_cancel(fv_pool *p) { atomic_store(&p->cancel, 1); }
+
 /* seconds[i], where given, becomes the time of launch i */
 void fv_run(fv_pool *p, const fv_launch *table, long n, double *seconds) {
   double last = seconds ? fv_now() : 0;
-  for (long i = 0; i < n; i++) {
+  for (long i = 0; i < n && !atomic_load(&p->cancel); i++) {
     if (table[i].blocks == 1 || p->threads == 1) table[i].fn(table[i].bufs, 0, table[i].blocks);
     else fv_fork(p, table + i);
     if (!seconds) continue;

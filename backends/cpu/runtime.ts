@@ -57,6 +57,7 @@ const bind = (path: string) => {
     create: lib.func('uintptr_t fv_create(int threads, int spin)') as unknown as (threads: number, spin: number) => Address,
     threads: lib.func('int fv_threads(uintptr_t pool)') as unknown as (pool: Address) => number,
     destroy: lib.func('void fv_destroy(uintptr_t pool)') as unknown as (pool: Address) => void,
+    cancel: lib.func('void fv_cancel(uintptr_t pool)') as unknown as (pool: Address) => void,
     map: lib.func('uintptr_t fv_map(int64_t bytes)') as unknown as (bytes: number) => Address,
     unmap: lib.func('void fv_unmap(uintptr_t m, int64_t bytes)') as unknown as (m: Address, bytes: number) => void,
     run: (pool: Address, table: Address, n: number, seconds: Address): Promise<void> =>
@@ -120,9 +121,13 @@ export const load = (plan: Plan, library: Library, threads: number): CpuExecutab
   const step = async (what: string, seconds: Address): Promise<void> => {
     ready(what);
     state = 'running';
+    // an exiting process would otherwise wait for the rest of the step
+    const cancel = (): void => c.cancel(pool);
+    process.once('exit', cancel);
     try {
       await c.run(pool, base + BigInt(tableAt), plan.launches.length, seconds);
     } finally {
+      process.removeListener('exit', cancel);
       state = 'idle';
     }
   };

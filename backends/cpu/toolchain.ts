@@ -104,12 +104,16 @@ const sound = async (path: string): Promise<boolean> => {
 
 /** Runs `make` towards a temporary name beside `path`, seals the file, then renames. */
 const produce = async (path: string, make: (temporary: string) => Promise<void>): Promise<void> => {
-  await mkdir(dirname(path), { recursive: true });
   const temporary = `${path}.${randomUUID()}.tmp`;
   try {
+    await mkdir(dirname(path), { recursive: true });
     await make(temporary);
     await seal(temporary);
     await rename(temporary, path);
+  } catch (e) {
+    if (e instanceof FoveaError) throw e;
+    const why = e instanceof Error ? e.message : String(e);
+    throw new FoveaError('FV0302', `cannot write to the kernel cache: ${why}`, { hint: 'Free space there, or name another folder in FOVEA_CACHE.', cause: e });
   } finally {
     await rm(temporary, { force: true });
   }
@@ -121,12 +125,18 @@ const firstError = (stderr: string): string => stderr.split('\n').find((l) => /e
 const compile = async (c: Compiler, path: string, source: string, flags: readonly string[], what: string): Promise<void> => {
   if (await sound(path)) return;
   await produce(path, async (temporary) => {
-    const text = path.replace(/\.o$/, '.c');
-    await writeFile(text, source);
-    const r = await run(c.command, [...c.args, ...flags, '-c', text, '-o', temporary]);
-    // the text stays only where it helps: beside the message
-    if (!r.ok) throw new FoveaError('FV0302', `${c.command} cannot compile ${what}: ${firstError(r.stderr)}`, { hint: `The C text is kept in ${text}.` });
-    await rm(text, { force: true });
+    // a name of its own: another process may be compiling the same kernel
+    const text = `${temporary}.c`;
+    try {
+      await writeFile(text, source);
+      const r = await run(c.command, [...c.args, ...flags, '-c', text, '-o', temporary]);
+      if (r.ok) return;
+      const kept = path.replace(/\.o$/, '.c');
+      await rename(text, kept);
+      throw new FoveaError('FV0302', `${c.command} cannot compile ${what}: ${firstError(r.stderr)}`, { hint: `The C text is kept in ${kept}.` });
+    } finally {
+      await rm(text, { force: true });
+    }
   });
 };
 
