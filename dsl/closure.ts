@@ -22,7 +22,8 @@ export interface TensorLeaf {
   readonly value: Value;
 }
 /** The tensors of a tree, in order. Other leaves are static. */
-export const tensorsOf = (tree: unknown): TensorLeaf[] => flatten(tree).flatMap(({ path, leaf }) => (isTensor(leaf) ? [{ path, value: lift(leaf) }] : []));
+export const tensorsOf = (tree: unknown): TensorLeaf[] =>
+  flatten(tree).flatMap(({ path, leaf }) => (isTensor(leaf) ? [{ path, value: lift(leaf) }] : []));
 /** The tree with its tensors replaced, in order, by tensors of the running trace. */
 export const withValues = (tree: unknown, values: readonly Value[]): unknown => {
   let i = 0;
@@ -78,4 +79,3 @@ export const region = (tag: string, args: readonly unknown[], f: (...args: never
   const s = subgraph(args, f, inside);
   return s.rebuild(current().builder.emit({ prim: 'call', tag, body: s.graph }, s.args));
 };
-

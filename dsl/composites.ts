@@ -7,8 +7,8 @@
  */
 import { eqDim } from '../compiler/graph/dim.ts';
 import type { DType } from '../compiler/graph/types.ts';
-import { fail, located } from './context.ts';
 import { region } from './closure.ts';
+import { fail, located } from './context.ts';
 import { erf, exp, log, rsqrt, stopGradient, tanh, where } from './functions.ts';
 import { max, mean, sum } from './patterns.ts';
 import { bare } from './pointwise.ts';
@@ -53,19 +53,34 @@ export const logSoftmax = same('logSoftmax', (x) => {
 
 type Last<S extends string> = Words<S> extends readonly [...string[], infer X extends string] ? X : never;
 type NormFits<S extends string, V extends string, T extends DType> =
-  Wide<S> extends true ? Tensor<V, T> : Wide<V> extends true ? Tensor<V, T> : EqW<Last<S>, V> extends true ? Tensor<V, T> : `layerNorm: last axis of [${S}] does not match weight [${V}]`;
+  Wide<S> extends true
+    ? Tensor<V, T>
+    : Wide<V> extends true
+      ? Tensor<V, T>
+      : EqW<Last<S>, V> extends true
+        ? Tensor<V, T>
+        : `layerNorm: last axis of [${S}] does not match weight [${V}]`;
 /** Zero mean and unit variance over the last axis, then weight and bias. */
-export const layerNorm = <S extends string, V extends string, T extends DType>(x: Tensor<S, T>, weight: NormFits<S, V, T>, bias: Tensor<V, T>, eps = 1e-6): Tensor<S, T> => {
+export const layerNorm = <S extends string, V extends string, T extends DType>(
+  x: Tensor<S, T>,
+  weight: NormFits<S, V, T>,
+  bias: Tensor<V, T>,
+  eps = 1e-6,
+): Tensor<S, T> => {
   const define = (x0: AnyTensor, w0: AnyTensor, b0: AnyTensor): AnyTensor => {
     const [y, w, b] = [x0, w0, b0] as [Any, Any, Any];
     const c = y.sub(mean('... d -> ... 1', y));
     const variance = mean('... d -> ... 1', c.mul(c));
-    return c.mul(rsqrt(variance.add(eps))).mul(w).add(b);
+    return c
+      .mul(rsqrt(variance.add(eps)))
+      .mul(w)
+      .add(b);
   };
   return located(() => {
     const [s, v] = [unwrap('layerNorm', x).type.shape, unwrap('layerNorm', weight).type.shape];
     const d = s.at(-1);
-    if (d === undefined || v.length !== 1 || !eqDim(d, v[0] ?? 0)) fail('FV0001', `layerNorm: last axis of ${bare(s)} does not match weight ${bare(v)}`);
+    if (d === undefined || v.length !== 1 || !eqDim(d, v[0] ?? 0))
+      fail('FV0001', `layerNorm: last axis of ${bare(s)} does not match weight ${bare(v)}`);
     return composite('layerNorm', define, x, weight as unknown as AnyTensor, bias) as unknown as Tensor<S, T>;
   });
 };

@@ -8,7 +8,7 @@
  *   trace(x => checkpoint(y => y.mul(x))(x), ...)      // the inner graph has parameters y and, captured, x
  */
 import { type Code, FoveaError } from '../compiler/error.ts';
-import { builder, type Builder } from '../compiler/graph/builder.ts';
+import { type Builder, builder } from '../compiler/graph/builder.ts';
 import { type Dim, parseDim } from '../compiler/graph/dim.ts';
 import type { Graph, Phase, TensorType, Value } from '../compiler/graph/types.ts';
 import { here } from './location.ts';
@@ -43,7 +43,11 @@ export const fail = (code: Code, message: string, hint?: string): never => {
 /** The running trace. */
 export const current = (): Trace =>
   top ??
-  fail('FV0004', 'a tensor operation ran outside a trace', 'Tensors exist while a function is traced: put the operation into a function and compile that.');
+  fail(
+    'FV0004',
+    'a tensor operation ran outside a trace',
+    'Tensors exist while a function is traced: put the operation into a function and compile that.',
+  );
 
 /** The value of a tensor in trace `t`, captured from an enclosing trace where necessary. */
 const valueIn = (t: Trace | undefined, h: Handle): Value => {
@@ -118,7 +122,12 @@ export interface Closed {
  * Traces f, given handles on its parameters as values, into a closed graph with parameters `lead`, captured values, `trail`.
  * The graph is rebuilt in that order, so that parameters are numbered before nodes.
  */
-export const close = (lead: readonly TensorType[], trail: readonly TensorType[], inside: boolean, f: (t: Trace, params: readonly Value[]) => readonly Value[]): Closed =>
+export const close = (
+  lead: readonly TensorType[],
+  trail: readonly TensorType[],
+  inside: boolean,
+  f: (t: Trace, params: readonly Value[]) => readonly Value[],
+): Closed =>
   tracing(undefined, inside, (t) => {
     const params = [...lead, ...trail].map((type) => t.builder.param(type));
     const g = t.builder.build(f(t, params));
@@ -127,7 +136,15 @@ export const close = (lead: readonly TensorType[], trail: readonly TensorType[],
     const order = [...params.slice(0, lead.length), ...captured.map(([, p]) => p), ...params.slice(lead.length)];
     const b = builder();
     const fresh = new Map(order.map((p) => [p, b.param(p.type, p.name)]));
-    return { graph: b.build(b.inline(g, g.params.map((p) => fresh.get(p) as Value))), captured: captured.map(([outer]) => outer) };
+    return {
+      graph: b.build(
+        b.inline(
+          g,
+          g.params.map((p) => fresh.get(p) as Value),
+        ),
+      ),
+      captured: captured.map(([outer]) => outer),
+    };
   });
 
 /** Everything that f computes stands under `name` in reports, profiles and precision policies: `student/blocks.3/attn`. */
@@ -144,7 +161,11 @@ export const dimOf = (word: string, names: ReadonlyMap<string, Dim>): Dim => {
   try {
     return parseDim(word, names);
   } catch {
-    return fail('FV0003', `'${word}' is not a size`, "A dim is a number, a name, or an expression without spaces such as 'N+1', '3*D', 'D/H'.");
+    return fail(
+      'FV0003',
+      `'${word}' is not a size`,
+      "A dim is a number, a name, or an expression without spaces such as 'N+1', '3*D', 'D/H'.",
+    );
   }
 };
 /** A written shape under the names in force in the running body. */

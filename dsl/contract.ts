@@ -20,9 +20,18 @@ interface Named {
   readonly names: readonly string[];
 }
 const same = (a: readonly string[], b: readonly string[]): boolean => a.length === b.length && a.every((x, i) => x === b[i]);
-const permuted = (b: Builder, x: Named, to: readonly string[]): Value => (same(x.names, to) ? x.value : b.transpose(x.value, to.map((n) => x.names.indexOf(n))));
+const permuted = (b: Builder, x: Named, to: readonly string[]): Value =>
+  same(x.names, to)
+    ? x.value
+    : b.transpose(
+        x.value,
+        to.map((n) => x.names.indexOf(n)),
+      );
 const summed = (b: Builder, x: Named, keep: (n: string) => boolean): Named => ({
-  value: b.sum(x.value, x.names.flatMap((n, i) => (keep(n) ? [] : [i]))),
+  value: b.sum(
+    x.value,
+    x.names.flatMap((n, i) => (keep(n) ? [] : [i])),
+  ),
   names: x.names.filter(keep),
 });
 
@@ -30,13 +39,23 @@ const summed = (b: Builder, x: Named, keep: (n: string) => boolean): Named => ({
 const spreadOut = (b: Builder, x: Named, out: readonly string[], shape: readonly Dim[]): Value => {
   const mine = out.filter((n) => x.names.includes(n));
   const v = permuted(b, x, mine);
-  return mine.length === out.length ? v : b.broadcast(v, shape, mine.map((n) => out.indexOf(n)));
+  return mine.length === out.length
+    ? v
+    : b.broadcast(
+        v,
+        shape,
+        mine.map((n) => out.indexOf(n)),
+      );
 };
 
 const contract2 = (b: Builder, x: Named, y: Named, out: readonly string[]): Value => {
   const contract = x.names.filter((n) => y.names.includes(n) && !out.includes(n));
   const batch = out.filter((n) => x.names.includes(n) && y.names.includes(n));
-  const order = (p: Named, q: Named): string[] => [...batch, ...p.names.filter((n) => !q.names.includes(n)), ...q.names.filter((n) => !p.names.includes(n))];
+  const order = (p: Named, q: Named): string[] => [
+    ...batch,
+    ...p.names.filter((n) => !q.names.includes(n)),
+    ...q.names.filter((n) => !p.names.includes(n)),
+  ];
   // the operand order whose result needs no transpose, if there is one
   const [p, q] = !same(order(x, y), out) && same(order(y, x), out) ? [y, x] : [x, y];
   const at = (z: Named, names: readonly string[]): number[] => names.map((n) => z.names.indexOf(n));
@@ -49,7 +68,8 @@ const contract2 = (b: Builder, x: Named, y: Named, out: readonly string[]): Valu
 
 const einsumOn = (b: Builder, pattern: string, values: readonly Value[]): Value => {
   const { ins, out: outGroups } = parsePattern('einsum', pattern);
-  if (ins.length !== values.length) fail('FV0003', `einsum: pattern has ${ins.length > values.length ? 'more' : 'fewer'} operands than tensors given`);
+  if (ins.length !== values.length)
+    fail('FV0003', `einsum: pattern has ${ins.length > values.length ? 'more' : 'fewer'} operands than tensors given`);
   const env = new Map<string, Dim>();
   const operands = ins.map((groups, k): Named => {
     const value = values[k] as Value;
@@ -59,13 +79,20 @@ const einsumOn = (b: Builder, pattern: string, values: readonly Value[]): Value 
     return { value, names };
   });
   const dots = operands.map((o) => o.names.filter((n) => n.startsWith('...')).length);
-  if (ins.every((g) => g.includes('...')) && new Set(dots).size > 1) fail('FV0001', `einsum: ... stands for ${dots.join(' and ')} axes in '${pattern}'`);
+  if (ins.every((g) => g.includes('...')) && new Set(dots).size > 1)
+    fail('FV0001', `einsum: ... stands for ${dots.join(' and ')} axes in '${pattern}'`);
   const out = spread(outGroups, env);
   const unknown = out.find((n) => !env.has(n));
   if (unknown !== undefined) fail('FV0003', `einsum: output axis ${unknown} does not occur in any operand`);
   const [x, y] = operands as [Named, Named | undefined];
-  if (y === undefined) return permuted(b, summed(b, x, (n) => out.includes(n)), out);
-  if (x.value.type.dtype !== y.value.type.dtype) fail('FV0002', `einsum: dtypes differ: ${x.value.type.dtype} vs ${y.value.type.dtype} (use .cast())`);
+  if (y === undefined)
+    return permuted(
+      b,
+      summed(b, x, (n) => out.includes(n)),
+      out,
+    );
+  if (x.value.type.dtype !== y.value.type.dtype)
+    fail('FV0002', `einsum: dtypes differ: ${x.value.type.dtype} vs ${y.value.type.dtype} (use .cast())`);
   const p = summed(b, x, (n) => out.includes(n) || y.names.includes(n));
   const q = summed(b, y, (n) => out.includes(n) || x.names.includes(n));
   if (p.names.some((n) => q.names.includes(n) && !out.includes(n))) return contract2(b, p, q, out);
@@ -74,7 +101,10 @@ const einsumOn = (b: Builder, pattern: string, values: readonly Value[]): Value 
 };
 
 interface EinsumF {
-  <const P extends string, A extends string, T extends DType>(pattern: Checked<Einsum<P, [A]>, P>, a: Tensor<A, T>): Tensor<Shape<Einsum<P, [A]>>, T>;
+  <const P extends string, A extends string, T extends DType>(
+    pattern: Checked<Einsum<P, [A]>, P>,
+    a: Tensor<A, T>,
+  ): Tensor<Shape<Einsum<P, [A]>>, T>;
   <const P extends string, A extends string, B extends string, T extends DType>(
     pattern: Checked<Einsum<P, [A, B]>, P>,
     a: Tensor<A, T>,
@@ -83,14 +113,26 @@ interface EinsumF {
 }
 /** Sums of products over named axes, of one or two tensors. */
 export const einsum: EinsumF = (pattern: unknown, ...xs: unknown[]) =>
-  located((b) => wrap<never>(einsumOn(b, pattern as string, xs.map((x) => unwrap('einsum', x))))); // the overloads say what the types know
+  located((b) =>
+    wrap<never>(
+      einsumOn(
+        b,
+        pattern as string,
+        xs.map((x) => unwrap('einsum', x)),
+      ),
+    ),
+  ); // the overloads say what the types know
 
 /** [... m k] @ [... k n], batch axes broadcast. */
-export const matmul = <A extends string, B extends string, T extends DType>(x: Tensor<A, T>, y: Checked<MatMul<A, B>, Tensor<B, T>>): Tensor<Shape<MatMul<A, B>>, T> =>
+export const matmul = <A extends string, B extends string, T extends DType>(
+  x: Tensor<A, T>,
+  y: Checked<MatMul<A, B>, Tensor<B, T>>,
+): Tensor<Shape<MatMul<A, B>>, T> =>
   located((b) => {
     const [p, q] = [unwrap('matmul', x), unwrap('matmul', y)];
     const [s, t] = [p.type.shape, q.type.shape];
-    if (s.length < 2 || t.length < 2) fail('FV0001', `matmul: ${s.length < 2 ? 'left' : 'right'} operand ${bare(s.length < 2 ? s : t)} needs rank >= 2`);
+    if (s.length < 2 || t.length < 2)
+      fail('FV0001', `matmul: ${s.length < 2 ? 'left' : 'right'} operand ${bare(s.length < 2 ? s : t)} needs rank >= 2`);
     const [k, k2] = [s.at(-1) as Dim, t.at(-2) as Dim];
     if (!eqDim(k, k2)) fail('FV0001', `matmul: inner dims differ: ${bare(s)} @ ${bare(t)}: ${k} vs ${k2}`);
     if (p.type.dtype !== q.type.dtype) fail('FV0002', `matmul: dtypes differ: ${p.type.dtype} vs ${q.type.dtype} (use .cast())`);
@@ -101,6 +143,9 @@ export const matmul = <A extends string, B extends string, T extends DType>(x: T
     const right = batched ? stretch(b, q, [...lead, ...t.slice(-2)]) : q;
     const batch = batched ? lead.map((_, i) => i) : [];
     return wrap(
-      b.one({ prim: 'dot', batch: [batch, batch], contract: [[left.type.shape.length - 1], [batch.length]], dtype: left.type.dtype }, [left, right]),
+      b.one({ prim: 'dot', batch: [batch, batch], contract: [[left.type.shape.length - 1], [batch.length]], dtype: left.type.dtype }, [
+        left,
+        right,
+      ]),
     );
   });

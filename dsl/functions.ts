@@ -5,8 +5,8 @@
  *   where(mask, x, 0), gather(embedding, tokens)
  */
 import type { Builder } from '../compiler/graph/builder.ts';
-import type { DType, Value } from '../compiler/graph/types.ts';
 import { showShape } from '../compiler/graph/dim.ts';
+import type { DType, Value } from '../compiler/graph/types.ts';
 import { fail, type Handle, located } from './context.ts';
 import { select } from './pointwise.ts';
 import { type AnyTensor, type Operand, type Tensor, unwrap, wrap } from './tensor.ts';
@@ -40,21 +40,39 @@ export const stopGradient = primitive('stopGradient');
 type ShapeIn<A> = A extends Tensor<infer S, DType> ? S : '';
 type DTypeIn<A, B> = A extends Tensor<string, infer T> ? T : B extends Tensor<string, infer T> ? T : 'f32';
 type WhereShape<C extends string, A, B> = Broadcast<'where', C, Shape<Broadcast<'where', ShapeIn<A>, ShapeIn<B>>>>;
-type WhereFits<C extends string, A, B> = Broadcast<'where', ShapeIn<A>, ShapeIn<B>> extends Err<infer M> ? M : WhereShape<C, A, B> extends Err<infer M> ? M : WhereTypes<A, B>;
-type WhereTypes<A, B> = A extends Tensor<string, infer T> ? (B extends Tensor<string, infer T2> ? ([T2] extends [T] ? B : `where: dtypes differ: ${T} vs ${T2} (use .cast())`) : B) : B;
+type WhereFits<C extends string, A, B> =
+  Broadcast<'where', ShapeIn<A>, ShapeIn<B>> extends Err<infer M> ? M : WhereShape<C, A, B> extends Err<infer M> ? M : WhereTypes<A, B>;
+type WhereTypes<A, B> =
+  A extends Tensor<string, infer T>
+    ? B extends Tensor<string, infer T2>
+      ? [T2] extends [T]
+        ? B
+        : `where: dtypes differ: ${T} vs ${T2} (use .cast())`
+      : B
+    : B;
 /** a where the condition holds, b elsewhere; all three broadcast, a and b may be numbers. */
-export const where = <C extends string, A extends Operand, B extends Operand>(c: Tensor<C, 'bool'>, a: A, b: WhereFits<C, A, B>): Tensor<Shape<WhereShape<C, A, B>>, DTypeIn<A, B>> =>
+export const where = <C extends string, A extends Operand, B extends Operand>(
+  c: Tensor<C, 'bool'>,
+  a: A,
+  b: WhereFits<C, A, B>,
+): Tensor<Shape<WhereShape<C, A, B>>, DTypeIn<A, B>> =>
   located((builder) => {
     const cond = unwrap('where', c);
     if (cond.type.dtype !== 'bool') fail('FV0002', `where: the condition is ${cond.type.dtype}, not bool`);
-    return wrap(select(builder, cond, a as number | Handle & A, b as unknown as number | Handle));
+    return wrap(select(builder, cond, a as number | (Handle & A), b as unknown as number | Handle));
   });
 
 /** Rows of x: axis 0 of x is replaced by the axes of the index. An index out of range reads zeros. */
 type Gathered<S extends string, I extends string> =
-  Wide<S | I> extends true ? string : Words<S> extends readonly [string, ...infer R extends readonly string[]] ? Join<[...Words<I>, ...R]> : string;
-export const gather = <S extends string, T extends DType, I extends string>(x: Tensor<S, T>, index: Tensor<I, 'i32'>): Tensor<Gathered<S, I>, T> =>
-  located((b) => wrap(b.gather(rows('gather', x), unwrap('gather', index), 0)));
+  Wide<S | I> extends true
+    ? string
+    : Words<S> extends readonly [string, ...infer R extends readonly string[]]
+      ? Join<[...Words<I>, ...R]>
+      : string;
+export const gather = <S extends string, T extends DType, I extends string>(
+  x: Tensor<S, T>,
+  index: Tensor<I, 'i32'>,
+): Tensor<Gathered<S, I>, T> => located((b) => wrap(b.gather(rows('gather', x), unwrap('gather', index), 0)));
 
 type Updates<S extends string, I extends string, T extends DType, V> =
   V extends Tensor<infer U, infer T2>

@@ -11,7 +11,7 @@ export { abs, cos, erf, exp, floor, gather, log, rsqrt, scatterAdd, sign, sin, s
 export { type HostData, type HostOf, type HostTensor, host, isHostTensor } from './host.ts';
 export { type Init, initializers } from './init.ts';
 export { apply, fn, type Module, module, type Param, type Params, param, repeat } from './module.ts';
-export { init, type Leaf, leaves, mask, paramSpecs, pathTree, type SpecOf, spec, type TensorSpec, type TensorOf } from './params.ts';
+export { init, type Leaf, leaves, mask, paramSpecs, pathTree, type SpecOf, spec, type TensorOf, type TensorSpec } from './params.ts';
 export { concat, pad, slice, split, stack, unbind } from './parts.ts';
 export { argmax, cumsum, max, mean, min, rearrange, reverse, sum } from './patterns.ts';
 export { random } from './random.ts';

@@ -39,8 +39,12 @@ const hash = (text: string): [number, number] => {
 export const seedWords = (seed: number): [number, number] => [Math.floor(seed / 2 ** 32) >>> 0, seed >>> 0];
 
 /** Coefficients of Giles, Approximating the erfinv function (2010), single precision: relative error below 4e-7. Highest power first. */
-export const erfinvNear = [2.81022636e-8, 3.43273939e-7, -3.5233877e-6, -4.39150654e-6, 0.00021858087, -0.00125372503, -0.00417768164, 0.246640727, 1.50140941] as const;
-export const erfinvFar = [-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613, 0.00943887047, 1.00167406, 2.83297682] as const;
+export const erfinvNear = [
+  2.81022636e-8, 3.43273939e-7, -3.5233877e-6, -4.39150654e-6, 0.00021858087, -0.00125372503, -0.00417768164, 0.246640727, 1.50140941,
+] as const;
+export const erfinvFar = [
+  -0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613, 0.00943887047, 1.00167406, 2.83297682,
+] as const;
 const horner = (cs: readonly number[], w: number): number => cs.reduce((p, c) => c + p * w, 0);
 export const erfinv = (x: number): number => {
   const w = -Math.log((1 - x) * (1 + x));

@@ -55,7 +55,11 @@ type Bound<Sp> =
         : never;
 
 /** A parameter of the given shape, written with the module's sizes. */
-export const param = <const S extends string>(shape: S, init: Init = initializers.truncNormal(0.02)): Param<S> => ({ kind: 'param', shape, init });
+export const param = <const S extends string>(shape: S, init: Init = initializers.truncNormal(0.02)): Param<S> => ({
+  kind: 'param',
+  shape,
+  init,
+});
 
 /** The instances of a repeated submodule: `blocks.0`, `blocks.1`, ... */
 export const repeat = <M>(n: number, f: (i: number) => M): readonly M[] => Array.from({ length: n }, (_, i) => f(i));
@@ -104,16 +108,23 @@ const unify = (i: number, sig: string, x: unknown, env: Map<string, Dim>): void 
     run.forEach((d, k) => {
       const key = `...${k}`;
       const old = env.get(key);
-      if ((old !== undefined && !eqDim(old, d)) || (old === undefined && env.has('...'))) bad(`... is something else in an earlier argument, here ${showShape(run)}`);
+      if ((old !== undefined && !eqDim(old, d)) || (old === undefined && env.has('...')))
+        bad(`... is something else in an earlier argument, here ${showShape(run)}`);
       env.set(key, d);
     });
-    if (env.has('...') && !eqDim(env.get('...') as Dim, run.length)) bad(`... is something else in an earlier argument, here ${showShape(run)}`);
+    if (env.has('...') && !eqDim(env.get('...') as Dim, run.length))
+      bad(`... is something else in an earlier argument, here ${showShape(run)}`);
     env.set('...', run.length);
   }
 };
 
 /** Runs a body with the names of its signature in force. */
-const call = (sig: readonly string[], dims: ReadonlyMap<string, Dim>, body: (...xs: never[]) => unknown, xs: readonly unknown[]): unknown => {
+const call = (
+  sig: readonly string[],
+  dims: ReadonlyMap<string, Dim>,
+  body: (...xs: never[]) => unknown,
+  xs: readonly unknown[],
+): unknown => {
   if (xs.length !== sig.length) fail('FV0001', `the function takes ${sig.length} tensors [${sig.join('], [')}], got ${xs.length}`);
   const env = new Map(dims);
   xs.forEach((x, i) => unify(i, sig[i] as string, x, env));
@@ -122,12 +133,24 @@ const call = (sig: readonly string[], dims: ReadonlyMap<string, Dim>, body: (...
 };
 
 /** A pure function, polymorphic in the names of its signature: fn(['B N D', 'B:i32'], (x, label) => ...). */
-export const fn = <const Sig extends readonly string[], R>(sig: Sig, body: (...xs: SigTensors<Sig>) => R): Callable<Sig, R, Record<never, never>> =>
+export const fn = <const Sig extends readonly string[], R>(
+  sig: Sig,
+  body: (...xs: SigTensors<Sig>) => R,
+): Callable<Sig, R, Record<never, never>> =>
   // the generic call signature of a callable is computed from Sig and R; its run-time side is `call`
-  ((...xs: unknown[]) => call(sig, new Map(), body as (...xs: never[]) => unknown, xs)) as unknown as Callable<Sig, R, Record<never, never>>;
+  ((...xs: unknown[]) => call(sig, new Map(), body as (...xs: never[]) => unknown, xs)) as unknown as Callable<
+    Sig,
+    R,
+    Record<never, never>
+  >;
 
 /** A function with parameters. `spec` and `body` see the sizes under their local names. */
-export const module = <const Dm extends Readonly<Record<string, DimArg>>, Sp extends { readonly [k: string]: SpecTree }, const Sig extends readonly string[], R>(
+export const module = <
+  const Dm extends Readonly<Record<string, DimArg>>,
+  Sp extends { readonly [k: string]: SpecTree },
+  const Sig extends readonly string[],
+  R,
+>(
   dims: Dm,
   spec: (d: Local<Dm>) => Sp,
   sig: Sig,
@@ -147,7 +170,11 @@ const join = (path: string, key: string): string => (path === '' ? key : `${path
 /** Pairs a spec with parameters: tensors, checked, at the leaves; callables at the submodules. `path` is relative to the running module. */
 const bind = (spec: SpecTree, params: unknown, path: string, dims: ReadonlyMap<string, Dim>): unknown => {
   if (isParam(spec)) {
-    if (!isTensor(params)) return fail('FV0006', `parameter ${path || 'tree'}: expected a tensor [${spec.shape}], got ${params === undefined ? 'nothing' : typeof params}`);
+    if (!isTensor(params))
+      return fail(
+        'FV0006',
+        `parameter ${path || 'tree'}: expected a tensor [${spec.shape}], got ${params === undefined ? 'nothing' : typeof params}`,
+      );
     const have = unwrap('apply', params).type.shape;
     const want = words(spec.shape).map((w) => dimOf(w, dims));
     const fits = have.length === want.length && want.every((d, i) => eqDim(d, have[i] as Dim));
@@ -165,13 +192,20 @@ const bind = (spec: SpecTree, params: unknown, path: string, dims: ReadonlyMap<s
   }
   return bindAll(spec, params, path, dims);
 };
-const bindAll = (spec: readonly SpecTree[] | { readonly [k: string]: SpecTree }, params: unknown, path: string, dims: ReadonlyMap<string, Dim>): unknown => {
-  const of = (key: string, s: SpecTree): unknown => bind(s, (params as Readonly<Record<string, unknown>> | undefined)?.[key], join(path, key), dims);
+const bindAll = (
+  spec: readonly SpecTree[] | { readonly [k: string]: SpecTree },
+  params: unknown,
+  path: string,
+  dims: ReadonlyMap<string, Dim>,
+): unknown => {
+  const of = (key: string, s: SpecTree): unknown =>
+    bind(s, (params as Readonly<Record<string, unknown>> | undefined)?.[key], join(path, key), dims);
   if (Array.isArray(spec)) return (spec as readonly SpecTree[]).map((s, i) => of(String(i), s));
   return Object.fromEntries(Object.entries(spec as { readonly [k: string]: SpecTree }).map(([k, s]) => [k, of(k, s)]));
 };
 
 /** Binds parameters to a module: a pure function, polymorphic in the names of its signature. */
-export const apply = <Sp, Sig extends readonly string[], R, E>(m: Module<Sp, Sig, R, E>, params: Subst<ParamsOfSpec<Sp>, E>): Callable<Sig, R, E> =>
-  bind(m as unknown as SpecTree, params, '', new Map()) as Callable<Sig, R, E>;
-
+export const apply = <Sp, Sig extends readonly string[], R, E>(
+  m: Module<Sp, Sig, R, E>,
+  params: Subst<ParamsOfSpec<Sp>, E>,
+): Callable<Sig, R, E> => bind(m as unknown as SpecTree, params, '', new Map()) as Callable<Sig, R, E>;

@@ -11,8 +11,8 @@ import { dimOf, fail, words } from './context.ts';
 import type { HostOf, HostTensor } from './host.ts';
 import { type Init, initialize } from './init.ts';
 import { isModule, isParam, type Module, type Params, type SpecTree } from './module.ts';
-import { type Leafwise, type Paths, walk } from './tree.ts';
 import type { Tensor } from './tensor.ts';
+import { type Leafwise, type Paths, walk } from './tree.ts';
 
 export interface Leaf {
   /** Checkpoint name: the keys from the root, joined by dots. */
@@ -46,7 +46,8 @@ export interface TensorSpec<out S extends string = string, out T extends DType =
   readonly dims: readonly Dim[];
 }
 /** A tree of tensors, as the tree of their specs; and back. */
-export type SpecOf<P> = P extends Tensor<infer S, infer T> ? TensorSpec<S, T> : P extends object ? { readonly [K in keyof P]: SpecOf<P[K]> } : P;
+export type SpecOf<P> =
+  P extends Tensor<infer S, infer T> ? TensorSpec<S, T> : P extends object ? { readonly [K in keyof P]: SpecOf<P[K]> } : P;
 export type TensorOf<P> = P extends TensorSpec<infer S, infer T> ? Tensor<S, T> : P extends object ? { [K in keyof P]: TensorOf<P[K]> } : P;
 
 const none: ReadonlyMap<string, Dim> = new Map();
@@ -69,7 +70,9 @@ export const init = <M extends Module>(m: M, seed: number, dims: Readonly<Record
   return each(m, (l): HostTensor => {
     const shape = l.shape.map((d) => {
       const n = bindDim(d, sizes);
-      return typeof n === 'number' ? n : fail('FV0005', `init: the size ${n} of ${l.path} is not known`, `Pass it: init(module, seed, { ${n}: ... }).`);
+      return typeof n === 'number'
+        ? n
+        : fail('FV0005', `init: the size ${n} of ${l.path} is not known`, `Pass it: init(module, seed, { ${n}: ... }).`);
     });
     return { shape, dtype: 'f32', data: initialize(l.init, seed, l.path, shape) };
   }) as HostOf<Params<M>>;
@@ -77,7 +80,10 @@ export const init = <M extends Module>(m: M, seed: number, dims: Readonly<Record
 
 /** The path at every leaf of a module or a tree. */
 export const pathTree = <P>(m: P): P extends Module ? Leafwise<Params<P>, string> : Leafwise<P, string> =>
-  (isModule(m) ? each(m, (l) => l.path) : walk((path) => path, '', m)) as P extends Module ? Leafwise<Params<P>, string> : Leafwise<P, string>;
+  (isModule(m) ? each(m, (l) => l.path) : walk((path) => path, '', m)) as P extends Module
+    ? Leafwise<Params<P>, string>
+    : Leafwise<P, string>;
 
 /** true at the parameters whose path the predicate accepts: weight decay, freezing. */
-export const mask = <M extends Module>(m: M, accept: (path: Paths<Params<M>>) => boolean): Leafwise<Params<M>, boolean> => each(m, (l) => accept(l.path as Paths<Params<M>>));
+export const mask = <M extends Module>(m: M, accept: (path: Paths<Params<M>>) => boolean): Leafwise<Params<M>, boolean> =>
+  each(m, (l) => accept(l.path as Paths<Params<M>>));

@@ -20,7 +20,8 @@ export const parseSide = (op: string, side: string): Group[] => {
     else if (tok === ')') {
       groups.push(open ?? fail('FV0003', `${op}: unbalanced ) in '${side}'`));
       open = undefined;
-    } else if (!/^([A-Za-z_]\w*|1|\.\.\.)$/.test(tok)) fail('FV0003', `${op}: '${tok}' is not an axis name in '${side}'`, "Axes are names such as b or head, or 1, or '...'.");
+    } else if (!/^([A-Za-z_]\w*|1|\.\.\.)$/.test(tok))
+      fail('FV0003', `${op}: '${tok}' is not an axis name in '${side}'`, "Axes are names such as b or head, or 1, or '...'.");
     else if (open) open.push(tok);
     else groups.push(tok);
   }
@@ -57,7 +58,8 @@ export const bindLetters = (op: string, names: readonly string[], v: Value, env:
     const old = env.get(name);
     if (name === '1') {
       if (d !== 1) fail('FV0001', `${op}: the pattern says 1 where ${what} has ${d}`);
-    } else if (old !== undefined && !eqDim(old, d)) fail('FV0001', `${op}: axis ${name} is ${old} in an earlier operand but ${d} in ${what}`);
+    } else if (old !== undefined && !eqDim(old, d))
+      fail('FV0001', `${op}: axis ${name} is ${old} in an earlier operand but ${d} in ${what}`);
     else env.set(name, d);
   });
 };

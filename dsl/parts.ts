@@ -14,13 +14,20 @@ import type { DivW, Join, Wide, Words } from './types/words.ts';
 
 const axesOf = (op: string, pattern: string, x: Value): string[] => {
   const ws = words(pattern);
-  if (ws.length !== x.type.shape.length) fail('FV0001', `${op} of ${bare(x.type.shape)}: the pattern has ${ws.length > x.type.shape.length ? 'more' : 'fewer'} axes than the tensor`);
+  if (ws.length !== x.type.shape.length)
+    fail(
+      'FV0001',
+      `${op} of ${bare(x.type.shape)}: the pattern has ${ws.length > x.type.shape.length ? 'more' : 'fewer'} axes than the tensor`,
+    );
   return ws;
 };
 const zeros = (x: Value): Dim[] => x.type.shape.map(() => 0);
 
 /** Part of each axis: `n` all, `1:` from 1 on, `:5` the first five, `0` one element (the axis goes away). */
-export const slice = <const P extends string, S extends string, T extends DType>(pattern: Checked<Slice<P, S>, P>, x: Tensor<S, T>): Tensor<Shape<Slice<P, S>>, T> =>
+export const slice = <const P extends string, S extends string, T extends DType>(
+  pattern: Checked<Slice<P, S>, P>,
+  x: Tensor<S, T>,
+): Tensor<Shape<Slice<P, S>>, T> =>
   located((b) => {
     const v = unwrap('slice', x);
     const names = current().names;
@@ -38,13 +45,23 @@ export const slice = <const P extends string, S extends string, T extends DType>
       return over ? fail('FV0001', `slice of ${bare(v.type.shape)}: axis ${d} has no part ${w}`) : [lo, hi, !range && /^\d+$/.test(w)];
     });
     const whole = ranges.every(([lo, hi], i) => lo === 0 && eqDim(hi, v.type.shape[i] as Dim));
-    const part = whole ? v : b.slice(v, ranges.map((r) => r[0]), ranges.map((r) => r[1]));
+    const part = whole
+      ? v
+      : b.slice(
+          v,
+          ranges.map((r) => r[0]),
+          ranges.map((r) => r[1]),
+        );
     const kept = part.type.shape.filter((_, i) => !ranges[i]?.[2]);
     return wrap(kept.length === part.type.shape.length ? part : b.reshape(part, kept));
   });
 
 /** Elements of `value` before and after an axis: 'b 1:n:2 d'. */
-export const pad = <const P extends string, S extends string, T extends DType>(pattern: Checked<Pad<P, S>, P>, x: Tensor<S, T>, value = 0): Tensor<Shape<Pad<P, S>>, T> =>
+export const pad = <const P extends string, S extends string, T extends DType>(
+  pattern: Checked<Pad<P, S>, P>,
+  x: Tensor<S, T>,
+  value = 0,
+): Tensor<Shape<Pad<P, S>>, T> =>
   located((b) => {
     const v = unwrap('pad', x);
     const names = current().names;
@@ -53,34 +70,108 @@ export const pad = <const P extends string, S extends string, T extends DType>(p
       if (m) return [m[1] ? dimOf(m[1], names) : 0, m[2] ? dimOf(m[2], names) : 0];
       return /^[A-Za-z_]\w*$/.test(w) ? [0, 0] : fail('FV0003', `pad: '${w}' is neither an axis nor before:axis:after`);
     });
-    return wrap(b.pad(v, widths.map((w) => w[0]), widths.map((w) => w[1]), value));
+    return wrap(
+      b.pad(
+        v,
+        widths.map((w) => w[0]),
+        widths.map((w) => w[1]),
+        value,
+      ),
+    );
   });
 
-type Next<P extends string, Ss extends readonly string[], B extends string, T extends DType> = Checked<Concat2<P, ConcatAll<P, Ss>, B>, Tensor<B, T>>;
+type Next<P extends string, Ss extends readonly string[], B extends string, T extends DType> = Checked<
+  Concat2<P, ConcatAll<P, Ss>, B>,
+  Tensor<B, T>
+>;
 type Cat<P extends string, Ss extends readonly string[], T extends DType> = Tensor<ConcatAll<P, Ss>, T>;
 /** Two to eight tensors; an overload each, because an error has to stand at the tensor that does not fit. */
 interface ConcatF {
-  <const P extends string, A extends string, B extends string, T extends DType>(pattern: P, a: Tensor<A, T>, b: Next<P, [A], B, T>): Cat<P, [A, B], T>;
+  <const P extends string, A extends string, B extends string, T extends DType>(
+    pattern: P,
+    a: Tensor<A, T>,
+    b: Next<P, [A], B, T>,
+  ): Cat<P, [A, B], T>;
   <const P extends string, A extends string, B extends string, C extends string, T extends DType>(
-    pattern: P, a: Tensor<A, T>, b: Next<P, [A], B, T>, c: Next<P, [A, B], C, T>,
+    pattern: P,
+    a: Tensor<A, T>,
+    b: Next<P, [A], B, T>,
+    c: Next<P, [A, B], C, T>,
   ): Cat<P, [A, B, C], T>;
   <const P extends string, A extends string, B extends string, C extends string, D extends string, T extends DType>(
-    pattern: P, a: Tensor<A, T>, b: Next<P, [A], B, T>, c: Next<P, [A, B], C, T>, d: Next<P, [A, B, C], D, T>,
+    pattern: P,
+    a: Tensor<A, T>,
+    b: Next<P, [A], B, T>,
+    c: Next<P, [A, B], C, T>,
+    d: Next<P, [A, B, C], D, T>,
   ): Cat<P, [A, B, C, D], T>;
   <const P extends string, A extends string, B extends string, C extends string, D extends string, E extends string, T extends DType>(
-    pattern: P, a: Tensor<A, T>, b: Next<P, [A], B, T>, c: Next<P, [A, B], C, T>, d: Next<P, [A, B, C], D, T>, e: Next<P, [A, B, C, D], E, T>,
+    pattern: P,
+    a: Tensor<A, T>,
+    b: Next<P, [A], B, T>,
+    c: Next<P, [A, B], C, T>,
+    d: Next<P, [A, B, C], D, T>,
+    e: Next<P, [A, B, C, D], E, T>,
   ): Cat<P, [A, B, C, D, E], T>;
-  <const P extends string, A extends string, B extends string, C extends string, D extends string, E extends string, F extends string, T extends DType>(
-    pattern: P, a: Tensor<A, T>, b: Next<P, [A], B, T>, c: Next<P, [A, B], C, T>, d: Next<P, [A, B, C], D, T>, e: Next<P, [A, B, C, D], E, T>,
+  <
+    const P extends string,
+    A extends string,
+    B extends string,
+    C extends string,
+    D extends string,
+    E extends string,
+    F extends string,
+    T extends DType,
+  >(
+    pattern: P,
+    a: Tensor<A, T>,
+    b: Next<P, [A], B, T>,
+    c: Next<P, [A, B], C, T>,
+    d: Next<P, [A, B, C], D, T>,
+    e: Next<P, [A, B, C, D], E, T>,
     f: Next<P, [A, B, C, D, E], F, T>,
   ): Cat<P, [A, B, C, D, E, F], T>;
-  <const P extends string, A extends string, B extends string, C extends string, D extends string, E extends string, F extends string, G extends string, T extends DType>(
-    pattern: P, a: Tensor<A, T>, b: Next<P, [A], B, T>, c: Next<P, [A, B], C, T>, d: Next<P, [A, B, C], D, T>, e: Next<P, [A, B, C, D], E, T>,
-    f: Next<P, [A, B, C, D, E], F, T>, g: Next<P, [A, B, C, D, E, F], G, T>,
+  <
+    const P extends string,
+    A extends string,
+    B extends string,
+    C extends string,
+    D extends string,
+    E extends string,
+    F extends string,
+    G extends string,
+    T extends DType,
+  >(
+    pattern: P,
+    a: Tensor<A, T>,
+    b: Next<P, [A], B, T>,
+    c: Next<P, [A, B], C, T>,
+    d: Next<P, [A, B, C], D, T>,
+    e: Next<P, [A, B, C, D], E, T>,
+    f: Next<P, [A, B, C, D, E], F, T>,
+    g: Next<P, [A, B, C, D, E, F], G, T>,
   ): Cat<P, [A, B, C, D, E, F, G], T>;
-  <const P extends string, A extends string, B extends string, C extends string, D extends string, E extends string, F extends string, G extends string, H extends string, T extends DType>(
-    pattern: P, a: Tensor<A, T>, b: Next<P, [A], B, T>, c: Next<P, [A, B], C, T>, d: Next<P, [A, B, C], D, T>, e: Next<P, [A, B, C, D], E, T>,
-    f: Next<P, [A, B, C, D, E], F, T>, g: Next<P, [A, B, C, D, E, F], G, T>, h: Next<P, [A, B, C, D, E, F, G], H, T>,
+  <
+    const P extends string,
+    A extends string,
+    B extends string,
+    C extends string,
+    D extends string,
+    E extends string,
+    F extends string,
+    G extends string,
+    H extends string,
+    T extends DType,
+  >(
+    pattern: P,
+    a: Tensor<A, T>,
+    b: Next<P, [A], B, T>,
+    c: Next<P, [A, B], C, T>,
+    d: Next<P, [A, B, C], D, T>,
+    e: Next<P, [A, B, C, D], E, T>,
+    f: Next<P, [A, B, C, D, E], F, T>,
+    g: Next<P, [A, B, C, D, E, F], G, T>,
+    h: Next<P, [A, B, C, D, E, F, G], H, T>,
   ): Cat<P, [A, B, C, D, E, F, G, H], T>;
 }
 /** Joins along the axis written `*`. */
@@ -90,7 +181,12 @@ export const concat: ConcatF = (pattern: string, ...xs: unknown[]) =>
     const first = vs[0] as Value;
     const ws = axesOf('concat', pattern, first);
     const axis = ws.indexOf('*');
-    if (axis < 0 || ws.lastIndexOf('*') !== axis) fail('FV0003', `concat: '${pattern}' marks ${axis < 0 ? 'no' : 'more than one'} axis with *`, "Write the axis to join as *, e.g. 'b * d'.");
+    if (axis < 0 || ws.lastIndexOf('*') !== axis)
+      fail(
+        'FV0003',
+        `concat: '${pattern}' marks ${axis < 0 ? 'no' : 'more than one'} axis with *`,
+        "Write the axis to join as *, e.g. 'b * d'.",
+      );
     for (const v of vs) {
       const head = `concat: ${bare(first.type.shape)} with ${bare(v.type.shape)}`;
       if (v.type.dtype !== first.type.dtype) fail('FV0002', `concat: dtypes differ: ${first.type.dtype} vs ${v.type.dtype} (use .cast())`);
@@ -104,13 +200,22 @@ export const concat: ConcatF = (pattern: string, ...xs: unknown[]) =>
 
 type Count<L extends readonly unknown[]> = number extends L['length'] ? '?' : `${L['length']}`;
 /** Tensors of one shape along a new first axis. */
-export const stack = <S extends string, T extends DType, const L extends readonly [Tensor<S, T>, ...Tensor<S, T>[]] | readonly Tensor<S, T>[]>(
+export const stack = <
+  S extends string,
+  T extends DType,
+  const L extends readonly [Tensor<S, T>, ...Tensor<S, T>[]] | readonly Tensor<S, T>[],
+>(
   xs: L & readonly Tensor<S, T>[],
 ): Tensor<Wide<S> extends true ? string : S extends '' ? Count<L> : `${Count<L>} ${S}`, T> =>
   located((b) => {
     const vs = xs.map((x) => unwrap('stack', x));
     if (vs.length === 0) fail('FV0001', 'stack: no tensors');
-    return wrap(b.concat(vs.map((v) => b.reshape(v, [1, ...v.type.shape])), 0));
+    return wrap(
+      b.concat(
+        vs.map((v) => b.reshape(v, [1, ...v.type.shape])),
+        0,
+      ),
+    );
   });
 
 type Repeat<X, N extends number, R extends X[] = []> = number extends N ? X[] : R['length'] extends N ? R : Repeat<X, N, [...R, X]>;
@@ -136,10 +241,14 @@ export const unbind = <S extends string, T extends DType>(x: Tensor<S, T>): Unbo
     return Array.from({ length: n }, (_, i) => row(i)) as unknown as Unbound<S, T>; // a tuple where the types know n
   });
 
-type SplitOk<S extends string, N extends number> = Wide<S> extends true ? N : [DivW<Last<S>, `${N}`>] extends [never] ? `split: last axis of [${S}] is not divisible by ${N}` : N;
+type SplitOk<S extends string, N extends number> =
+  Wide<S> extends true ? N : [DivW<Last<S>, `${N}`>] extends [never] ? `split: last axis of [${S}] is not divisible by ${N}` : N;
 type SplitShape<S extends string, N extends number> = Wide<S> extends true ? string : Join<[...Init<S>, DivW<Last<S>, `${N}`>]>;
 /** n equal parts along the last axis. */
-export const split = <S extends string, T extends DType, const N extends number>(x: Tensor<S, T>, n: SplitOk<S, N>): Repeat<Tensor<SplitShape<S, N>, T>, N> =>
+export const split = <S extends string, T extends DType, const N extends number>(
+  x: Tensor<S, T>,
+  n: SplitOk<S, N>,
+): Repeat<Tensor<SplitShape<S, N>, T>, N> =>
   located((b) => {
     const v = unwrap('split', x);
     const count = n as number;

@@ -37,7 +37,11 @@ const splitGroups = (left: readonly Group[], v: Value, sizes: Readonly<Record<st
       if (z === undefined) continue;
       rest =
         divDim(rest, z) ??
-        fail('FV0001', `rearrange: ${d} is not divisible by ${n}=${z}`, typeof d === 'number' ? undefined : `Bind the size where the program is compiled, e.g. dims: { ... }, or pass the other factor.`);
+        fail(
+          'FV0001',
+          `rearrange: ${d} is not divisible by ${n}=${z}`,
+          typeof d === 'number' ? undefined : `Bind the size where the program is compiled, e.g. dims: { ... }, or pass the other factor.`,
+        );
       env.set(n, z);
     }
     if (open[0] !== undefined) env.set(open[0], rest);
@@ -48,7 +52,8 @@ const splitGroups = (left: readonly Group[], v: Value, sizes: Readonly<Record<st
 
 const rearrangeOn = (b: Builder, pattern: string, x: Value, sizes: Readonly<Record<string, DimArg>>): Value => {
   const { ins, out } = parsePattern('rearrange', pattern);
-  const left = ins.length === 1 ? (ins[0] as Group[]) : fail('FV0003', `rearrange: takes one tensor, the pattern '${pattern}' has ${ins.length}`);
+  const left =
+    ins.length === 1 ? (ins[0] as Group[]) : fail('FV0003', `rearrange: takes one tensor, the pattern '${pattern}' has ${ins.length}`);
   if (left.length !== x.type.shape.length)
     fail('FV0001', `rearrange: the pattern has ${left.length > x.type.shape.length ? 'more' : 'fewer'} axes than ${tensorName(x)}`);
   const names = (side: readonly Group[]): string[] => side.flat().filter((n) => n !== '1');
@@ -60,12 +65,25 @@ const rearrangeOn = (b: Builder, pattern: string, x: Value, sizes: Readonly<Reco
   const env = splitGroups(left, x, sizes);
   const dim = (n: string): Dim => (n === '1' ? 1 : (env.get(n) as Dim));
   const apart = reshape(b, x, from.map(dim));
-  const moved = permute(b, apart, to.map((n) => from.indexOf(n)));
-  return reshape(b, moved, out.map((g) => (typeof g === 'string' ? dim(g) : prodDim(g.map(dim)))));
+  const moved = permute(
+    b,
+    apart,
+    to.map((n) => from.indexOf(n)),
+  );
+  return reshape(
+    b,
+    moved,
+    out.map((g) => (typeof g === 'string' ? dim(g) : prodDim(g.map(dim)))),
+  );
 };
 
 /** Splits, merges and permutes axes: 'b n (t h k) -> t b h n k' with sizes for all but one letter of a group. */
-export const rearrange = <const P extends string, S extends string, T extends DType, const Z extends Readonly<Record<string, DimArg>> = Record<never, never>>(
+export const rearrange = <
+  const P extends string,
+  S extends string,
+  T extends DType,
+  const Z extends Readonly<Record<string, DimArg>> = Record<never, never>,
+>(
   pattern: Checked<Rearrange<P, S, Z>, P>,
   x: Tensor<S, T>,
   sizes?: Z,
@@ -90,11 +108,23 @@ const reduction = (op: string, pattern: string, x: Value): Reduction => {
   const order = out.filter((n) => n !== '1');
   return {
     axes: names.flatMap((n, i) => (kept.includes(n) ? [] : [i])),
-    finish: (b, y) => reshape(b, permute(b, y, order.map((n) => kept.indexOf(n))), out.map((n) => (n === '1' ? 1 : (env.get(n) as Dim)))),
+    finish: (b, y) =>
+      reshape(
+        b,
+        permute(
+          b,
+          y,
+          order.map((n) => kept.indexOf(n)),
+        ),
+        out.map((n) => (n === '1' ? 1 : (env.get(n) as Dim))),
+      ),
   };
 };
 
-type Reducer<F extends string> = <const P extends string, S extends string, T extends DType>(pattern: Checked<Reduce<F, P, S>, P>, x: Tensor<S, T>) => Tensor<Shape<Reduce<F, P, S>>, T>;
+type Reducer<F extends string> = <const P extends string, S extends string, T extends DType>(
+  pattern: Checked<Reduce<F, P, S>, P>,
+  x: Tensor<S, T>,
+) => Tensor<Shape<Reduce<F, P, S>>, T>;
 const reducer =
   <F extends string>(op: F, f: (b: Builder, x: Value, axes: readonly number[]) => Value): Reducer<F> =>
   (pattern, x) =>
@@ -120,7 +150,8 @@ export const argmax = <const P extends string, S extends string, T extends DType
   located((b) => {
     const v = unwrap('argmax', x);
     const r = reduction('argmax', pattern, v);
-    if (r.axes.length !== 1) fail('FV0003', `argmax: '${pattern}' drops ${r.axes.length} axes, not one`, 'Merge axes with rearrange first.');
+    if (r.axes.length !== 1)
+      fail('FV0003', `argmax: '${pattern}' drops ${r.axes.length} axes, not one`, 'Merge axes with rearrange first.');
     return wrap(r.finish(b, b.one({ prim: 'argmax', axis: r.axes[0] as number }, [v])));
   });
 
@@ -134,7 +165,10 @@ const marked = (op: string, pattern: string, x: Value): number[] => {
   return stars;
 };
 /** Running sum along the marked axis: 'b *n'. */
-export const cumsum = <const P extends string, S extends string, T extends DType>(pattern: Checked<Marked<'cumsum', P, S>, P>, x: Tensor<S, T>): Tensor<S, T> =>
+export const cumsum = <const P extends string, S extends string, T extends DType>(
+  pattern: Checked<Marked<'cumsum', P, S>, P>,
+  x: Tensor<S, T>,
+): Tensor<S, T> =>
   located((b) => {
     const v = unwrap('cumsum', x);
     const axes = marked('cumsum', pattern, v);
@@ -142,9 +176,11 @@ export const cumsum = <const P extends string, S extends string, T extends DType
     return wrap(b.one({ prim: 'cumsum', axis: axes[0] as number }, [v]));
   });
 /** The marked axes from back to front: 'b *h *w'. */
-export const reverse = <const P extends string, S extends string, T extends DType>(pattern: Checked<Marked<'reverse', P, S>, P>, x: Tensor<S, T>): Tensor<S, T> =>
+export const reverse = <const P extends string, S extends string, T extends DType>(
+  pattern: Checked<Marked<'reverse', P, S>, P>,
+  x: Tensor<S, T>,
+): Tensor<S, T> =>
   located((b) => {
     const v = unwrap('reverse', x);
     return wrap(b.one({ prim: 'reverse', axes: marked('reverse', pattern, v) }, [v]));
   });
-

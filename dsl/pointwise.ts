@@ -22,7 +22,11 @@ export const broadcastShape = (op: string, a: readonly Dim[], b: readonly Dim[])
     if (eqDim(x, y)) return x;
     if (x === 1) return y;
     if (y === 1) return x;
-    return fail('FV0001', `${op}: cannot broadcast ${bare(a)} with ${bare(b)}: ${x} vs ${y}`, 'Only a literal 1 or a missing axis stretches; see expand and rearrange.');
+    return fail(
+      'FV0001',
+      `${op}: cannot broadcast ${bare(a)} with ${bare(b)}: ${x} vs ${y}`,
+      'Only a literal 1 or a missing axis stretches; see expand and rearrange.',
+    );
   });
 };
 
@@ -30,7 +34,11 @@ export const broadcastShape = (op: string, a: readonly Dim[], b: readonly Dim[])
 export const stretch = (b: Builder, x: Value, shape: readonly Dim[]): Value => {
   if (eqShape(x.type.shape, shape)) return x;
   const lead = shape.length - x.type.shape.length;
-  return b.broadcast(x, shape, x.type.shape.map((_, i) => lead + i));
+  return b.broadcast(
+    x,
+    shape,
+    x.type.shape.map((_, i) => lead + i),
+  );
 };
 
 export type Binary = 'add' | 'sub' | 'mul' | 'div' | 'pow' | 'max' | 'min' | 'rem' | 'and' | 'or' | 'xor';
@@ -40,7 +48,8 @@ const showTensor = (v: Value): string => `${v.type.dtype}${bare(v.type.shape)}`;
 const number = (b: Builder, op: string, n: number, like: Value): Value => {
   const t = like.type.dtype;
   if (t === 'bool') return fail('FV0002', `${op}: ${n} with a bool tensor`, 'Use and, or, xor, not, where, or .cast(...).');
-  if (!isFloat(t) && !Number.isInteger(n)) return fail('FV0002', `${op}: ${n} is not a whole number and the tensor is ${showTensor(like)}`, "Use .cast('f32') first.");
+  if (!isFloat(t) && !Number.isInteger(n))
+    return fail('FV0002', `${op}: ${n} is not a whole number and the tensor is ${showTensor(like)}`, "Use .cast('f32') first.");
   return b.fill(t === 'u32' ? n >>> 0 : n, like.type);
 };
 

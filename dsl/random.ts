@@ -11,7 +11,7 @@
  */
 import type { Builder } from '../compiler/graph/builder.ts';
 import type { TensorType, Value } from '../compiler/graph/types.ts';
-import { type Handle, fail, isTensor, lift, located, shapeOf } from './context.ts';
+import { fail, type Handle, isTensor, lift, located, shapeOf } from './context.ts';
 import { erfinvFar, erfinvNear, seedWords, twoSigma } from './init.ts';
 import { stretch } from './pointwise.ts';
 import { type F32, type Key, type Scalar, type Tensor, unwrap, wrap } from './tensor.ts';
@@ -23,7 +23,8 @@ const words = (b: Builder, w: readonly number[]): Value => b.one({ prim: 'array'
 const bitsOf = (b: Builder, key: Value, shape: TensorType['shape']): Value => b.one({ prim: 'randomBits', shape }, [key]);
 const keyOf = (op: string, key: unknown): Value => {
   const k = unwrap(op, key);
-  if (k.type.dtype !== 'u32' || k.type.shape.length !== 1 || k.type.shape[0] !== 2) fail('FV0002', `${op}: the key is ${k.type.dtype}[${k.type.shape.join(' ')}], not u32[2]`, 'Make one with random.key(seed).');
+  if (k.type.dtype !== 'u32' || k.type.shape.length !== 1 || k.type.shape[0] !== 2)
+    fail('FV0002', `${op}: the key is ${k.type.dtype}[${k.type.shape.join(' ')}], not u32[2]`, 'Make one with random.key(seed).');
   return k;
 };
 
@@ -31,7 +32,8 @@ const keyOf = (op: string, key: unknown): Value => {
 const key = (seed: number | Tensor<'', 'u32'>): Key =>
   located((b) => {
     if (isTensor(seed)) return wrap(b.concat([words(b, [0]), b.reshape(lift(seed), [1])], 0));
-    if (typeof seed !== 'number' || !Number.isSafeInteger(seed) || seed < 0) return fail('FV0005', `random.key: the seed ${String(seed)} is not a whole number, 0 or more`);
+    if (typeof seed !== 'number' || !Number.isSafeInteger(seed) || seed < 0)
+      return fail('FV0005', `random.key: the seed ${String(seed)} is not a whole number, 0 or more`);
     return wrap(words(b, seedWords(seed)));
   });
 
@@ -54,14 +56,16 @@ const fold = (k: Key, i: number | Tensor<'', 'i32'> | Tensor<'', 'u32'>): Key =>
   });
 
 /** Uniform 32-bit words. */
-const bits = <const S extends string>(k: Key, shape: S): Tensor<S, 'u32'> => located((b) => wrap(bitsOf(b, keyOf('random.bits', k), shapeOf(shape))));
+const bits = <const S extends string>(k: Key, shape: S): Tensor<S, 'u32'> =>
+  located((b) => wrap(bitsOf(b, keyOf('random.bits', k), shapeOf(shape))));
 
 const shifted = (b: Builder, x: Value, by: number): Value => b.cast(b.shiftRight(x, b.fill(by, x.type)), 'f32');
 const scaled = (b: Builder, x: Value, by: number): Value => b.mul(x, b.fill(by, x.type));
 const plus = (b: Builder, x: Value, c: number): Value => b.add(x, b.fill(c, x.type));
 const unit = (b: Builder, k: Value, shape: TensorType['shape']): Value => scaled(b, shifted(b, bitsOf(b, k, shape), 8), 2 ** -24);
 /** In [0, 1), multiples of 2^-24. */
-const uniform = <const S extends string>(k: Key, shape: S): F32<S> => located((b) => wrap(unit(b, keyOf('random.uniform', k), shapeOf(shape))));
+const uniform = <const S extends string>(k: Key, shape: S): F32<S> =>
+  located((b) => wrap(unit(b, keyOf('random.uniform', k), shapeOf(shape))));
 
 const horner = (b: Builder, cs: readonly number[], w: Value): Value =>
   cs.slice(1).reduce((p, c) => plus(b, b.mul(p, w), c), b.fill(cs[0] as number, w.type));
@@ -82,7 +86,9 @@ const normal = <const S extends string>(k: Key, shape: S): F32<S> =>
   located((b) => wrap(scaled(b, erfinv(b, symmetric(b, keyOf('random.normal', k), shapeOf(shape))), Math.SQRT2)));
 /** Standard normal, cut off at two standard deviations (not rescaled). */
 const truncatedNormal = <const S extends string>(k: Key, shape: S): F32<S> =>
-  located((b) => wrap(scaled(b, erfinv(b, scaled(b, symmetric(b, keyOf('random.truncatedNormal', k), shapeOf(shape)), twoSigma)), Math.SQRT2)));
+  located((b) =>
+    wrap(scaled(b, erfinv(b, scaled(b, symmetric(b, keyOf('random.truncatedNormal', k), shapeOf(shape)), twoSigma)), Math.SQRT2)),
+  );
 /** true with probability p, a number or a scalar. */
 const bernoulli = <const S extends string>(k: Key, p: number | Scalar, shape: S): Tensor<S, 'bool'> =>
   located((b) => {

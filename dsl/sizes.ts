@@ -18,19 +18,35 @@ export type DimArg = number | Size;
 
 export const dimValue = (z: DimArg): Dim => {
   const d = typeof z === 'number' ? z : z.size;
-  return typeof d === 'number' && !(Number.isInteger(d) && d >= 0) ? fail('FV0005', `${d} is not a size`, 'Sizes are whole numbers, 0 or more.') : d;
+  return typeof d === 'number' && !(Number.isInteger(d) && d >= 0)
+    ? fail('FV0005', `${d} is not a size`, 'Sizes are whole numbers, 0 or more.')
+    : d;
 };
 const word = (z: DimArg): string => (typeof z === 'number' ? String(z) : z.word);
-const made = (text: string, size: Dim): Size<never> => ({ word: (typeof size === 'number' && /^\d+$/.test(text) ? String(size) : text) as never, size });
+const made = (text: string, size: Dim): Size<never> => ({
+  word: (typeof size === 'number' && /^\d+$/.test(text) ? String(size) : text) as never,
+  size,
+});
 
 /** A name for the types; the number for the trace, or a symbol that is bound when the program is compiled. */
-export const size = <const N extends string>(name: N, n?: number): Size<N> => ({ word: name, size: n === undefined ? sym(name) : dimValue(n) });
-export const times = <const A extends DimArg, const B extends DimArg>(a: A, b: B): Size<MulW<WordOf<A>, WordOf<B>>> => made(`${word(a)}*${word(b)}`, mulDim(dimValue(a), dimValue(b)));
-export const plus = <const A extends DimArg, const B extends DimArg>(a: A, b: B): Size<AddW<WordOf<A>, WordOf<B>>> => made(`${word(a)}+${word(b)}`, addDim(dimValue(a), dimValue(b)));
-export const minus = <const A extends DimArg, const B extends DimArg>(a: A, b: B): Size<SubW<WordOf<A>, WordOf<B>>> => made(`${word(a)}-${word(b)}`, subDim(dimValue(a), dimValue(b)));
+export const size = <const N extends string>(name: N, n?: number): Size<N> => ({
+  word: name,
+  size: n === undefined ? sym(name) : dimValue(n),
+});
+export const times = <const A extends DimArg, const B extends DimArg>(a: A, b: B): Size<MulW<WordOf<A>, WordOf<B>>> =>
+  made(`${word(a)}*${word(b)}`, mulDim(dimValue(a), dimValue(b)));
+export const plus = <const A extends DimArg, const B extends DimArg>(a: A, b: B): Size<AddW<WordOf<A>, WordOf<B>>> =>
+  made(`${word(a)}+${word(b)}`, addDim(dimValue(a), dimValue(b)));
+export const minus = <const A extends DimArg, const B extends DimArg>(a: A, b: B): Size<SubW<WordOf<A>, WordOf<B>>> =>
+  made(`${word(a)}-${word(b)}`, subDim(dimValue(a), dimValue(b)));
 /** The quotient must be exact; of names it is a name, `D/H`, that multiplies back to D. */
 export const over = <const A extends DimArg, const B extends DimArg>(a: A, b: B): Size<DivW<WordOf<A>, WordOf<B>>> =>
   made(
     `${word(a)}/${word(b)}`,
-    divDim(dimValue(a), dimValue(b)) ?? fail('FV0001', `over: ${word(a)} = ${dimValue(a)} is not divisible by ${word(b)} = ${dimValue(b)}`, 'Sizes that are names divide by names; bind them to numbers otherwise.'),
+    divDim(dimValue(a), dimValue(b)) ??
+      fail(
+        'FV0001',
+        `over: ${word(a)} = ${dimValue(a)} is not divisible by ${word(b)} = ${dimValue(b)}`,
+        'Sizes that are names divide by names; bind them to numbers otherwise.',
+      ),
   );

@@ -14,6 +14,7 @@ import type { Broadcast, Err } from './types/einops.ts';
 import type { Wide } from './types/words.ts';
 
 export type { DType };
+
 declare const brand: unique symbol;
 
 export interface Tensor<out S extends string = string, out T extends DType = 'f32'> {
@@ -66,14 +67,27 @@ export type Fits<Op extends string, S extends string, T extends DType, B extends
     : B;
 /** Shape of a pointwise result; `string` after an error. */
 export type Both<S extends string, B> =
-  B extends Tensor<infer S2, DType> ? (S extends S2 ? (Wide<S2> extends true ? string : S) : Broadcast<'', S, S2> extends infer R ? (R extends string ? R : string) : never) : S;
+  B extends Tensor<infer S2, DType>
+    ? S extends S2
+      ? Wide<S2> extends true
+        ? string
+        : S
+      : Broadcast<'', S, S2> extends infer R
+        ? R extends string
+          ? R
+          : string
+        : never
+    : S;
 
 const noValue = (what: string): never =>
-  fail('FV0004', `a traced tensor has no value: it cannot be used in ${what}`, 'Use add, mul, where(condition, a, b), lt, ...; only numbers and sizes can decide what is traced.');
+  fail(
+    'FV0004',
+    `a traced tensor has no value: it cannot be used in ${what}`,
+    'Use add, mul, where(condition, a, b), lt, ...; only numbers and sizes can decide what is traced.',
+  );
 
 /** Result of `f` on the value of a tensor, as a tensor. */
-const method =
-  (f: (x: Value, y: never) => Value) =>
+const method = (f: (x: Value, y: never) => Value) =>
   function (this: Handle, y?: unknown): Handle {
     return located(() => wrap(f(lift(this), y as never)));
   };
@@ -104,7 +118,12 @@ const proto = {
   as(this: Handle, shape: string): Handle {
     return located(() => {
       const [have, want] = [lift(this).type.shape, shapeOf(shape)];
-      return eqShape(have, want) ? this : fail('FV0001', `as: the tensor is ${showShape(have)}, not [${shape}]${String(want.join(' ')) === shape ? '' : ` = ${showShape(want)}`}`);
+      return eqShape(have, want)
+        ? this
+        : fail(
+            'FV0001',
+            `as: the tensor is ${showShape(have)}, not [${shape}]${String(want.join(' ')) === shape ? '' : ` = ${showShape(want)}`}`,
+          );
     });
   },
   get shape(): readonly Dim[] {
@@ -130,4 +149,5 @@ export const wrap = <X = Tensor<string, DType>>(value: Value): X & Handle =>
   Object.freeze(Object.assign(Object.create(proto) as object, { [slot]: { value, trace: current() } })) as unknown as X & Handle;
 
 /** The value of a tensor in the running trace; FV0002 for anything else. */
-export const unwrap = (op: string, x: unknown): Value => (isTensor(x) ? lift(x) : fail('FV0002', `${op}: expected a tensor, got ${x === null ? 'null' : typeof x}`));
+export const unwrap = (op: string, x: unknown): Value =>
+  isTensor(x) ? lift(x) : fail('FV0002', `${op}: expected a tensor, got ${x === null ? 'null' : typeof x}`);

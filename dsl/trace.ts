@@ -37,9 +37,14 @@ export interface TraceOptions {
 const ioLeaf = (path: string, t: TensorType): IoLeaf => ({ path, shape: t.shape, dtype: t.dtype });
 
 /** Traces f once over the given arguments. Numbers, strings and booleans in the arguments are static: they become part of the program. */
-export const trace = <const Sp extends readonly unknown[], R>(f: (...args: TensorOf<Sp>) => R, specs: Sp, options: TraceOptions = {}): Traced<R> => {
+export const trace = <const Sp extends readonly unknown[], R>(
+  f: (...args: TensorOf<Sp>) => R,
+  specs: Sp,
+  options: TraceOptions = {},
+): Traced<R> => {
   const sizes = new Map<string, Dim>(Object.entries(options.dims ?? {}));
-  for (const [name, n] of sizes) if (!(Number.isInteger(n) && (n as number) >= 1)) fail('FV0005', `the size ${name} = ${n} is not a whole number, 1 or more`);
+  for (const [name, n] of sizes)
+    if (!(Number.isInteger(n) && (n as number) >= 1)) fail('FV0005', `the size ${name} = ${n} is not a whole number, 1 or more`);
   return tracing(sizes, false, ({ builder }) => {
     const inputs: IoLeaf[] = [];
     const args = walk(
@@ -58,7 +63,12 @@ export const trace = <const Sp extends readonly unknown[], R>(f: (...args: Tenso
     const results: Value[] = [];
     const output = walk(
       (path, leaf) => {
-        if (!isTensor(leaf)) return fail('FV0006', `result ${path || 'of the function'} is ${leaf === null ? 'null' : typeof leaf}, not a tensor`, 'A traced function returns a tree of tensors; scalar(n) makes one of a number.');
+        if (!isTensor(leaf))
+          return fail(
+            'FV0006',
+            `result ${path || 'of the function'} is ${leaf === null ? 'null' : typeof leaf}, not a tensor`,
+            'A traced function returns a tree of tensors; scalar(n) makes one of a number.',
+          );
         const v = lift(leaf);
         outputs.push(ioLeaf(path, v.type));
         return results.push(v) - 1;
@@ -69,4 +79,3 @@ export const trace = <const Sp extends readonly unknown[], R>(f: (...args: Tenso
     return { graph: builder.build(results), inputs, outputs, output };
   });
 };
-

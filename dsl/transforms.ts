@@ -8,11 +8,12 @@
  *     return treeMap((w, dw) => w.sub(dw.mul(lr)), p, g);
  *   };
  */
-import { jvp as jvpGraph } from '../compiler/transform/jvp.ts';
-import { valueAndGrad as gradGraph } from '../compiler/transform/grad.ts';
+
+import type { Dim } from '../compiler/graph/dim.ts';
 import { eqType, showType } from '../compiler/graph/infer.ts';
 import { type DType, isFloat, type Value } from '../compiler/graph/types.ts';
-import type { Dim } from '../compiler/graph/dim.ts';
+import { valueAndGrad as gradGraph } from '../compiler/transform/grad.ts';
+import { jvp as jvpGraph } from '../compiler/transform/jvp.ts';
 import { region, subgraph, tensorsOf, withValues } from './closure.ts';
 import { close, fail, isTensor, lift, located } from './context.ts';
 import type { Scalar, Tensor } from './tensor.ts';
@@ -20,22 +21,38 @@ import type { Join, Words } from './types/words.ts';
 
 type Body = (...a: never[]) => unknown;
 /** Value, aux and gradients with respect to the first argument of `args`. */
-const differentiate = (name: string, f: Body, args: readonly unknown[], hasAux: boolean): { readonly value: unknown; readonly aux: unknown; readonly grads: unknown } =>
+const differentiate = (
+  name: string,
+  f: Body,
+  args: readonly unknown[],
+  hasAux: boolean,
+): { readonly value: unknown; readonly aux: unknown; readonly grads: unknown } =>
   located((b) => {
     const wrt = tensorsOf(args[0]);
     const whole = wrt.find((l) => !isFloat(l.value.type.dtype));
-    if (whole) fail('FV0103', `${name}: ${whole.path || 'the first argument'} is ${showType(whole.value.type)}`, 'Only float tensors have gradients: pass the others in a later argument.');
+    if (whole)
+      fail(
+        'FV0103',
+        `${name}: ${whole.path || 'the first argument'} is ${showType(whole.value.type)}`,
+        'Only float tensors have gradients: pass the others in a later argument.',
+      );
     const s = subgraph(args, (...xs: never[]) => {
       const r = f(...xs);
       const pair = hasAux && Array.isArray(r) ? (r as readonly unknown[]) : [r];
       if (hasAux && pair.length !== 2) fail('FV0006', `${name}: with hasAux the function returns [loss, aux]`);
-      if (!isTensor(pair[0])) fail('FV0103', `${name}: the function returns ${pair[0] === null ? 'null' : typeof pair[0]}, not a scalar tensor`);
+      if (!isTensor(pair[0]))
+        fail('FV0103', `${name}: the function returns ${pair[0] === null ? 'null' : typeof pair[0]}, not a scalar tensor`);
       const loss = lift(pair[0] as never).type;
       if (loss.shape.length !== 0 || !isFloat(loss.dtype))
         fail('FV0103', `${name}: the function returns ${showType(loss)}, not one float scalar`, 'Reduce it to a scalar, by sum or mean.');
       return pair;
     });
-    const { results, grads } = gradGraph(b, s.graph, s.args, wrt.map((_, i) => i));
+    const { results, grads } = gradGraph(
+      b,
+      s.graph,
+      s.args,
+      wrt.map((_, i) => i),
+    );
     const [value, aux] = s.rebuild(results) as [unknown, unknown];
     return { value, aux, grads: withValues(args[0], grads) };
   });
@@ -47,7 +64,10 @@ export const grad =
     differentiate('grad', f as unknown as Body, [p, ...a], false).grads as P;
 
 interface ValueAndGrad {
-  <P, A extends readonly unknown[], X>(f: (p: P, ...a: A) => readonly [Scalar, X], options: { readonly hasAux: true }): (p: P, ...a: A) => [value: Scalar, aux: X, grads: P];
+  <P, A extends readonly unknown[], X>(
+    f: (p: P, ...a: A) => readonly [Scalar, X],
+    options: { readonly hasAux: true },
+  ): (p: P, ...a: A) => [value: Scalar, aux: X, grads: P];
   <P, A extends readonly unknown[]>(f: (p: P, ...a: A) => Scalar): (p: P, ...a: A) => [value: Scalar, grads: P];
 }
 /** The value with the gradient; with hasAux the function returns [loss, aux] and aux is passed on. */
@@ -88,23 +108,48 @@ export const checkpoint = <F extends (...a: never) => unknown>(f: F): F =>
 type Rest<S extends string> = Words<S> extends readonly [string, ...infer R extends readonly string[]] ? Join<R> : string;
 type First<S extends string> = Words<S> extends readonly [infer H extends string, ...string[]] ? H : never;
 /** The tree with the first axis of every tensor gone. */
-export type Rows<X> = X extends Tensor<infer S, infer T> ? Tensor<string extends S ? string : Rest<S>, T> : X extends object ? { [K in keyof X]: Rows<X[K]> } : X;
+export type Rows<X> =
+  X extends Tensor<infer S, infer T>
+    ? Tensor<string extends S ? string : Rest<S>, T>
+    : X extends object
+      ? { [K in keyof X]: Rows<X[K]> }
+      : X;
 /** The size of the first axis, as a word. */
-type Length<X> = X extends Tensor<infer S, DType> ? First<S> : X extends readonly unknown[] ? Length<X[number]> : X extends object ? { [K in keyof X]: Length<X[K]> }[keyof X] : never;
+type Length<X> =
+  X extends Tensor<infer S, DType>
+    ? First<S>
+    : X extends readonly unknown[]
+      ? Length<X[number]>
+      : X extends object
+        ? { [K in keyof X]: Length<X[K]> }[keyof X]
+        : never;
 type Stacked<Y, L extends string> =
-  Y extends Tensor<infer S, infer T> ? Tensor<string extends S ? string : S extends '' ? L : `${L} ${S}`, T> : Y extends object ? { [K in keyof Y]: Stacked<Y[K], L> } : Y;
+  Y extends Tensor<infer S, infer T>
+    ? Tensor<string extends S ? string : S extends '' ? L : `${L} ${S}`, T>
+    : Y extends object
+      ? { [K in keyof Y]: Stacked<Y[K], L> }
+      : Y;
 
 /**
  * A loop in the graph: f(carry, x) -> [carry, y] over the first axis of the trees xs. Gives the last carry and the ys stacked. The body is
  * traced once, so the program does not grow with the length; `reverse` starts from the last element.
  */
-export const scan = <C, XS, Y>(f: (carry: C, x: Rows<XS>) => readonly [C, Y], init: C, xs: XS, options: { readonly reverse?: boolean } = {}): [carry: C, ys: Stacked<Y, Length<XS>>] =>
+export const scan = <C, XS, Y>(
+  f: (carry: C, x: Rows<XS>) => readonly [C, Y],
+  init: C,
+  xs: XS,
+  options: { readonly reverse?: boolean } = {},
+): [carry: C, ys: Stacked<Y, Length<XS>>] =>
   located((b) => {
     const carries = tensorsOf(init);
     const rows = tensorsOf(xs);
-    const length: Dim = rows[0]?.value.type.shape[0] ?? fail('FV0001', 'scan: xs has no tensor with a first axis', "Scan over iota('12') to repeat 12 times.");
+    const length: Dim =
+      rows[0]?.value.type.shape[0] ??
+      fail('FV0001', 'scan: xs has no tensor with a first axis', "Scan over iota('12') to repeat 12 times.");
     const rowTypes = rows.map(({ path, value: { type } }) =>
-      type.shape.length === 0 ? fail('FV0001', `scan: ${path || 'xs'} is a scalar; its first axis should be ${length}`) : { dtype: type.dtype, shape: type.shape.slice(1) },
+      type.shape.length === 0
+        ? fail('FV0001', `scan: ${path || 'xs'} is a scalar; its first axis should be ${length}`)
+        : { dtype: type.dtype, shape: type.shape.slice(1) },
     );
     let ys: unknown;
     const closed = close(
@@ -114,18 +159,30 @@ export const scan = <C, XS, Y>(f: (carry: C, x: Rows<XS>) => readonly [C, Y], in
       (_, params) => {
         const out = f(withValues(init, params.slice(0, carries.length)) as C, withValues(xs, params.slice(carries.length)) as Rows<XS>);
         const next = tensorsOf(out[0]);
-        if (next.length !== carries.length) fail('FV0006', `scan: the carry enters with ${carries.length} tensors and leaves with ${next.length}`);
+        if (next.length !== carries.length)
+          fail('FV0006', `scan: the carry enters with ${carries.length} tensors and leaves with ${next.length}`);
         next.forEach((n, i) => {
           const c = carries[i] as { path: string; value: Value };
-          if (!eqType(n.value.type, c.value.type)) fail('FV0001', `scan: carry ${c.path} enters as ${showType(c.value.type)} and leaves as ${showType(n.value.type)}`);
+          if (!eqType(n.value.type, c.value.type))
+            fail('FV0001', `scan: carry ${c.path} enters as ${showType(c.value.type)} and leaves as ${showType(n.value.type)}`);
         });
         ys = out[1]; // its tensors end with this trace; their places are filled with the results below
         return [...next.map((n) => n.value), ...tensorsOf(ys).map((y) => y.value)];
       },
     );
     const results = b.emit(
-      { prim: 'scan', length, carries: carries.length, constants: closed.captured.length, reverse: options.reverse ?? false, body: closed.graph },
+      {
+        prim: 'scan',
+        length,
+        carries: carries.length,
+        constants: closed.captured.length,
+        reverse: options.reverse ?? false,
+        body: closed.graph,
+      },
       [...carries.map((c) => c.value), ...closed.captured, ...rows.map((r) => r.value)],
     );
-    return [withValues(init, results.slice(0, carries.length)) as C, withValues(ys, results.slice(carries.length)) as Stacked<Y, Length<XS>>];
+    return [
+      withValues(init, results.slice(0, carries.length)) as C,
+      withValues(ys, results.slice(carries.length)) as Stacked<Y, Length<XS>>,
+    ];
   });

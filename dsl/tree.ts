@@ -23,14 +23,21 @@ export type Paths<P, Pre extends string = ''> =
 /** The tree P with X at every leaf. */
 export type Leafwise<P, X> = P extends Tensor<string, DType> ? X : P extends object ? { readonly [K in keyof P]: Leafwise<P[K], X> } : P;
 
-const isSpec = (x: object): boolean => 'kind' in x && ((x as { kind: unknown }).kind === 'spec' || (x as { kind: unknown }).kind === 'param');
+const isSpec = (x: object): boolean =>
+  'kind' in x && ((x as { kind: unknown }).kind === 'spec' || (x as { kind: unknown }).kind === 'param');
 /** Records and lists are inner nodes; everything else is a leaf. */
-export const isLeaf = (x: unknown): boolean => typeof x !== 'object' || x === null || isTensor(x) || isHostTensor(x) || ArrayBuffer.isView(x) || isSpec(x);
+export const isLeaf = (x: unknown): boolean =>
+  typeof x !== 'object' || x === null || isTensor(x) || isHostTensor(x) || ArrayBuffer.isView(x) || isSpec(x);
 
 const join = (path: string, key: string): string => (path === '' ? key : `${path}.${key}`);
 
 /** f at every leaf; further trees are walked along by key. */
-export const walk = (f: (path: string, leaf: unknown, ...rest: readonly unknown[]) => unknown, path: string, t: unknown, ...rest: readonly unknown[]): unknown => {
+export const walk = (
+  f: (path: string, leaf: unknown, ...rest: readonly unknown[]) => unknown,
+  path: string,
+  t: unknown,
+  ...rest: readonly unknown[]
+): unknown => {
   if (isLeaf(t)) return f(path, t, ...rest);
   const inner = t as Readonly<Record<string, unknown>>;
   const child = (key: string): unknown =>
@@ -39,7 +46,9 @@ export const walk = (f: (path: string, leaf: unknown, ...rest: readonly unknown[
       join(path, key),
       inner[key],
       ...rest.map((r) =>
-        typeof r === 'object' && r !== null && key in r ? (r as Readonly<Record<string, unknown>>)[key] : fail('FV0006', `the trees differ: ${join(path, key)} is missing in one of them`),
+        typeof r === 'object' && r !== null && key in r
+          ? (r as Readonly<Record<string, unknown>>)[key]
+          : fail('FV0006', `the trees differ: ${join(path, key)} is missing in one of them`),
       ),
     );
   if (Array.isArray(t)) return t.map((_, i) => child(String(i)));
@@ -51,8 +60,11 @@ export const treeMap = <P>(f: (...leaves: Tensor<string>[]) => Tensor<string>, t
   walk((_, leaf, ...more) => f(...([leaf, ...more] as Tensor<string>[])), '', tree, ...rest) as P;
 
 /** As treeMap, with the path first; leaves may be anything, and so may results. */
-export const treeMapWithPath = <P, X, L = Tensor<string>>(f: (path: string, leaf: L, ...rest: L[]) => X, tree: P, ...rest: P[]): Leafwise<P, X> =>
-  walk((path, leaf, ...more) => f(path, leaf as L, ...(more as L[])), '', tree, ...rest) as Leafwise<P, X>;
+export const treeMapWithPath = <P, X, L = Tensor<string>>(
+  f: (path: string, leaf: L, ...rest: L[]) => X,
+  tree: P,
+  ...rest: P[]
+): Leafwise<P, X> => walk((path, leaf, ...more) => f(path, leaf as L, ...(more as L[])), '', tree, ...rest) as Leafwise<P, X>;
 
 /** Leaves in order, with their paths. */
 export const flatten = (tree: unknown): readonly { readonly path: string; readonly leaf: unknown }[] => {

@@ -23,8 +23,26 @@ type Digit = keyof Units;
 
 /** A sum 0..19 as [low digit, carry]. */
 type Carry = [
-  ['0', '0'], ['1', '0'], ['2', '0'], ['3', '0'], ['4', '0'], ['5', '0'], ['6', '0'], ['7', '0'], ['8', '0'], ['9', '0'],
-  ['0', '1'], ['1', '1'], ['2', '1'], ['3', '1'], ['4', '1'], ['5', '1'], ['6', '1'], ['7', '1'], ['8', '1'], ['9', '1'],
+  ['0', '0'],
+  ['1', '0'],
+  ['2', '0'],
+  ['3', '0'],
+  ['4', '0'],
+  ['5', '0'],
+  ['6', '0'],
+  ['7', '0'],
+  ['8', '0'],
+  ['9', '0'],
+  ['0', '1'],
+  ['1', '1'],
+  ['2', '1'],
+  ['3', '1'],
+  ['4', '1'],
+  ['5', '1'],
+  ['6', '1'],
+  ['7', '1'],
+  ['8', '1'],
+  ['9', '1'],
 ];
 type DigitSum<A extends Digit, B extends Digit, C extends Digit> = Carry[[...Units[A], ...Units[B], ...Units[C]]['length'] & keyof Carry];
 
@@ -33,7 +51,12 @@ type Rev<S extends string, R extends string = ''> = S extends `${infer H}${infer
 type Trim<S extends string> = S extends `0${infer R}` ? (R extends '' ? '0' : Trim<R>) : S;
 type ToNum<S extends string> = S extends `${infer N extends number}` ? N : never;
 
-type AddR<A extends string, B extends string, C extends Digit = '0', R extends string = ''> = A extends `${infer a extends Digit}${infer AT}`
+type AddR<
+  A extends string,
+  B extends string,
+  C extends Digit = '0',
+  R extends string = '',
+> = A extends `${infer a extends Digit}${infer AT}`
   ? B extends `${infer b extends Digit}${infer BT}`
     ? DigitSum<a, b, C> extends [infer l extends Digit, infer c extends Digit]
       ? AddR<AT, BT, c, `${l}${R}`>
@@ -64,7 +87,12 @@ type Times = {
   '9': ['00', '09', '18', '27', '36', '45', '54', '63', '72', '81'];
 };
 /** (reversed A) * one digit, most significant digit first. */
-type MulDigit<A extends string, d extends Digit, C extends Digit = '0', R extends string = ''> = A extends `${infer a extends Digit}${infer AT}`
+type MulDigit<
+  A extends string,
+  d extends Digit,
+  C extends Digit = '0',
+  R extends string = '',
+> = A extends `${infer a extends Digit}${infer AT}`
   ? Times[d][a & keyof Times[d]] extends `${infer hi extends Digit}${infer lo extends Digit}`
     ? DigitSum<lo, C, '0'> extends [infer l extends Digit, infer c extends Digit]
       ? DigitSum<hi, c, '0'> extends [infer h extends Digit, unknown]
@@ -126,14 +154,20 @@ type Minus = {
   '8': ['80', '70', '60', '50', '40', '30', '20', '10', '00', '91'];
   '9': ['90', '80', '70', '60', '50', '40', '30', '20', '10', '00'];
 };
-type Sub1<a extends Digit, b extends Digit, borrow extends Digit> = Minus[a][b & keyof Minus[a]] extends `${infer l extends Digit}${infer o extends Digit}`
+type Sub1<a extends Digit, b extends Digit, borrow extends Digit> = Minus[a][b &
+  keyof Minus[a]] extends `${infer l extends Digit}${infer o extends Digit}`
   ? borrow extends '0'
     ? [l, o]
     : Minus[l]['1'] extends `${infer l2 extends Digit}${infer o2 extends Digit}`
       ? [l2, o extends '1' ? '1' : o2]
       : never
   : never;
-type SubR<A extends string, B extends string, borrow extends Digit = '0', R extends string = ''> = A extends `${infer a extends Digit}${infer AT}`
+type SubR<
+  A extends string,
+  B extends string,
+  borrow extends Digit = '0',
+  R extends string = '',
+> = A extends `${infer a extends Digit}${infer AT}`
   ? B extends `${infer b extends Digit}${infer BT}`
     ? Sub1<a, b, borrow> extends [infer l extends Digit, infer o extends Digit]
       ? SubR<AT, BT, o, `${l}${R}`>
@@ -147,7 +181,8 @@ type SubR<A extends string, B extends string, borrow extends Digit = '0', R exte
 export type NSub<A extends number, B extends number> = Cmp<`${A}`, `${B}`> extends -1 ? never : ToNum<Trim<SubR<Rev<`${A}`>, Rev<`${B}`>>>>;
 
 /** How often B fits in Rem (0..9), and what is left. */
-type DivDigit<Rem extends string, B extends string, Q extends 0[] = []> = Cmp<Rem, B> extends -1 ? [Q['length'], Rem] : DivDigit<Trim<SubR<Rev<Rem>, Rev<B>>>, B, [...Q, 0]>;
+type DivDigit<Rem extends string, B extends string, Q extends 0[] = []> =
+  Cmp<Rem, B> extends -1 ? [Q['length'], Rem] : DivDigit<Trim<SubR<Rev<Rem>, Rev<B>>>, B, [...Q, 0]>;
 type DivH<A extends string, B extends string, Rem extends string = '0', R extends string = ''> = A extends `${infer d}${infer AT}`
   ? DivDigit<Trim<`${Rem}${d}`>, B> extends [infer q extends number, infer r extends string]
     ? DivH<AT, B, r, `${R}${q}`>

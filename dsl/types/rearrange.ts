@@ -8,17 +8,39 @@ import type { Err } from './einops.ts';
 import type { DivW, EqW, Join, MulW, Wide, Words } from './words.ts';
 
 /** A named size: the name is what types see, the number or symbol is what the tracer uses. */
-export type WordOf<X> = X extends { readonly word: infer S extends string } ? S : X extends number ? (number extends X ? '?' : `${X}`) : never;
+export type WordOf<X> = X extends { readonly word: infer S extends string }
+  ? S
+  : X extends number
+    ? number extends X
+      ? '?'
+      : `${X}`
+    : never;
 
 type Group = string | string[];
 /** 'b n (h d)' -> ['b', 'n', ['h', 'd']] */
-type Groups<S extends string, R extends Group[] = []> = S extends `${infer Pre}(${infer G})${infer Post}` ? Groups<Post, [...R, ...Words<Pre>, Words<G>]> : [...R, ...Words<S>];
-type Flat<G extends readonly Group[], R extends string[] = []> = G extends readonly [infer H extends Group, ...infer T extends readonly Group[]] ? Flat<T, H extends string[] ? [...R, ...H] : [...R, H & string]> : R;
+type Groups<S extends string, R extends Group[] = []> = S extends `${infer Pre}(${infer G})${infer Post}`
+  ? Groups<Post, [...R, ...Words<Pre>, Words<G>]>
+  : [...R, ...Words<S>];
+type Flat<G extends readonly Group[], R extends string[] = []> = G extends readonly [
+  infer H extends Group,
+  ...infer T extends readonly Group[],
+]
+  ? Flat<T, H extends string[] ? [...R, ...H] : [...R, H & string]>
+  : R;
 type Letters<G extends readonly Group[]> = Exclude<Flat<G>[number], '1'>;
-type Repeated<N extends readonly string[]> = N extends readonly [infer H extends string, ...infer T extends readonly string[]] ? (H extends '1' ? Repeated<T> : H extends T[number] ? H : Repeated<T>) : never;
+type Repeated<N extends readonly string[]> = N extends readonly [infer H extends string, ...infer T extends readonly string[]]
+  ? H extends '1'
+    ? Repeated<T>
+    : H extends T[number]
+      ? H
+      : Repeated<T>
+  : never;
 
 /** Z: sizes given by the caller. */
-type BindGroups<G extends readonly Group[], S extends readonly string[], Z, E = unknown> = G extends readonly [infer H, ...infer GT extends readonly Group[]]
+type BindGroups<G extends readonly Group[], S extends readonly string[], Z, E = unknown> = G extends readonly [
+  infer H,
+  ...infer GT extends readonly Group[],
+]
   ? S extends readonly [infer X extends string, ...infer ST extends readonly string[]]
     ? H extends string
       ? H extends '1'
@@ -42,7 +64,10 @@ type BindGroups<G extends readonly Group[], S extends readonly string[], Z, E = 
     ? E
     : `rearrange: the pattern has fewer axes than the tensor (left over: ${Join<S>})`;
 /** One group (h d) against the word X: Q is what is left of X after the known sizes, U the one letter without a size. */
-type BindGroup<G extends string[], X extends string, Z, Q extends string, U extends string = never, E = unknown> = G extends [infer H extends string, ...infer T extends string[]]
+type BindGroup<G extends string[], X extends string, Z, Q extends string, U extends string = never, E = unknown> = G extends [
+  infer H extends string,
+  ...infer T extends string[],
+]
   ? H extends '1'
     ? BindGroup<T, X, Z, Q, U, E>
     : H extends keyof Z
@@ -65,20 +90,23 @@ type OutGroups<G extends readonly Group[], E, R extends string = ''> = G extends
     ? OutGroups<T, E, R extends '' ? X & string : `${R} ${X & string}`>
     : never
   : R;
-type Product<G extends string[], E, R extends string = '1'> = G extends [infer H extends string, ...infer T extends string[]] ? Product<T, E, H extends keyof E ? MulW<R, E[H] & string> : R> : R;
+type Product<G extends string[], E, R extends string = '1'> = G extends [infer H extends string, ...infer T extends string[]]
+  ? Product<T, E, H extends keyof E ? MulW<R, E[H] & string> : R>
+  : R;
 
-export type Rearrange<P extends string, S extends string, Z> = Wide<P | S> extends true
-  ? { dyn: 1 }
-  : P extends `${infer L}->${infer R}`
-    ? [Repeated<Flat<Groups<L>>> | Repeated<Flat<Groups<R>>>] extends [never]
-      ? [Exclude<Letters<Groups<L>>, Letters<Groups<R>>>] extends [never]
-        ? [Exclude<Letters<Groups<R>>, Letters<Groups<L>>>] extends [never]
-          ? BindGroups<Groups<L>, Words<S>, Z> extends infer E
-            ? E extends string
-              ? Err<E>
-              : OutGroups<Groups<R>, E>
-            : never
-          : Err<`rearrange: axis ${Exclude<Letters<Groups<R>>, Letters<Groups<L>>> & string} does not occur on the left-hand side`>
-        : Err<`rearrange: axis ${Exclude<Letters<Groups<L>>, Letters<Groups<R>>> & string} is missing on the right-hand side`>
-      : Err<`rearrange: axis ${Repeated<Flat<Groups<L>>> | Repeated<Flat<Groups<R>>>} is repeated`>
-    : Err<'rearrange: missing ->'>;
+export type Rearrange<P extends string, S extends string, Z> =
+  Wide<P | S> extends true
+    ? { dyn: 1 }
+    : P extends `${infer L}->${infer R}`
+      ? [Repeated<Flat<Groups<L>>> | Repeated<Flat<Groups<R>>>] extends [never]
+        ? [Exclude<Letters<Groups<L>>, Letters<Groups<R>>>] extends [never]
+          ? [Exclude<Letters<Groups<R>>, Letters<Groups<L>>>] extends [never]
+            ? BindGroups<Groups<L>, Words<S>, Z> extends infer E
+              ? E extends string
+                ? Err<E>
+                : OutGroups<Groups<R>, E>
+              : never
+            : Err<`rearrange: axis ${Exclude<Letters<Groups<R>>, Letters<Groups<L>>> & string} does not occur on the left-hand side`>
+          : Err<`rearrange: axis ${Exclude<Letters<Groups<L>>, Letters<Groups<R>>> & string} is missing on the right-hand side`>
+        : Err<`rearrange: axis ${Repeated<Flat<Groups<L>>> | Repeated<Flat<Groups<R>>>} is repeated`>
+      : Err<'rearrange: missing ->'>;

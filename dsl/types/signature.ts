@@ -27,7 +27,13 @@ export type Subst<R, E> =
 /** True for `any`, which matches everything. */
 type IsAny<A> = 0 extends 1 & A ? true : false;
 /** E extended by what argument A says about the names of Sig. */
-export type Unify<Sig extends string, A, E> = E extends string ? E : IsAny<A> extends true ? E : string extends ShapeOf<A> ? E : UnifyL<Words<SigShape<Sig>>, Words<ShapeOf<A>>, E>;
+export type Unify<Sig extends string, A, E> = E extends string
+  ? E
+  : IsAny<A> extends true
+    ? E
+    : string extends ShapeOf<A>
+      ? E
+      : UnifyL<Words<SigShape<Sig>>, Words<ShapeOf<A>>, E>;
 type Got<A> = A extends Tensor<infer S, infer T> ? (T extends 'f32' ? `[${S}]` : `[${S}:${T}]`) : 'no tensor';
 /** The argument's own type, or a sentence. */
 type Arg<I extends number, Sig extends string, A, E> = E extends string
@@ -46,8 +52,16 @@ type T = AnyTensor;
 type U1<S1 extends string, A, E> = Unify<S1, A, E>;
 type U2<S1 extends string, S2 extends string, A, B, E> = Unify<S2, B, U1<S1, A, E>>;
 type U3<S1 extends string, S2 extends string, S3 extends string, A, B, C, E> = Unify<S3, C, U2<S1, S2, A, B, E>>;
-type U4<S1 extends string, S2 extends string, S3 extends string, S4 extends string, A, B, C, D, E> = Unify<S4, D, U3<S1, S2, S3, A, B, C, E>>;
-type U5<S1 extends string, S2 extends string, S3 extends string, S4 extends string, S5 extends string, A, B, C, D, F, E> = Unify<S5, F, U4<S1, S2, S3, S4, A, B, C, D, E>>;
+type U4<S1 extends string, S2 extends string, S3 extends string, S4 extends string, A, B, C, D, E> = Unify<
+  S4,
+  D,
+  U3<S1, S2, S3, A, B, C, E>
+>;
+type U5<S1 extends string, S2 extends string, S3 extends string, S4 extends string, S5 extends string, A, B, C, D, F, E> = Unify<
+  S5,
+  F,
+  U4<S1, S2, S3, S4, A, B, C, D, E>
+>;
 
 /** `$` is [signature, result tree, sizes already fixed]; it exists in the types only. */
 export interface Fn1<S1 extends string, R, E> {
@@ -85,7 +99,16 @@ export interface Fn5<S1 extends string, S2 extends string, S3 extends string, S4
   ): Subst<R, U5<S1, S2, S3, S4, S5, A, B, C, D, F, E>>;
   readonly $?: [[S1, S2, S3, S4, S5], R, E];
 }
-export interface Fn6<S1 extends string, S2 extends string, S3 extends string, S4 extends string, S5 extends string, S6 extends string, R, E> {
+export interface Fn6<
+  S1 extends string,
+  S2 extends string,
+  S3 extends string,
+  S4 extends string,
+  S5 extends string,
+  S6 extends string,
+  R,
+  E,
+> {
   <A extends T, B extends T, C extends T, D extends T, F extends T, G extends T>(
     a: Arg<1, S1, A, E>,
     b: Arg<2, S2, B, U1<S1, A, E>>,
@@ -98,7 +121,14 @@ export interface Fn6<S1 extends string, S2 extends string, S3 extends string, S4
 }
 type Str<X> = X extends string ? X : never;
 /** A function of 1 to 6 tensors, known by its signature. */
-export type Callable<Sig extends readonly string[] = readonly string[], R = unknown, E = unknown> = Sig extends readonly [infer S1, infer S2, infer S3, infer S4, infer S5, infer S6]
+export type Callable<Sig extends readonly string[] = readonly string[], R = unknown, E = unknown> = Sig extends readonly [
+  infer S1,
+  infer S2,
+  infer S3,
+  infer S4,
+  infer S5,
+  infer S6,
+]
   ? Fn6<Str<S1>, Str<S2>, Str<S3>, Str<S4>, Str<S5>, Str<S6>, R, E>
   : Sig extends readonly [infer S1, infer S2, infer S3, infer S4, infer S5]
     ? Fn5<Str<S1>, Str<S2>, Str<S3>, Str<S4>, Str<S5>, R, E>

@@ -16,7 +16,10 @@ export type Words<S extends string, R extends string[] = []> = S extends ` ${inf
     : S extends ''
       ? R
       : [...R, S];
-export type Join<L extends readonly string[], R extends string = ''> = L extends readonly [infer H extends string, ...infer T extends readonly string[]]
+export type Join<L extends readonly string[], R extends string = ''> = L extends readonly [
+  infer H extends string,
+  ...infer T extends readonly string[],
+]
   ? Join<T, R extends '' ? H : `${R} ${H}`>
   : R;
 /** True for `string`: the shape of a tensor that only the tracer knows. */
@@ -31,7 +34,15 @@ type SplitLast<S extends string, Sep extends string, Pre extends string = ''> = 
     : [`${Pre}${A}`, B]
   : 'none';
 
-export type EqW<A extends string, B extends string> = A extends '?' ? true : B extends '?' ? true : A extends B ? (B extends A ? true : false) : false;
+export type EqW<A extends string, B extends string> = A extends '?'
+  ? true
+  : B extends '?'
+    ? true
+    : A extends B
+      ? B extends A
+        ? true
+        : false
+      : false;
 
 /**
  * Product; sums are multiplied out, so that words need no parentheses: `2` * `N+1` -> `2*N+2`. AddW never comes back to MulW: mutually
@@ -47,13 +58,13 @@ export type MulW<A extends string, B extends string> = A extends '?'
         ? A
         : A extends `${infer X}+${infer Y}`
           ? [MulW<X, B>, MulW<Y, B>] extends [infer P extends string, infer Q extends string]
-? AddW<P, Q>
-: never
+            ? AddW<P, Q>
+            : never
           : MulSum<A, B>;
 type MulSum<A extends string, B extends string> = B extends `${infer X}+${infer Y}`
   ? [MulSum<A, X>, MulSum<A, Y>] extends [infer P extends string, infer Q extends string]
-? AddW<P, Q>
-: never
+    ? AddW<P, Q>
+    : never
   : A extends '1'
     ? B
     : B extends '1'
@@ -61,19 +72,20 @@ type MulSum<A extends string, B extends string> = B extends `${infer X}+${infer 
       : `${A} ${B}` extends `${string}-${string}`
         ? '?'
         : MulTerm<A, B>;
-type MulTerm<A extends string, B extends string> = IsNum<A> extends true
-  ? IsNum<B> extends true
-    ? `${NMul<Num<A>, Num<B>>}`
-    : MulNum<A, B>
-  : IsNum<B> extends true
-    ? MulNum<B, A>
-    : B extends `${infer Q}/${A}`
-      ? Q
-      : A extends `${infer Q}/${B}`
+type MulTerm<A extends string, B extends string> =
+  IsNum<A> extends true
+    ? IsNum<B> extends true
+      ? `${NMul<Num<A>, Num<B>>}`
+      : MulNum<A, B>
+    : IsNum<B> extends true
+      ? MulNum<B, A>
+      : B extends `${infer Q}/${A}`
         ? Q
-        : B extends `${infer C extends number}*${infer R}`
-          ? MulNum<`${C}`, `${A}*${R}`>
-          : `${A}*${B}`;
+        : A extends `${infer Q}/${B}`
+          ? Q
+          : B extends `${infer C extends number}*${infer R}`
+            ? MulNum<`${C}`, `${A}*${R}`>
+            : `${A}*${B}`;
 type MulNum<N extends string, S extends string> = N extends '0'
   ? '0'
   : S extends `${infer Q}/${N}`
@@ -170,8 +182,8 @@ export type DivW<A extends string, B extends string> = A extends '?'
             : `${A}/${B}`
           : A extends `${infer X}+${infer Y}`
             ? [DivW<X, B>, DivW<Y, B>] extends [infer P, infer Q]
-? DivSum<P, Q>
-: never
+              ? DivSum<P, Q>
+              : never
             : A extends `${B}*${infer R}`
               ? R
               : A extends `${infer L}*${B}`
@@ -193,22 +205,25 @@ export type SubstW<W extends string, E> = W extends keyof E
     ? W
     : W extends `${infer A}+${infer B}`
       ? [SubstW<A, E>, SubstW<B, E>] extends [infer P extends string, infer Q extends string]
-? AddW<P, Q>
-: never
+        ? AddW<P, Q>
+        : never
       : SplitLast<W, '-'> extends [infer A extends string, infer B extends string]
         ? [SubstW<A, E>, SubstW<B, E>] extends [infer P extends string, infer Q extends string]
-? SubW<P, Q>
-: never
+          ? SubW<P, Q>
+          : never
         : W extends `${infer A}*${infer B}`
           ? [SubstW<A, E>, SubstW<B, E>] extends [infer P extends string, infer Q extends string]
-? MulW<P, Q>
-: never
+            ? MulW<P, Q>
+            : never
           : SplitLast<W, '/'> extends [infer A extends string, infer B extends string]
             ? [SubstW<A, E>, SubstW<B, E>] extends [infer P extends string, infer Q extends string]
-? DivW<P, Q>
-: never
+              ? DivW<P, Q>
+              : never
             : W;
-type SubstL<L extends readonly string[], E, R extends string = ''> = L extends readonly [infer H extends string, ...infer T extends readonly string[]]
+type SubstL<L extends readonly string[], E, R extends string = ''> = L extends readonly [
+  infer H extends string,
+  ...infer T extends readonly string[],
+]
   ? SubstW<H, E> extends infer X extends string
     ? SubstL<T, E, X extends '' ? R : R extends '' ? X : `${R} ${X}`>
     : never
@@ -216,7 +231,10 @@ type SubstL<L extends readonly string[], E, R extends string = ''> = L extends r
 export type SubstS<S extends string, E> = SubstL<Words<S>, E>;
 
 /** Matches a signature's words with actual words under E: an environment, or a sentence that says why not. */
-export type UnifyL<P extends readonly string[], A extends readonly string[], E> = P extends readonly [infer H extends string, ...infer PT extends readonly string[]]
+export type UnifyL<P extends readonly string[], A extends readonly string[], E> = P extends readonly [
+  infer H extends string,
+  ...infer PT extends readonly string[],
+]
   ? H extends '...'
     ? UnifyR<PT, A, E>
     : A extends readonly [infer X extends string, ...infer AT extends readonly string[]]
@@ -229,7 +247,10 @@ export type UnifyL<P extends readonly string[], A extends readonly string[], E> 
   : A extends readonly []
     ? E
     : `too many axes: left over ${Join<A>}`;
-type UnifyR<P extends readonly string[], A extends readonly string[], E> = P extends readonly [...infer PI extends readonly string[], infer H extends string]
+type UnifyR<P extends readonly string[], A extends readonly string[], E> = P extends readonly [
+  ...infer PI extends readonly string[],
+  infer H extends string,
+]
   ? A extends readonly [...infer AI extends readonly string[], infer X extends string]
     ? UnifyW<H, X, E> extends infer E2
       ? E2 extends string

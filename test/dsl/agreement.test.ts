@@ -2,8 +2,9 @@
  * The types and the tracer are two implementations of one table of rules. Random programs, about half of them wrong: tsc and the tracer must
  * give the same shape, or both refuse. One class is decided by the tracer alone: a name divided by a number (N/6), which the types allow.
  */
+
+import type ts from 'typescript';
 import { expect, test } from 'vitest';
-import ts from 'typescript';
 import { FoveaError } from '../../compiler/error.ts';
 import { bindDim, type Dim, parseDim } from '../../compiler/graph/dim.ts';
 import * as d from '../../dsl/index.ts';
@@ -49,7 +50,10 @@ const programs = (count: number, seed: number): string[] => {
         return `rearrange('${ls.join(' ')} -> (${g.slice(0, k + 1).join(' ')}) ${g.slice(k + 1).join(' ')}', ${t})`;
       },
       () => `rearrange('${mark((l) => `(x ${l})`)} -> x ${ls.join(' ')}', ${t}, { x: ${pick([2, 3, 4, 6])} })`,
-      () => `${pick(['sum', 'mean', 'max'])}('${ls.join(' ')} -> ${shuffle(ls).slice(below(ls.length + 1)).join(' ')}', ${t})`,
+      () =>
+        `${pick(['sum', 'mean', 'max'])}('${ls.join(' ')} -> ${shuffle(ls)
+          .slice(below(ls.length + 1))
+          .join(' ')}', ${t})`,
       () => `concat('${mark(() => '*')}', ${t}, t('${(below(3) ? changed : shape()).join(' ')}'))`,
       () => {
         const c = below(6) ? ls[k] : pick(ls);
@@ -61,7 +65,8 @@ const programs = (count: number, seed: number): string[] => {
       },
       () => `slice('${mark((l) => pick(['0', '1:', ':3', '2:5', '7', l]))}', ${t})`,
       () => `pad('${mark((l) => `1:${l}:2`)}', ${t})`,
-      () => `fn(['... P', 'P Q'], (x, w) => einsum('... p, p q -> ... q', x, w))(${t}, t('${below(3) ? s.at(-1) : pick(words)} ${pick(words)}'))`,
+      () =>
+        `fn(['... P', 'P Q'], (x, w) => einsum('... p, p q -> ... q', x, w))(${t}, t('${below(3) ? s.at(-1) : pick(words)} ${pick(words)}'))`,
       () => `fn(['P', 'P+1'], (x, y) => concat('*', x, y))(t('${s[0]}'), t('${pick([`${s[0]}`, 'N+1', '7', '4', '65'])}'))`,
     ];
     return pick(kinds)();
@@ -71,7 +76,11 @@ const programs = (count: number, seed: number): string[] => {
 
 /** A typed shape as numbers; `N/6` has none, as the tracer finds too. */
 const numbers = (shape: string): string =>
-  shape.split(' ').filter(Boolean).map((w) => (/[A-Z]\w*\/\d/.test(w) ? w : String(parseDim(w, env)))).join(' ');
+  shape
+    .split(' ')
+    .filter(Boolean)
+    .map((w) => (/[A-Z]\w*\/\d/.test(w) ? w : String(parseDim(w, env))))
+    .join(' ');
 
 test('types and tracer agree on random programs', () => {
   const sources = programs(240, 11);

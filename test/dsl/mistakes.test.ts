@@ -16,20 +16,36 @@ const mistakes: readonly (readonly [what: string, source: string, message: strin
   ['missing axis', "apply(att, ap)(t('B 384'))", 'argument 1: expected [B N D], got [B 384]: too few axes: none for D'],
   ['forgotten transpose', 'softmax(matmul(q, k))', 'matmul: inner dims differ: [B 6 N 64] @ [B 6 M 64]: 64 vs M'],
   ['heads do not divide', "rearrange('b n (h d) -> b h n d', x, { h: 5 })", 'rearrange: 384 is not divisible by h=5'],
-  ['einsum sizes clash', "einsum('b n d, e d -> b n e', x, w)", 'einsum: axis d is 384 in an earlier operand but 1536 in operand 2 [768 1536]'],
+  [
+    'einsum sizes clash',
+    "einsum('b n d, e d -> b n e', x, w)",
+    'einsum: axis d is 384 in an earlier operand but 1536 in operand 2 [768 1536]',
+  ],
   ['einsum typo', "einsum('b n d, d e -> b n f', x, t('384 10'))", 'einsum: output axis f does not occur in any operand'],
   ['too many axes in a pattern', "sum('b n d e -> b', x)", 'sum: the tensor [B N 384] has fewer axes than its pattern'],
   ['bad broadcast', "x.add(t('P 384'))", 'add: cannot broadcast [B N 384] with [P 384]: N vs P'],
   ['concat', "concat('b * d', t('B 1 768'), x)", 'concat: [B 1 768] with [B N 384]: axis d is 768 vs 384'],
   ['dtype', 'x.mul(half)', 'mul: dtypes differ: f32 vs bf16 (use .cast())'],
-  ['prototype count', "dinoLoss(0.1)(t('8 B 65536'), t('2 B 131072'))", 'argument 2: expected [T B K], got [2 B 131072]: K = 65536 here, got 131072'],
-  ['wrong declared result', "export const f: F32<'B N 384'> = matmul(x, t('384 1536'))", `Type 'Tensor<"B N 1536", "f32">' is not assignable to type 'F32<"B N 384">'.`],
+  [
+    'prototype count',
+    "dinoLoss(0.1)(t('8 B 65536'), t('2 B 131072'))",
+    'argument 2: expected [T B K], got [2 B 131072]: K = 65536 here, got 131072',
+  ],
+  [
+    'wrong declared result',
+    "export const f: F32<'B N 384'> = matmul(x, t('384 1536'))",
+    `Type 'Tensor<"B N 1536", "f32">' is not assignable to type 'F32<"B N 384">'.`,
+  ],
   [
     'wrong parameter tree',
     'apply(model, lp)',
-    "Argument of type '{ readonly weight: Tensor<\"1536 384\", \"f32\">; readonly bias: Tensor<\"1536\", \"f32\">; }' is not assignable to parameter of type '{ readonly embed: { readonly weight: Tensor<\"384 12\", \"f32\">; readonly bias: Tensor<\"384\", \"f32\">; }; readonly cls_token: Tensor<\"1 1 384\", \"f32\">; readonly blocks: readonly { ...; }[]; readonly norm: { ...; }; }'.",
+    'Argument of type \'{ readonly weight: Tensor<"1536 384", "f32">; readonly bias: Tensor<"1536", "f32">; }\' is not assignable to parameter of type \'{ readonly embed: { readonly weight: Tensor<"384 12", "f32">; readonly bias: Tensor<"384", "f32">; }; readonly cls_token: Tensor<"1 1 384", "f32">; readonly blocks: readonly { ...; }[]; readonly norm: { ...; }; }\'.',
   ],
-  ['inside a body', "fn(['B N D', 'D F'], (a, b) => matmul(a, rearrange('d f -> f d', b)))", 'matmul: inner dims differ: [B N D] @ [F D]: D vs F'],
+  [
+    'inside a body',
+    "fn(['B N D', 'D F'], (a, b) => matmul(a, rearrange('d f -> f d', b)))",
+    'matmul: inner dims differ: [B N D] @ [F D]: D vs F',
+  ],
 ];
 
 test('the fifteen typical mistakes, word for word', () => {

@@ -2,12 +2,20 @@
 import * as d from '../../dsl/index.ts';
 
 export const linear = <I extends d.DimArg, O extends d.DimArg>(i: I, o: O) =>
-  d.module({ I: i, O: o }, () => ({ weight: d.param('O I'), bias: d.param('O', d.initializers.zeros) }), ['... I'], (p, x) =>
-    d.einsum('... i, o i -> ... o', x, p.weight).add(p.bias),
+  d.module(
+    { I: i, O: o },
+    () => ({ weight: d.param('O I'), bias: d.param('O', d.initializers.zeros) }),
+    ['... I'],
+    (p, x) => d.einsum('... i, o i -> ... o', x, p.weight).add(p.bias),
   );
 
 export const norm = <D extends d.DimArg>(dim: D) =>
-  d.module({ D: dim }, () => ({ weight: d.param('D', d.initializers.ones), bias: d.param('D', d.initializers.zeros) }), ['... D'], (p, x) => d.layerNorm(x, p.weight, p.bias));
+  d.module(
+    { D: dim },
+    () => ({ weight: d.param('D', d.initializers.ones), bias: d.param('D', d.initializers.zeros) }),
+    ['... D'],
+    (p, x) => d.layerNorm(x, p.weight, p.bias),
+  );
 
 export const attention = <D extends d.DimArg, H extends d.DimArg>(dim: D, heads: H) =>
   d.module(
@@ -22,13 +30,23 @@ export const attention = <D extends d.DimArg, H extends d.DimArg>(dim: D, heads:
   );
 
 export const mlp = <D extends d.DimArg, F extends d.DimArg>(dim: D, hidden: F) =>
-  d.module({ D: dim, F: hidden }, ({ D, F }) => ({ fc1: linear(D, F), fc2: linear(F, D) }), ['B N D'], (p, x) => p.fc2(d.gelu(p.fc1(x))));
+  d.module(
+    { D: dim, F: hidden },
+    ({ D, F }) => ({ fc1: linear(D, F), fc2: linear(F, D) }),
+    ['B N D'],
+    (p, x) => p.fc2(d.gelu(p.fc1(x))),
+  );
 
 export const block = <D extends d.DimArg, H extends d.DimArg>(dim: D, heads: H) =>
-  d.module({ D: dim, H: heads }, ({ D, H }) => ({ norm1: norm(D), attn: attention(D, H), norm2: norm(D), mlp: mlp(D, d.times(4, D)) }), ['B N D'], (p, x) => {
-    const y = x.add(p.attn(p.norm1(x)));
-    return y.add(p.mlp(p.norm2(y)));
-  });
+  d.module(
+    { D: dim, H: heads },
+    ({ D, H }) => ({ norm1: norm(D), attn: attention(D, H), norm2: norm(D), mlp: mlp(D, d.times(4, D)) }),
+    ['B N D'],
+    (p, x) => {
+      const y = x.add(p.attn(p.norm1(x)));
+      return y.add(p.mlp(p.norm2(y)));
+    },
+  );
 
 export const vit = <D extends d.DimArg, H extends d.DimArg>(dim: D, heads: H, depth: number) =>
   d.module(
@@ -44,7 +62,9 @@ export const vit = <D extends d.DimArg, H extends d.DimArg>(dim: D, heads: H, de
   );
 
 export const dinoLoss = (temp: number) =>
-  d.fn(['S B K', 'T B K'], (student, teacher) => d.mean('s t b ->', d.einsum('s b k, t b k -> s t b', d.logSoftmax(student.div(temp)), d.stopGradient(teacher))).neg());
+  d.fn(['S B K', 'T B K'], (student, teacher) =>
+    d.mean('s t b ->', d.einsum('s b k, t b k -> s t b', d.logSoftmax(student.div(temp)), d.stopGradient(teacher))).neg(),
+  );
 
 export const koleo = d.fn(['B D'], (x) => {
   const u = x.div(d.sqrt(d.sum('b d -> b 1', x.mul(x))).add(1e-8));

@@ -9,8 +9,22 @@ const a = [1, -2, 3, 4, 0.5, -6];
 
 describe('pointwise', () => {
   test('aligns at the right; numbers, scalars and literal 1 stretch', () => {
-    expect(first(run((x, v) => x.mul(2).add(v), [spec('2 3'), spec('3')], [a, [10, 20, 30]]))).toEqual({ shape: [2, 3], values: [12, 16, 36, 18, 21, 18] });
-    expect(first(run((x, v) => x.add(v), [spec('2 1'), spec('1 3')], [[1, 2], [10, 20, 30]]))).toEqual({ shape: [2, 3], values: [11, 21, 31, 12, 22, 32] });
+    expect(first(run((x, v) => x.mul(2).add(v), [spec('2 3'), spec('3')], [a, [10, 20, 30]]))).toEqual({
+      shape: [2, 3],
+      values: [12, 16, 36, 18, 21, 18],
+    });
+    expect(
+      first(
+        run(
+          (x, v) => x.add(v),
+          [spec('2 1'), spec('1 3')],
+          [
+            [1, 2],
+            [10, 20, 30],
+          ],
+        ),
+      ),
+    ).toEqual({ shape: [2, 3], values: [11, 21, 31, 12, 22, 32] });
     expect(first(run((v, x) => v.sub(x), [spec('3'), spec('2 3')], [[1, 1, 1], a])).values).toEqual(a.map((x) => 1 - x));
   });
   test('comparisons, logic, where, casts', () => {
@@ -28,12 +42,26 @@ describe('pointwise', () => {
     is(d.silu, (x) => x / (1 + Math.exp(-x)));
     is(d.relu, (x) => Math.max(x, 0));
     // the alternating series for erf loses as much as its terms are large: they sum to exp(z^2) at most, z^2 = x^2 / 2
-    is((x) => d.gelu(x).sub(x.mul(0.5)), (x) => Math.abs(x) * 0.5 * erf(Math.abs(x) / Math.SQRT2), (x) => 200 * Math.exp((x * x) / 2) * 2 ** -53);
+    is(
+      (x) => d.gelu(x).sub(x.mul(0.5)),
+      (x) => Math.abs(x) * 0.5 * erf(Math.abs(x) / Math.SQRT2),
+      (x) => 200 * Math.exp((x * x) / 2) * 2 ** -53,
+    );
     is(d.softmax, (x) => Math.exp(x) / a.reduce((s, y) => s + Math.exp(y), 0));
     is(d.logSoftmax, (x) => x - Math.log(a.reduce((s, y) => s + Math.exp(y), 0)));
   });
   test('layerNorm has zero mean and unit variance before weight and bias', () => {
-    const { values } = first(run((x, w, b) => d.layerNorm(x, w, b, 0), [spec('2 3'), spec('3'), spec('3')], [[1, 2, 3, 4, 8, 12], [1, 1, 1], [0, 0, 0]]));
+    const { values } = first(
+      run(
+        (x, w, b) => d.layerNorm(x, w, b, 0),
+        [spec('2 3'), spec('3'), spec('3')],
+        [
+          [1, 2, 3, 4, 8, 12],
+          [1, 1, 1],
+          [0, 0, 0],
+        ],
+      ),
+    );
     const z = Math.sqrt(1.5);
     [-z, 0, z, -z, 0, z].forEach((v, i) => expect(values[i]).toBeCloseTo(v, 12));
   });
@@ -53,7 +81,8 @@ const erf = (x: number): number => {
 const slow = (pattern: string, sizes: Record<string, number>, ...xs: readonly (readonly number[])[]): number[] => {
   const [left, out] = pattern.split('->').map((s) => s.split(',').map((o) => o.split(' ').filter(Boolean))) as [string[][], string[][]];
   const all = Object.keys(sizes);
-  const of = (names: readonly string[], at: Record<string, number>) => names.reduce((i, n) => i * (sizes[n] as number) + (at[n] as number), 0);
+  const of = (names: readonly string[], at: Record<string, number>) =>
+    names.reduce((i, n) => i * (sizes[n] as number) + (at[n] as number), 0);
   const y = Array.from({ length: (out[0] as string[]).reduce((p, n) => p * (sizes[n] as number), 1) }, () => 0);
   const visit = (i: number, at: Record<string, number>): void => {
     if (i < all.length) for (let k = 0; k < (sizes[all[i] as string] as number); k++) visit(i + 1, { ...at, [all[i] as string]: k });
@@ -68,34 +97,61 @@ describe('einsum', () => {
   const list = fc.uniqueArray(fc.constantFrom(...letters), { minLength: 1, maxLength: 3 });
   test('equals loops on random patterns of one and two operands', () => {
     fc.assert(
-      fc.property(fc.array(list, { minLength: 1, maxLength: 2 }), fc.uniqueArray(fc.constantFrom(...letters), { maxLength: 4 }), (ins, wanted) => {
-        const present = new Set(ins.flat());
-        const out = wanted.filter((n) => present.has(n));
-        const sizes = Object.fromEntries([...present].map((n) => [n, letters.indexOf(n) + 2]));
-        const pattern = `${ins.map((i) => i.join(' ')).join(', ')} -> ${out.join(' ')}`;
-        const data = ins.map((names, k) => range(names.reduce((p, n) => p * (sizes[n] as number), 1), k + 1));
-        const specs = ins.map((names) => spec(names.map((n) => sizes[n]).join(' ') as string));
-        // patterns made at run time have no type rule: the tracer is on its own
-        const f = (...xs: unknown[]) => (d.einsum as unknown as (p: string, ...x: unknown[]) => d.Tensor)(pattern, ...xs);
-        const got = first(run(f as never, specs, data));
-        expect(got.shape).toEqual(out.map((n) => sizes[n]));
-        expect(got.values).toEqual(slow(pattern, sizes, ...data)); // whole numbers below 2^53: exact
-      }),
+      fc.property(
+        fc.array(list, { minLength: 1, maxLength: 2 }),
+        fc.uniqueArray(fc.constantFrom(...letters), { maxLength: 4 }),
+        (ins, wanted) => {
+          const present = new Set(ins.flat());
+          const out = wanted.filter((n) => present.has(n));
+          const sizes = Object.fromEntries([...present].map((n) => [n, letters.indexOf(n) + 2]));
+          const pattern = `${ins.map((i) => i.join(' ')).join(', ')} -> ${out.join(' ')}`;
+          const data = ins.map((names, k) =>
+            range(
+              names.reduce((p, n) => p * (sizes[n] as number), 1),
+              k + 1,
+            ),
+          );
+          const specs = ins.map((names) => spec(names.map((n) => sizes[n]).join(' ') as string));
+          // patterns made at run time have no type rule: the tracer is on its own
+          const f = (...xs: unknown[]) => (d.einsum as unknown as (p: string, ...x: unknown[]) => d.Tensor)(pattern, ...xs);
+          const got = first(run(f as never, specs, data));
+          expect(got.shape).toEqual(out.map((n) => sizes[n]));
+          expect(got.values).toEqual(slow(pattern, sizes, ...data)); // whole numbers below 2^53: exact
+        },
+      ),
       { seed: 7, numRuns: 150 },
     );
   });
   test('the common contractions are one dot and at most one transpose', () => {
     const of = (f: (...xs: never[]) => unknown, ...specs: d.TensorSpec[]) => prims(d.trace(f as never, specs).graph);
     expect(of((x: d.F32<'B N D'>, w: d.F32<'E D'>) => d.einsum('b n d, e d -> b n e', x, w), spec('B N D'), spec('E D'))).toEqual(['dot']);
-    expect(of((q: d.F32<'B H N K'>, k: d.F32<'B H M K'>) => d.einsum('b h n k, b h m k -> b h n m', q, k), spec('B H N K'), spec('B H M K'))).toEqual(['dot']);
-    expect(of((x: d.F32<'S B K'>, t: d.F32<'T B K'>) => d.einsum('s b k, t b k -> s t b', x, t), spec('S B K'), spec('T B K'))).toEqual(['dot', 'transpose']);
+    expect(
+      of((q: d.F32<'B H N K'>, k: d.F32<'B H M K'>) => d.einsum('b h n k, b h m k -> b h n m', q, k), spec('B H N K'), spec('B H M K')),
+    ).toEqual(['dot']);
+    expect(of((x: d.F32<'S B K'>, t: d.F32<'T B K'>) => d.einsum('s b k, t b k -> s t b', x, t), spec('S B K'), spec('T B K'))).toEqual([
+      'dot',
+      'transpose',
+    ]);
     expect(of((w: d.F32<'D E'>, x: d.F32<'B D'>) => d.einsum('d e, b d -> b e', w, x), spec('D E'), spec('B D'))).toEqual(['dot']);
     expect(of((x: d.F32<'... D'>) => d.einsum('... d -> ...', x), spec('B N D'))).toEqual(['reduceSum']);
   });
   test('matmul broadcasts batch axes', () => {
     const x = range(12);
-    expect(first(run((p, q) => d.matmul(p, q), [spec('2 2 3'), spec('3 2')], [x, [1, 0, 0, 1, 1, 1]])).values).toEqual([2, 3, 8, 9, 14, 15, 20, 21]);
-    expect(first(run((p, q) => d.matmul(p, q), [spec('1 2'), spec('2 2 1')], [[1, 2], [1, 2, 3, 4]]))).toEqual({ shape: [2, 1, 1], values: [5, 11] });
+    expect(first(run((p, q) => d.matmul(p, q), [spec('2 2 3'), spec('3 2')], [x, [1, 0, 0, 1, 1, 1]])).values).toEqual([
+      2, 3, 8, 9, 14, 15, 20, 21,
+    ]);
+    expect(
+      first(
+        run(
+          (p, q) => d.matmul(p, q),
+          [spec('1 2'), spec('2 2 1')],
+          [
+            [1, 2],
+            [1, 2, 3, 4],
+          ],
+        ),
+      ),
+    ).toEqual({ shape: [2, 1, 1], values: [5, 11] });
   });
 });
 
@@ -131,17 +187,49 @@ describe('parts', () => {
     expect(first(run(parts, [spec('2 3 2')], [x]))).toEqual({ shape: [2, 3, 2], values: x });
     expect(first(run((t) => d.slice('b 2 d', t), [spec('2 3 2')], [x]))).toEqual({ shape: [2, 2], values: [4, 5, 10, 11] });
     expect(first(run((t) => d.stack([...d.unbind(t)]), [spec('2 3 2')], [x])).values).toEqual(x);
-    expect(run((t) => d.split(t, 2), [spec('3 4')], [x]).map((o) => o.values)).toEqual([[0, 1, 4, 5, 8, 9], [2, 3, 6, 7, 10, 11]]);
+    expect(run((t) => d.split(t, 2), [spec('3 4')], [x]).map((o) => o.values)).toEqual([
+      [0, 1, 4, 5, 8, 9],
+      [2, 3, 6, 7, 10, 11],
+    ]);
     expect(first(run((t) => d.pad('1:b:0 d', t, 7), [spec('1 2')], [[1, 2]]))).toEqual({ shape: [2, 2], values: [7, 7, 1, 2] });
   });
   test('gather, scatterAdd, oneHot, iota, expand, constant', () => {
     const rows = [1, 2, 3, 4, 5, 6];
-    expect(first(run((x, i) => d.gather(x, i), [spec('3 2'), spec('4', 'i32')], [rows, [2, 0, 0, 5]])).values).toEqual([5, 6, 1, 2, 1, 2, 0, 0]);
-    expect(first(run((x, i, u) => d.scatterAdd(x, i, u), [spec('3 1'), spec('3', 'i32'), spec('3 1')], [[0, 0, 0], [1, 1, 9], [5, 6, 7]])).values).toEqual([0, 11, 0]);
+    expect(first(run((x, i) => d.gather(x, i), [spec('3 2'), spec('4', 'i32')], [rows, [2, 0, 0, 5]])).values).toEqual([
+      5, 6, 1, 2, 1, 2, 0, 0,
+    ]);
+    expect(
+      first(
+        run(
+          (x, i, u) => d.scatterAdd(x, i, u),
+          [spec('3 1'), spec('3', 'i32'), spec('3 1')],
+          [
+            [0, 0, 0],
+            [1, 1, 9],
+            [5, 6, 7],
+          ],
+        ),
+      ).values,
+    ).toEqual([0, 11, 0]);
     expect(first(run((i) => d.oneHot(i, 3), [spec('2', 'i32')], [[2, 0]]))).toEqual({ shape: [2, 3], values: [0, 0, 1, 1, 0, 0] });
     expect(first(run(() => d.iota('2 3'), [], [])).values).toEqual([0, 1, 2, 0, 1, 2]);
     expect(first(run((x) => d.expand(x, '2 2'), [spec('2 1')], [[3, 4]])).values).toEqual([3, 3, 4, 4]);
-    expect(first(run(() => d.constant([[1, 2], [3, 4]], '2 2'), [], [])).values).toEqual([1, 2, 3, 4]);
+    expect(
+      first(
+        run(
+          () =>
+            d.constant(
+              [
+                [1, 2],
+                [3, 4],
+              ],
+              '2 2',
+            ),
+          [],
+          [],
+        ),
+      ).values,
+    ).toEqual([1, 2, 3, 4]);
     expect(first(run(() => d.scalar(d.size('K', 64)), [], [])).values).toEqual([64]);
   });
 });
