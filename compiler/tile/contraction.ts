@@ -9,9 +9,9 @@ import type { DType, Node, Value } from '../graph/types.ts';
 import { type Affine, add, type Indices, indices, linear, scale } from './affine.ts';
 import { code } from './code.ts';
 import { held, indexOf, rounded, shapeOf, sizeOf } from './emit.ts';
+import { lowerGemm } from './gemm.ts';
 import type { GemmOperand, GemmSpec, Lowering } from './gemm-spec.ts';
 import { emitterOf, type Job, storeAll } from './job.ts';
-import { lowerPlainGemm as lowerGemm } from './plain-gemm.ts';
 import { operandStrides } from './strides.ts';
 
 type Dot = Extract<Node['op'], { readonly prim: 'dot' }>;

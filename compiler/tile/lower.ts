@@ -66,3 +66,32 @@ export const lower = (group: Group, target: Target): Lowered => {
     label: `${group.template}: ${prims.length > 0 ? prims.slice(0, 12).join(' ') : 'copy'}${prims.length > 12 ? ` and ${prims.length - 12} more` : ''}`,
   };
 };
+
+/** JSON knows neither infinities nor -0. */
+const exact = (_: string, v: unknown): unknown => (typeof v === 'number' && (!Number.isFinite(v) || Object.is(v, -0)) ? `number ${Object.is(v, -0) ? '-0' : v}` : v);
+
+/** A text that is equal for groups that lower to the same kernel: values are numbered as they occur. */
+const signature = (group: Group): string => {
+  const ids = new Map<Value, number>();
+  const id = (v: Value): string => {
+    const old = ids.get(v);
+    if (old !== undefined) return `${old}`;
+    ids.set(v, ids.size);
+    return `${ids.size - 1}:${v.type.dtype}[${v.type.shape.join()}]`;
+  };
+  const nodes = group.nodes.map((n) => `${JSON.stringify(n.op, exact)}(${n.inputs.map(id).join()})=${n.outputs.map(id).join()}`);
+  return [group.template, group.inputs.map(id).join(), ...nodes, group.outputs.map(id).join()].join('|');
+};
+
+/** Lowers groups; equal ones (the twelve blocks of a model) are lowered once and share one kernel object. */
+export const lowerAll = (groups: readonly Group[], target: Target): readonly Lowered[] => {
+  const known = new Map<string, Lowered>();
+  return groups.map((group) => {
+    const key = signature(group);
+    const old = known.get(key);
+    if (old) return { ...old, buffers: [...group.inputs, ...group.outputs] };
+    const made = lower(group, target);
+    known.set(key, made);
+    return made;
+  });
+};
