@@ -163,7 +163,10 @@ export const improve = (x: Expr, facts: Facts): Expr | undefined => {
     const no = { lt: a.min >= b.max, le: a.min > b.max, gt: a.max <= b.min, ge: a.max < b.min, eq: yes.ne, ne: yes.eq };
     return yes[x.cmp] ? e.bool(true, x.lanes) : no[x.cmp] ? e.bool(false, x.lanes) : undefined;
   }
-  if (x.k !== 'binary' || x.dtype !== 'index') return undefined;
+  if (x.dtype !== 'index' || x.k === 'const') return undefined;
+  const all = rangeOf(x, facts);
+  if (all.min === all.max) return e.constant(all.min, 'index', x.lanes);
+  if (x.k !== 'binary') return undefined;
   if (x.op === 'min' || x.op === 'max') {
     const [a, b] = [rangeOf(x.x, facts), rangeOf(x.y, facts)];
     const [low, high] = [a.max <= b.min, b.max <= a.min];

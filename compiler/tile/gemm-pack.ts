@@ -98,23 +98,35 @@ export const packB = (k: Body, p: Panel, first: Expr, panel: e.Place): PackedB =
   const origin = pointer(k, p, o);
   const end = exact ? e.index(bn) : k.let('columns', e.min(bn, e.sub(e.index(up(n, width)), first)));
   const row = (goal: Expr, i: Expr): Expr => e.add(goal, e.mul(i, width));
-  k.for('strip', 0, end, width, (s) => {
-    k.for('v', 0, width, lanes, (v) => {
-      const goal = k.let('goal', e.add(e.mul(s, bk), v));
-      const column = k.let('column', e.add(first, e.add(s, v)));
-      const copy = (): void =>
-        k.for('q', 0, p.depth, 1, (i) => k.store(panel, row(goal, i), read(o, acc, e.add(e.add(origin, e.mul(i, o.inner)), column), lanes)));
-      const turn = (): void => {
-        const lines = k.let('lines', e.mul(lanes === 1 ? clamped(column, n, exact) : ends(column, lanes, n, exact), o.outer));
-        k.for('q', 0, p.depth, 1, (i) => k.store(panel, row(goal, i), read(o, acc, e.add(e.add(origin, e.mul(i, o.inner)), lines), lanes)));
-      };
-      if (o.outer !== 1) turn();
-      else if (exact) copy();
-      else k.if(e.compare('le', e.add(column, lanes), n), copy, turn);
+  /** Product i of the columns from `column` on, each clamped: a gather. */
+  const turn = (goal: Expr, column: Expr, i: Expr): void => {
+    const lines = e.mul(clamped(e.ramp(column, lanes), n, exact), o.outer);
+    k.store(panel, row(goal, i), read(o, acc, e.add(e.add(origin, e.mul(i, o.inner)), lines), lanes));
+  };
+  if (o.outer === 1) {
+    // along the rows of b: one long run of memory after another
+    k.for('q', 0, p.depth, 1, (i) => {
+      const line = k.let('line', e.add(origin, e.mul(i, o.inner)));
+      k.for('strip', 0, end, width, (s) => {
+        for (let v = 0; v < width; v += lanes) {
+          const goal = e.add(e.mul(s, bk), v);
+          const column = e.add(first, e.add(s, v));
+          const copy = (): void => k.store(panel, row(goal, i), read(o, acc, e.add(line, column), lanes));
+          if (exact) copy();
+          else k.if(e.compare('le', e.add(column, lanes), n), copy, () => turn(goal, column, i));
+        }
+      });
     });
-  });
+  } else {
+    k.for('strip', 0, end, width, (s) => {
+      k.for('v', 0, width, lanes, (v) => {
+        const goal = k.let('goal', e.add(e.mul(s, bk), v));
+        const column = k.let('column', e.add(first, e.add(s, v)));
+        k.for('q', 0, p.depth, 1, (i) => turn(goal, column, i));
+      });
+    });
+  }
   return { panel, at: (strip, vector, i) => e.add(row(e.mul(strip, bk), i), vector * lanes) };
 };
 
-const ends = (column: Expr, lanes: number, n: number, exact: boolean): Expr => clamped(e.ramp(column, lanes), n, exact);
 const up = (x: number, to: number): number => Math.ceil(x / to) * to;
