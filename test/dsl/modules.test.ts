@@ -113,7 +113,7 @@ describe('transforms', () => {
   });
   test('scan is its loop, forwards and backwards, with captured tensors', () => {
     const f = (reverse: boolean) => (c: d.Scalar, xs: d.F32<'L'>, k: d.Scalar) =>
-      d.scan((s: d.Scalar, x: d.Scalar) => [s.mul(k).add(x), s] as const, c, xs as never, { reverse });
+      d.scan((s: d.Scalar, x: d.Scalar) => [s.mul(k).add(x), s] as const, c, xs, { reverse });
     const specs = [spec(''), spec('L'), spec('')] as const;
     expect(run(f(false), specs, [[1], [1, 2, 3], [10]], { L: 3 }).map((o) => o.values)).toEqual([[1123], [1, 11, 112]]);
     expect(run(f(true), specs, [[1], [1, 2, 3], [10]], { L: 3 }).map((o) => o.values)).toEqual([[1321], [132, 13, 1]]);
