@@ -27,7 +27,7 @@ export const poolSource = `#define _GNU_SOURCE
 
 typedef void (*fv_kernel)(void *const *bufs, long lo, long hi);
 /* one row of the launch table; written by the TypeScript side */
-typedef struct { fv_kernel fn; long blocks; void *const *bufs; } fv_launch;
+typedef struct { fv_kernel fn; long blocks; void *const *bufs; long shared; } fv_launch;
 typedef struct { _Atomic long next; long end; char pad[112]; } fv_share;
 typedef struct {
   int threads, spin, started;
@@ -162,7 +162,7 @@ void fv_cancel(fv_pool *p) { atomic_store(&p->cancel, 1); }
 void fv_run(fv_pool *p, const fv_launch *table, long n, double *seconds) {
   double last = seconds ? fv_now() : 0;
   for (long i = 0; i < n && !atomic_load(&p->cancel); i++) {
-    if (table[i].blocks == 1 || p->threads == 1) table[i].fn(table[i].bufs, 0, table[i].blocks);
+    if (!table[i].shared || table[i].blocks == 1 || p->threads == 1) table[i].fn(table[i].bufs, 0, table[i].blocks);
     else fv_fork(p, table + i);
     if (!seconds) continue;
     double now = fv_now();

@@ -7,7 +7,7 @@ import koffi from 'koffi';
 import { FoveaError } from '../../compiler/error.ts';
 import type { DType } from '../../compiler/graph/types.ts';
 import { bitsOf, toBf16, toF16 } from '../../compiler/kernel/scalar.ts';
-import type { Plan, Slot } from '../../compiler/plan/types.ts';
+import type { Launch, Plan, Slot } from '../../compiler/plan/types.ts';
 import type { Executable, HostData } from '../../compiler/target.ts';
 import type { Library } from './toolchain.ts';
 
@@ -69,7 +69,9 @@ const bind = (path: string) => {
 
 // about 50 us on current processors: longer than the gaps between launches, shorter than a scheduler's slice
 const spin = 2000;
-const rowBytes = 24;
+const rowBytes = 32;
+/** Work that one thread finishes before others would have joined: a few microseconds. A launch without counts is shared. */
+const small = (l: Launch): boolean => l.flops + l.bytes > 0 && l.flops < 1 << 15 && l.bytes < 1 << 14;
 
 /** Loads the library and lays out arena and launch table. The library's symbols are in the order of plan.kernels. */
 export const load = (plan: Plan, library: Library, threads: number): CpuExecutable => {
@@ -95,7 +97,7 @@ export const load = (plan: Plan, library: Library, threads: number): CpuExecutab
   let p = 0;
   plan.launches.forEach((l, i) => {
     const [x, y, z] = plan.kernels[l.kernel]?.grid ?? [0, 0, 0];
-    table.set([symbols[l.kernel] as bigint, BigInt(x * y * z), base + BigInt(pointersAt + p * 8)], i * 3);
+    table.set([symbols[l.kernel] as bigint, BigInt(x * y * z), base + BigInt(pointersAt + p * 8), small(l) ? 0n : 1n], i * 4);
     for (const offset of l.offsets) buffers[p++] = base + BigInt(offset);
   });
 

@@ -318,7 +318,7 @@ describe('the process ends', () => {
       const base = BigInt(map(1 << 16));
       const words = new BigInt64Array(koffi.view(base, 1 << 16));
       // 1000 launches of about half a second each, on one buffer whose address is the last word
-      for (let i = 0; i < 1000; i++) words.set([koffi.address(lib.symbol(${JSON.stringify(library.symbols[0])})), 64n, base + 65528n], 3 * i);
+      for (let i = 0; i < 1000; i++) words.set([koffi.address(lib.symbol(${JSON.stringify(library.symbols[0])})), 64n, base + 65528n, 1n], 4 * i);
       words[8191] = base + 32768n;
       const pool = lib.func('uintptr_t fv_create(int threads, int spin)')(4, 2000);
       const run = lib.func('void fv_run(uintptr_t pool, uintptr_t table, int64_t n, uintptr_t seconds)');
