@@ -8,13 +8,20 @@
 import { FoveaError } from '../error.ts';
 import { eqType, infer, showType } from './infer.ts';
 import { printNode } from './print.ts';
-import type { Graph, Node, TensorType, Value } from './types.ts';
+import { type DType, type Graph, isFloat, type Node, type TensorType, type Value } from './types.ts';
 
 /** Regions nested deeper than this are refused: passes recurse into them. */
 const deepest = 100;
 
 const fail = (n: Node | undefined, why: string): never => {
   throw new FoveaError('FV0101', n ? `${printNode(n)}: ${why}` : why, n ? { loc: n.meta.loc, scope: n.meta.scope } : {});
+};
+
+/** Whether x is a number that `dtype` can store without wrapping. */
+const holds = (dtype: DType, x: number): boolean => {
+  if (isFloat(dtype)) return true;
+  const [lo, hi] = dtype === 'i32' ? [-0x80000000, 0x7fffffff] : [0, dtype === 'u32' ? 0xffffffff : 1];
+  return Number.isInteger(x) && x >= lo && x <= hi;
 };
 
 /** Attributes that no type rule looks at. */
@@ -27,6 +34,8 @@ const attributes = (n: Node): void => {
     if (op.carries > op.body.results.length) fail(n, 'the region returns fewer values than there are carries');
   }
   if ((op.prim === 'const' || op.prim === 'array' || op.prim === 'axisIndex') && n.inputs.length > 0) fail(n, 'takes no operands');
+  if (op.prim === 'const' || op.prim === 'array')
+    for (const x of op.prim === 'const' ? [op.value] : op.data) if (typeof x === 'number' && !holds(op.dtype, x)) fail(n, `${x} is no ${op.dtype}`);
 };
 
 const inferred = (n: Node): readonly TensorType[] => {
