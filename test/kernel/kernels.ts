@@ -134,6 +134,49 @@ export const generate = (choices: readonly number[]): Kernel => {
 
 export const kernels = fc.array(fc.nat({ max: 0xffff }), { minLength: 4, maxLength: 60 }).map(generate);
 
+/**
+ * Kernels that are all index arithmetic: sums of multiples, quotients and remainders of loops, blocks and one another, with
+ * small numbers so that ranges often end exactly where a division decides. Every round stores the values it computed.
+ */
+export const indexKernel = (choices: readonly number[]): Kernel => {
+  let at = 0;
+  const pick = (n: number): number => (choices[at++ % choices.length] as number) % n;
+  const k = body(['y', 'z']);
+  const value = (leaves: readonly Expr[], depth: number): Expr => {
+    const leaf = (): Expr => leaves[pick(leaves.length)] as Expr;
+    if (depth === 0) return leaf();
+    const x = value(leaves, depth - 1);
+    const c = [2, 3, 4, 6, 8][pick(5)] as number;
+    return [
+      () => e.add(e.mul(x, c), leaf()),
+      () => e.add(e.add(e.mul(leaf(), c), x), pick(4)),
+      () => e.div(e.add(x, pick(4)), c),
+      () => e.rem(e.add(x, pick(4)), c),
+      () => e.add(e.mul(e.div(x, c), c), e.rem(x, c)),
+      () => e.add(e.mul(e.div(x, c), 2 * c), e.rem(x, c)),
+      () => e.div(e.add(e.mul(value(leaves, depth - 1), c), e.rem(x, c + pick(2))), c),
+      () => e.rem(e.add(e.mul(value(leaves, depth - 1), c), e.rem(x, c + pick(2))), c),
+      () => e.sub(e.add(x, 1), e.rem(leaf(), 2)),
+      () => e.select(e.compare((['lt', 'le', 'ge', 'gt', 'eq', 'ne'] as const)[pick(6)] as 'lt', x, pick(9)), leaf(), x),
+      () => e.min(x, c),
+      () => e.max(x, c),
+    ][pick(12)]?.() as Expr;
+  };
+  const [from, step] = [1 + pick(3), 1 + pick(3)];
+  k.for('i', from, from + 1 + pick(7), step, (i) =>
+    k.for('j', 1, 2 + pick(7), 1, (j) => {
+      const leaves = [e.block(0), e.index(3), i, j, i, j];
+      const home = e.mul(e.add(e.mul(e.add(e.mul(e.block(0), 10), i), 9), j), 4);
+      const first = k.let('a', value(leaves, 2));
+      const values = [first, value([...leaves, first], 3), value([...leaves, first], 2), value(leaves, 4)];
+      values.forEach((v, n) => k.store({ name: 'y', dtype: 'i32' }, e.add(home, n), e.cast(v, 'i32')));
+    }),
+  );
+  return { name: 'indices', buffers: [{ name: 'y', dtype: 'i32', size: 1500, access: 'write' }], grid: [3, 1, 1], threads: 1, body: k.done() };
+};
+
+export const indexKernels = fc.array(fc.nat({ max: 0xffff }), { minLength: 8, maxLength: 60 }).map(indexKernel);
+
 /** Fresh contents of every buffer: inputs with numbers of all kinds, outputs zero. */
 export const memoryOf = () => {
   const f = (i: number): number => Math.fround((((i * 7919 + 13) % 257) - 128) / 16);

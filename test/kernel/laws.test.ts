@@ -7,7 +7,7 @@ import { printKernel } from '../../compiler/kernel/print.ts';
 import { simplifyKernel } from '../../compiler/kernel/simplify.ts';
 import type { Kernel } from '../../compiler/kernel/types.ts';
 import { verifyKernel } from '../../compiler/kernel/verify.ts';
-import { kernels, memoryOf } from './kernels.ts';
+import { indexKernels, kernels, memoryOf } from './kernels.ts';
 
 const run = (k: Kernel, order: 'forward' | 'reverse' | { seed: number } = 'forward') => {
   const m = memoryOf();
@@ -47,6 +47,20 @@ describe('random kernels', () => {
         expect(run(verifyKernel(simplifyKernel(s)))).toEqual(expected);
       }),
       { seed: 3, numRuns: 200 },
+    );
+  }, 60_000);
+  it('keep every index, wherever ranges end', () => {
+    const indices = (k: Kernel): Int32Array => {
+      const y = new Int32Array(1500).fill(-1);
+      interpretKernel(k, { y });
+      return y;
+    };
+    fc.assert(
+      fc.property(indexKernels, (k) => {
+        verifyKernel(k);
+        expect(indices(verifyKernel(simplifyKernel(k)))).toEqual(indices(k));
+      }),
+      { seed: 6, numRuns: 400 },
     );
   }, 60_000);
   it('leave something to check: most of them store numbers', () => {
