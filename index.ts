@@ -12,15 +12,13 @@ import { known } from './compiler/graph/dim.ts';
 import { eqType, showType } from './compiler/graph/infer.ts';
 import type { DType, TensorType, Value } from './compiler/graph/types.ts';
 import type { Backend, Progress } from './compiler/target.ts';
-import { flatten, type HostTensor, isHostTensor, rebuild, type Tensor, type TensorOf, trace } from './dsl/index.ts';
+import { flatten, type HostTensor, isHostTensor, leafMark, rebuild, type Tensor, type TensorOf, trace } from './dsl/index.ts';
 
 export type { CompileReport } from './compiler/compile.ts';
 export { type Code, codes, FoveaError, type Loc } from './compiler/error.ts';
 export type { Plan } from './compiler/plan/types.ts';
 export type { Backend, Executable, Progress, Target } from './compiler/target.ts';
 export * from './dsl/index.ts';
-
-const origin: unique symbol = Symbol('origin');
 
 /** A result that lies on the device. It is valid until the next call of the program that made it. */
 export interface DeviceTensor<out S extends string = string, out T extends DType = DType> {
@@ -29,7 +27,7 @@ export interface DeviceTensor<out S extends string = string, out T extends DType
   readonly shape: readonly number[];
   /** A copy of the numbers. Throws FV0304 after the program has run again. */
   read(): Promise<HostTensor>;
-  readonly [origin]: { readonly program: object; readonly run: number; readonly output: number };
+  readonly [leafMark]: { readonly program: object; readonly run: number; readonly output: number };
 }
 
 /** A tree of tensors as the same tree on the device. */
@@ -67,7 +65,7 @@ export const toHost = async <T>(tree: T): Promise<Read<T>> => {
   return rebuild(tree, leaves) as Read<T>; // leafwise, so the tree keeps its form
 };
 
-const isDeviceTensor = (x: unknown): x is DeviceTensor => typeof x === 'object' && x !== null && origin in x;
+const isDeviceTensor = (x: unknown): x is DeviceTensor => typeof x === 'object' && x !== null && leafMark in x;
 
 /** For every result, the donated input whose place it takes, or -1. */
 const donations = (inputs: readonly Leaf[], outputs: readonly Leaf[], donate: readonly number[]): number[] => {
@@ -146,14 +144,14 @@ export const compile = async <const Sp extends readonly unknown[], R>(
         );
       return { shape: shape.map(known), dtype, data: executable.read(output) };
     };
-    return { dims: shape.join(' '), dtype, shape: shape.map(known), read, [origin]: { program, run, output } };
+    return { dims: shape.join(' '), dtype, shape: shape.map(known), read, [leafMark]: { program, run, output } };
   };
   const put = async (i: number, x: unknown): Promise<void> => {
     const type = executable.inputs[i] as TensorType;
     const { argument, path } = inputs[i] as Leaf;
     const where = `argument ${argument + 1}${path ? `, ${path}` : ''}`;
     if (isDeviceTensor(x)) {
-      const from = x[origin];
+      const from = x[leafMark];
       if (from.program === program && from.run === run && executable.aliases[from.output] === i) return;
       return put(i, await x.read());
     }

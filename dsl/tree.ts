@@ -25,9 +25,12 @@ export type Leafwise<P, X> = P extends Tensor<string, DType> ? X : P extends obj
 
 const isSpec = (x: object): boolean =>
   'kind' in x && ((x as { kind: unknown }).kind === 'spec' || (x as { kind: unknown }).kind === 'param');
+/** Marks an object of another room (a tensor on a device) as a leaf. */
+export const leafMark: unique symbol = Symbol('leaf');
+
 /** Records and lists are inner nodes; everything else is a leaf. */
 export const isLeaf = (x: unknown): boolean =>
-  typeof x !== 'object' || x === null || isTensor(x) || isHostTensor(x) || ArrayBuffer.isView(x) || isSpec(x);
+  typeof x !== 'object' || x === null || isTensor(x) || isHostTensor(x) || ArrayBuffer.isView(x) || leafMark in x || isSpec(x);
 
 const join = (path: string, key: string): string => (path === '' ? key : `${path}.${key}`);
 
