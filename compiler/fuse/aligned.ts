@@ -20,9 +20,9 @@ const moving = new Set(['pad', 'concat', 'gather', 'randomBits']);
 
 /**
  * `n` belongs to the group: is every value of the group (`own`) that its tree reads, read in place? For a reduction the
- * tree starts at its operand.
+ * tree starts at its operand. A value that a contraction stores at `moved` places cannot be read back.
  */
-export const readsInPlace = (n: Node, extent: Extent, g: Normal, leaf: (v: Value) => boolean, own: (v: Value) => boolean, reduces: boolean): boolean => {
+export const readsInPlace = (n: Node, extent: Extent, g: Normal, leaf: (v: Value) => boolean, own: (v: Value) => boolean, reduces: boolean, moved: (v: Value) => boolean): boolean => {
   const s = indices(1);
   const space = 'space' in extent ? extent.space : undefined;
   const o = space ? s.atom(e.ref('o', 'index'), 0, space.kept - 1) : undefined;
@@ -37,7 +37,7 @@ export const readsInPlace = (n: Node, extent: Extent, g: Normal, leaf: (v: Value
   };
   const placeOf = (v: Value): Affine => (space && sizeOf(v) === space.kept ? (o as Affine) : p);
   const read = (v: Value, ix: readonly Affine[] | undefined): boolean => {
-    if (own(v)) return ix !== undefined && linear(ix, shapeOf(v)).key === placeOf(v).key;
+    if (own(v)) return ix !== undefined && !moved(v) && linear(ix, shapeOf(v)).key === placeOf(v).key;
     const maker = g.maker(v);
     return leaf(v) || !maker || visit(maker, ix);
   };

@@ -27,6 +27,8 @@ export interface Draft {
   readonly key: string;
   /** Positions of the anchored nodes, ascending. */
   members: number[];
+  /** Members that are transposes of another member: a contraction stores them from the same registers. */
+  readonly moved: Set<number>;
   /** Why a node that reads this group's values did not join it. */
   refused: string | undefined;
 }
@@ -85,6 +87,17 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
     return inputs.size + members.filter((m) => outside(own, m)).length;
   };
 
+  /** Whether an anchored view is nothing but a transpose of a member: then it is a matter of where to store. */
+  const transposes = (i: number, own: ReadonlySet<number>): boolean => {
+    for (let n = nodes[i]; n && (n.op.prim === 'transpose' || n.op.prim === 'reshape' || n.op.prim === 'stopGradient'); ) {
+      const v = n.inputs[0] as Value;
+      const k = at(v);
+      if (k !== undefined) return own.has(k);
+      n = g.maker(v);
+    }
+    return false;
+  };
+
   /** undefined: may join; otherwise the reason why not. */
   const obstacle = (i: number, d: Draft, members: readonly number[]): string | undefined => {
     const n = nodes[i] as Node;
@@ -95,9 +108,9 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
     };
     const out = sizeOf(n.outputs[0] as Value);
     if (d.template === 'scatter' || d.template === 'cumsum') return `ends with ${d.template}`;
-    if (templateOf(n) !== 'map' && templateOf(n) !== 'reduce') return `read by ${templateOf(n) === 'gemm' ? 'a contraction' : `a ${n.op.prim}`}`;
+    if (templateOf(n) !== 'map' && templateOf(n) !== 'reduce') return `read by a ${n.op.prim}`;
     if (members.length >= most) return `${most} values in one kernel`;
-    const aligned = (extent: Extent): boolean => readsInPlace(n, extent, g, leaf, inGroup, isReduction(n));
+    const aligned = (extent: Extent): boolean => readsInPlace(n, extent, g, leaf, inGroup, isReduction(n), (v) => d.moved.has(at(v) as number));
     if (isReduction(n)) {
       const space = reductionSpace(n);
       if (d.template === 'gemm') return 'read by a reduction';
@@ -117,7 +130,7 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
       if (!aligned({ space: d.space })) return 'read at other places';
     } else {
       if (out !== d.size) return 'read by values of another shape';
-      if (!aligned({ size: d.size })) return 'read at other places';
+      if (!aligned({ size: d.size }) && !(d.template === 'gemm' && transposes(i, own))) return 'read at other places';
     }
     const count = buffers([...members, i]);
     return count > maxBuffers ? `${count} buffers > ${maxBuffers}` : undefined;
@@ -141,6 +154,7 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
   };
   const join = (i: number, d: Draft): void => {
     const n = nodes[i] as Node;
+    if (d.template === 'gemm' && transposes(i, new Set(d.members))) d.moved.add(i);
     d.members.push(i);
     groupOf.set(i, d);
     if (isReduction(n) && d.template === 'map') [d.template, d.space] = ['reduce', reductionSpace(n)];
@@ -167,7 +181,8 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
       const same = top.every((d) => d === first || mergeable(first, d));
       const members = [...new Set(top.flatMap((d) => d.members))];
       const merged: Draft = top.find((d) => d.space) ?? first;
-      const why = first.key !== key ? 'read in another phase' : !same ? 'read together with a value of another group' : obstacle(i, merged, members);
+      const t = templateOf(n);
+      const why = t === 'gemm' ? 'read by a contraction' : first.key !== key ? 'read in another phase' : !same ? 'read together with a value of another group' : obstacle(i, merged, members);
       if (!why) {
         for (const d of top) if (d !== merged) absorb(merged, d);
         return join(i, merged);
@@ -192,6 +207,7 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
       level: level + 1,
       key,
       members: [i],
+      moved: new Set(),
       refused: undefined,
     };
     drafts.push(made);

@@ -50,7 +50,18 @@ export const lowerContraction = (job: Job): Lowering => {
       if (linear(where, shapeOf(v)).key !== p.key) throw new Error(`internal: the contraction %${v.id} is read at another place`);
       return rounded(sum, v.type.dtype);
     });
-    storeAll(c, ix, em, job.outputs.map((o) => ({ ...o, ix: indexOf(ix, o.value, p) })));
+    /** Where element p of the sum stands in v: transposes of the result are stored from here as well. */
+    const home = (v: Value): readonly Affine[] => {
+      const n = job.maker(v);
+      const from = n?.inputs[0];
+      if (from && n.op.prim === 'reshape') return indexOf(ix, v, linear(home(from), shapeOf(from)));
+      if (from && n.op.prim === 'transpose') {
+        const at = home(from);
+        return n.op.perm.map((a) => at[a] as Affine);
+      }
+      return indexOf(ix, v, p);
+    };
+    storeAll(c, ix, em, job.outputs.map((o) => ({ ...o, ix: home(o.value) })));
     return c.done();
   };
   if (acc === 'bool') throw new Error('internal: a contraction of bool');

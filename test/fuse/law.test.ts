@@ -9,6 +9,6 @@ for (const target of [cpu, { ...cpu, name: 'few buffers', maxBuffers: 4 }, gpu])
       fc.property(programs, fc.nat({ max: 1000 }), (g, seed) => {
         expect(deviation(g, target, g.params.map((p, i) => sample(p.type, seed + i)))).toBeUndefined();
       }),
-      { numRuns: Number(process.env['RUNS'] ?? 150), seed: 20 },
+      { numRuns: 300, seed: 20 },
     );
   });

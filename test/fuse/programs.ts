@@ -9,7 +9,7 @@ import { sizeOf } from '../../compiler/tile/emit.ts';
 
 export type Instruction = readonly [op: number, a: number, b: number, c: number];
 
-const shapes: readonly (readonly number[])[] = [[6, 16], [3, 20], [2, 3, 8], [4, 1, 9], [24], [5], [2, 17, 2], []];
+const shapes: readonly (readonly number[])[] = [[6, 16], [3, 20], [70], [2, 37], [2, 3, 8], [4, 1, 9], [24], [5], [2, 17, 2], []];
 const shape = (v: Value): number[] => v.type.shape as number[];
 
 export const programOf = (code: readonly Instruction[], outputs: number): Graph => {
@@ -30,10 +30,10 @@ export const programOf = (code: readonly Instruction[], outputs: number): Graph 
   const step = ([op, n, m, c]: Instruction): Value | undefined => {
     const x = pick(n, float) as Value;
     const rank = shape(x).length;
-    switch (op % 22) {
+    switch (op % 24) {
       case 0:
       case 1:
-        return b.one({ prim: unary[c % unary.length] as 'neg' }, [op % 22 === 0 && c % 6 === 1 ? b.min(x, b.fill(2, x.type)) : x]);
+        return b.one({ prim: unary[c % unary.length] as 'neg' }, [op % 24 === 0 && c % 6 === 1 ? b.min(x, b.fill(2, x.type)) : x]);
       case 2:
       case 3:
       case 4:
@@ -108,6 +108,28 @@ export const programOf = (code: readonly Instruction[], outputs: number): Graph 
         const batched = axis > 0 && other > 0 && shape(x)[0] === shape(y)[0] && m % 2 === 0;
         const op: Op = { prim: 'dot', batch: batched ? [[0], [0]] : [[], []], contract: [[axis], [other]], dtype: 'f32' };
         return b.one(op, [x, y]);
+      }
+      case 21: {
+        // softmax over the last axis
+        if (rank === 0) return undefined;
+        const kept = [...shape(x).keys()].slice(0, -1);
+        const max = b.one({ prim: 'reduceMax', axes: [rank - 1] }, [x]);
+        const ex = b.exp(b.sub(x, b.broadcast(max, shape(x), kept)));
+        values.push(max);
+        return b.div(ex, b.broadcast(b.sum(ex, [rank - 1]), shape(x), kept));
+      }
+      case 22: {
+        // normalisation over one or two of the last axes, and the pieces that a backward pass would keep
+        if (rank === 0) return undefined;
+        const axes = [...shape(x).keys()].slice(rank > 2 && c % 2 ? -2 : -1);
+        const kept = [...shape(x).keys()].slice(0, rank - axes.length);
+        const n = axes.reduce((p, i) => p * (shape(x)[i] as number), 1);
+        const mean = b.sum(b.mul(x, b.fill(1 / n, x.type)), axes);
+        const d = b.sub(x, b.broadcast(mean, shape(x), kept));
+        const variance = b.sum(b.mul(b.mul(d, d), b.fill(1 / n, x.type)), axes);
+        const scale = b.rsqrt(b.add(variance, b.fill(0.5, variance.type)));
+        values.push(scale);
+        return b.mul(d, b.broadcast(scale, shape(x), kept));
       }
       default: {
         const t = (['bf16', 'f16', 'i32'] as const)[c % 3] as DType;
