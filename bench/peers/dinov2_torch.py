@@ -6,9 +6,11 @@ AdamW without weight decay on biases, norms and gammas, clipping per sub-network
 not here: stochastic depth, registers, distribution and mixed precision. Images are Fashion-MNIST, read from the files of
 ../../data, so that both programs see the same pictures; the augmentation is the same family, drawn from another generator.
 
-    python dinov2_torch.py --steps 400 --seed 0 --batch 32
-    step  399  dino 5.03  ibot 2.51  koleo 0.31 ...  k-NN before 68.1 %, after 77.4 %
+    python dinov2_torch.py --seed 0
+    16.1 GFLOP a step, 6.43 TFLOP in all; k-NN before {'cls': 63.0, 'mean': 61.2, 'both': 63.4}
+    ...                                   k-NN after  {'cls': 71.2, 'mean': 64.1, 'both': 71.8}
 
+The defaults are the demo's recipe; its weights start wider than DINOv2's 0.02, which is made for widths of 384 and more.
 Needs torch and numpy. One JSON line with the settings and the result goes to --log.
 """
 import argparse
@@ -306,8 +308,8 @@ def main():
     add = lambda name, value: p.add_argument('--' + name.replace('_', '-'), type=type(value), default=value)
     for name, value in dict(
         steps=400, seed=0, batch=32, size=28, local_size=16, locals=2, patch=4, dim=96, depth=4, heads=3, ratio=4.0,
-        layer_scale=0.1, std=0.02, head_std=0.02, pos_std=0.02, hidden=256, bottleneck=64, prototypes=512, lr=2e-3, min_lr=1e-5, warmup=0.1, wd=0.04, wd_end=0.2,
-        momentum=0.99, momentum_end=1.0, temp=0.04, temp_end=0.07, temp_warmup=0.3, clip=3.0, beta2=0.999, patch_lr=1.0, freeze=0.0,
+        layer_scale=1.0, std=0.1, head_std=0.1, pos_std=0.3, hidden=256, bottleneck=64, prototypes=512, lr=1e-3, min_lr=1e-5, warmup=0.1, wd=0.04, wd_end=0.2,
+        momentum=0.98, momentum_end=1.0, temp=0.04, temp_end=0.07, temp_warmup=0.3, clip=3.0, beta2=0.999, patch_lr=1.0, freeze=0.0,
         dino=1.0, ibot=1.0, koleo=0.1, mask_probability=0.5, mask_lo=0.1, mask_hi=0.5, global_lo=0.5, local_lo=0.2,
         local_hi=0.5, flip=0.5, jitter=0.4, blur=0.2, blur_sigma=1.0, train=6000, bank=3000, test=1000, threads=1,
         data=os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../data/fashion-mnist'), log='', every=50, eval_every=0, name='').items():
