@@ -24,11 +24,16 @@ export interface Panel {
 
 export interface PackedA {
   readonly panel: e.Place;
-  /** Address of (row of the register tile, product) in the panel. */
-  readonly at: (row: number, p: Expr) => Expr;
-  /** Emits the copy of the rows first .. first + tm - 1. */
-  readonly pack: (first: Expr) => void;
+  /** Address of (first row of the register tile, row of it, product) in the panel. */
+  readonly at: (i: Expr, row: number, p: Expr) => Expr;
+  /** Emits the copy of all rows of the block, where they are copied at once. */
+  readonly packBlock: (rows: Expr) => void;
+  /** Emits the copy of the rows i .. i + tm - 1 of the block otherwise. */
+  readonly packTile: (i: Expr) => void;
 }
+
+/** Rows that the panel of a holds: the register tile's, or all where a memory line spans rows. */
+export const rowsOfPanel = (a: GemmOperand, s: Pick<GemmSchedule, 'bm' | 'tm'>): number => (a.outer === 1 && a.inner !== 1 ? s.bm : s.tm);
 
 const read = (o: GemmOperand, acc: GemmSpec['acc'], at: Expr, lanes: number): Expr => e.cast(e.load({ name: o.buffer, dtype: o.dtype }, at, lanes), acc);
 const clamped = (x: Expr, size: number, exact: boolean): Expr => (exact ? x : e.min(x, size - 1));
@@ -41,44 +46,51 @@ const strips = (k: Body, count: Expr, lanes: number, exact: boolean, copy: (i: E
   if (whole !== count) k.for('q', whole, count, 1, (i) => copy(i, 1));
 };
 
-export const packA = (k: Body, p: Panel, panel: e.Place): PackedA => {
+export const packA = (k: Body, p: Panel, top: Expr, panel: e.Place): PackedA => {
   const { a: o, acc, m } = p.spec;
   const { tm, bk, lanes } = p.schedule;
   const exact = m % tm === 0;
+  const nothing = (): void => {};
   if (o.outer !== 1 || o.inner === 1)
     return {
       panel,
-      at: (row, i) => e.add(i, row * bk),
-      pack: (first) => {
+      at: (_i, row, q) => e.add(q, row * bk),
+      packBlock: nothing,
+      packTile: (i) => {
         const origin = pointer(k, p, o);
         k.for('r', 0, tm, 1, (r) => {
-          const row = k.let('line', e.add(origin, e.mul(clamped(e.add(first, r), m, exact), o.outer)));
+          const line = k.let('line', e.add(origin, e.mul(clamped(e.add(e.add(top, i), r), m, exact), o.outer)));
           const goal = k.let('goal', e.mul(r, bk));
           const wide = o.inner === 1 ? lanes : 1;
-          strips(k, p.depth, wide, p.spec.k % bk === 0 && bk % wide === 0, (i, w) =>
-            k.store(panel, e.add(goal, i), read(o, acc, e.add(row, e.mul(i, o.inner)), w)),
+          strips(k, p.depth, wide, p.spec.k % bk === 0 && bk % wide === 0, (q, w) =>
+            k.store(panel, e.add(goal, q), read(o, acc, e.add(line, e.mul(q, o.inner)), w)),
           );
         });
       },
     };
-  // rows are consecutive in memory: whole tiles move by vectors of a power of two rows
   return {
     panel,
-    at: (row, i) => e.add(e.mul(i, tm), row),
-    pack: (first) => {
+    at: (i, row, q) => e.add(e.add(e.mul(i, bk), e.mul(q, tm)), row),
+    packTile: nothing,
+    packBlock: (rows) => {
       const origin = pointer(k, p, o);
-      const moves = (wide: boolean): void =>
-        k.for('q', 0, p.depth, 1, (i) => {
-          const line = k.let('line', e.add(origin, e.mul(i, o.inner)));
-          const goal = k.let('goal', e.mul(i, tm));
-          for (let r = 0; r < tm; ) {
-            const w = wide ? Math.min(lanes, 2 ** Math.floor(Math.log2(tm - r))) : 1;
-            k.store(panel, e.add(goal, r), read(o, acc, e.add(line, wide ? e.add(first, r) : clamped(e.add(first, r), m, exact)), w));
-            r += w;
-          }
+      // rows are consecutive in memory: long runs, moved by vectors of a power of two rows
+      k.for('q', 0, p.depth, 1, (q) => {
+        const line = k.let('line', e.add(origin, e.mul(q, o.inner)));
+        k.for('i', 0, rows, tm, (i) => {
+          const goal = k.let('goal', e.add(e.mul(i, bk), e.mul(q, tm)));
+          const first = k.let('row', e.add(top, i));
+          const moves = (wide: boolean): void => {
+            for (let r = 0; r < tm; ) {
+              const w = wide ? Math.min(lanes, 2 ** Math.floor(Math.log2(tm - r))) : 1;
+              k.store(panel, e.add(goal, r), read(o, acc, e.add(line, wide ? e.add(first, r) : clamped(e.add(first, r), m, exact)), w));
+              r += w;
+            }
+          };
+          if (exact) moves(true);
+          else k.if(e.compare('le', e.add(first, tm), m), () => moves(true), () => moves(false));
         });
-      if (exact) moves(true);
-      else k.if(e.compare('le', e.add(first, tm), m), () => moves(true), () => moves(false));
+      });
     },
   };
 };

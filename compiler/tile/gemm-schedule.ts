@@ -7,6 +7,7 @@
  *   { bm: 168, bn: 96, bk: 256, tm: 14, tn: 2, lanes: 16 }
  */
 import type { Target } from '../target.ts';
+import { rowsOfPanel } from './gemm-pack.ts';
 import type { GemmOperand, GemmSpec } from './gemm-spec.ts';
 
 export interface GemmSchedule {
@@ -21,13 +22,13 @@ export interface GemmSchedule {
 }
 
 /** Bytes of a block's own arrays: kept far below the stack of a thread. */
-const panelBytes = 144 * 1024;
+const panelBytes = 168 * 1024;
 const tileBytes = 80 * 1024;
 const up = (x: number, to: number): number => Math.ceil(x / to) * to;
 const cuts = (x: number, by: number): number => Math.ceil(x / by);
 
 /** Cycles to bring one element into a packed panel: copied by vectors, or moved one by one when the panel turns it. */
-const packCost = (o: GemmOperand, vector: 'outer' | 'either'): number => (o.outer === 1 || (vector === 'either' && o.inner === 1) ? 0.2 : 0.8);
+const packCost = (o: GemmOperand, vector: 'outer' | 'either'): number => (o.outer === 1 || (vector === 'either' && o.inner === 1) ? 0.3 : 0.9);
 
 /** The rows of the register tile: as many as the registers hold, or a few less where that wastes fewer rows at the edge. */
 const chooseRows = (m: number, most: number, tn: number): number => {
@@ -47,15 +48,17 @@ export const chooseGemm = (spec: GemmSpec, target: Target): GemmSchedule => {
   const tn = n > lanes ? 2 : 1;
   const tm = chooseRows(m, Math.min(14, Math.max(1, Math.floor((target.registers - tn - 1) / tn))), tn);
   const width = tn * lanes;
-  const panels = k <= 400 ? 1 : cuts(k, 320);
+  // a panel that holds all rows of a block is as deep as leaves room for a wide one
+  const deep = rowsOfPanel(spec.a, { bm: 2, tm: 1 }) > 1 ? 144 : 320;
+  const panels = k <= deep * 1.25 ? 1 : cuts(k, deep);
   const bk = panels === 1 ? Math.max(1, k) : Math.min(k, up(cuts(k, panels), 16));
   let best: GemmSchedule = { bm: tm, bn: width, bk, tm, tn, lanes };
   let least = Number.POSITIVE_INFINITY;
-  for (const rows of [1, 2, 3, 4, 6, 8, 12, 16, 24, 32]) {
+  for (const rows of [1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 32]) {
     for (const columns of [1, 2, 3, 4, 6, 8]) {
       const [bm, bn] = [rows * tm, columns * width];
       const spare = (rows > 1 && bm >= m + tm) || (columns > 1 && bn >= n + width);
-      const fits = bk * bn * 4 <= panelBytes && (panels === 1 || bm * bn * 4 <= tileBytes);
+      const fits = bk * (bn + rowsOfPanel(spec.a, { bm, tm })) * 4 <= panelBytes && (panels === 1 || bm * bn * 4 <= tileBytes);
       if (spare || (!fits && rows * columns > 1)) continue;
       const blocks = count * cuts(m, bm) * cuts(n, bn);
       const products = (rows * columns * k * tm * tn) / 2;

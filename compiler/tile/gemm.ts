@@ -7,7 +7,7 @@
  *   for kp                        panels of k
  *     panelB = b[kp, n tile]
  *     for i                       register tiles down the block
- *       panelA = a[i, kp]
+ *       panelA = a[i, kp]         (for all i at once where the rows of a are consecutive in memory)
  *       for j                     and across
  *         acc = tile[i, j]; for p: acc[r][v] = fma(panelA[r, p], panelB[p, v], acc[r][v]); tile[i, j] = acc
  *         after the last panel: epilogue for every vector of the register tile
@@ -16,7 +16,7 @@ import { body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
 import type { Target } from '../target.ts';
-import { packA, packB, type Panel } from './gemm-pack.ts';
+import { packA, packB, type Panel, rowsOfPanel } from './gemm-pack.ts';
 import { chooseGemm, type GemmSchedule } from './gemm-schedule.ts';
 import type { GemmOperand, GemmSpec, Lowering } from './gemm-spec.ts';
 
@@ -49,7 +49,7 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
   const rows = m % bm === 0 ? e.index(bm) : k.let('rows', e.min(e.sub(e.index(m), top), bm));
   const columns = n % bn === 0 ? e.index(bn) : k.let('columns', e.min(e.sub(e.index(n), left), bn));
 
-  const placeA = k.alloc('panelA', 'register', acc, tm * bk);
+  const placeA = k.alloc('panelA', 'register', acc, rowsOfPanel(spec.a, schedule) * bk);
   const placeB = k.alloc('panelB', 'register', acc, bk * bn);
   // without panels to wait for, the tile holds one register tile on its way to the epilogue
   const tile = k.alloc('tile', 'register', acc, panels > 1 ? bm * bn : tm * width);
@@ -86,9 +86,10 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
     const count = panels === 1 ? e.index(depth) : depth % bk === 0 ? e.index(bk) : k.let('count', e.min(e.sub(e.index(depth), from), bk));
     const common = { spec, schedule, from, depth: count };
     const partB = packB(k, { ...common, start: startB } satisfies Panel, left, placeB);
-    const partA = packA(k, { ...common, start: startA } satisfies Panel, placeA);
+    const partA = packA(k, { ...common, start: startA } satisfies Panel, top, placeA);
+    partA.packBlock(rows);
     k.for('i', 0, rows, tm, (i) => {
-      partA.pack(k.let('first', e.add(top, i)));
+      partA.packTile(i);
       k.for('j', 0, columns, width, (j) => {
         const at = k.let('at', slot(i, j));
         const place = (r: number, v: number): Expr => e.add(at, r * width + v * lanes);
@@ -97,7 +98,7 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
         k.for('p', 0, count, 1, (p) => {
           const right = list(tn).map((v) => k.let('y', e.load(partB.panel, partB.at(strip, v, p), lanes)));
           for (const r of list(tm)) {
-            const x = k.let('x', e.splat(e.load(partA.panel, partA.at(r, p)), lanes));
+            const x = k.let('x', e.splat(e.load(partA.panel, partA.at(i, r, p)), lanes));
             for (const v of list(tn)) {
               const sum = (sums[r] as readonly Expr[])[v] as Expr;
               k.set(sum, multiplyAdd(x, right[v] as Expr, sum));

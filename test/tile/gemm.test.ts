@@ -211,20 +211,20 @@ describe('gemm', () => {
 });
 
 describe('chooseGemm', () => {
-  const choose = (m: number, n: number, k: number, t: Target = target): GemmSchedule =>
-    chooseGemm(spec({ batch: [], m, n, k, a: 'inner', b: 'inner', dtype: 'f32', shared: false }), t);
+  const choose = (m: number, n: number, k: number, t: Target = target, a: Problem['a'] = 'inner'): GemmSchedule =>
+    chooseGemm(spec({ batch: [], m, n, k, a, b: 'inner', dtype: 'f32', shared: false }), t);
   const sizes = fc.integer({ min: 1, max: 5000 });
   it('fits the registers and the stack, and tiles whole register tiles', () => {
     const targets = fc.record({ vectorBytes: fc.constantFrom(4, 16, 32, 64), registers: fc.constantFrom(8, 16, 32), workers: fc.integer({ min: 1, max: 128 }) });
     fc.assert(
-      fc.property(sizes, sizes, sizes, targets, (m, n, k, t) => {
-        const s = choose(m, n, k, { ...target, ...t });
+      fc.property(sizes, sizes, sizes, targets, fc.constantFrom<Problem['a']>('inner', 'outer'), (m, n, k, t, a) => {
+        const s = choose(m, n, k, { ...target, ...t }, a);
         expect(s.tm * s.tn + s.tn + 1).toBeLessThanOrEqual(t.registers);
         expect(s.bm % s.tm).toBe(0);
         expect(s.bn % (s.tn * s.lanes)).toBe(0);
         expect(s.lanes * 4).toBeLessThanOrEqual(t.vectorBytes);
         const tile = s.bk < k ? s.bm * s.bn : s.tm * s.tn * s.lanes;
-        expect(4 * (s.tm * s.bk + s.bk * s.bn + tile)).toBeLessThanOrEqual(256 * 1024);
+        expect(4 * ((a === 'outer' ? s.bm : s.tm) * s.bk + s.bk * s.bn + tile)).toBeLessThanOrEqual(256 * 1024);
       }),
       { seed: 3, numRuns: 300 },
     );
