@@ -2,12 +2,13 @@
  * Rules that make nodes disappear: views that change nothing, views of views, arithmetic with 0 and 1, constants of constants.
  * No rule drops a NaN or an infinity (x * 0 stays); x + 0 gives x, so the sign of a zero may change and nothing else.
  *
- *   reshape(reshape(x)) -> reshape(x)      transpose(transpose(x)) -> one transpose      broadcast(broadcast(x)) -> one broadcast
+ *   reshape(reshape(x)) -> reshape(x)      and so for transpose, broadcast, slice      exp(1) -> 2.718281828459045
  *   x + 0, x - 0, x * 1, x / 1, neg(neg x) -> x      x * -1 -> neg(x)      pow(x, 2) -> x * x      pow(x, -1) -> 1 / x
  */
 import type { Builder } from '../graph/builder.ts';
-import { type Dim, eqShape } from '../graph/dim.ts';
-import { type Graph, isFloat, type OpOf, type Prim, type Value } from '../graph/types.ts';
+import { addDim, type Dim, eqShape, subDim } from '../graph/dim.ts';
+import { apply, type Tensor64, tensor64 } from '../graph/interpret.ts';
+import type { DType, Graph, Node, OpOf, Prim, Value } from '../graph/types.ts';
 import { rewrite } from './rewrite.ts';
 
 /** What a rule may ask about the graph so far. */
@@ -22,65 +23,52 @@ type Simplify<P extends Prim> = (k: Known, op: OpOf<P>, ins: readonly Value[]) =
 
 const identity = (axes: readonly number[]): boolean => axes.every((a, i) => a === i);
 const isZero = (d: Dim): boolean => d === 0;
-/** `f` of constants, in float64: rounded once, where the constant is used. Integers stay with the graph, which wraps. */
-const fold1 =
-  (f: (x: number) => number) =>
-  ({ b, constant }: Known, _: unknown, [x]: readonly Value[]): Value | undefined => {
-    const c = constant(x as Value);
-    return c !== undefined && isFloat((x as Value).type.dtype) ? b.fill(f(c), (x as Value).type) : undefined;
-  };
-const fold2 =
-  (
-    f: (x: number, y: number) => number,
-    special: (k: Known, x: Value, y: Value, cx: number | undefined, cy: number | undefined) => Value | undefined,
-  ) =>
-  (k: Known, _: unknown, [x, y]: readonly Value[]): Value | undefined => {
-    const [a, c] = [x as Value, y as Value];
-    const [ca, cc] = [k.constant(a), k.constant(c)];
-    if (ca !== undefined && cc !== undefined && isFloat(a.type.dtype)) return k.b.fill(f(ca, cc), a.type);
-    return special(k, a, c, ca, cc);
-  };
+const pointwise: ReadonlySet<Prim> = new Set<Prim>([
+  ...(['neg', 'exp', 'log', 'sin', 'cos', 'tanh', 'sqrt', 'rsqrt', 'erf', 'abs', 'sign', 'floor', 'not', 'cast'] as const),
+  ...(['add', 'sub', 'mul', 'div', 'pow', 'max', 'min', 'rem', 'and', 'or', 'xor', 'shiftLeft', 'shiftRight', 'compare', 'select'] as const),
+]);
+const largest: { readonly [D in DType]: number } = { f32: 3.4e38, bf16: 3.38e38, f16: 65504, i32: 2 ** 31, u32: 2 ** 32, bool: 1 };
+/**
+ * A pointwise primitive of constants, by the interpreter: float64, rounded once, where the constant is used. What leaves
+ * the range of its dtype stays a computation, as does what is not finite: not every target can write such a constant.
+ */
+const fold = ({ b, constant }: Known, n: Node, ins: readonly Value[]): Value | undefined => {
+  if (!pointwise.has(n.op.prim)) return undefined;
+  const scalars: Tensor64[] = [];
+  for (const v of ins) {
+    const c = constant(v);
+    if (c === undefined) return undefined;
+    scalars.push(tensor64({ dtype: v.type.dtype, shape: [] }, [c]));
+  }
+  const t = (n.outputs[0] as Value).type;
+  const c = apply(n.op, scalars, [{ dtype: t.dtype, shape: [] }])[0]?.data[0] as number;
+  return Math.abs(c) <= largest[t.dtype] ? b.fill(c, t) : undefined;
+};
+
+/** Of one operand whose elements are all `c`: what is left of the operation. */
+const zero = (v: Value, c: number | undefined): Value | undefined => (c === 0 ? v : undefined);
 
 const rules: { readonly [P in Prim]?: Simplify<P> } = {
-  neg: (k, op, ins) => k.made(ins[0] as Value, 'neg')?.inputs[0] ?? fold1((x) => -x)(k, op, ins),
-  exp: fold1(Math.exp),
-  log: fold1(Math.log),
-  sqrt: fold1(Math.sqrt),
-  rsqrt: fold1((x) => 1 / Math.sqrt(x)),
-  add: fold2(
-    (x, y) => x + y,
-    (_, x, y, cx, cy) => (cy === 0 ? x : cx === 0 ? y : undefined),
-  ),
-  sub: fold2(
-    (x, y) => x - y,
-    (_, x, __, ___, cy) => (cy === 0 ? x : undefined),
-  ),
-  mul: fold2(
-    (x, y) => x * y,
-    ({ b }, x, y, cx, cy) => (cy === 1 ? x : cx === 1 ? y : cy === -1 ? b.neg(x) : cx === -1 ? b.neg(y) : undefined),
-  ),
-  div: fold2(
-    (x, y) => x / y,
-    (_, x, __, ___, cy) => (cy === 1 ? x : undefined),
-  ),
-  pow: fold2(
-    (x, y) => x ** y,
-    ({ b }, x, _, __, cy) => {
-      if (cy === 1) return x;
-      if (cy === 2) return b.mul(x, x);
-      if (cy === -1) return b.div(b.fill(1, x.type), x);
-      return undefined;
-    },
-  ),
-  cast: ({ b, constant }, op, [x]) => {
-    const v = x as Value;
-    if (v.type.dtype === op.dtype) return v;
-    const c = constant(v);
-    return c !== undefined && isFloat(v.type.dtype) && isFloat(op.dtype) ? b.fill(c, { dtype: op.dtype, shape: v.type.shape }) : undefined;
+  neg: ({ made }, _, [x]) => made(x as Value, 'neg')?.inputs[0],
+  not: ({ made }, _, [x]) => made(x as Value, 'not')?.inputs[0],
+  add: ({ constant }, _, [x, y]) => zero(x as Value, constant(y as Value)) ?? zero(y as Value, constant(x as Value)),
+  sub: ({ constant }, _, [x, y]) => zero(x as Value, constant(y as Value)),
+  mul: ({ b, constant }, _, [x, y]) => {
+    for (const [v, c] of [[x, constant(y as Value)] as const, [y, constant(x as Value)] as const]) {
+      if (c === 1) return v;
+      if (c === -1) return b.neg(v as Value);
+    }
+    return undefined;
   },
+  div: ({ constant }, _, [x, y]) => (constant(y as Value) === 1 ? x : undefined),
+  pow: ({ b, constant }, _, [x, y]) => {
+    const [v, c] = [x as Value, constant(y as Value)];
+    return c === 1 ? v : c === 2 ? b.mul(v, v) : c === -1 ? b.div(b.fill(1, v.type), v) : undefined;
+  },
+  cast: (_, op, [x]) => ((x as Value).type.dtype === op.dtype ? x : undefined),
   select: ({ constant }, _, [c, x, y]) => {
     const v = constant(c as Value);
-    return v === undefined ? undefined : v !== 0 ? x : y;
+    return x === y || (v !== undefined && v !== 0) ? x : v === 0 ? y : undefined;
   },
   broadcast: ({ b, made }, op, [x]) => {
     const v = x as Value;
@@ -100,8 +88,8 @@ const rules: { readonly [P in Prim]?: Simplify<P> } = {
     if (eqShape(v.type.shape, op.shape)) return v;
     const c = constant(v);
     if (c !== undefined) return b.fill(c, { dtype: v.type.dtype, shape: op.shape });
-    const inner = made(v, 'reshape');
-    return inner && b.reshape(inner.inputs[0] as Value, op.shape);
+    const x0 = made(v, 'reshape')?.inputs[0];
+    return x0 && (eqShape(x0.type.shape, op.shape) ? x0 : b.reshape(x0, op.shape));
   },
   transpose: ({ b, made, constant }, op, [x]) => {
     const v = x as Value;
@@ -109,15 +97,19 @@ const rules: { readonly [P in Prim]?: Simplify<P> } = {
     const c = constant(v);
     if (c !== undefined) return b.fill(c, { dtype: v.type.dtype, shape: op.perm.map((p) => v.type.shape[p] as Dim) });
     const inner = made(v, 'transpose');
-    return (
-      inner &&
-      b.transpose(
-        inner.inputs[0] as Value,
-        op.perm.map((p) => inner.op.perm[p] as number),
-      )
-    );
+    if (!inner) return undefined;
+    const perm = op.perm.map((p) => inner.op.perm[p] as number);
+    return identity(perm) ? inner.inputs[0] : b.transpose(inner.inputs[0] as Value, perm);
   },
-  slice: (_, op, [x]) => (op.start.every(isZero) && eqShape(op.limit, (x as Value).type.shape) ? x : undefined),
+  slice: ({ b, made, constant }, op, [x]) => {
+    const v = x as Value;
+    if (op.start.every(isZero) && eqShape(op.limit, v.type.shape)) return v;
+    const c = constant(v);
+    if (c !== undefined) return b.fill(c, { dtype: v.type.dtype, shape: op.limit.map((l, i) => subDim(l, op.start[i] as Dim)) });
+    const inner = made(v, 'slice');
+    const from = (d: Dim, i: number): Dim => addDim(d, inner?.op.start[i] as Dim);
+    return inner && b.slice(inner.inputs[0] as Value, op.start.map(from), op.limit.map(from));
+  },
   pad: (_, op, [x]) => (op.low.every(isZero) && op.high.every(isZero) ? x : undefined),
   concat: (_, __, ins) => (ins.length === 1 ? ins[0] : undefined),
   reverse: (_, op, [x]) => (op.axes.length === 0 ? x : undefined),
@@ -137,6 +129,7 @@ export const simplify = (g: Graph): Graph =>
       const c = made(made(v, 'broadcast')?.inputs[0] ?? v, 'const');
       return c && typeof c.op.value === 'number' ? c.op.value : undefined;
     };
-    const to = (rules[n.op.prim] as Simplify<Prim> | undefined)?.({ b, made, constant }, n.op as never, ins);
+    const k = { b, made, constant };
+    const to = fold(k, n, ins) ?? (rules[n.op.prim] as Simplify<Prim> | undefined)?.(k, n.op as never, ins);
     return to && [to];
   });
