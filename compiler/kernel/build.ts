@@ -11,8 +11,8 @@
  */
 import { FoveaError } from '../error.ts';
 import { accessMask, address, constant, index, type Operand, type Place, ref } from './expr.ts';
-import { reserved } from './verify.ts';
 import type { Expr, KType, Stmt } from './types.ts';
+import { reserved } from './verify.ts';
 
 export interface Body {
   /** Binds a value; constants, references and grid numbers are returned as they are. */
@@ -62,7 +62,8 @@ export const body = (taken: readonly string[] = []): Body => {
   return {
     fresh,
     let: (name, value) => {
-      if (value.k === 'const' || value.k === 'block' || value.k === 'thread' || (value.k === 'ref' && !mutable.has(value.name))) return value;
+      if (value.k === 'const' || value.k === 'block' || value.k === 'thread' || (value.k === 'ref' && !mutable.has(value.name)))
+        return value;
       const n = fresh(name);
       out.push({ s: 'let', name: n, value });
       return ref(n, value.dtype, value.lanes);
@@ -75,7 +76,11 @@ export const body = (taken: readonly string[] = []): Body => {
     },
     set: (variable, value) => {
       if (variable.k !== 'ref') throw new FoveaError('FV0201', `set: takes a variable, got ${variable.k}`);
-      out.push({ s: 'set', name: variable.name, value: typeof value === 'number' ? constant(value, variable.dtype, variable.lanes) : value });
+      out.push({
+        s: 'set',
+        name: variable.name,
+        value: typeof value === 'number' ? constant(value, variable.dtype, variable.lanes) : value,
+      });
     },
     alloc: (name, space, dtype, size) => {
       const n = fresh(name);

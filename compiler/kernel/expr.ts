@@ -67,7 +67,12 @@ export const binaryTypes: { readonly [O in KBinary]: readonly KType[] } = {
 export const isInteger = (t: KType): boolean => integers.includes(t);
 
 /** A constant; its value is rounded to the dtype (f32 by Math.fround, u32 modulo 2^32, bool to 0 or 1). */
-export const constant = (value: number, dtype: KType, lanes = 1): Expr => ({ k: 'const', value: foldCast(value, 'f64', dtype), dtype, lanes });
+export const constant = (value: number, dtype: KType, lanes = 1): Expr => ({
+  k: 'const',
+  value: foldCast(value, 'f64', dtype),
+  dtype,
+  lanes,
+});
 export const f32 = (value: number, lanes = 1): Expr => constant(value, 'f32', lanes);
 export const i32 = (value: number, lanes = 1): Expr => constant(value, 'i32', lanes);
 export const u32 = (value: number, lanes = 1): Expr => constant(value, 'u32', lanes);
@@ -77,7 +82,8 @@ export const ref = (name: string, dtype: KType, lanes = 1): Expr => ({ k: 'ref',
 export const block = (axis: 0 | 1 | 2): Expr => ({ k: 'block', axis, dtype: 'index', lanes: 1 });
 export const thread: Expr = { k: 'thread', dtype: 'index', lanes: 1 };
 
-export const isConst = (x: Expr, value?: number): x is ExprOf<'const'> => x.k === 'const' && (value === undefined || Object.is(x.value, value));
+export const isConst = (x: Expr, value?: number): x is ExprOf<'const'> =>
+  x.k === 'const' && (value === undefined || Object.is(x.value, value));
 
 export const splat = (x: Expr, lanes: number): Expr => {
   if (x.lanes === lanes) return x;
@@ -87,7 +93,8 @@ export const splat = (x: Expr, lanes: number): Expr => {
 
 /** Gives both operands one dtype and one number of lanes. */
 const agree = (op: string, x: Operand, y: Operand): readonly [Expr, Expr] => {
-  if (typeof x === 'number') return typeof y === 'number' ? bad(`${op}: two plain numbers have no dtype`) : [constant(x, y.dtype, y.lanes), y];
+  if (typeof x === 'number')
+    return typeof y === 'number' ? bad(`${op}: two plain numbers have no dtype`) : [constant(x, y.dtype, y.lanes), y];
   if (typeof y === 'number') return [x, constant(y, x.dtype, x.lanes)];
   if (x.dtype !== y.dtype) return bad(`${op}: dtypes differ: ${say(x)} and ${say(y)}`);
   if (x.lanes !== y.lanes && x.lanes !== 1 && y.lanes !== 1) return bad(`${op}: lanes differ: ${say(x)} and ${say(y)}`);
@@ -131,8 +138,10 @@ export const binary = (op: KBinary, left: Operand, right: Operand): Expr => {
     const same = identity(op, x, y.value);
     if (same) return same;
     // (a + c) + d = a + (c + d), for integers, which wrap
-    if (op === 'add' && dtype !== 'f32' && x.k === 'binary' && x.op === 'add' && x.y.k === 'const') return binary('add', x.x, binary('add', x.y, y));
-    if (op === 'mul' && dtype !== 'f32' && x.k === 'binary' && x.op === 'mul' && x.y.k === 'const') return binary('mul', x.x, binary('mul', x.y, y));
+    if (op === 'add' && dtype !== 'f32' && x.k === 'binary' && x.op === 'add' && x.y.k === 'const')
+      return binary('add', x.x, binary('add', x.y, y));
+    if (op === 'mul' && dtype !== 'f32' && x.k === 'binary' && x.op === 'mul' && x.y.k === 'const')
+      return binary('mul', x.x, binary('mul', x.y, y));
   }
   const uniform = (v: Expr): Expr | undefined => (v.k === 'splat' ? v.x : v.k === 'const' ? constant(v.value, v.dtype) : undefined);
   if (lanes > 1) {
@@ -159,7 +168,8 @@ export const or = (x: Operand, y: Operand): Expr => binary('or', x, y);
 
 export const compare = (cmp: Compare, left: Operand, right: Operand): Expr => {
   const [x, y] = agree(`compare.${cmp}`, left, right);
-  if (!arithmetic.includes(x.dtype) && !(x.dtype === 'bool' && (cmp === 'eq' || cmp === 'ne'))) return bad(`compare.${cmp}: does not take ${say(x)}`);
+  if (!arithmetic.includes(x.dtype) && !(x.dtype === 'bool' && (cmp === 'eq' || cmp === 'ne')))
+    return bad(`compare.${cmp}: does not take ${say(x)}`);
   if (x.k === 'const' && y.k === 'const') return constant(foldCompare(cmp, x.value, y.value), 'bool', x.lanes);
   return { k: 'compare', cmp, x, y, dtype: 'bool', lanes: x.lanes };
 };
@@ -200,7 +210,8 @@ export const bitcast = (x: Expr, dtype: KType): Expr => {
 
 /** base, base + 1, ..., base + lanes - 1. */
 export const ramp = (base: Expr, lanes: number): Expr => {
-  if (base.lanes !== 1 || (base.dtype !== 'index' && base.dtype !== 'i32')) return bad(`ramp: takes a scalar index or i32, got ${say(base)}`);
+  if (base.lanes !== 1 || (base.dtype !== 'index' && base.dtype !== 'i32'))
+    return bad(`ramp: takes a scalar index or i32, got ${say(base)}`);
   return lanes === 1 ? base : { k: 'ramp', base, dtype: base.dtype, lanes };
 };
 
@@ -226,7 +237,8 @@ const masked = (lanes: number, mask: Expr | undefined): Expr | undefined => {
 };
 /** The normal form of an access: a ramp becomes its base. */
 export const address = (at: Expr, lanes: number): Expr => {
-  if (at.dtype !== 'index' || (at.lanes !== 1 && at.lanes !== lanes)) return bad(`an access of ${lanes} lanes cannot use ${say(at)} as index`);
+  if (at.dtype !== 'index' || (at.lanes !== 1 && at.lanes !== lanes))
+    return bad(`an access of ${lanes} lanes cannot use ${say(at)} as index`);
   return at.k === 'ramp' ? at.base : at;
 };
 

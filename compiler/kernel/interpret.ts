@@ -221,7 +221,8 @@ const compiler = (kernel: Kernel, mem: Memory) => {
       }
       case 'if': {
         const [cond, then, otherwise] = [expr(s.cond), sequence(s.then), sequence(s.else)];
-        if (then.kind === 'plain' && otherwise.kind === 'plain') return { kind: 'plain', run: (t) => (cond(t) ? then.run(t) : otherwise.run(t)) };
+        if (then.kind === 'plain' && otherwise.kind === 'plain')
+          return { kind: 'plain', run: (t) => (cond(t) ? then.run(t) : otherwise.run(t)) };
         return {
           kind: 'stops',
           run: function* (t) {
@@ -262,7 +263,8 @@ export const interpretKernel = (kernel: Kernel, buffers: Readonly<Record<string,
   const mem = memory();
   const globals = kernel.buffers.map((b) => {
     const data = buffers[b.name];
-    if (!data || data.length < b.size) throw new FoveaError('FV0201', `kernel ${kernel.name}: ${b.name} takes ${b.size} elements, got ${data?.length ?? 'nothing'}`);
+    if (!data || data.length < b.size)
+      throw new FoveaError('FV0201', `kernel ${kernel.name}: ${b.name} takes ${b.size} elements, got ${data?.length ?? 'nothing'}`);
     return mem.buffer(b, data);
   });
   const program = compiler(kernel, mem);
@@ -272,13 +274,15 @@ export const interpretKernel = (kernel: Kernel, buffers: Readonly<Record<string,
     const block = [n % gx, Math.floor(n / gx) % gy, Math.floor(n / (gx * gy))] as const;
     const shared = new Map<string, Place>();
     mem.enterBlock(n);
-    const threads = permutation(kernel.threads, order).map((thread): Thread => ({
-      values: new Map(),
-      places: new Map(globals.map((p) => [p.name, p])),
-      shared,
-      block,
-      thread,
-    }));
+    const threads = permutation(kernel.threads, order).map(
+      (thread): Thread => ({
+        values: new Map(),
+        places: new Map(globals.map((p) => [p.name, p])),
+        shared,
+        block,
+        thread,
+      }),
+    );
     if (program.kind === 'plain') {
       for (const t of threads) program.run(t);
       continue;
@@ -286,7 +290,11 @@ export const interpretKernel = (kernel: Kernel, buffers: Readonly<Record<string,
     const running = threads.map((t) => program.run(t));
     for (let left = running.length; left > 0; ) {
       const done = running.filter((g) => g.next().done).length;
-      if (done !== 0 && done !== left) throw new FoveaError('FV0201', `kernel ${kernel.name}, block ${block.join(' ')}: ${done} of ${left} threads ended while others wait at a barrier`);
+      if (done !== 0 && done !== left)
+        throw new FoveaError(
+          'FV0201',
+          `kernel ${kernel.name}, block ${block.join(' ')}: ${done} of ${left} threads ended while others wait at a barrier`,
+        );
       left -= done;
       mem.barrier();
     }

@@ -124,7 +124,8 @@ export const memory = (): Memory => {
     store: (p, i, v, t, fail) => {
       bounds(p, i, 'store', t, fail);
       if (p.writes.block.length > 0) {
-        if (apart(p.writes, i, t.thread) || apart(p.reads, i, t.thread)) fail(`race: store ${p.name}[${i}], touched by another block or thread`, t);
+        if (apart(p.writes, i, t.thread) || apart(p.reads, i, t.thread))
+          fail(`race: store ${p.name}[${i}], touched by another block or thread`, t);
         p.writes.block[i] = block;
         p.writes.phase[i] = phase;
         p.writes.thread[i] = t.thread;

@@ -31,7 +31,8 @@ const tokens = (text: string): Token[] => {
   text.split('\n').forEach((l, i) => {
     const line = i + 1;
     // a number, a word with an optional .suffix, or one sign
-    for (const m of l.matchAll(/\s*(-?(?:inf|nan|\d[\d.]*(?:e[-+]?\d+)?)(?![\w.])|[A-Za-z_]\w*(?:\.\w+)?|[-+()[\]{}:,=]|\S)/g)) out.push({ text: m[1] as string, line });
+    for (const m of l.matchAll(/\s*(-?(?:inf|nan|\d[\d.]*(?:e[-+]?\d+)?)(?![\w.])|[A-Za-z_]\w*(?:\.\w+)?|[-+()[\]{}:,=]|\S)/g))
+      out.push({ text: m[1] as string, line });
   });
   return out;
 };
@@ -41,7 +42,10 @@ export const parseKernel = (text: string): Kernel => {
   let at = 0;
   const fail = (wanted: string): never => {
     const t = ts[at];
-    throw new FoveaError('FV0102', `kernel text, line ${t?.line ?? ts.at(-1)?.line ?? 1}: expected ${wanted}, got '${t?.text ?? 'the end'}'`);
+    throw new FoveaError(
+      'FV0102',
+      `kernel text, line ${t?.line ?? ts.at(-1)?.line ?? 1}: expected ${wanted}, got '${t?.text ?? 'the end'}'`,
+    );
   };
   const peek = (): string => ts[at]?.text ?? '';
   const take = (): string => ts[at++]?.text ?? fail('more text');
@@ -53,7 +57,7 @@ export const parseKernel = (text: string): Kernel => {
   const value = (): number => {
     const t = peek();
     const v = t === 'nan' ? NaN : t === 'inf' ? Infinity : t === '-inf' ? -Infinity : /^-?\d/.test(t) ? Number(t) : NaN;
-    if (v !== v && t !== 'nan') fail('a number');
+    if (Number.isNaN(v) && t !== 'nan') fail('a number');
     at++;
     return v;
   };
@@ -89,7 +93,10 @@ export const parseKernel = (text: string): Kernel => {
     }
     const [head = '', suffix = ''] = t.split('.');
     at++;
-    if (head === 'block') return /^[012]$/.test(suffix) ? { k: 'block', axis: Number(suffix) as 0 | 1 | 2, dtype: 'index', lanes: 1 } : fail('block.0 to block.2');
+    if (head === 'block')
+      return /^[012]$/.test(suffix)
+        ? { k: 'block', axis: Number(suffix) as 0 | 1 | 2, dtype: 'index', lanes: 1 }
+        : fail('block.0 to block.2');
     if (t === 'thread') return { k: 'thread', dtype: 'index', lanes: 1 };
     if (head === 'load') {
       const from = word();
@@ -113,18 +120,23 @@ export const parseKernel = (text: string): Kernel => {
     const arity = (n: number): void => {
       if (args.length !== n) fail(`${n} operands of ${t}`);
     };
+    const of = (n: number, made: Expr): Expr => {
+      arity(n);
+      return made;
+    };
     const { dtype, lanes } = x;
-    if (isUnary(t)) return arity(1), { k: 'unary', op: t, x, dtype, lanes };
-    if (isBinary(t)) return arity(2), { k: 'binary', op: t, x, y, dtype, lanes };
-    if (isCompare(t)) return arity(2), { k: 'compare', cmp: t, x, y, dtype: 'bool', lanes };
-    if (t === 'select') return arity(3), { k: 'select', c: x, x: y, y: z, dtype: y.dtype, lanes: y.lanes };
-    if (t === 'fma') return arity(3), { k: 'fma', x, y, z, dtype, lanes };
+    if (isUnary(t)) return of(1, { k: 'unary', op: t, x, dtype, lanes });
+    if (isBinary(t)) return of(2, { k: 'binary', op: t, x, y, dtype, lanes });
+    if (isCompare(t)) return of(2, { k: 'compare', cmp: t, x, y, dtype: 'bool', lanes });
+    if (t === 'select') return of(3, { k: 'select', c: x, x: y, y: z, dtype: y.dtype, lanes: y.lanes });
+    if (t === 'fma') return of(3, { k: 'fma', x, y, z, dtype, lanes });
     arity(1);
     if (head === 'cast' || head === 'bitcast') return { k: head, x, dtype: dtypeOf(suffix), lanes };
     if (head === 'splat') return { k: 'splat', x, dtype, lanes: Number(suffix) };
     if (head === 'ramp') return { k: 'ramp', base: x, dtype, lanes: Number(suffix) };
     if (head === 'lane') return { k: 'lane', x, i: Number(suffix), dtype, lanes: 1 };
-    if (head === 'across' && (suffix === 'add' || suffix === 'max' || suffix === 'min')) return { k: 'across', op: suffix as KReduce, x, dtype, lanes: 1 };
+    if (head === 'across' && (suffix === 'add' || suffix === 'max' || suffix === 'min'))
+      return { k: 'across', op: suffix as KReduce, x, dtype, lanes: 1 };
     return fail('an operation');
   };
 
@@ -208,7 +220,9 @@ export const parseKernel = (text: string): Kernel => {
     const size = count();
     eat(']');
     const access = word();
-    return access === 'read' || access === 'write' || access === 'readwrite' ? { name, dtype, size, access } : fail('read, write or readwrite before this');
+    return access === 'read' || access === 'write' || access === 'readwrite'
+      ? { name, dtype, size, access }
+      : fail('read, write or readwrite before this');
   };
   eat('kernel');
   const name = word();

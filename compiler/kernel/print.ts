@@ -11,11 +11,13 @@
  */
 import type { Expr, Kernel, KType, Stmt } from './types.ts';
 
-const number = (v: number): string => (v !== v ? 'nan' : Object.is(v, -0) ? '-0' : v === Infinity ? 'inf' : v === -Infinity ? '-inf' : String(v));
+const number = (v: number): string =>
+  Number.isNaN(v) ? 'nan' : Object.is(v, -0) ? '-0' : v === Infinity ? 'inf' : v === -Infinity ? '-inf' : String(v);
 const typeText = (t: { readonly dtype: KType; readonly lanes: number }): string => (t.lanes === 1 ? t.dtype : `${t.dtype}.${t.lanes}`);
 const lanes = (x: Expr): string => (x.lanes === 1 ? '' : `.${x.lanes}`);
 
-const access = (a: { readonly index: Expr; readonly mask?: Expr }): string => `[${printExpr(a.index)}${a.mask ? ` if ${printExpr(a.mask)}` : ''}]`;
+const access = (a: { readonly index: Expr; readonly mask?: Expr }): string =>
+  `[${printExpr(a.index)}${a.mask ? ` if ${printExpr(a.mask)}` : ''}]`;
 
 export const printExpr = (x: Expr): string => {
   switch (x.k) {

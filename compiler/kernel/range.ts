@@ -62,7 +62,9 @@ export const rangeOf = (x: Expr, facts: Facts): Range => {
             return { min: Math.max(a.min, b.min), max: Math.max(a.max, b.max) };
           // both operands are >= 0 here, by the rules of K
           case 'div':
-            return b.min > 0 ? { min: b.max === Number.POSITIVE_INFINITY ? 0 : Math.floor(Math.max(a.min, 0) / b.max), max: Math.floor(a.max / b.min) } : { min: 0, max: Math.max(a.max, 0) };
+            return b.min > 0
+              ? { min: b.max === Number.POSITIVE_INFINITY ? 0 : Math.floor(Math.max(a.min, 0) / b.max), max: Math.floor(a.max / b.min) }
+              : { min: 0, max: Math.max(a.max, 0) };
           case 'rem':
             return { min: 0, max: Math.min(Math.max(a.max, 0), b.max - 1) };
           default:
@@ -159,7 +161,14 @@ const split = (x: Expr & { readonly k: 'binary' }, c: number, facts: Facts): Exp
 export const improve = (x: Expr, facts: Facts): Expr | undefined => {
   if (x.k === 'compare' && x.x.dtype === 'index') {
     const [a, b] = [rangeOf(x.x, facts), rangeOf(x.y, facts)];
-    const yes = { lt: a.max < b.min, le: a.max <= b.min, gt: a.min > b.max, ge: a.min >= b.max, eq: a.min === b.max && a.max === b.min, ne: a.max < b.min || a.min > b.max };
+    const yes = {
+      lt: a.max < b.min,
+      le: a.max <= b.min,
+      gt: a.min > b.max,
+      ge: a.min >= b.max,
+      eq: a.min === b.max && a.max === b.min,
+      ne: a.max < b.min || a.min > b.max,
+    };
     const no = { lt: a.min >= b.max, le: a.min > b.max, gt: a.max <= b.min, ge: a.max < b.min, eq: yes.ne, ne: yes.eq };
     return yes[x.cmp] ? e.bool(true, x.lanes) : no[x.cmp] ? e.bool(false, x.lanes) : undefined;
   }

@@ -20,7 +20,7 @@ const f32Bits = (x: number): number => {
 /** Rounds to the nearest bf16 (ties to even), from f32; NaN stays NaN. */
 export const toBf16 = (x: number): number => {
   const b = f32Bits(x);
-  if (x !== x) return x;
+  if (Number.isNaN(x)) return x;
   words.setUint32(0, ((b + 0x7fff + ((b >>> 16) & 1)) & 0xffff0000) >>> 0);
   return words.getFloat32(0);
 };
@@ -42,10 +42,10 @@ export const toF16 = (x: number): number => {
 
 /** bits of a f16 or bf16 value that is already representable, and back */
 export const bitsOf = (x: number, dtype: 'f16' | 'bf16'): number => {
-  if (dtype === 'bf16') return x !== x ? 0x7fc0 : f32Bits(x) >>> 16;
+  if (dtype === 'bf16') return Number.isNaN(x) ? 0x7fc0 : f32Bits(x) >>> 16;
   const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
   const a = Math.abs(x);
-  if (x !== x) return 0x7e00;
+  if (Number.isNaN(x)) return 0x7e00;
   if (a === Number.POSITIVE_INFINITY) return sign | 0x7c00;
   if (a < 2 ** -14) return sign | Math.round(a * 2 ** 24);
   const e = Math.floor(Math.log2(a));
@@ -85,7 +85,7 @@ export const foldCast = (x: number, from: KType | 'f64', to: KType): number => {
 /** erf by its Taylor series near 0 and Lentz's continued fraction of erfc further out: below 1e-15 in double. */
 export const erf = (x: number): number => {
   const a = Math.abs(x);
-  if (x !== x) return x;
+  if (Number.isNaN(x)) return x;
   if (a > 6) return Math.sign(x);
   if (a < 2.5) {
     let [term, sum] = [a, a];

@@ -24,8 +24,26 @@ const interner = (): ((x: Expr) => Expr) => {
     if (ids.has(x)) return x;
     // operands first; building x over them may fold it to something else
     if (e.operands(x).some((o) => intern(o) !== o)) return intern(e.rebuild(x, intern));
-    const own = x.k === 'const' ? `${Object.is(x.value, -0) ? '-0' : x.value}` : x.k === 'ref' ? x.name : x.k === 'block' ? x.axis : x.k === 'lane' ? x.i : x.k === 'load' ? x.from : 'op' in x ? x.op : 'cmp' in x ? x.cmp : '';
-    const key = `${x.k} ${own} ${x.dtype} ${x.lanes} ${e.operands(x).map((o) => ids.get(o)).join(' ')}`;
+    const own =
+      x.k === 'const'
+        ? `${Object.is(x.value, -0) ? '-0' : x.value}`
+        : x.k === 'ref'
+          ? x.name
+          : x.k === 'block'
+            ? x.axis
+            : x.k === 'lane'
+              ? x.i
+              : x.k === 'load'
+                ? x.from
+                : 'op' in x
+                  ? x.op
+                  : 'cmp' in x
+                    ? x.cmp
+                    : '';
+    const key = `${x.k} ${own} ${x.dtype} ${x.lanes} ${e
+      .operands(x)
+      .map((o) => ids.get(o))
+      .join(' ')}`;
     const old = byKey.get(key);
     if (old) return old;
     byKey.set(key, x);
@@ -41,7 +59,10 @@ export const purity = (variables: ReadonlySet<string>): ((x: Expr) => boolean) =
   const pure = (x: Expr): boolean => {
     const old = known.get(x);
     if (old !== undefined) return old;
-    const risky = x.k === 'load' || (x.k === 'ref' && variables.has(x.name)) || (x.k === 'binary' && (x.op === 'div' || x.op === 'rem') && x.dtype !== 'f32' && !(x.y.k === 'const' && x.y.value !== 0));
+    const risky =
+      x.k === 'load' ||
+      (x.k === 'ref' && variables.has(x.name)) ||
+      (x.k === 'binary' && (x.op === 'div' || x.op === 'rem') && x.dtype !== 'f32' && !(x.y.k === 'const' && x.y.value !== 0));
     const r = !risky && e.operands(x).every(pure);
     known.set(x, r);
     return r;
@@ -142,7 +163,12 @@ const fold = (kernel: Kernel): { readonly body: readonly Stmt[]; readonly variab
       case 'store': {
         const mask = x.mask && expr(s, x.mask);
         if (mask && e.isConst(mask, 0)) return [];
-        const y = { s: 'store', to: s.places.get(x.to) as string, index: e.address(expr(s, x.index), x.value.lanes), value: expr(s, x.value) } as const;
+        const y = {
+          s: 'store',
+          to: s.places.get(x.to) as string,
+          index: e.address(expr(s, x.index), x.value.lanes),
+          value: expr(s, x.value),
+        } as const;
         return [mask && !e.isConst(mask, 1) ? { ...y, mask } : y];
       }
       case 'for': {

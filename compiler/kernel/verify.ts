@@ -26,8 +26,45 @@ export const reserved: ReadonlySet<string> = new Set<string>([
   ...dtypes,
   ...Object.keys(unaryTypes),
   ...Object.keys(binaryTypes),
-  ...['kernel', 'for', 'to', 'step', 'unroll', 'if', 'else', 'let', 'var', 'set', 'alloc', 'store', 'load', 'barrier', 'register', 'shared'],
-  ...['block', 'thread', 'index', 'select', 'fma', 'cast', 'bitcast', 'splat', 'ramp', 'lane', 'across', 'eq', 'ne', 'lt', 'le', 'gt', 'ge', 'nan', 'inf'],
+  ...[
+    'kernel',
+    'for',
+    'to',
+    'step',
+    'unroll',
+    'if',
+    'else',
+    'let',
+    'var',
+    'set',
+    'alloc',
+    'store',
+    'load',
+    'barrier',
+    'register',
+    'shared',
+  ],
+  ...[
+    'block',
+    'thread',
+    'index',
+    'select',
+    'fma',
+    'cast',
+    'bitcast',
+    'splat',
+    'ramp',
+    'lane',
+    'across',
+    'eq',
+    'ne',
+    'lt',
+    'le',
+    'gt',
+    'ge',
+    'nan',
+    'inf',
+  ],
 ]);
 const words: readonly KType[] = ['f32', 'i32', 'u32'];
 const numbers: readonly KType[] = ['f32', 'i32', 'u32', 'index'];
@@ -71,47 +108,62 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
     const same = (...os: Expr[]): boolean => like(...os) && os.every((o) => o.dtype === x.dtype);
     switch (x.k) {
       case 'const':
-        return is(numbers.includes(x.dtype) || isHalf(x.dtype) || x.value === 0 || x.value === 1);
+        is(numbers.includes(x.dtype) || isHalf(x.dtype) || x.value === 0 || x.value === 1);
+        return;
       case 'ref': {
         const b = scope.get(x.name);
-        if (!b || b.is === 'place') return fail(`${x.name} is not a value in scope`);
-        return check(b.dtype === x.dtype && b.lanes === x.lanes, () => `${x.name} is ${say(b)}, used as ${say(x)}`);
+        const known = b && b.is !== 'place' ? b : fail(`${x.name} is not a value in scope`);
+        check(known.dtype === x.dtype && known.lanes === x.lanes, () => `${x.name} is ${say(known)}, used as ${say(x)}`);
+        return;
       }
       case 'block':
       case 'thread':
-        return is(x.dtype === 'index' && x.lanes === 1);
+        is(x.dtype === 'index' && x.lanes === 1);
+        return;
       case 'unary':
-        return is(same(x.x) && unaryTypes[x.op].includes(x.dtype));
+        is(same(x.x) && unaryTypes[x.op].includes(x.dtype));
+        return;
       case 'binary':
-        return is(same(x.x, x.y) && binaryTypes[x.op].includes(x.dtype));
+        is(same(x.x, x.y) && binaryTypes[x.op].includes(x.dtype));
+        return;
       case 'compare':
-        return is(
+        is(
           x.dtype === 'bool' &&
             like(x.x, x.y) &&
             x.x.dtype === x.y.dtype &&
             (numbers.includes(x.x.dtype) || (x.x.dtype === 'bool' && (x.cmp === 'eq' || x.cmp === 'ne'))),
         );
+        return;
       case 'select':
-        return is(same(x.x, x.y) && x.c.dtype === 'bool' && like(x.c));
+        is(same(x.x, x.y) && x.c.dtype === 'bool' && like(x.c));
+        return;
       case 'fma':
-        return is(same(x.x, x.y, x.z) && x.dtype === 'f32');
+        is(same(x.x, x.y, x.z) && x.dtype === 'f32');
+        return;
       case 'cast':
-        return is(like(x.x));
+        is(like(x.x));
+        return;
       case 'bitcast':
-        return is(like(x.x) && words.includes(x.dtype) && words.includes(x.x.dtype));
+        is(like(x.x) && words.includes(x.dtype) && words.includes(x.x.dtype));
+        return;
       case 'splat':
-        return is(x.x.lanes === 1 && x.lanes > 1 && x.x.dtype === x.dtype);
+        is(x.x.lanes === 1 && x.lanes > 1 && x.x.dtype === x.dtype);
+        return;
       case 'ramp':
-        return is(x.base.lanes === 1 && x.lanes > 1 && x.base.dtype === x.dtype && (x.dtype === 'index' || x.dtype === 'i32'));
+        is(x.base.lanes === 1 && x.lanes > 1 && x.base.dtype === x.dtype && (x.dtype === 'index' || x.dtype === 'i32'));
+        return;
       case 'lane':
-        return is(x.lanes === 1 && x.x.dtype === x.dtype && Number.isInteger(x.i) && x.i >= 0 && x.i < x.x.lanes && x.x.lanes > 1);
+        is(x.lanes === 1 && x.x.dtype === x.dtype && Number.isInteger(x.i) && x.i >= 0 && x.i < x.x.lanes && x.x.lanes > 1);
+        return;
       case 'across':
-        return is(x.lanes === 1 && x.x.lanes > 1 && x.x.dtype === x.dtype && numbers.includes(x.dtype));
+        is(x.lanes === 1 && x.x.lanes > 1 && x.x.dtype === x.dtype && numbers.includes(x.dtype));
+        return;
       case 'load': {
         const p = place(scope, x.from);
         check(p.read, () => `${x.from} is written only`);
         check(p.dtype === x.dtype, () => `${x.from} holds ${p.dtype}, loaded as ${x.dtype}`);
-        return access(x.lanes, x.index, x.mask);
+        access(x.lanes, x.index, x.mask);
+        return;
       }
     }
   };
@@ -138,16 +190,19 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
       case 'let':
       case 'var':
         expr(scope, s.value);
-        return bind(scope, s.name, { is: s.s === 'let' ? 'value' : 'variable', dtype: s.value.dtype, lanes: s.value.lanes });
+        bind(scope, s.name, { is: s.s === 'let' ? 'value' : 'variable', dtype: s.value.dtype, lanes: s.value.lanes });
+        return;
       case 'set': {
         expr(scope, s.value);
-        const b = scope.get(s.name);
-        if (b?.is !== 'variable') return fail(`${s.name} is not a variable`);
-        return check(b.dtype === s.value.dtype && b.lanes === s.value.lanes, () => `${s.name} is ${say(b)}, not ${say(s.value)}`);
+        const found = scope.get(s.name);
+        const b = found?.is === 'variable' ? found : fail(`${s.name} is not a variable`);
+        check(b.dtype === s.value.dtype && b.lanes === s.value.lanes, () => `${s.name} is ${say(b)}, not ${say(s.value)}`);
+        return;
       }
       case 'alloc':
         check(Number.isInteger(s.size) && s.size > 0, () => `size ${s.size}`);
-        return bind(scope, s.name, { is: 'place', dtype: s.dtype, read: true, write: true, uniform: false });
+        bind(scope, s.name, { is: 'place', dtype: s.dtype, read: true, write: true, uniform: false });
+        return;
       case 'store': {
         expr(scope, s.index);
         expr(scope, s.value, true);
@@ -155,7 +210,8 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
         const p = place(scope, s.to);
         check(p.write, () => `${s.to} is read only`);
         check(p.dtype === s.value.dtype, () => `${s.to} holds ${p.dtype}, not ${s.value.dtype}`);
-        return access(s.value.lanes, s.index, s.mask);
+        access(s.value.lanes, s.index, s.mask);
+        return;
       }
       case 'for': {
         scalar(scope, s.from, 'index');
@@ -163,24 +219,35 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
         check(Number.isInteger(s.step) && s.step > 0, () => `step ${s.step}`);
         const inner: Scope = new Map(scope);
         bind(inner, s.name, { is: 'loop', dtype: 'index', lanes: 1 });
-        return block(inner, s.body);
+        block(inner, s.body);
+        return;
       }
       case 'if':
         scalar(scope, s.cond, 'bool');
         block(scope, s.then);
-        return block(scope, s.else);
+        block(scope, s.else);
+        return;
       case 'barrier':
         return;
     }
   };
 
   legal(kernel.name);
-  check(kernel.grid.every((g) => Number.isInteger(g) && g >= 1), () => `grid [${kernel.grid.join(' ')}]`);
+  check(
+    kernel.grid.every((g) => Number.isInteger(g) && g >= 1),
+    () => `grid [${kernel.grid.join(' ')}]`,
+  );
   check(Number.isInteger(kernel.threads) && kernel.threads >= 1, () => `${kernel.threads} threads`);
   const top: Scope = new Map();
   for (const b of kernel.buffers) {
     check(Number.isInteger(b.size) && b.size >= 0, () => `${b.name} has size ${b.size}`);
-    bind(top, b.name, { is: 'place', dtype: b.dtype, read: b.access !== 'write', write: b.access !== 'read', uniform: b.access === 'read' });
+    bind(top, b.name, {
+      is: 'place',
+      dtype: b.dtype,
+      read: b.access !== 'write',
+      write: b.access !== 'read',
+      uniform: b.access === 'read',
+    });
   }
   block(top, kernel.body);
   if (kernel.threads > 1) barriers(kernel, fail);

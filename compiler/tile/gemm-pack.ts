@@ -35,7 +35,8 @@ export interface PackedA {
 /** Rows that the panel of a holds: the register tile's, or all where a memory line spans rows. */
 export const rowsOfPanel = (a: GemmOperand, s: Pick<GemmSchedule, 'bm' | 'tm'>): number => (a.outer === 1 && a.inner !== 1 ? s.bm : s.tm);
 
-const read = (o: GemmOperand, acc: GemmSpec['acc'], at: Expr, lanes: number): Expr => e.cast(e.load({ name: o.buffer, dtype: o.dtype }, at, lanes), acc);
+const read = (o: GemmOperand, acc: GemmSpec['acc'], at: Expr, lanes: number): Expr =>
+  e.cast(e.load({ name: o.buffer, dtype: o.dtype }, at, lanes), acc);
 const clamped = (x: Expr, size: number, exact: boolean): Expr => (exact ? x : e.min(x, size - 1));
 const pointer = (k: Body, p: Panel, o: GemmOperand): Expr => k.let('first', e.add(p.start, e.mul(p.from, o.inner)));
 
@@ -88,7 +89,12 @@ export const packA = (k: Body, p: Panel, top: Expr, panel: e.Place): PackedA => 
             }
           };
           if (exact) moves(true);
-          else k.if(e.compare('le', e.add(first, tm), m), () => moves(true), () => moves(false));
+          else
+            k.if(
+              e.compare('le', e.add(first, tm), m),
+              () => moves(true),
+              () => moves(false),
+            );
         });
       });
     },
@@ -134,7 +140,15 @@ export const packB = (k: Body, p: Panel, first: Expr, panel: e.Place): PackedB =
       k.for('v', 0, width, lanes, (v) => {
         const goal = k.let('goal', e.add(e.mul(s, bk), v));
         const column = k.let('column', e.add(first, e.add(s, v)));
-        k.for('q', 0, p.depth, 1, (i) => turn(goal, column, i));
+        // columns are a constant apart: one address and fixed distances are cheaper than a gather
+        const start = k.let('start', e.add(origin, e.mul(column, o.outer)));
+        const move = (i: Expr): void => {
+          const from = k.let('from', e.add(start, e.mul(i, o.inner)));
+          for (let c = 0; c < lanes; c++) k.store(panel, e.add(row(goal, i), c), read(o, acc, e.add(from, c * o.outer), 1));
+        };
+        const whole = (): void => k.for('q', 0, p.depth, 1, move);
+        if (exact) whole();
+        else k.if(e.compare('le', e.add(column, lanes), n), whole, () => k.for('q', 0, p.depth, 1, (i) => turn(goal, column, i)));
       });
     });
   }

@@ -28,7 +28,8 @@ const up = (x: number, to: number): number => Math.ceil(x / to) * to;
 const cuts = (x: number, by: number): number => Math.ceil(x / by);
 
 /** Cycles to bring one element into a packed panel: copied by vectors, or moved one by one when the panel turns it. */
-const packCost = (o: GemmOperand, vector: 'outer' | 'either'): number => (o.outer === 1 || (vector === 'either' && o.inner === 1) ? 0.3 : 0.9);
+const packCost = (o: GemmOperand, vector: 'outer' | 'either'): number =>
+  o.outer === 1 || (vector === 'either' && o.inner === 1) ? 0.3 : 0.9;
 
 /** The rows of the register tile: as many as the registers hold, or a few less where that wastes fewer rows at the edge. */
 const chooseRows = (m: number, most: number, tn: number): number => {

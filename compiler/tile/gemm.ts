@@ -16,7 +16,7 @@ import { body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
 import type { Target } from '../target.ts';
-import { packA, packB, type Panel, rowsOfPanel } from './gemm-pack.ts';
+import { type Panel, packA, packB, rowsOfPanel } from './gemm-pack.ts';
 import { chooseGemm, type GemmSchedule } from './gemm-schedule.ts';
 import type { GemmOperand, GemmSpec, Lowering } from './gemm-spec.ts';
 
@@ -42,7 +42,11 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
   const k = body([spec.a.buffer, spec.b.buffer]);
 
   const batch = unflatten(e.block(2), spec.batch).map((x) => k.let('batch', x));
-  const start = (o: GemmOperand): Expr => k.let('start', batch.reduce((at, i, j) => e.add(at, e.mul(i, o.batch[j] as number)), e.index(o.base)));
+  const start = (o: GemmOperand): Expr =>
+    k.let(
+      'start',
+      batch.reduce((at, i, j) => e.add(at, e.mul(i, o.batch[j] as number)), e.index(o.base)),
+    );
   const [startA, startB] = [start(spec.a), start(spec.b)];
   const top = k.let('top', e.mul(e.block(1), bm));
   const left = k.let('left', e.mul(e.block(0), bn));
@@ -93,7 +97,9 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
       k.for('j', 0, columns, width, (j) => {
         const at = k.let('at', slot(i, j));
         const place = (r: number, v: number): Expr => e.add(at, r * width + v * lanes);
-        const sums = list(tm).map((r) => list(tn).map((v) => k.var('acc', panels > 1 ? e.load(tile, place(r, v), lanes) : e.constant(0, acc, lanes))));
+        const sums = list(tm).map((r) =>
+          list(tn).map((v) => k.var('acc', panels > 1 ? e.load(tile, place(r, v), lanes) : e.constant(0, acc, lanes))),
+        );
         const strip = k.let('strip0', j);
         k.for('p', 0, count, 1, (p) => {
           const right = list(tn).map((v) => k.let('y', e.load(partB.panel, partB.at(strip, v, p), lanes)));

@@ -18,7 +18,9 @@ describe('values', () => {
   it('round f32 after every operation, and fma once', () => {
     // (1 + 2^-12)^2 - 1 - 2^-11 = 2^-24, which only the fused form keeps
     const [a, c] = [1 + 2 ** -12, -(1 + 2 ** -11)];
-    expect(run(`let a: f32 = ${a}:f32\nvar b: f32 = a\nstore y[0] = add(mul(b, b), ${c}:f32)\nstore y[1] = fma(b, b, ${c}:f32)`).slice(0, 2)).toEqual([0, 2 ** -24]);
+    expect(
+      run(`let a: f32 = ${a}:f32\nvar b: f32 = a\nstore y[0] = add(mul(b, b), ${c}:f32)\nstore y[1] = fma(b, b, ${c}:f32)`).slice(0, 2),
+    ).toEqual([0, 2 ** -24]);
   });
   it('wrap integers', () => {
     const y = new Int32Array(2);
@@ -58,7 +60,9 @@ describe('values', () => {
     expect(run(body)).toEqual([8, 8, 7, 7, 0, 0, 0, 0]);
   });
   it('gather and scatter by an index vector', () => {
-    expect(run('store y[0] = cast.f32(ramp.8(0))\nstore y[sub(7:index.8, ramp.8(0))] = load.8 y[rem(ramp.8(0), 3:index.8)]').slice()).toEqual([1, 0, 2, 1, 0, 2, 1, 0]);
+    expect(
+      run('store y[0] = cast.f32(ramp.8(0))\nstore y[sub(7:index.8, ramp.8(0))] = load.8 y[rem(ramp.8(0), 3:index.8)]').slice(),
+    ).toEqual([1, 0, 2, 1, 0, 2, 1, 0]);
   });
   it('share arrays between the threads of a block, in step between barriers', () => {
     const body = `alloc s: f32[4] shared
@@ -71,7 +75,8 @@ describe('values', () => {
         barrier
       }
       store y[add(mul(block.0, 4), thread)] = load s[thread]`;
-    for (const order of ['forward', 'reverse'] as const) expect(run(body, { grid: '2 1 1', threads: 4, order })).toEqual([2, 3, 0, 1, 2, 3, 0, 1]);
+    for (const order of ['forward', 'reverse'] as const)
+      expect(run(body, { grid: '2 1 1', threads: 4, order })).toEqual([2, 3, 0, 1, 2, 3, 0, 1]);
   });
 });
 
@@ -80,20 +85,45 @@ describe('faults', () => {
     ['a store past the end', 'store y[8] = 0:f32', /store y\[8\] is out of bounds \(8 elements\)/],
     ['the last lane past the end', 'store y[0] = load.4 y[5]', /load y\[8\] is out of bounds/],
     ['a negative index', 'store y[sub(block.0, 1)] = 0:f32', /store y\[-1\] is out of bounds/],
-    ['an array element never written', 'alloc t: f32[4] register\nstore t[0] = 1:f32\nstore y[0] = load t[1]', /t\[1\] reads an element that was never written/],
-    ['an array of the round before', 'for i = 0 to 2 step 1 {\nalloc t: f32[1] register\nif lt(i, 1) {\nstore t[0] = 1:f32\n}\nstore y[i] = load t[0]\n}', /never written/],
+    [
+      'an array element never written',
+      'alloc t: f32[4] register\nstore t[0] = 1:f32\nstore y[0] = load t[1]',
+      /t\[1\] reads an element that was never written/,
+    ],
+    [
+      'an array of the round before',
+      'for i = 0 to 2 step 1 {\nalloc t: f32[1] register\nif lt(i, 1) {\nstore t[0] = 1:f32\n}\nstore y[i] = load t[0]\n}',
+      /never written/,
+    ],
     ['two blocks writing one element', 'store y[0] = 1:f32', /race: store y\[0\]/, { grid: '2 1 1' }],
     ['a block reading what another wrote', 'store y[block.0] = load y[0]', /race/, { grid: '2 1 1' }],
-    ['a block writing what another read', 'store y[sub(1, block.0)] = load y[sub(1, block.0)]\nstore y[4] = load y[1]', /race/, { grid: '2 1 1' }],
-    ['a read without a barrier', 'alloc s: f32[4] shared\nstore s[thread] = 1:f32\nstore y[thread] = load s[rem(add(thread, 1), 4)]', /never written|race/, { threads: 4 }],
-    ['a write without a barrier', 'alloc s: f32[2] shared\nstore s[thread] = 1:f32\nbarrier\nlet v: f32 = load s[sub(1, thread)]\nstore s[thread] = v', /race/, { threads: 2 }],
+    [
+      'a block writing what another read',
+      'store y[sub(1, block.0)] = load y[sub(1, block.0)]\nstore y[4] = load y[1]',
+      /race/,
+      { grid: '2 1 1' },
+    ],
+    [
+      'a read without a barrier',
+      'alloc s: f32[4] shared\nstore s[thread] = 1:f32\nstore y[thread] = load s[rem(add(thread, 1), 4)]',
+      /never written|race/,
+      { threads: 4 },
+    ],
+    [
+      'a write without a barrier',
+      'alloc s: f32[2] shared\nstore s[thread] = 1:f32\nbarrier\nlet v: f32 = load s[sub(1, thread)]\nstore s[thread] = v',
+      /race/,
+      { threads: 2 },
+    ],
     ['a division by zero', 'for i = 0 to 1 step 1 {\nstore y[div(4, i)] = 0:f32\n}', /div\(4, 0\) is undefined/],
   ];
   it.each(faults.map((f) => [f[0], f] as const))('reports %s', (_name, [, body, message, options]) => {
     expect(() => run(body, options)).toThrow(message);
   });
   it('reports a buffer that is too short', () => {
-    expect(() => interpretKernel(kernel('kernel t(y: f32[4] write) grid=[1 1 1] threads=1 {\n}'), { y: f32(3) })).toThrow(/y takes 4 elements, got 3/);
+    expect(() => interpretKernel(kernel('kernel t(y: f32[4] write) grid=[1 1 1] threads=1 {\n}'), { y: f32(3) })).toThrow(
+      /y takes 4 elements, got 3/,
+    );
   });
   it('reports threads that wait at a barrier others never reach', () => {
     // verify refuses this kernel, so it is run unverified

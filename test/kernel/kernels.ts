@@ -25,7 +25,8 @@ export const generate = (choices: readonly number[]): Kernel => {
   let integers: Expr[] = [];
 
   const small = (depth: number): Expr => {
-    if (depth === 0 || pick(3) === 0) return pick(3) === 0 || indices.length === 0 ? one([e.block(0), e.block(1), e.index(pick(9))]) : one(indices);
+    if (depth === 0 || pick(3) === 0)
+      return pick(3) === 0 || indices.length === 0 ? one([e.block(0), e.block(1), e.index(pick(9))]) : one(indices);
     const [a, b] = [small(depth - 1), e.index(1 + pick(8))];
     return [
       () => e.rem(e.add(a, small(depth - 1)), e.index(64)),
@@ -46,7 +47,10 @@ export const generate = (choices: readonly number[]): Kernel => {
       if (known.length && pick(2)) return one(known);
       const input = one(['x', 'h', 'g'] as const);
       const read = e.cast(e.load({ name: input, dtype: inputs[input] }, address(size - lanes + 1), lanes), 'f32');
-      const gathered = e.cast(e.load({ name: input, dtype: inputs[input] }, e.rem(e.ramp(address(64), lanes), e.splat(e.index(13), lanes)), lanes), 'f32');
+      const gathered = e.cast(
+        e.load({ name: input, dtype: inputs[input] }, e.rem(e.ramp(address(64), lanes), e.splat(e.index(13), lanes)), lanes),
+        'f32',
+      );
       const masked = e.load({ name: 'x', dtype: 'f32' }, address(size - 2), lanes, e.lt(e.ramp(address(4), lanes), 3));
       return one([read, gathered, e.f32(pick(7) / 4, lanes), masked, read]);
     }
@@ -75,7 +79,15 @@ export const generate = (choices: readonly number[]): Kernel => {
       () => e.mul(x, integer(lanes, depth - 1)),
       () => e.div(x, 1 + pick(5)),
       () => e.rem(x, 1 + pick(5)),
-      () => e.cast(e.binary(one(['shiftLeft', 'shiftRight', 'xor', 'and', 'or'] as const), words, e.load({ name: 'u', dtype: 'u32' }, address(8), lanes)), 'i32'),
+      () =>
+        e.cast(
+          e.binary(
+            one(['shiftLeft', 'shiftRight', 'xor', 'and', 'or'] as const),
+            words,
+            e.load({ name: 'u', dtype: 'u32' }, address(8), lanes),
+          ),
+          'i32',
+        ),
       () => e.not(x),
     ][pick(6)]?.() as Expr;
   };
@@ -104,20 +116,33 @@ export const generate = (choices: readonly number[]): Kernel => {
         return;
       }
       case 4:
-        return pick(2)
-          ? k.store({ name: 'y', dtype: 'f32' }, e.add(home, address(part - lanes + 1)), float(lanes, 2), pick(2) ? e.lt(e.ramp(address(9), lanes), 5) : undefined)
-          : k.store({ name: 'z', dtype: 'bf16' }, e.add(home, address(part - lanes + 1)), e.cast(float(lanes, 2), 'bf16'));
+        if (pick(2)) {
+          const at = e.add(home, address(part - lanes + 1));
+          k.store({ name: 'y', dtype: 'f32' }, at, float(lanes, 2), pick(2) ? e.lt(e.ramp(address(9), lanes), 5) : undefined);
+          return;
+        }
+        k.store({ name: 'z', dtype: 'bf16' }, e.add(home, address(part - lanes + 1)), e.cast(float(lanes, 2), 'bf16'));
+        return;
       case 5: {
         const from = pick(3);
-        return k.for('r', from, from + one([0, 1, 2, 5]), 1 + pick(2), (r) => {
-          const saved = indices;
-          indices = [...indices, r];
-          statements(2, depth - 1);
-          indices = saved;
-        }, pick(2) ? 'serial' : 'unroll');
+        k.for(
+          'r',
+          from,
+          from + one([0, 1, 2, 5]),
+          1 + pick(2),
+          (r) => {
+            const saved = indices;
+            indices = [...indices, r];
+            statements(2, depth - 1);
+            indices = saved;
+          },
+          pick(2) ? 'serial' : 'unroll',
+        );
+        return;
       }
       case 6:
-        return k.if(e.lt(small(2), pick(20)), () => statements(2, depth - 1), pick(2) ? () => statements(1, depth - 1) : undefined);
+        k.if(e.lt(small(2), pick(20)), () => statements(2, depth - 1), pick(2) ? () => statements(1, depth - 1) : undefined);
+        return;
       default: {
         const array = k.alloc('local', 'register', 'f32', 8);
         k.for('w', 0, 8, 1, (w) => k.store(array, w, e.cast(e.cast(w, 'i32'), 'f32')));
@@ -127,8 +152,16 @@ export const generate = (choices: readonly number[]): Kernel => {
     }
   };
   statements(3 + pick(5), 2);
-  const buffers = (Object.keys(inputs) as (keyof typeof inputs)[]).map((name) => ({ name, dtype: inputs[name], size, access: 'read' as const }));
-  const outputs = [{ name: 'y', dtype: 'f32' as const }, { name: 'z', dtype: 'bf16' as const }].map((o) => ({ ...o, size: part * 6, access: 'write' as const }));
+  const buffers = (Object.keys(inputs) as (keyof typeof inputs)[]).map((name) => ({
+    name,
+    dtype: inputs[name],
+    size,
+    access: 'read' as const,
+  }));
+  const outputs = [
+    { name: 'y', dtype: 'f32' as const },
+    { name: 'z', dtype: 'bf16' as const },
+  ].map((o) => ({ ...o, size: part * 6, access: 'write' as const }));
   return { name: 'random', buffers: [...buffers, ...outputs], grid, threads: 1, body: k.done() };
 };
 
@@ -172,7 +205,13 @@ export const indexKernel = (choices: readonly number[]): Kernel => {
       values.forEach((v, n) => k.store({ name: 'y', dtype: 'i32' }, e.add(home, n), e.cast(v, 'i32')));
     }),
   );
-  return { name: 'indices', buffers: [{ name: 'y', dtype: 'i32', size: 1500, access: 'write' }], grid: [3, 1, 1], threads: 1, body: k.done() };
+  return {
+    name: 'indices',
+    buffers: [{ name: 'y', dtype: 'i32', size: 1500, access: 'write' }],
+    grid: [3, 1, 1],
+    threads: 1,
+    body: k.done(),
+  };
 };
 
 export const indexKernels = fc.array(fc.nat({ max: 0xffff }), { minLength: 8, maxLength: 60 }).map(indexKernel);

@@ -9,7 +9,11 @@ const head = 'kernel t(x: f32[4096] read, y: f32[4096] write) grid=[4 2 1] threa
 const indent = (s: string): string => s.trim().replace(/^ {4}/gm, '');
 const simplified = (body: string): string => {
   const k = verifyKernel(simplifyKernel(verifyKernel(parseKernel(`${head}\n${body}\n}`))));
-  return printKernel(k).split('\n').slice(1, -2).map((l) => l.slice(2)).join('\n');
+  return printKernel(k)
+    .split('\n')
+    .slice(1, -2)
+    .map((l) => l.slice(2))
+    .join('\n');
 };
 const gives = (body: string, expected: string): void => expect(simplified(body)).toBe(indent(expected));
 

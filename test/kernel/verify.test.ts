@@ -10,7 +10,9 @@ import { verifyKernel } from '../../compiler/kernel/verify.ts';
 import { kernels } from './kernels.ts';
 
 const kernel = (body: string, threads = 1): Kernel =>
-  parseKernel(`kernel t(x: f32[8] read, h: bf16[8] read, y: f32[8] write, z: f32[8] readwrite) grid=[1 1 1] threads=${threads} {\n${body}\n}`);
+  parseKernel(
+    `kernel t(x: f32[8] read, h: bf16[8] read, y: f32[8] write, z: f32[8] readwrite) grid=[1 1 1] threads=${threads} {\n${body}\n}`,
+  );
 
 describe('verify', () => {
   it.each([
@@ -54,7 +56,20 @@ describe('verify', () => {
 
   it('refuses random kernels after one binding, buffer or store is damaged', () => {
     const damage = (body: readonly Stmt[], which: number): readonly Stmt[] =>
-      body.map((s, i): Stmt => (i !== which ? s : s.s === 'store' ? { ...s, to: 'x' } : s.s === 'let' || s.s === 'var' || s.s === 'alloc' ? { ...s, name: 'y' } : s.s === 'for' ? { ...s, step: 0 } : s.s === 'if' ? { ...s, cond: e.index(1) } : { s: 'set', name: 'nobody', value: e.index(0) }));
+      body.map(
+        (s, i): Stmt =>
+          i !== which
+            ? s
+            : s.s === 'store'
+              ? { ...s, to: 'x' }
+              : s.s === 'let' || s.s === 'var' || s.s === 'alloc'
+                ? { ...s, name: 'y' }
+                : s.s === 'for'
+                  ? { ...s, step: 0 }
+                  : s.s === 'if'
+                    ? { ...s, cond: e.index(1) }
+                    : { s: 'set', name: 'nobody', value: e.index(0) },
+      );
     fc.assert(
       fc.property(kernels, fc.nat(), (k, n) => {
         fc.pre(k.body.length > 0);

@@ -12,10 +12,10 @@ import { interpretKernel } from '../../compiler/kernel/interpret.ts';
 import { bitsOf, toBf16, toF16, valueOf } from '../../compiler/kernel/scalar.ts';
 import type { Expr, Kernel, Stmt } from '../../compiler/kernel/types.ts';
 import { verifyKernel } from '../../compiler/kernel/verify.ts';
+import type { Target } from '../../compiler/target.ts';
 import { lowerGemm } from '../../compiler/tile/gemm.ts';
 import { chooseGemm, type GemmSchedule } from '../../compiler/tile/gemm-schedule.ts';
 import type { GemmOperand, GemmPoint, GemmSpec } from '../../compiler/tile/gemm-spec.ts';
-import type { Target } from '../../compiler/target.ts';
 
 const target: Target = {
   name: 'test',
@@ -111,13 +111,23 @@ const run = (p: Problem, s: GemmSpec, schedule?: GemmSchedule) => {
   const left = numbers(s.a.size, p.dtype, 1);
   const right = numbers(s.b.size, p.dtype, 2);
   const bias = numbers(p.n, 'f32', 3);
-  const out = s.acc === 'f32' ? new Float32Array(output(p)).fill(NaN) : s.acc === 'i32' ? new Int32Array(output(p)) : new Uint32Array(output(p));
-  interpretKernel(kernelOf(p, s, schedule), { left: host(left, p.dtype), right: host(right, p.dtype), bias: Float32Array.from(bias), out }, { order: { seed: p.m } });
+  const out =
+    s.acc === 'f32' ? new Float32Array(output(p)).fill(NaN) : s.acc === 'i32' ? new Int32Array(output(p)) : new Uint32Array(output(p));
+  interpretKernel(
+    kernelOf(p, s, schedule),
+    { left: host(left, p.dtype), right: host(right, p.dtype), bias: Float32Array.from(bias), out },
+    { order: { seed: p.m } },
+  );
   return { left, right, bias, out };
 };
 
 /** Calls f with every result's position and its products in float64. */
-const visit = (p: Problem, s: GemmSpec, r: { left: number[]; right: number[] }, f: (at: number, row: number, col: number, products: number[]) => void): void => {
+const visit = (
+  p: Problem,
+  s: GemmSpec,
+  r: { left: number[]; right: number[] },
+  f: (at: number, row: number, col: number, products: number[]) => void,
+): void => {
   const count = p.batch.reduce((x, y) => x * y, 1);
   for (let z = 0; z < count; z++) {
     let [rest, startA, startB] = [z, s.a.base, s.b.base];
@@ -131,7 +141,8 @@ const visit = (p: Problem, s: GemmSpec, r: { left: number[]; right: number[] }, 
       for (let j = 0; j < p.n; j++) {
         const products = Array.from(
           { length: p.k },
-          (_, q) => (r.left[startA + i * s.a.outer + q * s.a.inner] as number) * (r.right[startB + j * s.b.outer + q * s.b.inner] as number),
+          (_, q) =>
+            (r.left[startA + i * s.a.outer + q * s.a.inner] as number) * (r.right[startB + j * s.b.outer + q * s.b.inner] as number),
         );
         f((z * p.m + i) * p.n + j, i, j, products);
       }
@@ -165,12 +176,22 @@ const problem = fc.record<Problem>({
   shared: fc.boolean(),
 });
 const schedules = fc
-  .record({ tm: fc.integer({ min: 1, max: 5 }), tn: fc.integer({ min: 1, max: 3 }), lanes: fc.constantFrom(1, 2, 4, 8), rows: fc.integer({ min: 1, max: 3 }), columns: fc.integer({ min: 1, max: 3 }), bk: fc.integer({ min: 1, max: 24 }) })
+  .record({
+    tm: fc.integer({ min: 1, max: 5 }),
+    tn: fc.integer({ min: 1, max: 3 }),
+    lanes: fc.constantFrom(1, 2, 4, 8),
+    rows: fc.integer({ min: 1, max: 3 }),
+    columns: fc.integer({ min: 1, max: 3 }),
+    bk: fc.integer({ min: 1, max: 24 }),
+  })
   .map(({ tm, tn, lanes, rows, columns, bk }): GemmSchedule => ({ tm, tn, lanes, bm: rows * tm, bn: columns * tn * lanes, bk }));
 
 describe('gemm', () => {
   it('sums what float64 sums, whatever the schedule', () => {
-    fc.assert(fc.property(problem, schedules, (p, s) => check(p, s)), { seed: 7, numRuns: 150 });
+    fc.assert(
+      fc.property(problem, schedules, (p, s) => check(p, s)),
+      { seed: 7, numRuns: 150 },
+    );
   });
 
   it.each(['outer', 'inner', 'neither'] as const)('takes every layout with the schedule it chooses: a %s', (a) => {
@@ -187,10 +208,12 @@ describe('gemm', () => {
 
   it('gives every element to the epilogue once, with its row, column and batch', () => {
     const p: Problem = { batch: [3], m: 7, n: 19, k: 5, a: 'inner', b: 'inner', dtype: 'f32', shared: false };
-    const withBias: Epilogue = (q) => (at, total): readonly Stmt[] => {
-      const bias = e.load({ name: 'bias', dtype: 'f32' }, at.col, at.lanes);
-      return [{ s: 'store', to: 'out', index: place(q, at), value: e.max(e.add(total, bias), 0) }];
-    };
+    const withBias: Epilogue =
+      (q) =>
+      (at, total): readonly Stmt[] => {
+        const bias = e.load({ name: 'bias', dtype: 'f32' }, at.col, at.lanes);
+        return [{ s: 'store', to: 'out', index: place(q, at), value: e.max(e.add(total, bias), 0) }];
+      };
     const s = spec(p, withBias);
     const r = run(p, s, { bm: 4, bn: 16, bk: 3, tm: 2, tn: 2, lanes: 8 });
     visit(p, s, r, (at, _row, col, products) => {
@@ -215,7 +238,11 @@ describe('chooseGemm', () => {
     chooseGemm(spec({ batch: [], m, n, k, a, b: 'inner', dtype: 'f32', shared: false }), t);
   const sizes = fc.integer({ min: 1, max: 5000 });
   it('fits the registers and the stack, and tiles whole register tiles', () => {
-    const targets = fc.record({ vectorBytes: fc.constantFrom(4, 16, 32, 64), registers: fc.constantFrom(8, 16, 32), workers: fc.integer({ min: 1, max: 128 }) });
+    const targets = fc.record({
+      vectorBytes: fc.constantFrom(4, 16, 32, 64),
+      registers: fc.constantFrom(8, 16, 32),
+      workers: fc.integer({ min: 1, max: 128 }),
+    });
     fc.assert(
       fc.property(sizes, sizes, sizes, targets, fc.constantFrom<Problem['a']>('inner', 'outer'), (m, n, k, t, a) => {
         const s = choose(m, n, k, { ...target, ...t }, a);
