@@ -12,12 +12,12 @@ import { phase, scope, valueAndGrad } from '../dsl/index.ts';
 import { objective } from './dinov2/objective.ts';
 import { targets } from './dinov2/targets.ts';
 import type { Batch, Metrics, Network, State } from './dinov2/types.ts';
-import { type Hyper, adamw, average, clipByNorm, rates } from './optimizer.ts';
+import { adamw, average, clipByNorm, type Hyper, rates } from './optimizer.ts';
 import type { Recipe } from './recipes.ts';
 
 export { batchSpec, hyperAt, hyperSpec, initState, stateSpec } from './dinov2/state.ts';
-export { network } from './dinov2/types.ts';
 export type { Batch, Metrics, Network, State } from './dinov2/types.ts';
+export { network } from './dinov2/types.ts';
 export type { Hyper } from './optimizer.ts';
 
 /** Gradients of every sub-network clipped by its own norm. */
@@ -33,10 +33,14 @@ export const trainStep =
   (recipe: Recipe) =>
   (state: State, batch: Batch, hyper: Hyper): { readonly state: State; readonly metrics: Metrics } => {
     const wanted = scope('teacher', () => targets(recipe, state.teacher, batch, hyper.teacherTemp, state.centers));
-    const [, losses, grads] = valueAndGrad((student: Network) => objective(recipe, student, batch, wanted), { hasAux: true })(state.student);
+    const [, losses, grads] = valueAndGrad((student: Network) => objective(recipe, student, batch, wanted), { hasAux: true })(
+      state.student,
+    );
     return phase('opt', () => {
       const { clipped, grad_norm } = scope('clip', () => clip(grads, recipe.optim.clip));
-      const { params: student, moments } = scope('adamw', () => adamw(recipe.optim, rates(recipe))(state.student, clipped, state.moments, hyper));
+      const { params: student, moments } = scope('adamw', () =>
+        adamw(recipe.optim, rates(recipe))(state.student, clipped, state.moments, hyper),
+      );
       const teacher = scope('average', () => average(state.teacher, student, hyper.momentum));
       const next: State = { student, teacher, moments, step: state.step.add(1), ...(wanted.centers ? { centers: wanted.centers } : {}) };
       return { state: next, metrics: { ...losses, grad_norm } };

@@ -5,7 +5,7 @@
  *
  *   apply(dinoHead(384, recipe.dino), params)(cls)      cls: Tensor<'B 384'>  ->  logits: Tensor<'B K'>
  */
-import { type DimArg, type F32, type Size, einsum, gelu, initializers, module, param, size, sqrt, sum } from '../dsl/index.ts';
+import { type DimArg, einsum, type F32, gelu, initializers, module, param, type Size, size, sqrt, sum } from '../dsl/index.ts';
 import { linear } from './layers.ts';
 import { unit } from './losses.ts';
 
@@ -56,7 +56,10 @@ export const dinoHead = <D extends DimArg, K extends DimArg>(dim: D, count: K, c
     { D: dim, K: count, H: size('H', c.hidden), O: size('O', c.bottleneck) },
     ({ D, K, H, O }) => ({
       // A single layer is not numbered; apart from the names of its parameters it is like the others.
-      mlp: c.layers > 1 ? projector(D, H, O, c.layers, c.bias ?? true) : (linear(D, O, c.bias) as unknown as ReturnType<typeof projector<typeof D, typeof H, typeof O>>),
+      mlp:
+        c.layers > 1
+          ? projector(D, H, O, c.layers, c.bias ?? true)
+          : (linear(D, O, c.bias) as unknown as ReturnType<typeof projector<typeof D, typeof H, typeof O>>),
       last_layer: prototypes(O, K, 1 / Math.sqrt(c.bottleneck)),
     }),
     ['... D'],

@@ -9,13 +9,13 @@
  */
 import {
   type DimArg,
-  type Param,
   einsum,
   gelu,
   initializers,
   module,
   layerNorm as normalize,
   over,
+  type Param,
   param,
   rearrange,
   rsqrt,
@@ -45,14 +45,28 @@ export const linear = <I extends DimArg, O extends DimArg>(inputs: I, outputs: O
   );
 
 export const layerNorm = <D extends DimArg>(dim: D) =>
-  module({ D: dim }, () => ({ weight: param('D', ones), bias: param('D', zeros) }), ['... D'], (p, x) => normalize(x, p.weight, p.bias, 1e-6));
+  module(
+    { D: dim },
+    () => ({ weight: param('D', ones), bias: param('D', zeros) }),
+    ['... D'],
+    (p, x) => normalize(x, p.weight, p.bias, 1e-6),
+  );
 
 /** A learned factor for every feature, small at first, so that a deep network starts close to the identity. */
 export const layerScale = <D extends DimArg>(dim: D, start: number) =>
-  module({ D: dim }, () => ({ gamma: param('D', constant(start)) }), ['... D'], (p, x) => x.mul(p.gamma));
+  module(
+    { D: dim },
+    () => ({ gamma: param('D', constant(start)) }),
+    ['... D'],
+    (p, x) => x.mul(p.gamma),
+  );
 
 /** Every token looks at all tokens of its image. Rows of qkv are [query key value][head][width of a head]. */
-export const attention = <D extends DimArg, H extends DimArg>(dim: D, heads: H, bias: { readonly qkv?: boolean; readonly proj?: boolean } = {}) =>
+export const attention = <D extends DimArg, H extends DimArg>(
+  dim: D,
+  heads: H,
+  bias: { readonly qkv?: boolean; readonly proj?: boolean } = {},
+) =>
   module(
     { D: dim, H: heads, K: over(dim as DimArg, heads as DimArg) },
     ({ D }) => ({ qkv: linear(D, times(3, D), bias.qkv), proj: linear(D, D, bias.proj) }),

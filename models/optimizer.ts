@@ -7,7 +7,7 @@
  *
  *   const rule = rates(recipe)('backbone.blocks.3.mlp.fc1.bias')      ->  { lr: 0.9 ** (depth - 3), decay: 0, lastLayer: false }
  */
-import { type F32, type Scalar, type Tree, sqrt, sum, treeLeaves, treeMap, treeMapWithPath } from '../dsl/index.ts';
+import { type F32, type Scalar, sqrt, sum, type Tree, treeLeaves, treeMap, treeMapWithPath } from '../dsl/index.ts';
 import type { Recipe } from './recipes.ts';
 
 /** Factors of one parameter on the learning rate and on weight decay. */
@@ -20,16 +20,24 @@ export interface Rate {
 const embeddings = /pos_embed|patch_embed|mask_token|cls_token|register_tokens/;
 
 /** Factors by path: deeper blocks learn faster, the patch embedding slower; biases, norms and LayerScale do not decay. */
-export const rates = ({ model: { depth }, optim: { layerDecay, patchEmbedLr } }: Recipe) => (path: string): Rate => {
-  const block = /^backbone\.blocks\.(?:\d+\.)*?(\d+)\.[a-z]/.exec(path)?.[1];
-  // Layer 0 is the embedding, layer i + 1 block i; the final norm and the heads count as depth + 1.
-  const layer = !path.startsWith('backbone.') ? depth + 1 : embeddings.test(path) ? 0 : block === undefined ? depth + 1 : Number(block) + 1;
-  return {
-    lr: layerDecay ** (depth + 1 - layer) * (path.includes('patch_embed') ? patchEmbedLr : 1),
-    decay: path.endsWith('.bias') || path.includes('norm') || path.includes('gamma') ? 0 : 1,
-    lastLayer: path.includes('last_layer'),
+export const rates =
+  ({ model: { depth }, optim: { layerDecay, patchEmbedLr } }: Recipe) =>
+  (path: string): Rate => {
+    const block = /^backbone\.blocks\.(?:\d+\.)*?(\d+)\.[a-z]/.exec(path)?.[1];
+    // Layer 0 is the embedding, layer i + 1 block i; the final norm and the heads count as depth + 1.
+    const layer = !path.startsWith('backbone.')
+      ? depth + 1
+      : embeddings.test(path)
+        ? 0
+        : block === undefined
+          ? depth + 1
+          : Number(block) + 1;
+    return {
+      lr: layerDecay ** (depth + 1 - layer) * (path.includes('patch_embed') ? patchEmbedLr : 1),
+      decay: path.endsWith('.bias') || path.includes('norm') || path.includes('gamma') ? 0 : 1,
+      lastLayer: path.includes('last_layer'),
+    };
   };
-};
 
 /** Scalars that change from step to step: inputs of the compiled step, never constants. */
 export interface Hyper {
@@ -70,7 +78,12 @@ export const clipByNorm = <P extends Tree>(tree: P, limit: number): { readonly c
 /** One step of AdamW: decay first, then the step along the corrected moments. */
 export const adamw =
   ({ beta1, beta2, eps }: Recipe['optim'], rate: (path: string) => Rate) =>
-  <P extends Tree>(params: P, grads: P, old: Moments<P>, hyper: Pick<Hyper, 'lr' | 'lastLayerLr' | 'weightDecay'>): { readonly params: P; readonly moments: Moments<P> } => {
+  <P extends Tree>(
+    params: P,
+    grads: P,
+    old: Moments<P>,
+    hyper: Pick<Hyper, 'lr' | 'lastLayerLr' | 'weightDecay'>,
+  ): { readonly params: P; readonly moments: Moments<P> } => {
     const first = treeMap((m, g) => m.mul(beta1).add(g.mul(1 - beta1)), old.first, grads);
     const second = treeMap((v, g) => v.mul(beta2).add(g.mul(g).mul(1 - beta2)), old.second, grads);
     const weight = { first: old.weight.first.mul(beta1).add(1 - beta1), second: old.weight.second.mul(beta2).add(1 - beta2) };

@@ -9,7 +9,7 @@
  *
  *   sinkhorn(temp)(logits, valid)      logits: Tensor<'M K'>, valid: Tensor<'M'> of 0 and 1  ->  Tensor<'M K'>, rows sum to 1
  */
-import { type F32, type Scalar, exp, fn, max, rearrange, softmax, stopGradient, sum } from '../dsl/index.ts';
+import { exp, type F32, fn, max, rearrange, type Scalar, softmax, stopGradient, sum } from '../dsl/index.ts';
 
 export const sinkhorn = (temp: Scalar, iterations = 3) =>
   fn(['M K', 'M'], (logits, valid) => {

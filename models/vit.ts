@@ -8,9 +8,9 @@
  *   const [global, local] = encode(c, params, [crop(c, images, 'N', { masked }), crop(c, small, 'M')]);
  *   global.cls: F32<'2*B D'>    global.patches: F32<'2*B N D'>    local.patches: F32<'L*B M D'>
  */
-import { type F32, type Params, type Tensor, apply, module, rearrange, repeat, scope, size, slice } from '../dsl/index.ts';
-import { layerNorm } from './layers.ts';
+import { apply, type F32, module, type Params, rearrange, repeat, scope, size, slice, type Tensor } from '../dsl/index.ts';
 import { sizeAt } from './layers/sizes.ts';
+import { layerNorm } from './layers.ts';
 import { type BlockConfig, block, thinnedBlock } from './vit/block.ts';
 import { embedding, embeddingParts, embeddingSizes, maskedEmbedding } from './vit/embedding.ts';
 import type { Interpolation } from './vit/positions.ts';
@@ -72,18 +72,28 @@ const features = (c: VitConfig, norm: Layer, prenorm: F32<string>): { readonly [
 
 /** The backbone: images to features, in evaluation (no masks, no stochastic depth). */
 export const vit = (c: VitConfig) =>
-  module(embeddingSizes(c), () => vitParts(c), ['B 3 S W'], (p, images) => {
-    const { grid, patches } = crop(c, images, 'N');
-    let x = apply(embedding(c, grid), p)(patches);
-    for (const layer of p.blocks) x = layer(x);
-    return features(c, p.norm, x) as Features<'B', 'N'>;
-  });
+  module(
+    embeddingSizes(c),
+    () => vitParts(c),
+    ['B 3 S W'],
+    (p, images) => {
+      const { grid, patches } = crop(c, images, 'N');
+      let x = apply(embedding(c, grid), p)(patches);
+      for (const layer of p.blocks) x = layer(x);
+      return features(c, p.norm, x) as Features<'B', 'N'>;
+    },
+  );
 export type VitParams = Params<ReturnType<typeof vit>>;
 
 type FeaturesOf<X> = { readonly [I in keyof X]: X[I] extends Crop<infer B, infer N> ? Features<B, N> : never };
 
 /** Features of several crops, as in training: block by block, each block on all of them, with masks and stochastic depth. */
-export const encode = <const X extends readonly Crop[]>(c: VitConfig, params: VitParams, crops: X, keep: readonly Keep[] = []): FeaturesOf<X> => {
+export const encode = <const X extends readonly Crop[]>(
+  c: VitConfig,
+  params: VitParams,
+  crops: X,
+  keep: readonly Keep[] = [],
+): FeaturesOf<X> => {
   let xs: readonly F32<string>[] = crops.map(({ patches, grid, masked }) =>
     masked ? apply(maskedEmbedding(c, grid), params)(patches, masked) : apply(embedding(c, grid), params)(patches),
   );

@@ -5,7 +5,7 @@
  *
  *   answers(recipe, params, [local, global], hidden)   ->   { cls: [F32<'L*B K'>, F32<'2*B K'>], patches: F32<'U J'> }
  */
-import { type F32, type Tensor, apply, concat, gather, rearrange, scope, size, slice } from '../../dsl/index.ts';
+import { apply, concat, type F32, gather, rearrange, scope, size, slice, type Tensor } from '../../dsl/index.ts';
 import { dinoHead } from '../heads.ts';
 import { sizeAt } from '../layers/sizes.ts';
 import type { Recipe } from '../recipes.ts';
@@ -19,7 +19,8 @@ export interface Answers<X extends readonly F32<string>[]> {
 }
 
 /** The tokens of the given numbers, counted over all images. */
-export const rowsAt = (tokens: F32<'2*B N D'>, index: Tensor<'U', 'i32'>): F32<'U D'> => gather(rearrange('b n d -> (b n) d', tokens), index);
+export const rowsAt = (tokens: F32<'2*B N D'>, index: Tensor<'U', 'i32'>): F32<'U D'> =>
+  gather(rearrange('b n d -> (b n) d', tokens), index);
 
 /** One call of f on the rows of all parts, its result taken apart again. */
 const together = (f: (rows: F32<string>) => F32<string>, parts: readonly F32<string>[]): F32<string>[] => {
@@ -37,7 +38,10 @@ const together = (f: (rows: F32<string>) => F32<string>, parts: readonly F32<str
 export const answers = <const X extends readonly F32<string>[]>(r: Recipe, params: Network, cls: X, patches: F32<'U D'>): Answers<X> => {
   const D = size('D', r.model.width);
   const dino = apply(dinoHead(D, size('K', r.dino.prototypes), r.dino), params.dino_head);
-  const split = (scores: readonly F32<string>[]): Answers<X> => ({ cls: scores.slice(0, -1) as unknown as Rows<X>, patches: scores.at(-1) as F32<'U J'> });
+  const split = (scores: readonly F32<string>[]): Answers<X> => ({
+    cls: scores.slice(0, -1) as unknown as Rows<X>,
+    patches: scores.at(-1) as F32<'U J'>,
+  });
   if (r.ibot.head === 'shared' || !params.ibot_head) return split(scope('dino_head', () => together(dino, [...cls, patches])));
   const ibot = apply(dinoHead(D, size('J', r.ibot.head.prototypes), r.ibot.head), params.ibot_head);
   return split([...scope('dino_head', () => together(dino, cls)), scope('ibot_head', () => ibot(patches))]);

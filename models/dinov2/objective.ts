@@ -9,7 +9,7 @@
  *     koleo    weight * sum over the two global crops, on class tokens of the backbone
  *     ibot     masked patches: mean over the patches of a crop, mean over all 2 B crops (crops without a mask count as 0)
  */
-import { type Scalar, rearrange, scope, size, unbind } from '../../dsl/index.ts';
+import { rearrange, type Scalar, scope, unbind } from '../../dsl/index.ts';
 import { crossEntropy, dinoLoss, ibotLoss, koleoLoss } from '../losses.ts';
 import type { Recipe } from '../recipes.ts';
 import { crop, encode } from '../vit.ts';

@@ -5,12 +5,23 @@
  *   trace(trainStep(r), [stateSpec(r), batchSpec(r), hyperSpec()], { dims: geometry(r).sizes })
  *   let state = initState(r, 0);
  */
-import { type HostOf, type HostTensor, type SpecOf, host, init, paramSpecs, spec, treeMap } from '../../dsl/index.ts';
+import {
+  type HostOf,
+  type HostTensor,
+  host,
+  init,
+  leaves,
+  paramSpecs,
+  type SpecOf,
+  spec,
+  treeMap,
+  treeMapWithPath,
+} from '../../dsl/index.ts';
 import type { Hyper } from '../optimizer.ts';
-import type { Recipe } from '../recipes.ts';
 import { geometry } from '../recipes/geometry.ts';
+import type { Recipe } from '../recipes.ts';
 import { type Schedules, schedules } from '../schedules.ts';
-import { type Batch, type State, network } from './types.ts';
+import { type Batch, type Network, network, type State } from './types.ts';
 
 /** Shapes of the state of a run. */
 export const stateSpec = (r: Recipe): SpecOf<State> => {
@@ -20,7 +31,9 @@ export const stateSpec = (r: Recipe): SpecOf<State> => {
     teacher: params,
     moments: { first: params, second: params, weight: { first: spec(''), second: spec('') } },
     step: spec('', 'i32'),
-    ...(r.centering === 'softmax' ? { centers: { dino: { value: spec('1 K'), pending: spec('1 K') }, ibot: { value: spec('1 J'), pending: spec('1 J') } } } : {}),
+    ...(r.centering === 'softmax'
+      ? { centers: { dino: { value: spec('1 K'), pending: spec('1 K') }, ibot: { value: spec('1 J'), pending: spec('1 J') } } }
+      : {}),
   };
 };
 
@@ -42,14 +55,33 @@ export const batchSpec = (r: Recipe): SpecOf<Batch> => ({
     : {}),
 });
 
-export const hyperSpec = (): SpecOf<Hyper> => ({ lr: spec(''), lastLayerLr: spec(''), weightDecay: spec(''), momentum: spec(''), teacherTemp: spec('') });
+export const hyperSpec = (): SpecOf<Hyper> => ({
+  lr: spec(''),
+  lastLayerLr: spec(''),
+  weightDecay: spec(''),
+  momentum: spec(''),
+  teacherTemp: spec(''),
+});
 
 /** As treeMap, which is typed for traced tensors, on trees of host tensors. */
 const mapHosts = <P>(f: (x: HostTensor) => HostTensor, tree: P): P => treeMap(f as never, tree);
 
+/** First values as the modules declare them, linear layers and positions spread as the recipe says. */
+const startOf = (r: Recipe, seed: number): HostOf<Network> => {
+  const net = network(r);
+  const declared = new Map(leaves(net).map((l) => [l.path, l.init]));
+  const spread = (path: string, x: HostTensor): HostTensor => {
+    const first = declared.get(path);
+    if (first?.kind !== 'truncNormal') return x;
+    const factor = (path.endsWith('pos_embed') ? r.start.positions : r.start.linear) / first.std;
+    return { ...x, data: Float32Array.from(x.data, (v) => v * factor) };
+  };
+  return treeMapWithPath<HostOf<Network>, HostTensor, HostTensor>(spread, init(net, seed)) as HostOf<Network>;
+};
+
 /** The state before the first step; the same bits on every machine for a seed. */
 export const initState = (r: Recipe, seed: number): HostOf<State> => {
-  const student = init(network(r), seed);
+  const student = startOf(r, seed);
   const copy = (x: HostTensor): HostTensor => ({ ...x, data: x.data.slice() });
   const zero = (x: HostTensor): HostTensor => host(new Float32Array(x.data.length), x.shape);
   const scalar = (): HostTensor => host(new Float32Array(1), []);

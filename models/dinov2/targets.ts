@@ -5,7 +5,7 @@
  *   const { cls, patches } = targets(recipe, state.teacher, batch, hyper.teacherTemp, state.centers)
  *   cls: F32<'2*B K'>, the two crops of every image exchanged     patches: F32<'U J'>, rows of padding have weight 0
  */
-import { type F32, type Scalar, concat, iota, ones, rearrange, scope, unbind } from '../../dsl/index.ts';
+import { concat, type F32, iota, ones, rearrange, type Scalar, scope, unbind } from '../../dsl/index.ts';
 import type { Recipe } from '../recipes.ts';
 import { batchMean, centeredSoftmax, settle, sinkhorn } from '../sinkhorn.ts';
 import { crop, encode } from '../vit.ts';

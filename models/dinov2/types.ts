@@ -5,7 +5,7 @@
  *   B images a step, 2 global crops of S x S and L local crops of Z x Z pixels each; N and M patches in such crops;
  *   U rows for masked patches; D features; K and J prototypes of the DINO and iBOT heads (the same head where it is shared)
  */
-import { type F32, type Params, type Scalar, type Tensor, module, size } from '../../dsl/index.ts';
+import { type F32, module, type Params, type Scalar, size, type Tensor } from '../../dsl/index.ts';
 import { dinoHead } from '../heads.ts';
 import type { Moments } from '../optimizer.ts';
 import type { Recipe } from '../recipes.ts';
@@ -15,7 +15,11 @@ import { type Keep, vit } from '../vit.ts';
 /** Backbone and heads of the student, or of the teacher. Applied to images it gives their scores for the prototypes. */
 export const network = (r: Recipe) =>
   module(
-    { D: size('D', r.model.width), K: size('K', r.dino.prototypes), J: size('J', r.ibot.head === 'shared' ? r.dino.prototypes : r.ibot.head.prototypes) },
+    {
+      D: size('D', r.model.width),
+      K: size('K', r.dino.prototypes),
+      J: size('J', r.ibot.head === 'shared' ? r.dino.prototypes : r.ibot.head.prototypes),
+    },
     ({ D, K, J }) => ({
       backbone: vit(r.model),
       dino_head: dinoHead(D, K, r.dino),

@@ -13,7 +13,9 @@ import type { Recipe } from '../recipes.ts';
 export const linspace32 = (lo: number, hi: number, n: number): number[] => {
   const [a, b] = [Math.fround(lo), Math.fround(hi)];
   const step = n > 1 ? Math.fround(Math.fround(b - a) / (n - 1)) : 0;
-  return Array.from({ length: n }, (_, i) => (i < n / 2 ? Math.fround(a + Math.fround(step * i)) : Math.fround(b - Math.fround(step * (n - 1 - i)))));
+  return Array.from({ length: n }, (_, i) =>
+    i < n / 2 ? Math.fround(a + Math.fround(step * i)) : Math.fround(b - Math.fround(step * (n - 1 - i))),
+  );
 };
 
 /** Images that a branch runs on, of a batch of b: at least one. */

@@ -5,7 +5,7 @@
  *   const batchAt = batches(images, batchRecipe(r), seed), keepAt = keepLists(r, seed);
  *   const batch = r.dropPath.rate > 0 ? { ...batchAt(t), keep: keepAt(t) } : batchAt(t);
  */
-import { dinov2Crops } from '../data/augment.ts';
+import { dinov2Crops, smallCrops } from '../data/augment.ts';
 import type { BatchRecipe } from '../data/batch.ts';
 import { shuffle, stream } from '../data/random.ts';
 import type { Recipe } from '../recipes.ts';
@@ -14,7 +14,12 @@ import { geometry } from './geometry.ts';
 export const batchRecipe = (r: Recipe): BatchRecipe => ({
   batch: r.batch,
   patch: r.model.patch,
-  ...dinov2Crops(r.crops.globalSize, r.crops.localSize, r.crops.globalScale, r.crops.localScale),
+  ...(r.crops.augment === 'small' ? smallCrops : dinov2Crops)(
+    r.crops.globalSize,
+    r.crops.localSize,
+    r.crops.globalScale,
+    r.crops.localScale,
+  ),
   locals: r.crops.locals,
   maskProbability: r.masking.probability,
   maskRatio: r.masking.ratio,
@@ -38,7 +43,10 @@ export const keepLists = (r: Recipe, seed: number): ((step: number) => readonly 
   return (step) => {
     const lists = (block: number, branch: number): readonly HostIndices[] =>
       (kept[block] ?? []).map((count, entry) => {
-        const order = shuffle(stream(seed, 4, step, block, branch, entry), Int32Array.from({ length: images[entry] ?? 0 }, (_, i) => i));
+        const order = shuffle(
+          stream(seed, 4, step, block, branch, entry),
+          Int32Array.from({ length: images[entry] ?? 0 }, (_, i) => i),
+        );
         return { shape: [count], dtype: 'i32', data: order.slice(0, count) };
       });
     return kept.map((_, block) => ({ attn: lists(block, 0), ffn: lists(block, 1) }));

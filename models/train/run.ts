@@ -8,11 +8,12 @@
 
 import { FoveaError } from '../../compiler/error.ts';
 import { type Backend, type CompileReport, compile, type Device, type DeviceTensor, type HostOf, type Progress } from '../../index.ts';
-import { batches, dinov2Crops, type ImageSet } from '../data/index.ts';
+import { batches, type ImageSet } from '../data/index.ts';
 import { batchSpec, hyperAt, hyperSpec, initState, stateSpec } from '../dinov2/state.ts';
 import type { State } from '../dinov2/types.ts';
 import { trainStep } from '../dinov2.ts';
 import { geometry } from '../recipes/geometry.ts';
+import { batchRecipe } from '../recipes/inputs.ts';
 import type { Recipe } from '../recipes.ts';
 
 export interface RunOptions {
@@ -48,19 +49,7 @@ export const spanning = (recipe: Recipe, steps: number): Recipe => ({
 });
 
 export const startRun = async ({ recipe, images, backend, seed, progress }: RunOptions): Promise<Run> => {
-  const { globalSize, localSize, globalScale, localScale, locals } = recipe.crops;
-  const batchAt = batches(
-    images,
-    {
-      batch: recipe.batch,
-      patch: recipe.model.patch,
-      locals,
-      ...dinov2Crops(globalSize, localSize, globalScale, localScale),
-      maskProbability: recipe.masking.probability,
-      maskRatio: recipe.masking.ratio,
-    },
-    seed,
-  );
+  const batchAt = batches(images, batchRecipe(recipe), seed);
   const step = await compile(trainStep(recipe), [stateSpec(recipe), batchSpec(recipe), hyperSpec()], {
     backend,
     dims: geometry(recipe).sizes,

@@ -8,9 +8,9 @@
  *   apply(block(c), p)(x)                                 x: Tensor<'B N D'>
  *   apply(thinnedBlock(c), p)(x, attnKeep, ffnKeep)       the same parameters; index lists of I and J images
  */
-import { type F32, type Tensor, gather, module, scatterAdd, size } from '../../dsl/index.ts';
-import { attention, layerNorm, layerScale, mlp, swiglu, swigluHidden } from '../layers.ts';
+import { type F32, gather, module, scatterAdd, size, type Tensor } from '../../dsl/index.ts';
 import { sizeAt } from '../layers/sizes.ts';
+import { attention, layerNorm, layerScale, mlp, swiglu, swigluHidden } from '../layers.ts';
 
 export interface BlockConfig {
   readonly width: number;
@@ -57,10 +57,15 @@ const feed = (p: Parts, x: F32<'B N D'>): F32<'B N D'> => {
 };
 
 export const block = (c: BlockConfig) =>
-  module(sizes(c), () => parts(c), ['B N D'], (p, x) => {
-    const y = x.add(attend(p, x));
-    return y.add(feed(p, y));
-  });
+  module(
+    sizes(c),
+    () => parts(c),
+    ['B N D'],
+    (p, x) => {
+      const y = x.add(attend(p, x));
+      return y.add(feed(p, y));
+    },
+  );
 
 /** x with branch(rows) added to the rows that `keep` names, scaled by all rows / kept rows. */
 const thinned = (x: F32<'B N D'>, keep: Tensor<string, 'i32'>, branch: (rows: F32<'B N D'>) => F32<'B N D'>): F32<'B N D'> => {
@@ -69,7 +74,12 @@ const thinned = (x: F32<'B N D'>, keep: Tensor<string, 'i32'>, branch: (rows: F3
 };
 
 export const thinnedBlock = (c: BlockConfig) =>
-  module(sizes(c), () => parts(c), ['B N D', 'I:i32', 'J:i32'], (p, x, attnKeep, ffnKeep) => {
-    const y = thinned(x, attnKeep, (rows) => attend(p, rows));
-    return thinned(y, ffnKeep, (rows) => feed(p, rows));
-  });
+  module(
+    sizes(c),
+    () => parts(c),
+    ['B N D', 'I:i32', 'J:i32'],
+    (p, x, attnKeep, ffnKeep) => {
+      const y = thinned(x, attnKeep, (rows) => attend(p, rows));
+      return thinned(y, ffnKeep, (rows) => feed(p, rows));
+    },
+  );

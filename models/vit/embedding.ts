@@ -5,14 +5,14 @@
  *   patches: Tensor<'B N C'>  ->  tokens: Tensor<'B N+R+1 D'>      C = 3 * patch * patch pixels, R registers
  */
 import {
-  type F32,
-  type Param,
   concat,
   constant,
   einsum,
   expand,
+  type F32,
   initializers,
   module,
+  type Param,
   param,
   rearrange,
   size,
@@ -61,7 +61,10 @@ const positions = (c: VitConfig, [rows, columns]: readonly [number, number], tab
   if (rows === from && columns === from) return rearrange('1 n d -> n d', table).as('N D');
   const matrix = (to: number): F32<string> => constant(resampleMatrix(from, to, c.interpolation), `${to} ${from}` as string);
   const grid = rearrange('1 (y x) d -> y x d', table, { y: from });
-  return rearrange('h w d -> (h w) d', einsum('w x, h x d -> h w d', matrix(columns), einsum('h y, y x d -> h x d', matrix(rows), grid))).as('N D');
+  return rearrange(
+    'h w d -> (h w) d',
+    einsum('w x, h x d -> h w d', matrix(columns), einsum('h y, y x d -> h x d', matrix(rows), grid)),
+  ).as('N D');
 };
 
 const tokens = (c: VitConfig, grid: readonly [number, number], p: Parts, content: F32<'B N D'>): F32<'B N+R+1 D'> => {
@@ -81,10 +84,18 @@ const project = (p: Parts, patches: F32<'B N C'>): F32<'B N D'> => {
 
 /** Tokens of images seen whole. */
 export const embedding = (c: VitConfig, grid: readonly [number, number]) =>
-  module(embeddingSizes(c), () => embeddingParts(c), ['B N C'], (p, patches) => tokens(c, grid, p, project(p, patches)));
+  module(
+    embeddingSizes(c),
+    () => embeddingParts(c),
+    ['B N C'],
+    (p, patches) => tokens(c, grid, p, project(p, patches)),
+  );
 
 /** Tokens of images some of whose patches are hidden. */
 export const maskedEmbedding = (c: VitConfig, grid: readonly [number, number]) =>
-  module(embeddingSizes(c), () => embeddingParts(c), ['B N C', 'B N:bool'], (p, patches, masked) =>
-    tokens(c, grid, p, where(rearrange('b n -> b n 1', masked), p.mask_token, project(p, patches))),
+  module(
+    embeddingSizes(c),
+    () => embeddingParts(c),
+    ['B N C', 'B N:bool'],
+    (p, patches, masked) => tokens(c, grid, p, where(rearrange('b n -> b n 1', masked), p.mask_token, project(p, patches))),
   );

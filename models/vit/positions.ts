@@ -15,12 +15,14 @@ export interface Interpolation {
 }
 
 /** Keys' cubic convolution kernel; `a` is its slope at 1. */
-const cubic = (a: number) => (x: number): number => {
-  const t = Math.abs(x);
-  if (t < 1) return ((a + 2) * t - (a + 3)) * t * t + 1;
-  if (t < 2) return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a;
-  return 0;
-};
+const cubic =
+  (a: number) =>
+  (x: number): number => {
+    const t = Math.abs(x);
+    if (t < 1) return ((a + 2) * t - (a + 3)) * t * t + 1;
+    if (t < 2) return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a;
+    return 0;
+  };
 
 /** Half-pixel coordinates, four taps, indices clamped to the border (so a border tap may collect several weights). */
 const fourTaps = (from: number, to: number, step: number): number[][] => {
