@@ -76,7 +76,9 @@ export const bindGraph = (g: Graph, env: ReadonlyMap<string, number>): Graph => 
   };
   const result = whole(g);
   if (missing.size > 0)
-    throw new FoveaError('FV0005', `no number is given for ${[...missing].sort().join(', ')}`, { hint: 'Pass a size for each name, as in { B: 8 }.' });
+    throw new FoveaError('FV0005', `no number is given for ${[...missing].sort().join(', ')}`, {
+      hint: 'Pass a size for each name, as in { B: 8 }.',
+    });
   return result;
 };
 

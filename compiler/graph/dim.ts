@@ -61,7 +61,7 @@ export const addDim = (a: Dim, b: Dim): Dim => {
 };
 
 export const mulDim = (a: Dim, b: Dim): Dim => {
-  if (typeof a === 'number' && typeof b === 'number') return a * b;
+  if (typeof a === 'number' && typeof b === 'number') return a * b + 0; // no -0
   const m = new Map<string, number>();
   for (const [ka, va] of terms(a))
     for (const [kb, vb] of terms(b)) {
@@ -81,7 +81,7 @@ export const eqShape = (a: readonly Dim[], b: readonly Dim[]): boolean => a.leng
 /** Exact quotient; `undefined` when a number does not divide, or when the quotient is not expressible. */
 export const divDim = (a: Dim, b: Dim): Dim | undefined => {
   if (eqDim(a, b)) return 1;
-  if (typeof a === 'number' && typeof b === 'number') return b !== 0 && a % b === 0 ? a / b : undefined;
+  if (typeof a === 'number' && typeof b === 'number') return b !== 0 && a % b === 0 ? a / b + 0 : undefined;
   const bottom = [...terms(b)];
   if (bottom.length !== 1) return undefined;
   const [kb, vb] = bottom[0] as [string, number];

@@ -26,7 +26,9 @@ const pack = (t: Tensor64, batch: readonly number[], contract: readonly number[]
   const batchSizes = pick(sizes, batch);
   const offsets = batchOffsets(batchSizes, pick(strides, batch));
   if (product(sizes) > 0)
-    offsets.forEach((offset, b) => stridedCopy(innerSizes, out, b * padded * depth, stridesOf(innerSizes), t.data, offset, pick(strides, inner)));
+    offsets.forEach((offset, b) =>
+      stridedCopy(innerSizes, out, b * padded * depth, stridesOf(innerSizes), t.data, offset, pick(strides, inner)),
+    );
   return { out, nb, rows, padded, depth };
 };
 
@@ -77,7 +79,8 @@ export const dot = (op: OpOf<'dot'>, x: Tensor64, y: Tensor64, type: TensorType)
     for (let i = 0; i < a.rows; i++)
       for (let j = 0; j < b.rows; j++) {
         let s = 0;
-        for (let k = 0; k < a.depth; k++) s = (s + Math.imul(a.out[a0 + i * a.depth + k] as number, b.out[b0 + j * a.depth + k] as number)) | 0;
+        for (let k = 0; k < a.depth; k++)
+          s = (s + Math.imul(a.out[a0 + i * a.depth + k] as number, b.out[b0 + j * a.depth + k] as number)) | 0;
         out[o0 + i * b.rows + j] = castNumber(s, 'i32', type.dtype);
       }
   }

@@ -60,7 +60,8 @@ const compareFns: { readonly [C in Compare]: (x: number, y: number) => boolean }
 };
 
 /** One number through a unary primitive on `dtype`; the result still has to be stored as `dtype`. */
-export const unaryFn = (prim: Unary, dtype: DType): ((x: number) => number) => (prim === 'not' && dtype === 'bool' ? (x) => 1 - x : unaryFns[prim]);
+export const unaryFn = (prim: Unary, dtype: DType): ((x: number) => number) =>
+  prim === 'not' && dtype === 'bool' ? (x) => 1 - x : unaryFns[prim];
 
 export const binaryFn = (prim: Binary, dtype: DType): ((x: number, y: number) => number) => {
   if (prim === 'mul' && (dtype === 'i32' || dtype === 'u32')) return Math.imul;

@@ -7,9 +7,10 @@
  * +inf or the largest); reduceMax and reduceMin give NaN where an element is NaN; argmax gives the first maximum, the
  * first NaN where there is one, and 0 for an empty axis; gather out of range (also below 0) reads 0, scatterAdd drops.
  */
+
+import { known } from './dim.ts';
 import { alloc, type Data64, sizesOf, stridedCopy, stridesOf, type Tensor64 } from './tensor64.ts';
 import { type DType, isFloat, type OpOf, type TensorType } from './types.ts';
-import { known } from './dim.ts';
 
 const product = (xs: readonly number[]): number => xs.reduce((a, b) => a * b, 1);
 /** The copy of an index map; nothing to do where the result is empty. */
@@ -32,19 +33,37 @@ export const broadcast = (op: OpOf<'broadcast'>, x: Tensor64, type: TensorType):
 
 export const transpose = (op: OpOf<'transpose'>, x: Tensor64, type: TensorType): Data64 => {
   const own = stridesOf(sizesOf(x.type));
-  return mapped(type, x, sizesOf(type), 0, op.perm.map((p) => own[p] as number));
+  return mapped(
+    type,
+    x,
+    sizesOf(type),
+    0,
+    op.perm.map((p) => own[p] as number),
+  );
 };
 
 export const slice = (op: OpOf<'slice'>, x: Tensor64, type: TensorType): Data64 => {
   const own = stridesOf(sizesOf(x.type));
-  return mapped(type, x, sizesOf(type), own.reduce((acc, s, i) => acc + s * known(op.start[i] ?? 0), 0), own);
+  return mapped(
+    type,
+    x,
+    sizesOf(type),
+    own.reduce((acc, s, i) => acc + s * known(op.start[i] ?? 0), 0),
+    own,
+  );
 };
 
 export const reverse = (op: OpOf<'reverse'>, x: Tensor64, type: TensorType): Data64 => {
   const sizes = sizesOf(x.type);
   const own = stridesOf(sizes);
   const offset = op.axes.reduce((acc, a) => acc + (own[a] as number) * ((sizes[a] as number) - 1), 0);
-  return mapped(type, x, sizes, offset, own.map((s, i) => (op.axes.includes(i) ? -s : s)));
+  return mapped(
+    type,
+    x,
+    sizes,
+    offset,
+    own.map((s, i) => (op.axes.includes(i) ? -s : s)),
+  );
 };
 
 export const pad = (op: OpOf<'pad'>, x: Tensor64, type: TensorType): Data64 => {
@@ -112,7 +131,11 @@ export const scatterAdd = (op: OpOf<'scatterAdd'>, x: Tensor64, index: Tensor64,
 };
 
 type Reduction = 'reduceSum' | 'reduceMax' | 'reduceMin';
-const steps: { readonly [P in Reduction]: (acc: number, x: number) => number } = { reduceSum: (a, x) => a + x, reduceMax: Math.max, reduceMin: Math.min };
+const steps: { readonly [P in Reduction]: (acc: number, x: number) => number } = {
+  reduceSum: (a, x) => a + x,
+  reduceMax: Math.max,
+  reduceMin: Math.min,
+};
 
 /** What a reduction over no elements gives. */
 export const identityOf = (prim: Reduction, dtype: DType): number => {

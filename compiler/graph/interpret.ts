@@ -12,7 +12,20 @@
 import { known } from './dim.ts';
 import { dot } from './interpret-dot.ts';
 import { binary, compare, select, unary } from './interpret-pointwise.ts';
-import { argmax, broadcast, concat, cumsum, gather, iota, pad, reduce, reverse, scatterAdd, slice, transpose } from './interpret-structure.ts';
+import {
+  argmax,
+  broadcast,
+  concat,
+  cumsum,
+  gather,
+  iota,
+  pad,
+  reduce,
+  reverse,
+  scatterAdd,
+  slice,
+  transpose,
+} from './interpret-structure.ts';
 import { alloc, castNumber, countOf, type Data64, type Tensor64, tensor64 } from './tensor64.ts';
 import { threefry2x32 } from './threefry.ts';
 import { type Graph, isFloat, type Node, type Op, type OpOf, type Prim, type TensorType, type Value } from './types.ts';
@@ -158,7 +171,11 @@ export const interpret = (graph: Graph, args: readonly Tensor64[]): Tensor64[] =
   };
   const dead = lastReads(graph);
   graph.nodes.forEach((n, i) => {
-    const outs = apply(n.op, n.inputs.map(get), n.outputs.map((o) => o.type));
+    const outs = apply(
+      n.op,
+      n.inputs.map(get),
+      n.outputs.map((o) => o.type),
+    );
     n.outputs.forEach((o, k) => env.set(o, x(outs, k)));
     for (const v of dead[i] as Value[]) env.delete(v);
   });

@@ -8,7 +8,7 @@
  */
 import type { Loc } from '../error.ts';
 import { type Cursor, cursor } from './scan-text.ts';
-import { type Graph, type Meta, type Node, type Op, type OpOf, type Placement, type Prim, type TensorType, type Value } from './types.ts';
+import type { Graph, Meta, Node, Op, OpOf, Placement, Prim, TensorType, Value } from './types.ts';
 
 type Attributes<P extends Prim> = Omit<OpOf<P>, 'prim' | 'body'>;
 type Read<P extends Prim> = (c: Cursor) => Attributes<P>;
@@ -29,7 +29,13 @@ const placement = (c: Cursor, key: string): Placement => {
 /** A number of any kind, or a size: `const` may hold either. */
 const constant = (c: Cursor) => {
   c.key('value');
-  const word = c.eat('NaN') ? Number.NaN : c.eat('Infinity') ? Number.POSITIVE_INFINITY : c.eat('-Infinity') ? Number.NEGATIVE_INFINITY : undefined;
+  const word = c.eat('NaN')
+    ? Number.NaN
+    : c.eat('Infinity')
+      ? Number.POSITIVE_INFINITY
+      : c.eat('-Infinity')
+        ? Number.NEGATIVE_INFINITY
+        : undefined;
   if (word !== undefined) return word;
   const text = c.match(/[^\s]+/y, 'a number or a size');
   const inner = cursor(text);

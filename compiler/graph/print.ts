@@ -127,7 +127,10 @@ const shows: { readonly [P in Prim]: Show<P> } = {
 };
 
 /** Attributes of an op as printed: ` axis=1 dtype=i32`. The key of cse, too: equal text, equal attributes. */
-export const printAttrs = (op: Op): string => (shows[op.prim] as AnyShow)(op).map(([k, v]) => ` ${k}=${v}`).join('');
+export const printAttrs = (op: Op): string =>
+  (shows[op.prim] as AnyShow)(op)
+    .map(([k, v]) => ` ${k}=${v}`)
+    .join('');
 
 const printMeta = (m: Meta): string => {
   const loc = m.loc && `loc=${JSON.stringify(m.loc.file)}:${m.loc.line}:${m.loc.col}`;

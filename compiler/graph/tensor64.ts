@@ -72,7 +72,8 @@ export const stridedCopy = (
       for (let i = 0; i < n; i++, o += os, s += ss) out[o] = src[s] as number;
       return;
     }
-    for (let i = 0; i < (sizes[axis] as number); i++, o += outStrides[axis] as number, s += srcStrides[axis] as number) walk(axis + 1, o, s);
+    for (let i = 0; i < (sizes[axis] as number); i++, o += outStrides[axis] as number, s += srcStrides[axis] as number)
+      walk(axis + 1, o, s);
   };
   walk(0, outOffset, srcOffset);
 };

@@ -35,12 +35,16 @@ const attributes = (n: Node): void => {
   }
   if ((op.prim === 'const' || op.prim === 'array' || op.prim === 'axisIndex') && n.inputs.length > 0) fail(n, 'takes no operands');
   if (op.prim === 'const' || op.prim === 'array')
-    for (const x of op.prim === 'const' ? [op.value] : op.data) if (typeof x === 'number' && !holds(op.dtype, x)) fail(n, `${x} is no ${op.dtype}`);
+    for (const x of op.prim === 'const' ? [op.value] : op.data)
+      if (typeof x === 'number' && !holds(op.dtype, x)) fail(n, `${x} is no ${op.dtype}`);
 };
 
 const inferred = (n: Node): readonly TensorType[] => {
   try {
-    return infer(n.op, n.inputs.map((v) => v.type));
+    return infer(
+      n.op,
+      n.inputs.map((v) => v.type),
+    );
   } catch (e) {
     if (e instanceof FoveaError) fail(n, e.message);
     throw e;
@@ -53,7 +57,8 @@ const check = (g: Graph, depth: number): void => {
   const defined = new Set<Value>();
   const define = (v: Value, n?: Node): void => {
     if (ids.has(v.id)) fail(n, `%${v.id} is defined twice`);
-    if (v.type.shape.some((d) => typeof d === 'number' && !(Number.isSafeInteger(d) && d >= 0))) fail(n, `%${v.id}: ${showType(v.type)} has a size that is no count`);
+    if (v.type.shape.some((d) => typeof d === 'number' && !(Number.isSafeInteger(d) && d >= 0)))
+      fail(n, `%${v.id}: ${showType(v.type)} has a size that is no count`);
     ids.add(v.id);
     defined.add(v);
   };

@@ -25,7 +25,23 @@ const identity = (axes: readonly number[]): boolean => axes.every((a, i) => a ==
 const isZero = (d: Dim): boolean => d === 0;
 const pointwise: ReadonlySet<Prim> = new Set<Prim>([
   ...(['neg', 'exp', 'log', 'sin', 'cos', 'tanh', 'sqrt', 'rsqrt', 'erf', 'abs', 'sign', 'floor', 'not', 'cast'] as const),
-  ...(['add', 'sub', 'mul', 'div', 'pow', 'max', 'min', 'rem', 'and', 'or', 'xor', 'shiftLeft', 'shiftRight', 'compare', 'select'] as const),
+  ...([
+    'add',
+    'sub',
+    'mul',
+    'div',
+    'pow',
+    'max',
+    'min',
+    'rem',
+    'and',
+    'or',
+    'xor',
+    'shiftLeft',
+    'shiftRight',
+    'compare',
+    'select',
+  ] as const),
 ]);
 const largest: { readonly [D in DType]: number } = { f32: 3.4e38, bf16: 3.38e38, f16: 65504, i32: 2 ** 31, u32: 2 ** 32, bool: 1 };
 /**

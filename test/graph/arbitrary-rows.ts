@@ -4,7 +4,16 @@
  */
 import type { Builder } from '../../compiler/graph/builder.ts';
 import { known } from '../../compiler/graph/dim.ts';
-import { type Compare, type DType, isFloat, type Op, type Placement, type Prim, type TensorType, type Value } from '../../compiler/graph/types.ts';
+import {
+  type Compare,
+  type DType,
+  isFloat,
+  type Op,
+  type Placement,
+  type Prim,
+  type TensorType,
+  type Value,
+} from '../../compiler/graph/types.ts';
 
 export interface Grow {
   readonly b: Builder;
@@ -78,10 +87,29 @@ const reduction =
   };
 const indices = (g: Grow, n: number): Value => {
   const m = 1 + g.pick(4);
-  const made = (): Value => g.b.one({ prim: 'array', data: Array.from({ length: m }, () => g.pick(n + 3) - 1), shape: [m], dtype: 'i32' }, []);
+  const made = (): Value =>
+    g.b.one({ prim: 'array', data: Array.from({ length: m }, () => g.pick(n + 3) - 1), shape: [m], dtype: 'i32' }, []);
   return g.pick(2) === 0 ? made() : g.where((v) => v.type.dtype === 'i32' && rank(v) <= 2 && count(v) <= 12, made);
 };
-const inner: readonly Prim[] = ['add', 'mul', 'sin', 'tanh', 'sub', 'neg', 'max', 'select', 'compare', 'reshape', 'transpose', 'reduceSum', 'broadcast', 'call', 'cast', 'exp', 'dot'];
+const inner: readonly Prim[] = [
+  'add',
+  'mul',
+  'sin',
+  'tanh',
+  'sub',
+  'neg',
+  'max',
+  'select',
+  'compare',
+  'reshape',
+  'transpose',
+  'reduceSum',
+  'broadcast',
+  'call',
+  'cast',
+  'exp',
+  'dot',
+];
 const grown = (g: Grow, args: readonly Value[], steps: number): Grow => {
   const s = g.sub(args.map((v) => ({ type: v.type, bound: g.boundOf(v) })));
   for (let i = 0; i < steps; i++) s.step(s.depth < 3 ? inner : inner.filter((p) => p !== 'call'));
@@ -116,34 +144,106 @@ export const rows: { readonly [P in Prim]: Row } = {
     const dtype = g.dtypes.filter(number)[g.pick(3)] ?? 'f32';
     return g.fits(shape) ? [[g.b.one({ prim: 'iota', shape, axis: g.pick(shape.length), dtype }, []), 5]] : [];
   },
-  neg: unary((g, x) => g.b.neg(x), number, (b) => b),
-  exp: unary((g, x) => g.b.exp(small(g, x)), isFloat, () => Math.exp(3)),
-  log: unary((g, x) => g.b.log(positive(g, x)), isFloat, () => 2),
-  sin: unary((g, x) => g.b.sin(x), isFloat, () => 1),
-  cos: unary((g, x) => g.b.cos(x), isFloat, () => 1),
-  tanh: unary((g, x) => g.b.tanh(x), isFloat, () => 1),
-  sqrt: unary((g, x) => g.b.sqrt(positive(g, x)), isFloat, () => 3),
-  rsqrt: unary((g, x) => g.b.rsqrt(positive(g, x)), isFloat, () => 2),
-  erf: unary((g, x) => g.b.erf(x), isFloat, () => 1),
-  abs: unary((g, x) => g.b.abs(x), number, (b) => b),
-  sign: unary((g, x) => g.b.sign(x), number, () => 1),
-  floor: unary((g, x) => g.b.floor(x), isFloat, (b) => b + 1),
-  not: unary((g, x) => g.b.not(x), bits, () => 1),
+  neg: unary(
+    (g, x) => g.b.neg(x),
+    number,
+    (b) => b,
+  ),
+  exp: unary(
+    (g, x) => g.b.exp(small(g, x)),
+    isFloat,
+    () => Math.exp(3),
+  ),
+  log: unary(
+    (g, x) => g.b.log(positive(g, x)),
+    isFloat,
+    () => 2,
+  ),
+  sin: unary(
+    (g, x) => g.b.sin(x),
+    isFloat,
+    () => 1,
+  ),
+  cos: unary(
+    (g, x) => g.b.cos(x),
+    isFloat,
+    () => 1,
+  ),
+  tanh: unary(
+    (g, x) => g.b.tanh(x),
+    isFloat,
+    () => 1,
+  ),
+  sqrt: unary(
+    (g, x) => g.b.sqrt(positive(g, x)),
+    isFloat,
+    () => 3,
+  ),
+  rsqrt: unary(
+    (g, x) => g.b.rsqrt(positive(g, x)),
+    isFloat,
+    () => 2,
+  ),
+  erf: unary(
+    (g, x) => g.b.erf(x),
+    isFloat,
+    () => 1,
+  ),
+  abs: unary(
+    (g, x) => g.b.abs(x),
+    number,
+    (b) => b,
+  ),
+  sign: unary(
+    (g, x) => g.b.sign(x),
+    number,
+    () => 1,
+  ),
+  floor: unary(
+    (g, x) => g.b.floor(x),
+    isFloat,
+    (b) => b + 1,
+  ),
+  not: unary(
+    (g, x) => g.b.not(x),
+    bits,
+    () => 1,
+  ),
   cast: (g) => {
     const x = g.any(all);
     const dtype = g.dtypes[g.pick(g.dtypes.length)] as DType;
     return [[g.b.one({ prim: 'cast', dtype }, [x]), g.boundOf(x)]];
   },
-  stopGradient: unary((g, x) => g.b.stopGradient(x), all, (b) => b),
-  add: binary((g, x, y) => g.b.add(x, y), number, (a, b) => a + b),
-  sub: binary((g, x, y) => g.b.sub(x, y), number, (a, b) => a + b),
-  mul: binary((g, x, y) => g.b.mul(x, y), number, (a, b) => a * b),
+  stopGradient: unary(
+    (g, x) => g.b.stopGradient(x),
+    all,
+    (b) => b,
+  ),
+  add: binary(
+    (g, x, y) => g.b.add(x, y),
+    number,
+    (a, b) => a + b,
+  ),
+  sub: binary(
+    (g, x, y) => g.b.sub(x, y),
+    number,
+    (a, b) => a + b,
+  ),
+  mul: binary(
+    (g, x, y) => g.b.mul(x, y),
+    number,
+    (a, b) => a * b,
+  ),
   div: binary(
     (g, x, y) => g.b.div(x, isFloat(y.type.dtype) ? positive(g, y) : g.b.or(y, g.b.fill(1, y.type))),
     number,
     (a) => 2 * a,
   ),
-  pow: binary((g, x, y) => g.b.pow(positive(g, x), small(g, y)), isFloat, () => 4.5 ** 3),
+  pow: binary(
+    (g, x, y) => g.b.pow(positive(g, x), small(g, y)),
+    isFloat,
+    () => 4.5 ** 3,
+  ),
   max: binary((g, x, y) => g.b.max(x, y), number, Math.max),
   min: binary((g, x, y) => g.b.min(x, y), number, Math.max),
   rem: binary(
@@ -151,12 +251,36 @@ export const rows: { readonly [P in Prim]: Row } = {
     number,
     (a) => a,
   ),
-  and: binary((g, x, y) => g.b.and(x, y), bits, () => 1),
-  or: binary((g, x, y) => g.b.or(x, y), bits, () => 1),
-  xor: binary((g, x, y) => g.b.xor(x, y), bits, () => 1),
-  shiftLeft: binary((g, x, y) => g.b.shiftLeft(x, y), (d) => d === 'u32', () => 1),
-  shiftRight: binary((g, x, y) => g.b.shiftRight(x, y), (d) => d === 'u32', () => 1),
-  compare: binary((g, x, y) => g.b.compare(compares[g.pick(6)] as Compare, x, y), all, () => 1),
+  and: binary(
+    (g, x, y) => g.b.and(x, y),
+    bits,
+    () => 1,
+  ),
+  or: binary(
+    (g, x, y) => g.b.or(x, y),
+    bits,
+    () => 1,
+  ),
+  xor: binary(
+    (g, x, y) => g.b.xor(x, y),
+    bits,
+    () => 1,
+  ),
+  shiftLeft: binary(
+    (g, x, y) => g.b.shiftLeft(x, y),
+    (d) => d === 'u32',
+    () => 1,
+  ),
+  shiftRight: binary(
+    (g, x, y) => g.b.shiftRight(x, y),
+    (d) => d === 'u32',
+    () => 1,
+  ),
+  compare: binary(
+    (g, x, y) => g.b.compare(compares[g.pick(6)] as Compare, x, y),
+    all,
+    () => 1,
+  ),
   select: (g) => {
     const x = g.any(all);
     const y = g.like(x.type);
@@ -173,7 +297,13 @@ export const rows: { readonly [P in Prim]: Row } = {
   reshape: (g) => {
     const x = g.any(all);
     const s = x.type.shape.map(known);
-    const shapes = [[count(x)], [1, ...s], [...s, 1], [...s].reverse(), s.length > 1 ? [(s[0] as number) * (s[1] as number), ...s.slice(2)] : s];
+    const shapes = [
+      [count(x)],
+      [1, ...s],
+      [...s, 1],
+      [...s].reverse(),
+      s.length > 1 ? [(s[0] as number) * (s[1] as number), ...s.slice(2)] : s,
+    ];
     const to = shapes[g.pick(shapes.length)] as number[];
     return g.fits(to) ? [[g.b.reshape(x, to), g.boundOf(x)]] : [];
   },
@@ -224,7 +354,10 @@ export const rows: { readonly [P in Prim]: Row } = {
   },
   dot: (g) => {
     const x = g.any(number);
-    const y = g.where((v) => v.type.dtype === x.type.dtype, () => x);
+    const y = g.where(
+      (v) => v.type.dtype === x.type.dtype,
+      () => x,
+    );
     const sides = { batch: [[], []] as [number[], number[]], contract: [[], []] as [number[], number[]] };
     const free = y.type.shape.map((_, i) => i);
     x.type.shape.forEach((d, i) => {
@@ -270,11 +403,23 @@ export const rows: { readonly [P in Prim]: Row } = {
     const to = [length, ...x.type.shape];
     const s = grown(g, [carry, constant, x], 1 + g.pick(3));
     const y = s.pool[s.pool.length - 1] as Value;
-    const next = s.where((v) => v.type.dtype === carry.type.dtype && `${v.type.shape}` === `${carry.type.shape}`, () => s.pool[0] as Value);
+    const next = s.where(
+      (v) => v.type.dtype === carry.type.dtype && `${v.type.shape}` === `${carry.type.shape}`,
+      () => s.pool[0] as Value,
+    );
     // the bound of a carry must hold for every step
-    const bounded = s.boundOf(next) <= g.boundOf(carry) ? next : isFloat(next.type.dtype) ? s.b.mul(s.b.tanh(next), s.b.fill(Math.min(1, g.boundOf(carry)), next.type)) : next;
+    const bounded =
+      s.boundOf(next) <= g.boundOf(carry)
+        ? next
+        : isFloat(next.type.dtype)
+          ? s.b.mul(s.b.tanh(next), s.b.fill(Math.min(1, g.boundOf(carry)), next.type))
+          : next;
     if (!g.fits(to, [length, ...y.type.shape])) return [];
-    const xs = g.b.broadcast(x, to, x.type.shape.map((_, i) => i + 1));
+    const xs = g.b.broadcast(
+      x,
+      to,
+      x.type.shape.map((_, i) => i + 1),
+    );
     const op: Op = { prim: 'scan', length, carries: 1, constants: 1, reverse: g.pick(2) === 1, body: s.b.build([bounded, y]) };
     const outs = g.b.emit(op, [carry, constant, xs]);
     return [

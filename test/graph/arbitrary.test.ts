@@ -29,7 +29,9 @@ describe('random programs', () => {
     const dtypes = new Set<string>();
     for (const g of fc.sample(arbitraryGraph({ maxNodes: 20 }), { seed: 2, numRuns: 600 })) {
       primsOf(g, found);
-      for (const n of g.nodes) for (const o of n.outputs) for (const d of [o.type.dtype, ...o.type.shape]) (typeof d === 'string' ? dtypes : sizes).add(d as string);
+      for (const n of g.nodes)
+        for (const o of n.outputs)
+          for (const d of [o.type.dtype, ...o.type.shape]) (typeof d === 'string' ? dtypes : sizes).add(d as string);
     }
     expect([...allPrims].filter((p) => !found.has(p))).toEqual([]);
     expect([0, 1, 2].filter((d) => !sizes.has(d))).toEqual([]);

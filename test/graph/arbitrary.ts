@@ -30,7 +30,10 @@ export interface ArbitraryOptions {
 export const allPrims: ReadonlySet<Prim> = new Set(Object.keys(rows) as Prim[]);
 /** Primitives whose float results depend smoothly on float operands: the ones that finite differences can check. */
 export const smoothPrims: ReadonlySet<Prim> = new Set(
-  [...allPrims].filter((p) => !['abs', 'sign', 'floor', 'max', 'min', 'rem', 'compare', 'reduceMax', 'reduceMin', 'argmax', 'cast', 'stopGradient'].includes(p)),
+  [...allPrims].filter(
+    (p) =>
+      !['abs', 'sign', 'floor', 'max', 'min', 'rem', 'compare', 'reduceMax', 'reduceMin', 'argmax', 'cast', 'stopGradient'].includes(p),
+  ),
 );
 
 const width = 14;
@@ -51,7 +54,12 @@ const typeFrom = (pick: (n: number) => number, dtypes: readonly DType[]): Tensor
 };
 
 /** A state of growth over `params`; call, scan and perShard grow a region with one of their own. */
-const state = (params: readonly { type: TensorType; bound: number }[], pickOf: () => (n: number) => number, dtypes: readonly DType[], depth: number): Grow => {
+const state = (
+  params: readonly { type: TensorType; bound: number }[],
+  pickOf: () => (n: number) => number,
+  dtypes: readonly DType[],
+  depth: number,
+): Grow => {
   const b = builder();
   const pool: Value[] = [];
   const bounds = new Map<Value, number>();
@@ -88,7 +96,13 @@ const state = (params: readonly { type: TensorType; bound: number }[], pickOf: (
         () => fill({ dtype: (dtypes.find(kind) ?? (['f32', 'i32', 'u32', 'bool'] as const).find(kind)) as DType, shape: [2] }),
       ),
     where: (ok, make) => any(ok, make),
-    like: (t) => (pick(4) === 3 ? fill(t) : any((v) => eqType(v.type, t), () => fill(t))),
+    like: (t) =>
+      pick(4) === 3
+        ? fill(t)
+        : any(
+            (v) => eqType(v.type, t),
+            () => fill(t),
+          ),
     fits: (...shapes) => shapes.every((s) => s.reduce<number>((n, d) => n * known(d), 1) <= most && s.length <= 4),
     shape: () => typeFrom(pick, dtypes).shape,
     sub: (inner) => state(inner, pickOf, dtypes, depth + 1),
@@ -109,7 +123,8 @@ const state = (params: readonly { type: TensorType; bound: number }[], pickOf: (
 };
 
 const grow = (recipe: { readonly inputs: number[][]; readonly steps: number[][]; readonly tail: number[] }, o: ArbitraryOptions): Graph => {
-  const dtypes: readonly DType[] = o.dtypes ?? (o.differentiable ? ['f32', 'i32', 'u32', 'bool'] : ['f32', 'i32', 'f32', 'u32', 'f32', 'bool', 'bf16', 'f16']);
+  const dtypes: readonly DType[] =
+    o.dtypes ?? (o.differentiable ? ['f32', 'i32', 'u32', 'bool'] : ['f32', 'i32', 'f32', 'u32', 'f32', 'bool', 'bf16', 'f16']);
   const wanted = o.prims ?? allPrims;
   const prims = [...allPrims].filter((p) => wanted.has(p));
   let pick = reader([]);

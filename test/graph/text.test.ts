@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FoveaError } from '../../compiler/error.ts';
 import { builder } from '../../compiler/graph/builder.ts';
-import { parseDim, type Dim } from '../../compiler/graph/dim.ts';
+import { type Dim, parseDim } from '../../compiler/graph/dim.ts';
 import { parse } from '../../compiler/graph/parse.ts';
 import { print } from '../../compiler/graph/print.ts';
 import type { Graph, Meta, OpOf } from '../../compiler/graph/types.ts';
@@ -85,7 +85,9 @@ describe('text form', () => {
     const body = inner.build([inner.at({ scope: 'f' }, () => inner.neg(a))]);
     const b = builder();
     const x = b.param({ dtype: 'f32', shape: [2] }, 'odd name');
-    const y = b.at({ scope: 's', phase: 'bwd', loc: { file: 'a b.ts', line: 3, col: 9 }, remat: 1 }, () => b.one({ prim: 'call', tag: 'gelu', body }, [x]));
+    const y = b.at({ scope: 's', phase: 'bwd', loc: { file: 'a b.ts', line: 3, col: 9 }, remat: 1 }, () =>
+      b.one({ prim: 'call', tag: 'gelu', body }, [x]),
+    );
     const g = b.build([y]);
     expect(print(g)).toMatchInlineSnapshot(`
       "graph (%0 "odd name": f32[2]) {
@@ -111,7 +113,10 @@ describe('text form', () => {
     ['graph () {\n\n %0: f32[] = const() value=1', "FV0102: line 3: expected 'dtype=', found the end"],
     ['graph () { return } x', "FV0102: line 1: expected the end, found 'x'"],
     ['graph (%0: f32[(N+1)*(N+1)]) { return }', "FV0102: line 1: expected a size, found '(N+1)*(N+1)]) { return }'"],
-    ['graph (%0: f32[99999999999999999999]) { return }', "FV0102: line 1: expected a size of at most 1000 characters, below 2^53, found '99999999999999999999]) { retur'"],
+    [
+      'graph (%0: f32[99999999999999999999]) { return }',
+      "FV0102: line 1: expected a size of at most 1000 characters, below 2^53, found '99999999999999999999]) { retur'",
+    ],
   ])('refuses %j', (text, message) => {
     expect(codeOf(() => parse(text))).toBe(message);
   });
@@ -147,7 +152,10 @@ describe('verify', () => {
       '%1: f32[2] = scan(%0) length=0 carries=2 constants=0 reverse=false { (%0: f32[2]) return %0 } return %1',
       'FV0101: %1: f32[2] = scan(%0) length=0 carries=2 constants=0 reverse=false { ... }: more carries and constants than operands',
     ],
-    ['%1: f32[2] = call(%0) tag=a { (%0: f32[2]) %1: f32[3] = exp(%0) return %0 } return %1', 'FV0101: %1: f32[3] = exp(%0): %1 should be f32[2]'],
+    [
+      '%1: f32[2] = call(%0) tag=a { (%0: f32[2]) %1: f32[3] = exp(%0) return %0 } return %1',
+      'FV0101: %1: f32[3] = exp(%0): %1 should be f32[2]',
+    ],
   ])('%s', (body, message) => {
     const text = `graph (%0: f32[2]) { ${body} }`;
     if (message === undefined) expect(codeOf(() => parse(text))).toContain('a value other than %1');
@@ -161,7 +169,9 @@ describe('verify', () => {
     const z = b.neg(y);
     const g = b.build([z]);
     const [first, second] = g.nodes;
-    expect(codeOf(() => verify({ ...g, nodes: [second!, first!] }))).toBe('FV0101: %2: f32[2] = neg(%1): %1 is not defined before it is used');
+    expect(codeOf(() => verify({ ...g, nodes: [second!, first!] }))).toBe(
+      'FV0101: %2: f32[2] = neg(%1): %1 is not defined before it is used',
+    );
     expect(codeOf(() => verify({ ...g, nodes: [first!, first!, second!] }))).toBe('FV0101: %1: f32[2] = exp(%0): %1 is defined twice');
     expect(codeOf(() => verify({ ...g, nodes: [first!], results: [z] }))).toBe('FV0101: the result %2 is not defined');
     const leak: Graph = { params: [], nodes: [], results: [x] };

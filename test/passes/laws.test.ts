@@ -40,6 +40,34 @@ describe('passes', () => {
     );
   });
 
+  it('simplify keeps the results of programs of views, constants and what it has rules for', () => {
+    const views: Prim[] = ['transpose', 'reshape', 'broadcast', 'slice', 'pad', 'reverse', 'concat'];
+    const rules: Prim[] = [
+      'const',
+      'neg',
+      'not',
+      'select',
+      'compare',
+      'cast',
+      'add',
+      'sub',
+      'mul',
+      'div',
+      'sqrt',
+      'and',
+      'shiftLeft',
+      'reduceMax',
+    ];
+    fc.assert(
+      fc.property(programs({ prims: new Set([...views, ...rules]), maxNodes: 20 }), ({ graph, inputs }) => {
+        const twice = simplify(simplify(graph));
+        verify(twice);
+        expect(bits(interpret(twice, inputs))).toEqual(bits(interpret(graph, inputs)));
+      }),
+      { seed: 16, numRuns: 500 },
+    );
+  });
+
   it('inline leaves no regions, shards or stopGradient', () => {
     fc.assert(
       fc.property(programs({ maxNodes: 20 }), ({ graph }) => {

@@ -11,23 +11,45 @@ import { inline } from '../../compiler/passes/inline.ts';
 import { simplify } from '../../compiler/passes/simplify.ts';
 
 /** The nodes after a pass, one a line; a body without parameters gets `%0: f32[2 3]`. */
-const after = (pass: (g: Graph) => Graph, text: string, meta = false): string => {
+const afterPass = (pass: (g: Graph) => Graph, text: string, meta = false): string => {
   const g = parse(text.startsWith('graph') ? text : `graph (%0: f32[2 3]) { ${text} }`);
   verify(g);
   const to = pass(g);
   verify(to);
-  return print(to, { meta }).split('\n').slice(1, -2).map((l) => l.slice(2)).join('\n');
+  return print(to, { meta })
+    .split('\n')
+    .slice(1, -2)
+    .map((l) => l.slice(2))
+    .join('\n');
 };
 const tidy = (g: Graph): Graph => dce(simplify(g));
 
 describe('simplify', () => {
   it.each([
-    ['x + 0', '%1: f32[] = const() value=0 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = add(%0, %2) return %3'],
-    ['0 + x', '%1: f32[] = const() value=0 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = add(%2, %0) return %3'],
-    ['x - 0', '%1: f32[] = const() value=0 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = sub(%0, %2) return %3'],
-    ['x * 1', '%1: f32[] = const() value=1 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = mul(%0, %2) return %3'],
-    ['x / 1', '%1: f32[] = const() value=1 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = div(%0, %2) return %3'],
-    ['x ** 1', '%1: f32[] = const() value=1 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = pow(%0, %2) return %3'],
+    [
+      'x + 0',
+      '%1: f32[] = const() value=0 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = add(%0, %2) return %3',
+    ],
+    [
+      '0 + x',
+      '%1: f32[] = const() value=0 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = add(%2, %0) return %3',
+    ],
+    [
+      'x - 0',
+      '%1: f32[] = const() value=0 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = sub(%0, %2) return %3',
+    ],
+    [
+      'x * 1',
+      '%1: f32[] = const() value=1 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = mul(%0, %2) return %3',
+    ],
+    [
+      'x / 1',
+      '%1: f32[] = const() value=1 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = div(%0, %2) return %3',
+    ],
+    [
+      'x ** 1',
+      '%1: f32[] = const() value=1 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = pow(%0, %2) return %3',
+    ],
     ['-(-x)', '%1: f32[2 3] = neg(%0) %2: f32[2 3] = neg(%1) return %2'],
     ['reshape there and back', '%1: f32[6] = reshape(%0) shape=[6] %2: f32[2 3] = reshape(%1) shape=[2 3] return %2'],
     ['transpose there and back', '%1: f32[3 2] = transpose(%0) perm=[1 0] %2: f32[2 3] = transpose(%1) perm=[1 0] return %2'],
@@ -38,35 +60,58 @@ describe('simplify', () => {
     ['concat of one', '%1: f32[2 3] = concat(%0) axis=1 return %1'],
     ['reduction over nothing', '%1: f32[2 3] = reduceMax(%0) axes=[] return %1'],
     ['reversal of nothing', '%1: f32[2 3] = reverse(%0) axes=[] return %1'],
-    ['select true', '%1: bool[] = const() value=1 dtype=bool %2: bool[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = exp(%0) %4: f32[2 3] = select(%2, %0, %3) return %4'],
+    [
+      'select true',
+      '%1: bool[] = const() value=1 dtype=bool %2: bool[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = exp(%0) %4: f32[2 3] = select(%2, %0, %3) return %4',
+    ],
     ['select between equals', 'graph (%0: f32[2], %1: bool[2]) { %2: f32[2] = select(%1, %0, %0) return %2 }'],
   ])('%s is x', (_, text) => {
-    expect(after(tidy, text)).toBe('return %0');
+    expect(afterPass(tidy, text)).toBe('return %0');
   });
 
   it.each([
-    ['x * 0', '%1: f32[] = const() value=0 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = mul(%0, %2) return %3'],
-    ['0 - x', '%1: f32[] = const() value=0 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = sub(%2, %0) return %3'],
-    ['1 / x', '%1: f32[] = const() value=1 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = div(%2, %0) return %3'],
+    [
+      'x * 0',
+      '%1: f32[] = const() value=0 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = mul(%0, %2) return %3',
+    ],
+    [
+      '0 - x',
+      '%1: f32[] = const() value=0 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = sub(%2, %0) return %3',
+    ],
+    [
+      '1 / x',
+      '%1: f32[] = const() value=1 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = div(%2, %0) return %3',
+    ],
     ['f32 -> bf16 -> f32, which rounds', '%1: bf16[2 3] = cast(%0) dtype=bf16 %2: f32[2 3] = cast(%1) dtype=f32 return %2'],
     ['a constant that f32 cannot hold', '%1: f32[] = const() value=100 dtype=f32 %2: f32[] = exp(%1) return %2'],
     ['a constant that is not finite', '%1: f32[] = const() value=0 dtype=f32 %2: f32[] = log(%1) return %2'],
   ])('%s stays', (_, text) => {
-    const kept = after((g) => g, text);
-    expect(after(tidy, text)).toBe(kept);
+    const kept = afterPass((g) => g, text);
+    expect(afterPass(tidy, text)).toBe(kept);
   });
 
   it('composes views', () => {
-    expect(after(tidy, 'graph (%0: f32[2 3 4]) { %1: f32[4 2 3] = transpose(%0) perm=[2 0 1] %2: f32[2 4 3] = transpose(%1) perm=[1 0 2] return %2 }')).toBe(
-      '%1: f32[2 4 3] = transpose(%0) perm=[0 2 1]\nreturn %1',
+    expect(
+      afterPass(
+        tidy,
+        'graph (%0: f32[2 3 4]) { %1: f32[4 2 3] = transpose(%0) perm=[2 0 1] %2: f32[2 4 3] = transpose(%1) perm=[1 0 2] return %2 }',
+      ),
+    ).toBe('%1: f32[2 4 3] = transpose(%0) perm=[0 2 1]\nreturn %1');
+    expect(
+      afterPass(
+        tidy,
+        'graph (%0: f32[3]) { %1: f32[2 3] = broadcast(%0) shape=[2 3] axes=[1] %2: f32[2 4 3] = broadcast(%1) shape=[2 4 3] axes=[0 2] return %2 }',
+      ),
+    ).toBe('%1: f32[2 4 3] = broadcast(%0) shape=[2 4 3] axes=[2]\nreturn %1');
+    expect(
+      afterPass(
+        tidy,
+        'graph (%0: f32[9]) { %1: f32[7] = slice(%0) start=[1] limit=[8] %2: f32[3] = slice(%1) start=[2] limit=[5] return %2 }',
+      ),
+    ).toBe('%1: f32[3] = slice(%0) start=[3] limit=[6]\nreturn %1');
+    expect(afterPass(tidy, '%1: f32[6] = reshape(%0) shape=[6] %2: f32[3 2] = reshape(%1) shape=[3 2] return %2')).toBe(
+      '%1: f32[3 2] = reshape(%0) shape=[3 2]\nreturn %1',
     );
-    expect(after(tidy, 'graph (%0: f32[3]) { %1: f32[2 3] = broadcast(%0) shape=[2 3] axes=[1] %2: f32[2 4 3] = broadcast(%1) shape=[2 4 3] axes=[0 2] return %2 }')).toBe(
-      '%1: f32[2 4 3] = broadcast(%0) shape=[2 4 3] axes=[2]\nreturn %1',
-    );
-    expect(after(tidy, 'graph (%0: f32[9]) { %1: f32[7] = slice(%0) start=[1] limit=[8] %2: f32[3] = slice(%1) start=[2] limit=[5] return %2 }')).toBe(
-      '%1: f32[3] = slice(%0) start=[3] limit=[6]\nreturn %1',
-    );
-    expect(after(tidy, '%1: f32[6] = reshape(%0) shape=[6] %2: f32[3 2] = reshape(%1) shape=[3 2] return %2')).toBe('%1: f32[3 2] = reshape(%0) shape=[3 2]\nreturn %1');
   });
 
   it('folds constants, integers with wrapping', () => {
@@ -80,7 +125,7 @@ describe('simplify', () => {
       %6: bool[3] = compare(%5, %4) cmp=lt
       return %1, %5, %6
     }`;
-    expect(after(tidy, text)).toMatchInlineSnapshot(`
+    expect(afterPass(tidy, text)).toMatchInlineSnapshot(`
       "%0: u32[] = const() value=4294967294 dtype=u32
       %1: f32[] = const() value=0.25 dtype=f32
       %2: f32[3] = broadcast(%1) shape=[3] axes=[]
@@ -104,38 +149,52 @@ describe('simplify', () => {
   });
 
   it('leaves x * 0 NaN where x is', () => {
-    const text = '%1: f32[] = const() value=0 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = mul(%0, %2) return %3';
+    const text =
+      '%1: f32[] = const() value=0 dtype=f32 %2: f32[2 3] = broadcast(%1) shape=[2 3] axes=[] %3: f32[2 3] = mul(%0, %2) return %3';
     const x = tensor64({ dtype: 'f32', shape: [2, 3] }, [Number.NaN, Number.POSITIVE_INFINITY, 1, 2, 3, 4]);
-    expect(Array.from(interpret(simplify(parse(`graph (%0: f32[2 3]) { ${text} }`)), [x])[0]!.data)).toEqual([Number.NaN, Number.NaN, 0, 0, 0, 0]);
+    expect(Array.from(interpret(simplify(parse(`graph (%0: f32[2 3]) { ${text} }`)), [x])[0]!.data)).toEqual([
+      Number.NaN,
+      Number.NaN,
+      0,
+      0,
+      0,
+      0,
+    ]);
   });
 });
 
 describe('cse', () => {
-  const twice = (a: string, b: string): string => `%1: f32[2 3] = exp(%0)${a} %2: f32[2 3] = exp(%0)${b} %3: f32[2 3] = add(%1, %2) return %3`;
+  const twice = (a: string, b: string): string =>
+    `%1: f32[2 3] = exp(%0)${a} %2: f32[2 3] = exp(%0)${b} %3: f32[2 3] = add(%1, %2) return %3`;
   it('merges equal nodes and nodes equal by merging', () => {
-    expect(after(cse, '%1: f32[2 3] = exp(%0) %2: f32[2 3] = exp(%0) %3: f32[2 3] = neg(%1) %4: f32[2 3] = neg(%2) %5: f32[2 3] = add(%3, %4) return %5')).toBe(
-      '%1: f32[2 3] = exp(%0)\n%2: f32[2 3] = neg(%1)\n%3: f32[2 3] = add(%2, %2)\nreturn %3',
-    );
+    expect(
+      afterPass(
+        cse,
+        '%1: f32[2 3] = exp(%0) %2: f32[2 3] = exp(%0) %3: f32[2 3] = neg(%1) %4: f32[2 3] = neg(%2) %5: f32[2 3] = add(%3, %4) return %5',
+      ),
+    ).toBe('%1: f32[2 3] = exp(%0)\n%2: f32[2 3] = neg(%1)\n%3: f32[2 3] = add(%2, %2)\nreturn %3');
   });
   it('looks at attributes: sizes, -0 and 0, NaN', () => {
     const consts = ['0', '-0', 'NaN', 'NaN', 'B', 'B', 'B+1'].map((v, i) => `%${i}: f32[] = const() value=${v} dtype=f32`).join(' ');
-    expect(after(cse, `graph () { ${consts} return %0, %1, %2, %3, %4, %5, %6 }`)).toContain('return %0, %1, %2, %2, %3, %3, %4');
+    expect(afterPass(cse, `graph () { ${consts} return %0, %1, %2, %3, %4, %5, %6 }`)).toContain('return %0, %1, %2, %2, %3, %3, %4');
   });
   it('merges backward with forward', () => {
-    expect(after(cse, twice(' ; phase=fwd', ' ; phase=bwd'))).toContain('add(%1, %1)');
+    expect(afterPass(cse, twice(' ; phase=fwd', ' ; phase=bwd'))).toContain('add(%1, %1)');
   });
   it('never merges what is recomputed with what it recomputes', () => {
-    expect(after(cse, twice(' ; phase=fwd remat=1', ' ; phase=bwd remat=1'))).toContain('add(%1, %2)');
-    expect(after(cse, twice(' ; phase=fwd', ' ; phase=bwd remat=1'))).toContain('add(%1, %2)');
-    expect(after(cse, twice(' ; phase=bwd remat=2', ' ; phase=bwd remat=1'))).toContain('add(%1, %2)');
-    expect(after(cse, twice(' ; phase=bwd remat=1', ' ; phase=bwd remat=1'))).toContain('add(%1, %1)');
+    expect(afterPass(cse, twice(' ; phase=fwd remat=1', ' ; phase=bwd remat=1'))).toContain('add(%1, %2)');
+    expect(afterPass(cse, twice(' ; phase=fwd', ' ; phase=bwd remat=1'))).toContain('add(%1, %2)');
+    expect(afterPass(cse, twice(' ; phase=bwd remat=2', ' ; phase=bwd remat=1'))).toContain('add(%1, %2)');
+    expect(afterPass(cse, twice(' ; phase=bwd remat=1', ' ; phase=bwd remat=1'))).toContain('add(%1, %1)');
   });
 });
 
 describe('dce', () => {
   it('drops what no result needs and keeps all parameters', () => {
     const text = 'graph (%0 a: f32[2], %1 b: f32[2]) { %2: f32[2] = exp(%0) %3: f32[2] = neg(%2) %4: f32[2] = sin(%1) return %4, %4 }';
-    expect(print(dce(parse(text)), { meta: false })).toBe('graph (%0 a: f32[2], %1 b: f32[2]) {\n  %2: f32[2] = sin(%1)\n  return %2, %2\n}\n');
+    expect(print(dce(parse(text)), { meta: false })).toBe(
+      'graph (%0 a: f32[2], %1 b: f32[2]) {\n  %2: f32[2] = sin(%1)\n  return %2, %2\n}\n',
+    );
   });
 });
 
@@ -150,7 +209,7 @@ describe('inline', () => {
       } ; scope="outer" phase=bwd loc="b.ts":3:4 remat=5
       return %1
     }`;
-    expect(after(inline, text, true)).toMatchInlineSnapshot(`
+    expect(afterPass(inline, text, true)).toMatchInlineSnapshot(`
       "%1: f32[2] = sin(%0) ; scope="inner" phase=bwd loc="a.ts":1:2 remat=5
       %2: f32[2] = neg(%1) ; scope="outer" phase=bwd loc="b.ts":3:4 remat=5
       return %2"
@@ -165,7 +224,7 @@ describe('inline', () => {
       }
       return %2, %3
     }`;
-    expect(after(inline, text)).toMatchInlineSnapshot(`
+    expect(afterPass(inline, text)).toMatchInlineSnapshot(`
       "%2: f32[1] = slice(%1) start=[1] limit=[2]
       %3: f32[] = reshape(%2) shape=[]
       %4: f32[] = add(%0, %3)
