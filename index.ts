@@ -11,8 +11,9 @@ import { FoveaError } from './compiler/error.ts';
 import { known } from './compiler/graph/dim.ts';
 import { eqType, showType } from './compiler/graph/infer.ts';
 import type { DType, TensorType, Value } from './compiler/graph/types.ts';
-import type { Backend, Progress } from './compiler/target.ts';
+import type { Backend, HostData, Progress } from './compiler/target.ts';
 import { flatten, type HostTensor, isHostTensor, leafMark, rebuild, type Tensor, type TensorOf, trace } from './dsl/index.ts';
+import { isSpec } from './dsl/params.ts';
 
 export type { CompileReport } from './compiler/compile.ts';
 export { type Code, codes, FoveaError, type Loc } from './compiler/error.ts';
@@ -68,7 +69,12 @@ export const toHost = async <T>(tree: T): Promise<Read<T>> => {
 const isDeviceTensor = (x: unknown): x is DeviceTensor => typeof x === 'object' && x !== null && leafMark in x;
 
 /** For every result, the donated input whose place it takes, or -1. */
-const donations = (inputs: readonly Leaf[], outputs: readonly Leaf[], donate: readonly number[]): number[] => {
+const donations = (inputs: readonly Leaf[], outputs: readonly Leaf[], donate: readonly number[], count: number): number[] => {
+  for (const d of donate)
+    if (!(Number.isInteger(d) && d >= 0 && d < count))
+      throw new FoveaError('FV0305', `donate: there is no argument at position ${d}`, {
+        hint: `Positions of the ${count} arguments count from 0.`,
+      });
   const donated = outputs.map(() => -1);
   inputs.forEach((input, i) => {
     if (!donate.includes(input.argument)) return;
@@ -94,13 +100,82 @@ interface Leaf {
   readonly type: TensorType;
 }
 
-/** Numbers as an array of the host layout of a scalar. */
-const scalarData = (x: number, dtype: DType): HostTensor['data'] => {
-  if (dtype === 'i32') return Int32Array.of(x);
-  if (dtype === 'u32') return Uint32Array.of(x);
-  if (dtype === 'bool') return Uint8Array.of(x);
+const arrays = {
+  f32: Float32Array,
+  f16: Uint16Array,
+  bf16: Uint16Array,
+  i32: Int32Array,
+  u32: Uint32Array,
+  bool: Uint8Array,
+} as const satisfies { readonly [T in DType]: unknown };
+
+const wrong = (where: string, what: string, hint?: string): never => {
+  throw new FoveaError('FV0305', `${where}: ${what}`, { hint });
+};
+
+const article = (x: unknown): string => (x === undefined ? 'nothing' : x === null ? 'null' : `a ${typeof x}`);
+
+/** A number in the host layout of a scalar. Nothing is rounded to a whole number in silence. */
+const scalarData = (x: number, dtype: DType, where: string): HostData => {
+  const range = { i32: [-(2 ** 31), 2 ** 31 - 1], u32: [0, 2 ** 32 - 1], bool: [0, 1] } as const;
   if (dtype === 'f32') return Float32Array.of(x);
-  throw new FoveaError('FV0305', `a number cannot be given for a ${dtype} scalar`, { hint: 'Pass host(Uint16Array.of(bits), []).' });
+  if (dtype === 'f16' || dtype === 'bf16')
+    return wrong(where, `a number cannot be given for a ${dtype} scalar`, 'Pass host(Uint16Array.of(bits), []).');
+  const [low, high] = range[dtype];
+  if (!(Number.isInteger(x) && x >= low && x <= high)) wrong(where, `${x} is no ${dtype}`);
+  return arrays[dtype].of(x);
+};
+
+/** The numbers of a host tensor as the backend takes them, once its type and its array are found to be what `type` says. */
+const hostData = (x: HostTensor, type: TensorType, where: string, backend: Backend): HostData => {
+  if (!eqType({ dtype: x.dtype, shape: x.shape }, type)) wrong(where, `expected ${showType(type)}, got ${showType(x)}`);
+  const { data } = x;
+  const count = x.shape.reduce((a, b) => a * b, 1);
+  if (data.length !== count) wrong(where, `${showType(x)} has ${count} elements, but its array holds ${data.length}`);
+  // float64 results of the reference backend fit wherever they came from, and round to float32 elsewhere
+  if (data instanceof Float64Array && (backend.kind === 'graph' || type.dtype === 'f32'))
+    return backend.kind === 'graph' ? data : Float32Array.from(data);
+  const Kind = arrays[type.dtype];
+  if (!(data instanceof Kind)) return wrong(where, `${showType(type)} takes a ${Kind.name}, got a ${data.constructor.name}`);
+  if (type.dtype === 'bool' && data.some((b) => b > 1)) wrong(where, 'a bool is 0 or 1, and other bytes were given');
+  // a subclass such as Buffer, as the plain array
+  return data.constructor === Kind ? data : new Kind(data.buffer as ArrayBuffer, data.byteOffset, data.length);
+};
+
+/** `argument 1, blocks.0.weight` */
+const placeOf = ({ argument, path }: Pick<Leaf, 'argument' | 'path'>): string => `argument ${argument + 1}${path ? `, ${path}` : ''}`;
+
+/** What a spec's leaves and a call's leaves are compared by. */
+type Leaves = ReadonlyMap<string, unknown>;
+const leavesOf = (tree: unknown): Leaves => new Map(flatten(tree).map(({ path, leaf }) => [path, leaf]));
+
+/** A leaf of an argument that no spec describes. */
+const misplaced = (wanted: Leaves, path: string, leaf: unknown, place: string): never => {
+  const below = [...wanted.keys()].find((w) => path === '' || w.startsWith(`${path}.`));
+  if (below !== undefined)
+    return wrong(place, `expected a tree with ${below}, got ${isHostTensor(leaf) || isDeviceTensor(leaf) ? 'a tensor' : article(leaf)}`);
+  return wrong(
+    place,
+    wanted.has('') ? 'expected one tensor, got a tree' : 'the program has no such input',
+    'Give the tree that the specs describe and nothing else.',
+  );
+};
+
+/** The leaves of each of a call's arguments, after comparing them with the specs: none may be missing or left over. */
+const given = (args: readonly unknown[], specs: readonly Leaves[]): readonly Leaves[] => {
+  if (args.length !== specs.length)
+    throw new FoveaError('FV0305', `the program takes ${specs.length} argument${specs.length === 1 ? '' : 's'}, got ${args.length}`);
+  return specs.map((wanted, argument) => {
+    const got = leavesOf(args[argument]);
+    for (const [path, leaf] of got) if (!wanted.has(path)) misplaced(wanted, path, leaf, placeOf({ argument, path }));
+    for (const [path, leaf] of wanted) {
+      const [place, x] = [placeOf({ argument, path }), got.get(path)];
+      if (isSpec(leaf) && x === undefined) wrong(place, 'expected a tensor, got nothing');
+      if (!isSpec(leaf) && got.has(path) && !Object.is(x, leaf))
+        wrong(place, `was fixed at ${String(leaf)} when the program was compiled`, 'Compile again for another value, or make it a tensor.');
+    }
+    return got;
+  });
 };
 
 /**
@@ -119,8 +194,11 @@ export const compile = async <const Sp extends readonly unknown[], R>(
     const [argument, ...rest] = path.split('.');
     return { argument: Number(argument), path: rest.join('.'), type: (graph.params[i] as Value).type };
   });
+  const names = traced.inputs.map(({ path }) => path);
+  const twice = inputs.find((_, i) => names.indexOf(names[i] as string) !== i);
+  if (twice) throw new FoveaError('FV0006', `${placeOf(twice)}: two leaves have this path`, { hint: 'Use keys without dots.' });
   const outputs = traced.outputs.map(({ path }, o): Leaf => ({ argument: -1, path, type: (graph.results[o] as Value).type }));
-  const donated = donations(inputs, outputs, donate);
+  const donated = donations(inputs, outputs, donate, specs.length);
   const { executable, report } = await compileGraph(graph, {
     backend,
     dims: new Map(Object.entries(options.dims ?? {})),
@@ -129,6 +207,7 @@ export const compile = async <const Sp extends readonly unknown[], R>(
     progress,
   });
 
+  const wanted = specs.map(leavesOf);
   const program = {};
   let run = 0;
   let busy = false;
@@ -146,30 +225,34 @@ export const compile = async <const Sp extends readonly unknown[], R>(
     };
     return { dims: shape.join(' '), dtype, shape: shape.map(known), read, [leafMark]: { program, run, output } };
   };
-  const put = async (i: number, x: unknown): Promise<void> => {
+  /** What to write to input i; undefined where it lies there already. */
+  const take = async (i: number, x: unknown): Promise<HostData | undefined> => {
     const type = executable.inputs[i] as TensorType;
-    const { argument, path } = inputs[i] as Leaf;
-    const where = `argument ${argument + 1}${path ? `, ${path}` : ''}`;
+    const where = placeOf(inputs[i] as Leaf);
     if (isDeviceTensor(x)) {
       const from = x[leafMark];
-      if (from.program === program && from.run === run && executable.aliases[from.output] === i) return;
-      return put(i, await x.read());
+      if (from.program === program && from.run === run && executable.aliases[from.output] === i) return undefined;
+      try {
+        return hostData(await x.read(), type, where, backend);
+      } catch (e) {
+        if (e instanceof FoveaError && e.code === 'FV0304')
+          throw new FoveaError(e.code, `${where}: ${e.message}`, { hint: e.hint, cause: e });
+        throw e;
+      }
     }
-    if (typeof x === 'number' && type.shape.length === 0) return executable.write(i, scalarData(x, type.dtype));
-    if (!isHostTensor(x))
-      throw new FoveaError('FV0305', `${where}: expected a tensor ${showType(type)}, got ${x === undefined ? 'nothing' : typeof x}`);
-    if (!eqType({ dtype: x.dtype, shape: x.shape }, type))
-      throw new FoveaError('FV0305', `${where}: expected ${showType(type)}, got ${showType(x)}`);
-    executable.write(i, x.data);
+    if (typeof x === 'number' && type.shape.length === 0) return scalarData(x, type.dtype, where);
+    return isHostTensor(x) ? hostData(x, type, where, backend) : wrong(where, `expected a tensor ${showType(type)}, got ${article(x)}`);
   };
   const call = async (...args: readonly unknown[]): Promise<unknown> => {
     if (busy) throw new FoveaError('FV0305', 'the program is still running', { hint: 'Await one call before the next.' });
     busy = true;
     try {
-      const given = new Map(
-        args.flatMap((a, argument) => flatten(a).map(({ path, leaf }): [string, unknown] => [`${argument}/${path}`, leaf])),
-      );
-      for (const [i, { argument, path }] of inputs.entries()) await put(i, given.get(`${argument}/${path}`));
+      const leaves = given(args, wanted);
+      // everything is read and checked before anything is written: a result may be handed to an input that another result's place
+      // depends on (two donated tensors that change places), and a refused call leaves the results of the last one as they are
+      const data: (HostData | undefined)[] = [];
+      for (const [i, { argument, path }] of inputs.entries()) data.push(await take(i, leaves[argument]?.get(path)));
+      for (const [i, d] of data.entries()) if (d) executable.write(i, d);
       run++;
       await executable.run();
       return rebuild(

@@ -37,8 +37,8 @@ export interface PlanOptions {
 }
 
 /** Steps in order, and the distinct kernels they use. */
-const lowerAll = (g: Graph, target: Target): { steps: Step[]; kernels: Kernel[]; root: (v: Value) => Value; share: (k: Kernel) => number } => {
-  const { groups, aliases } = fuse(g, target);
+const lowerAll = (g: Graph, target: Target) => {
+  const { groups, aliases, results, constants } = fuse(g, target);
   const root = (v: Value): Value => {
     const to = aliases.get(v);
     return to ? root(to) : v;
@@ -58,11 +58,11 @@ const lowerAll = (g: Graph, target: Target): { steps: Step[]; kernels: Kernel[];
     const { scope, phase } = (group.nodes.at(-1) as Node).meta;
     return { kernel: share(kernel), buffers: buffers.map(root), scope, phase, label, reason: group.reason, flops, bytes };
   });
-  return { steps, kernels, root, share };
+  return { steps, kernels, root, share, results, constants };
 };
 
 export const buildPlan = (g: Graph, target: Target, { donated, maxBytes }: PlanOptions): Plan => {
-  const { steps, kernels, root, share } = lowerAll(g, target);
+  const { steps, kernels, root, share, results, constants } = lowerAll(g, target);
   const written = (s: Step): readonly Value[] => s.buffers.filter((_, i) => kernels[s.kernel]?.buffers[i]?.access !== 'read');
   const producer = new Map<Value, number>();
   const lastRead = new Map<Value, number>();
@@ -71,37 +71,45 @@ export const buildPlan = (g: Graph, target: Target, { donated, maxBytes }: PlanO
     for (const v of s.buffers) lastRead.set(v, i);
   });
 
-  // a donated input and the output that takes its slot
+  // a donated input and the output that takes its slot; results are all different and each is written by one step
   const shares = new Map<Value, Value>();
   const copies: [from: Value, to: Value][] = [];
-  const taken = new Set<Value>();
-  g.results.forEach((r, o) => {
+  results.forEach((out, o) => {
     const input = g.params[donated[o] ?? -1];
     if (!input) return;
-    const out = root(r);
     const at = producer.get(out);
-    if (at === undefined || !eqType(r.type, input.type)) throw new Error(`internal: output ${o} cannot take the place of input ${donated[o]}`);
+    if (at === undefined || !eqType((g.results[o] as Value).type, input.type))
+      throw new Error(`internal: output ${o} cannot take the place of input ${donated[o]}`);
     const step = steps[at] as Step;
     const kernel = kernels[step.kernel] as Kernel;
     const name = (v: Value): string | undefined => kernel.buffers[step.buffers.indexOf(v)]?.name;
     const [read, write] = [name(input), name(out)];
-    const free = (lastRead.get(input) ?? -1) < at || ((lastRead.get(input) ?? -1) === at && read !== undefined && write !== undefined && mayAlias(kernel, read, write));
-    if (free && !taken.has(out)) shares.set(out, input);
+    const free =
+      (lastRead.get(input) ?? -1) < at ||
+      ((lastRead.get(input) ?? -1) === at && read !== undefined && write !== undefined && mayAlias(kernel, read, write));
+    if (free) shares.set(out, input);
     else copies.push([out, input]);
-    taken.add(out);
   });
   for (const [from, to] of copies) {
     const kernel = share(copyKernel(from.type, target));
     const bytes = 2 * typeBytes(from.type);
-    steps.push({ kernel, buffers: [from, to], scope: '', phase: 'opt', label: 'copy', reason: 'donated input still read when its new value is written', flops: 0, bytes });
+    steps.push({
+      kernel,
+      buffers: [from, to],
+      scope: '',
+      phase: 'opt',
+      label: 'copy',
+      reason: 'donated input still read when its new value is written',
+      flops: 0,
+      bytes,
+    });
     lastRead.set(from, steps.length - 1);
   }
 
   // every buffer's life, then its place
   const end = steps.length;
   const place = (v: Value): Value => shares.get(v) ?? v;
-  const outputs = new Set(g.results.map(root));
-  const arrays = g.nodes.filter((n) => n.op.prim === 'array');
+  const outputs = new Set(results);
   const values: Value[] = [];
   const needs: Need[] = [];
   const seen = new Set<Value>();
@@ -112,24 +120,33 @@ export const buildPlan = (g: Graph, target: Target, { donated, maxBytes }: PlanO
     needs.push({ bytes: typeBytes(v.type), first, last });
   };
   for (const p of g.params) need(p, -1, end);
-  for (const n of arrays) need(n.outputs[0] as Value, -1, end);
+  for (const c of constants) need(c.value, -1, end);
   steps.forEach((s, i) => {
     for (const v of written(s)) if (!shares.has(v)) need(v, i, outputs.has(v) ? end : (lastRead.get(v) as number));
   });
   const { offsets, bytes: arenaBytes } = placeBuffers(needs, target.alignment);
-  const slots = new Map(values.map((v, i): [Value, Slot] => [v, { type: v.type, offset: offsets[i] as number, bytes: (needs[i] as Need).bytes }]));
+  const slots = new Map(
+    values.map((v, i): [Value, Slot] => [v, { type: v.type, offset: offsets[i] as number, bytes: (needs[i] as Need).bytes }]),
+  );
   const slot = (v: Value): Slot => ({ ...(slots.get(place(root(v))) as Slot), type: v.type });
   const scopeOf = new Map(steps.flatMap((s) => written(s).map((v): [Value, string] => [v, s.scope])));
-  const lifetimes = values.map((v, i): Lifetime => ({ slot: slots.get(v) as Slot, scope: v.name ?? scopeOf.get(v) ?? '', first: (needs[i] as Need).first, last: (needs[i] as Need).last }));
+  const lifetimes = values.map(
+    (v, i): Lifetime => ({
+      slot: slots.get(v) as Slot,
+      scope: v.name ?? scopeOf.get(v) ?? '',
+      first: (needs[i] as Need).first,
+      last: (needs[i] as Need).last,
+    }),
+  );
   if (arenaBytes > maxBytes) refuse(arenaBytes, maxBytes, lifetimes);
 
   return {
     kernels,
     launches: steps.map(({ buffers, ...rest }) => ({ ...rest, offsets: buffers.map((v) => slot(v).offset) })),
     inputs: g.params.map(slot),
-    outputs: g.results.map((r, o) => (g.params[donated[o] ?? -1] ? { ...slot(g.params[donated[o] as number] as Value), type: r.type } : slot(r))),
+    outputs: g.results.map((r, o) => ({ ...slot(g.params[donated[o] ?? -1] ?? (results[o] as Value)), type: r.type })),
     aliases: g.results.map((_, o) => donated[o] ?? -1),
-    constants: arrays.map((n) => ({ slot: slot(n.outputs[0] as Value), data: n.op.prim === 'array' ? n.op.data : [] })),
+    constants: constants.map((c) => ({ slot: slot(c.value), data: c.data })),
     arenaBytes,
     lifetimes,
   };
