@@ -18,6 +18,7 @@ import gzip
 import json
 import math
 import os
+import sys
 import time
 
 import numpy as np
@@ -184,7 +185,7 @@ def objective(cfg, student, teacher, batch, temp):
     kol = koleo(s_cls[:b]) + koleo(s_cls[b:])
     ibot = -((s_ibot * t_ibot).sum(-1) * batch['weights']).sum() / (2 * b)
     total = cfg.dino * (local + glob) + cfg.koleo * kol + cfg.ibot * ibot
-    return total, {'dino': (local + glob).item(), 'ibot': ibot.item(), 'koleo': kol.item() / 2}
+    return total, {'dino': (local + glob).detach(), 'ibot': ibot.detach(), 'koleo': kol.detach() / 2}
 
 
 # ----------------------------------------------------------------------------------------------------------------- data
@@ -312,7 +313,7 @@ def main():
         momentum=0.98, momentum_end=1.0, temp=0.04, temp_end=0.07, temp_warmup=0.3, clip=3.0, beta2=0.999, patch_lr=1.0, freeze=0.0,
         dino=1.0, ibot=1.0, koleo=0.1, mask_probability=0.5, mask_lo=0.1, mask_hi=0.5, global_lo=0.5, local_lo=0.2,
         local_hi=0.5, flip=0.5, jitter=0.4, blur=0.2, blur_sigma=1.0, train=6000, bank=3000, test=1000, threads=1,
-        data=os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../data/fashion-mnist'), log='', every=50, eval_every=0, name='').items():
+        data=os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../data/fashion-mnist'), log='', every=50, eval_every=0, name='', time=0, compile=0).items():
         add(name, value)
     cfg = p.parse_args()
     torch.set_num_threads(cfg.threads)
@@ -341,6 +342,37 @@ def main():
         groups.setdefault((lr_mult, wd_mult, last), []).append(param)
     opt = torch.optim.AdamW([{'params': v, 'lr_mult': k[0], 'wd_mult': k[1], 'last': k[2]} for k, v in groups.items()], lr=0.0, betas=(0.9, cfg.beta2))
 
+    def crop_batch(pick):
+        m, indices, weights = masks(cfg, cfg.size // cfg.patch, rng)
+        return {
+            'global': torch.cat([crops(pick, cfg.size, (cfg.global_lo, 1.0), cfg, g) for _ in range(2)]),
+            'local': torch.cat([crops(pick, cfg.local_size, (cfg.local_lo, cfg.local_hi), cfg, g) for _ in range(cfg.locals)]),
+            'masks': m, 'indices': indices, 'weights': weights}
+
+    def update(batch, temp, mom):
+        opt.zero_grad(set_to_none=True)
+        total, terms = (compiled if cfg.compile else objective)(cfg, student, teacher, batch, temp)
+        total.backward()
+        for part in student.values():
+            nn.utils.clip_grad_norm_(part.parameters(), cfg.clip)
+        opt.step()
+        with torch.no_grad():
+            t, s = list(teacher.parameters()), list(student.parameters())
+            torch._foreach_mul_(t, mom)
+            torch._foreach_add_(t, s, alpha=1 - mom)
+        return terms
+
+    compiled = torch.compile(objective)
+    if cfg.time:  # for bench/step.ts: a number of steps on each input line, seconds for each of them on the output line
+        batch = crop_batch(images[: cfg.batch])
+        for line in sys.stdin:
+            ticks = [time.perf_counter()]
+            for _ in range(int(line)):
+                update(batch, 0.05, 0.99)
+                ticks.append(time.perf_counter())
+            print(json.dumps([b - a for a, b in zip(ticks, ticks[1:])]), flush=True)
+        return
+
     before = evaluate(teacher['backbone'], cfg, data)
     tflop = flops_per_step(cfg) * cfg.steps / 1e12
     print(f'{flops_per_step(cfg) / 1e9:.1f} GFLOP a step, {tflop:.2f} TFLOP in all; k-NN before {before}', flush=True)
@@ -350,11 +382,7 @@ def main():
         if len(order) < cfg.batch:
             order = torch.randperm(cfg.train, generator=g).tolist()
         pick = images[[order.pop() for _ in range(cfg.batch)]]
-        m, indices, weights = masks(cfg, cfg.size // cfg.patch, rng)
-        batch = {
-            'global': torch.cat([crops(pick, cfg.size, (cfg.global_lo, 1.0), cfg, g) for _ in range(2)]),
-            'local': torch.cat([crops(pick, cfg.local_size, (cfg.local_lo, cfg.local_hi), cfg, g) for _ in range(cfg.locals)]),
-            'masks': m, 'indices': indices, 'weights': weights}
+        batch = crop_batch(pick)
         lr = cfg.lr * step / max(warm - 1, 1) if step < warm else cosine(cfg.lr, cfg.min_lr, step - warm, cfg.steps - warm)
         wd = cosine(cfg.wd, cfg.wd_end, step, cfg.steps)
         mom = cosine(cfg.momentum, cfg.momentum_end, step, cfg.steps)
@@ -363,16 +391,7 @@ def main():
             group['lr'] = 0.0 if group['last'] and step < cfg.freeze * cfg.steps else lr * group['lr_mult']
             group['weight_decay'] = wd * group['wd_mult']
         tick = time.time()
-        opt.zero_grad(set_to_none=True)
-        total, terms = objective(cfg, student, teacher, batch, temp)
-        total.backward()
-        for part in student.values():
-            nn.utils.clip_grad_norm_(part.parameters(), cfg.clip)
-        opt.step()
-        with torch.no_grad():
-            t, s = list(teacher.parameters()), list(student.parameters())
-            torch._foreach_mul_(t, mom)
-            torch._foreach_add_(t, s, alpha=1 - mom)
+        terms = {k: float(v) for k, v in update(batch, temp, mom).items()}
         spent += time.time() - tick
         if step % cfg.every == 0 or step == cfg.steps - 1:
             print(f'step {step:5d}  ' + '  '.join(f'{k} {v:.3f}' for k, v in terms.items()) + f'  lr {lr:.2e}', flush=True)
