@@ -110,8 +110,10 @@ const inner: readonly Prim[] = [
   'exp',
   'dot',
 ];
-const grown = (g: Grow, args: readonly Value[], steps: number): Grow => {
-  const s = g.sub(args.map((v) => ({ type: v.type, bound: g.boundOf(v) })));
+type Argument = { readonly type: TensorType; readonly bound: number };
+const of = (g: Grow, v: Value): Argument => ({ type: v.type, bound: g.boundOf(v) });
+const grown = (g: Grow, args: readonly Argument[], steps: number): Grow => {
+  const s = g.sub(args);
   for (let i = 0; i < steps; i++) s.step(s.depth < 3 ? inner : inner.filter((p) => p !== 'call'));
   return s;
 };
@@ -120,7 +122,11 @@ const region =
   (g) => {
     if (g.depth >= 3) return [];
     const args = g.pick(2) === 0 ? [g.any(all)] : [g.any(all), g.any(all)];
-    const s = grown(g, args, 1 + g.pick(3));
+    const s = grown(
+      g,
+      args.map((v) => of(g, v)),
+      1 + g.pick(3),
+    );
     const results = s.pool.slice(-1 - g.pick(2));
     const outs = g.b.emit(op(s.b.build(results), g), args);
     return outs.map((o, i) => [o, s.boundOf(results[i] as Value)]);
@@ -398,10 +404,13 @@ export const rows: { readonly [P in Prim]: Row } = {
   call: region((body, g) => ({ prim: 'call', tag: tags[g.pick(4)] as string, body })),
   scan: (g) => {
     if (g.depth >= 2) return [];
-    const length = [2, 1, 3, 0][g.pick(4)] as number;
-    const [carry, constant, x] = [g.any(all), g.any(all), g.any(all)];
-    const to = [length, ...x.type.shape];
-    const s = grown(g, [carry, constant, x], 1 + g.pick(3));
+    // mostly a tensor as it is, so that its slices differ and their order matters
+    const made = (): Value => g.settle(g.b.one({ prim: 'array', data: [1, -0.5, 0.25], shape: [3], dtype: 'f32' }, []), 1);
+    const x = g.where((v) => rank(v) > 0 && size(v, 0) <= 3, made);
+    const length = size(x, 0);
+    const [carry, constant] = [g.any(all), g.any(all)];
+    const slice = { type: { dtype: x.type.dtype, shape: x.type.shape.slice(1) }, bound: g.boundOf(x) };
+    const s = grown(g, [of(g, carry), of(g, constant), slice], 1 + g.pick(3));
     const y = s.pool[s.pool.length - 1] as Value;
     const next = s.where(
       (v) => v.type.dtype === carry.type.dtype && `${v.type.shape}` === `${carry.type.shape}`,
@@ -414,14 +423,9 @@ export const rows: { readonly [P in Prim]: Row } = {
         : isFloat(next.type.dtype)
           ? s.b.mul(s.b.tanh(next), s.b.fill(Math.min(1, g.boundOf(carry)), next.type))
           : next;
-    if (!g.fits(to, [length, ...y.type.shape])) return [];
-    const xs = g.b.broadcast(
-      x,
-      to,
-      x.type.shape.map((_, i) => i + 1),
-    );
+    if (!g.fits([length, ...y.type.shape])) return [];
     const op: Op = { prim: 'scan', length, carries: 1, constants: 1, reverse: g.pick(2) === 1, body: s.b.build([bounded, y]) };
-    const outs = g.b.emit(op, [carry, constant, xs]);
+    const outs = g.b.emit(op, [carry, constant, x]);
     return [
       [outs[0] as Value, Math.max(1, g.boundOf(carry))],
       [outs[1] as Value, s.boundOf(y)],
