@@ -1,14 +1,23 @@
 /** The backends that the command knows, by name. Only here does a name stand for a backend. */
 import { cpu } from '../backends/cpu/index.ts';
+import { findCompiler } from '../backends/cpu/toolchain.ts';
 import { reference } from '../backends/reference/index.ts';
 import { FoveaError } from '../compiler/error.ts';
 import type { Backend } from '../index.ts';
 
-const backends: Readonly<Record<string, () => Backend>> = { cpu: () => cpu(), reference: () => reference };
+const backends: Readonly<Record<string, () => Promise<Backend>>> = {
+  cpu: async () => {
+    // asked for again when kernels are compiled; asked here so that its lack is known before the passes run
+    await findCompiler();
+    return cpu();
+  },
+  reference: async () => reference,
+};
 
 export const backendNames: readonly string[] = Object.keys(backends);
 
-export const backendOf = (name: string): Backend => {
+/** FV0303: no such backend. FV0301: no C compiler. */
+export const backendOf = async (name: string): Promise<Backend> => {
   const make = Object.hasOwn(backends, name) ? backends[name] : undefined;
   if (!make) throw new FoveaError('FV0303', `unknown backend '${name}'`, { hint: `Known backends: ${backendNames.join(', ')}.` });
   return make();

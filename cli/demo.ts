@@ -1,23 +1,25 @@
 /**
  * `fovea demo`: compiles DINOv2's training step, trains a small DINOv2 on real images and shows what it has learned: k-NN
  * accuracy before and after, a loss curve, a picture of the patch features, a checkpoint. Ctrl-C ends the training early and
- * still leaves all of it.
+ * still leaves all of it. Whatever can be wrong with the call is found before anything is compiled.
  */
-import { mkdirSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
 import type { CompileReport } from '../index.ts';
 import { toHost } from '../index.ts';
 import { holdOut, type ImageSet, loadFashion, loadFolder, take } from '../models/data/index.ts';
 import { knn } from '../models/eval/knn.ts';
-import { demo as demoRecipe } from '../models/recipes.ts';
+import { demo as demoRecipe, type Recipe } from '../models/recipes.ts';
 import { type Extract, featureExtractor } from '../models/train/features.ts';
 import { lossCurve, metricsLog, patchPicture } from '../models/train/keep.ts';
-import { type Run, spanning, startRun } from '../models/train/run.ts';
-import { cannotWrite, flatten, writeAtomic, writeSafetensors } from '../models/weights/index.ts';
+import { checkpointBytes, type Run, spanning, startRun } from '../models/train/run.ts';
+import { flatten, writeAtomic, writeSafetensors } from '../models/weights/index.ts';
 import { backendNames, backendOf } from './backends.ts';
-import { progressLine, seconds } from './progress.ts';
+import { interruptible } from './interrupt.ts';
+import { path, whole } from './options.ts';
+import { type OutputFolder, outputFolder } from './output.ts';
+import { type ProgressLine, progressLine, seconds } from './progress.ts';
 
 interface DemoOptions {
   readonly steps: number;
@@ -30,15 +32,12 @@ interface DemoOptions {
 /** Images of the k-NN bank and held-out images that it is asked about. */
 const bankSize = 3000;
 const querySize = 1000;
+/** Share of a folder's images that is held out. */
+const held = 0.2;
 
-const whole =
-  (name: string, min: number) =>
-  (text: string): number => {
-    const n = Number(text);
-    if (!Number.isInteger(n) || n < min || n > 1e9)
-      throw new FoveaError('FV0503', `${name} ${text}: expected a whole number from ${min} on`);
-    return n;
-  };
+const files = ['metrics.jsonl', 'loss.png', 'patches.png', 'checkpoint.safetensors'] as const;
+/** Room for the pictures and the metrics, generously. */
+const picturesBytes = 1 << 20;
 
 export const demoCommand = (): Command =>
   new Command('demo')
@@ -46,16 +45,25 @@ export const demoCommand = (): Command =>
     .option('--steps <n>', 'training steps', whole('--steps', 1), 400)
     .option('--seed <n>', 'decides initial weights, order of images, crops and masks', whole('--seed', 0), 0)
     .option('--backend <name>', `where to run: ${backendNames.join(' or ')}`, 'cpu')
-    .option('--data <dir>', 'a folder of your own JPEG, PNG or WebP images (default: the bundled Fashion-MNIST images)')
-    .option('--out <dir>', 'folder for metrics, pictures and the checkpoint (default: runs/demo-<seed>)')
+    .option('--data <dir>', 'a folder of your own JPEG, PNG or WebP images (default: the bundled Fashion-MNIST images)', path('--data'))
+    .option('--out <dir>', 'folder for metrics, pictures and the checkpoint (default: runs/demo-<seed>)', path('--out'))
     .option('--debug', 'print the stack of an error')
     .action(runDemo);
 
-const load = async (options: DemoOptions): Promise<{ readonly train: ImageSet; readonly test: ImageSet }> => {
-  if (options.data === undefined) return loadFashion();
-  const { set, warnings } = await loadFolder(resolve(options.data), { short: 2 * demoRecipe.crops.globalSize, seed: options.seed });
-  for (const w of warnings) console.warn(`warning: ${w}`);
-  return holdOut(set, 0.2, options.seed);
+/** Warnings beyond these are counted, not printed. */
+const mostWarnings = 5;
+
+const load = async ({ data, seed }: DemoOptions, recipe: Recipe): Promise<{ readonly train: ImageSet; readonly test: ImageSet }> => {
+  if (data === undefined) return loadFashion();
+  const { set, warnings } = await loadFolder(resolve(data), { short: 2 * recipe.crops.globalSize, seed });
+  for (const w of warnings.slice(0, mostWarnings)) console.error(`warning: ${w}`);
+  if (warnings.length > mostWarnings) console.error(`warning: ${warnings.length - mostWarnings} more of this kind`);
+  const sets = holdOut(set, held, seed);
+  if (sets.train.pictures.length < recipe.batch)
+    throw new FoveaError('FV0408', `${set.name}: ${set.pictures.length} images; a batch of ${recipe.batch} needs more`, {
+      hint: `Give at least ${Math.ceil(recipe.batch / (1 - held))} images: a fifth of them is held out.`,
+    });
+  return sets;
 };
 
 /** k-NN accuracy of the teacher's class tokens in per cent, if the images have labels. */
@@ -86,70 +94,83 @@ const describe = ({ tracedNodes, nodes, plan, seconds: s }: CompileReport): stri
 
 async function runDemo(options: DemoOptions): Promise<void> {
   const started = performance.now();
-  const out = resolve(options.out ?? `runs/demo-${options.seed}`);
-  const backend = backendOf(options.backend);
-  const { train, test } = await load(options);
-  try {
-    mkdirSync(out, { recursive: true });
-  } catch (e) {
-    throw cannotWrite(out, e);
-  }
-  const log = metricsLog(join(out, 'metrics.jsonl'));
   const recipe = spanning(demoRecipe, options.steps);
-  const [bank, queries] = [take(train, bankSize), take(test, querySize)];
-  console.log(`${train.name}: ${train.pictures.length} training and ${test.pictures.length} held-out images`);
-  console.log(`compiling for ${backend.name} ...`);
+  const backend = await backendOf(options.backend);
+  const out = outputFolder(resolve(options.out ?? `runs/demo-${options.seed}`), files, checkpointBytes(recipe) + picturesBytes);
   const line = progressLine();
-  const run = await startRun({
-    recipe,
-    images: train,
-    backend,
-    seed: options.seed,
-    progress: (done, total) => line.show(`compiling kernels ${done}/${total}`),
-  });
-  line.clear();
-  console.log(`training step: ${describe(run.report)}`);
-  const extract = await featureExtractor(recipe, backend);
-  const before = await accuracy(run, extract, bank, queries);
-  if (before === undefined) console.log('the images have no labels (no sub-folders), so there is no k-NN accuracy');
-  else console.log(`k-NN accuracy before training: ${before.toFixed(1)} %`);
-
-  const stop = new AbortController();
-  const interrupt = (): void => {
-    if (stop.signal.aborted) process.exit(130);
+  const interrupt = interruptible(() => {
     line.clear();
-    console.log('stopping after this step (Ctrl-C again to leave at once) ...');
-    stop.abort();
-  };
-  process.on('SIGINT', interrupt);
+    out.abandon();
+  });
+  try {
+    const { train, test } = await load(options, recipe);
+    const [bank, queries] = [take(train, bankSize), take(test, querySize)];
+    console.log(`${train.name}: ${train.pictures.length} training and ${test.pictures.length} held-out images`);
+    console.log(`compiling for ${backend.name} ...`);
+    const progress = (done: number, total: number): void => line.show(`compiling kernels ${done}/${total}`);
+    const run = await startRun({ recipe, images: train, backend, seed: options.seed, progress });
+    line.clear();
+    console.log(`training step: ${describe(run.report)}`);
+    const extract = await featureExtractor(recipe, backend);
+    line.show('k-NN accuracy before training ...');
+    const before = await accuracy(run, extract, bank, queries);
+    line.clear();
+    if (before === undefined) console.log('the images have no labels (no sub-folders), so there is no k-NN accuracy');
+    else console.log(`k-NN accuracy before training: ${before.toFixed(1)} %`);
+
+    const stop = interrupt.allow(() => {
+      line.clear();
+      console.log('stopping: this step is finished and the files are written (Ctrl-C again to leave at once) ...');
+    });
+    await trainAndKeep(run, recipe, options.steps, out, stop, line, async () => {
+      const after = await accuracy(run, extract, bank, queries);
+      if (before !== undefined && after !== undefined)
+        console.log(`k-NN accuracy after training: ${after.toFixed(1)} % (before: ${before.toFixed(1)} %)`);
+      const shown = take(test, 12);
+      return patchPicture(shown, (await extract(run.state().teacher.backbone, shown)).patches, recipe);
+    });
+    console.log(`${seconds((performance.now() - started) / 1e3)} in all`);
+  } catch (e) {
+    line.clear();
+    out.abandon();
+    throw e;
+  } finally {
+    interrupt.release();
+  }
+  process.exitCode = interrupt.status() ?? 0;
+}
+
+/** Trains, with a line of metrics a step; then looks at what was learned and writes pictures and checkpoint. */
+const trainAndKeep = async (
+  run: Run,
+  recipe: Recipe,
+  steps: number,
+  out: OutputFolder<(typeof files)[number]>,
+  stop: AbortSignal,
+  line: ProgressLine,
+  look: () => Promise<Uint8Array>,
+): Promise<void> => {
+  out.begin();
+  const log = metricsLog(out.file('metrics.jsonl'));
   try {
     let spent = 0;
-    for await (const m of run.train(options.steps, stop.signal)) {
+    for await (const m of run.train(steps, stop)) {
       spent += m.seconds;
       log.add(m);
       const { loss, dino_local_crops_loss: local, dino_global_crops_loss: global, koleo_loss: koleo, ibot_loss: ibot } = m.losses;
       const rate = (recipe.batch * m.step) / spent;
-      const left = ((options.steps - m.step) * spent) / m.step;
+      const left = ((steps - m.step) * spent) / m.step;
       const terms = `dino ${(local + global).toFixed(3)} ibot ${ibot.toFixed(3)} koleo ${koleo.toFixed(3)}`;
-      const text = `step ${m.step}/${options.steps}  loss ${loss.toFixed(3)} (${terms})  ${rate.toFixed(0)} images/s  ${seconds(left)} left`;
-      line.show(text, m.step === 1 || m.step === options.steps || m.step % Math.ceil(options.steps / 10) === 0);
+      const text = `step ${m.step}/${steps}  loss ${loss.toFixed(3)} (${terms})  ${rate.toFixed(0)} images/s  ${seconds(left)} left`;
+      line.show(text, m.step === 1 || m.step === steps || m.step % Math.ceil(steps / 10) === 0);
     }
-    line.clear();
-    const after = await accuracy(run, extract, bank, queries);
-    const state = await toHost(run.state());
-    writeSafetensors(join(out, 'checkpoint.safetensors'), flatten(state), { recipe: JSON.stringify(recipe) });
-    writeAtomic(join(out, 'loss.png'), [await lossCurve(log.all)]);
-    const shown = take(test, 12);
-    writeAtomic(join(out, 'patches.png'), [
-      await patchPicture(shown, (await extract(run.state().teacher.backbone, shown)).patches, recipe),
-    ]);
-    if (before !== undefined && after !== undefined)
-      console.log(`k-NN accuracy after training: ${after.toFixed(1)} % (before: ${before.toFixed(1)} %)`);
-    console.log(`wrote metrics.jsonl, loss.png, patches.png and checkpoint.safetensors to ${out}`);
-    console.log(`${log.all.length} steps, ${seconds((performance.now() - started) / 1e3)} in all`);
   } finally {
-    process.off('SIGINT', interrupt);
     log.close();
   }
-  if (stop.signal.aborted) process.exitCode = 130;
-}
+  line.clear();
+  // small files first: a disk that fills up should cost as little as possible
+  writeAtomic(out.file('loss.png'), [await lossCurve(log.all)]);
+  writeAtomic(out.file('patches.png'), [await look()]);
+  writeSafetensors(out.file('checkpoint.safetensors'), flatten(await toHost(run.state())), { recipe: JSON.stringify(recipe) });
+  console.log(`${log.all.length} steps; wrote ${files.slice(0, -1).join(', ')} and ${files.at(-1)} to ${out.path}`);
+};

@@ -1,26 +1,43 @@
 #!/usr/bin/env node
 /**
- * The `fovea` command. Each subcommand is one file; this one parses arguments and turns failures into exit status 1.
+ * The `fovea` command. Each subcommand is one file; this one parses arguments and turns every failure into one message on standard
+ * error and exit status 1.
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { FoveaError } from '../compiler/error.ts';
 import { findPackageFile } from '../models/data/package.ts';
 import { demoCommand } from './demo.ts';
 import { report } from './report.ts';
 
-const { version } = JSON.parse(readFileSync(findPackageFile('package.json'), 'utf8')) as { version: string };
+const debug = process.argv.includes('--debug');
+const fatal = (e: unknown): never => process.exit(report(e, debug));
+process.on('uncaughtException', fatal);
+process.stdout.on('error', (e: NodeJS.ErrnoException) => {
+  // whoever read our output has gone (`fovea ... | head`): nothing is left to say
+  if (e.code === 'EPIPE') process.exit(0);
+  fatal(new FoveaError('FV0501', `cannot print: ${e.message}`, { hint: 'Free some space where the output goes.', cause: e }));
+});
 
-const program = new Command('fovea')
-  .description('A functional tensor language in TypeScript and the compiler behind it.')
-  .version(version)
-  .option('--debug', 'print the stack of an error')
-  .exitOverride();
-
-program.addCommand(demoCommand());
+/** Help and version are printed by commander; what it refuses becomes a message like any other. */
+const refused = (e: CommanderError): number => {
+  if (e.exitCode === 0) return 0;
+  // `fovea` alone: the help is on standard error already
+  if (e.code === 'commander.help') return 1;
+  const hint = 'fovea --help lists the commands, fovea demo --help the options of demo.';
+  return report(new FoveaError('FV0503', e.message.replace(/^error: /, ''), { hint }), debug);
+};
 
 try {
+  const { version } = JSON.parse(readFileSync(findPackageFile('package.json'), 'utf8')) as { version: string };
+  const program = new Command('fovea')
+    .description('A functional tensor language in TypeScript and the compiler behind it.')
+    .version(version)
+    .option('--debug', 'print the stack of an error')
+    .configureOutput({ outputError: () => {} })
+    .exitOverride();
+  program.addCommand(demoCommand().copyInheritedSettings(program));
   await program.parseAsync();
 } catch (e) {
-  // commander has printed its own message already; asking for help or the version is no failure
-  process.exitCode = e instanceof CommanderError ? (e.exitCode === 0 ? 0 : 1) : report(e, process.argv.includes('--debug'));
+  process.exitCode = e instanceof CommanderError ? refused(e) : report(e, debug);
 }

@@ -16,5 +16,7 @@ export const progressLine = (to: NodeJS.WriteStream = process.stdout): ProgressL
 });
 
 /** 75 -> '1 min 15 s' */
-export const seconds = (s: number): string =>
-  s < 60 ? `${Math.ceil(s)} s` : `${Math.floor(Math.ceil(s) / 60)} min ${Math.ceil(s) % 60} s`;
+export const seconds = (s: number): string => {
+  const whole = Math.ceil(s);
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+};

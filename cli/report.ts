@@ -36,7 +36,7 @@ export const explained = (e: unknown): FoveaError | undefined => {
   const where = dest ?? path;
   return new FoveaError(known[0], `${known[1]}${where ? `: ${where}` : ''}`, {
     cause: e,
-    hint: 'Choose another folder with --out, or make room.',
+    hint: known[0] === 'FV0501' ? 'Free some space there and run again.' : 'Choose a place that you may read and write.',
   });
 };
 

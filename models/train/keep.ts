@@ -2,7 +2,7 @@
  * What a run leaves behind: a line of metrics per step (appended, so that a killed run keeps what it had), the loss curve,
  * and a picture of patch features, their three principal components as red, green and blue.
  */
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import type { ImageSet, Picture } from '../data/index.ts';
 import { pca } from '../eval/pca.ts';
 import { lineChart, pictureGrid, trailingMean } from '../plot/index.ts';
@@ -16,7 +16,7 @@ export interface MetricsLog {
   close(): void;
 }
 
-/** Starts `file` anew. FV0407: cannot be written. */
+/** Starts `file` anew. FV0407: cannot be written; the file then ends with the last whole line. */
 export const metricsLog = (file: string): MetricsLog => {
   const guarded = <T>(f: () => T): T => {
     try {
@@ -27,11 +27,25 @@ export const metricsLog = (file: string): MetricsLog => {
   };
   const fd = guarded(() => openSync(file, 'w'));
   const all: StepMetrics[] = [];
+  let end = 0;
+  const append = (line: Uint8Array): void => {
+    try {
+      for (let done = 0; done < line.length; ) done += writeSync(fd, line, done, line.length - done);
+    } catch (e) {
+      try {
+        ftruncateSync(fd, end);
+      } catch {
+        // the first error is the one that matters
+      }
+      throw e;
+    }
+    end += line.length;
+  };
   return {
     all,
     add: (m) => {
+      guarded(() => append(Buffer.from(`${JSON.stringify(m)}\n`)));
       all.push(m);
-      guarded(() => writeSync(fd, `${JSON.stringify(m)}\n`));
     },
     close: () => closeSync(fd),
   };

@@ -7,7 +7,16 @@
  */
 
 import { FoveaError } from '../../compiler/error.ts';
-import { type Backend, type CompileReport, compile, type Device, type DeviceTensor, type HostOf, type Progress } from '../../index.ts';
+import {
+  type Backend,
+  type CompileReport,
+  compile,
+  type Device,
+  type DeviceTensor,
+  type HostOf,
+  type Progress,
+  trace,
+} from '../../index.ts';
 import { batches, type ImageSet } from '../data/index.ts';
 import { batchSpec, hyperAt, hyperSpec, initState, stateSpec } from '../dinov2/state.ts';
 import type { State } from '../dinov2/types.ts';
@@ -48,6 +57,20 @@ export const spanning = (recipe: Recipe, steps: number): Recipe => ({
   optim: { ...recipe.optim, epochLength: steps / recipe.optim.epochs },
 });
 
+/** Bytes of the values of a run's checkpoint. */
+export const checkpointBytes = (recipe: Recipe): number => {
+  const { inputs } = trace((state: State) => state, [stateSpec(recipe)], { dims: geometry(recipe).sizes });
+  return inputs.reduce((sum, { shape }) => sum + 4 * shape.reduce<number>((n, d) => n * Number(d), 1), 0);
+};
+
+/** koleo NaN, ibot 1.72: the terms that are no numbers first. */
+const terms = (losses: StepMetrics['losses']): string =>
+  Object.entries(losses)
+    .filter(([name]) => name !== 'loss')
+    .sort(([, a], [, b]) => Number(Number.isFinite(a)) - Number(Number.isFinite(b)))
+    .map(([name, x]) => `${name} ${Number.isFinite(x) ? x.toFixed(3) : x}`)
+    .join(', ');
+
 export const startRun = async ({ recipe, images, backend, seed, progress }: RunOptions): Promise<Run> => {
   const batchAt = batches(images, batchRecipe(recipe), seed);
   const step = await compile(trainStep(recipe), [stateSpec(recipe), batchSpec(recipe), hyperSpec()], {
@@ -82,8 +105,8 @@ export const startRun = async ({ recipe, images, backend, seed, progress }: RunO
           ibot_loss: await read(metrics.ibot_loss),
         };
         if (!Number.isFinite(losses.loss))
-          throw new FoveaError('FV0409', `the loss of step ${done} is ${losses.loss}`, {
-            hint: 'Lower the learning rate, or look at the terms in metrics.jsonl to see which one diverged.',
+          throw new FoveaError('FV0409', `the loss of step ${done} is ${losses.loss}: ${terms(losses)}`, {
+            hint: 'Lower the learning rate; the steps before are in metrics.jsonl.',
           });
         yield { step: done, losses, lr: hyper.lr.data[0] as number, seconds: (performance.now() - started) / 1e3 };
       }

@@ -1,0 +1,27 @@
+/** Readers of option values: what cannot be meant is refused here, before anything is loaded. */
+import { FoveaError } from '../compiler/error.ts';
+
+const max = 1e9;
+
+/** A whole number from `min` on. FV0503. */
+export const whole =
+  (name: string, min: number) =>
+  (text: string): number => {
+    const n = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (!(n >= min && n <= max))
+      throw new FoveaError('FV0503', `${name} ${text || "''"}: expected a whole number from ${min} to ${max}`, {
+        hint: `For example: ${name} 100.`,
+      });
+    return n;
+  };
+
+/** A path; an empty one (an unset variable of a shell) would silently be the current folder. FV0503. */
+export const path =
+  (name: string) =>
+  (text: string): string => {
+    if (text.trim() === '' || text.includes('\0'))
+      throw new FoveaError('FV0503', `${name}: expected the path of a folder, got '${text.replaceAll('\0', '\\0')}'`, {
+        hint: 'Use . for the current folder.',
+      });
+    return text;
+  };
