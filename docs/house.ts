@@ -13,7 +13,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   'compiler/transform': ['compiler/error', 'compiler/graph'],
   'compiler/passes': ['compiler/error', 'compiler/graph'],
   'compiler/kernel': ['compiler/error', 'compiler/graph'],
-  'compiler/fuse': ['compiler/error', 'compiler/graph', 'compiler/target'],
+  'compiler/fuse': ['compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/tile', 'compiler/target'],
   'compiler/tile': ['compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/fuse', 'compiler/target'],
   'compiler/plan': ['compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/fuse', 'compiler/tile', 'compiler/target'],
   'compiler/target': ['compiler/graph', 'compiler/plan'],
@@ -23,7 +23,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   'backends/cpu': ['compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/plan', 'compiler/target'],
   index: ['dsl', 'compiler/error', 'compiler/graph', 'compiler/compile', 'compiler/plan', 'compiler/target'],
   models: ['dsl', 'compiler/error', 'compiler/graph'],
-  'models/train': ['index', 'dsl', 'models', 'compiler/error'],
+  'models/train': ['index', 'dsl', 'models', 'models/eval', 'compiler/error'],
   'models/eval': ['index', 'dsl', 'models', 'compiler/error'],
   cli: ['index', 'dsl', 'models', 'models/train', 'models/eval', 'backends/reference', 'backends/cpu', 'compiler/error', 'compiler/target'],
 };

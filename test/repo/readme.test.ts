@@ -1,0 +1,37 @@
+/** What the README shows is what runs: its code stands in the example, and the example learns. */
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+
+const root = join(import.meta.dirname, '../..');
+const examples = readdirSync(join(root, 'examples')).map((f) => readFileSync(join(root, 'examples', f), 'utf8'));
+
+test('every block of code in the README is part of an example', () => {
+  const blocks = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/```ts\n([\s\S]*?)```/g)].map((m) => (m[1] as string).trim());
+  expect(blocks.length).toBeGreaterThan(0);
+  for (const block of blocks)
+    expect(
+      examples.some((e) => e.includes(block)),
+      block,
+    ).toBe(true);
+});
+
+test('every file that the README and the docs link to exists', () => {
+  const pages = [
+    'README.md',
+    ...readdirSync(join(root, 'docs'))
+      .filter((f) => f.endsWith('.md'))
+      .map((f) => `docs/${f}`),
+  ];
+  for (const page of pages)
+    for (const [, to] of readFileSync(join(root, page), 'utf8').matchAll(/\]\((?!https?:)([^)#]+)\)/g))
+      expect(() => readFileSync(join(root, page, '..', to as string)), `${page} -> ${to}`).not.toThrow();
+});
+
+test('the quick start learns', { timeout: 120_000 }, () => {
+  const out = execFileSync(process.execPath, ['--import', 'tsx', join(root, 'examples/quickstart.ts')], { encoding: 'utf8', cwd: root });
+  const [before, after] = [...out.matchAll(/: ([\d.]+)$/gm)].map((m) => Number(m[1]));
+  expect(before).toBeGreaterThan(0.1);
+  expect(after).toBeLessThan(0.01);
+});
