@@ -2,7 +2,7 @@
  * The pipeline, from a traced graph to something that runs. `passes` is the table of contents of the compiler: one line a
  * pass, in order. Passes are pure functions from graph to graph; verify runs between them in tests.
  */
-import { FoveaError } from './error.ts';
+import { type ErrorDetails, FoveaError } from './error.ts';
 import { bindGraph } from './graph/bind.ts';
 import { showType } from './graph/infer.ts';
 import type { Graph, Value } from './graph/types.ts';
@@ -55,16 +55,12 @@ export interface CompiledGraph {
 }
 
 /** Kernels loop over at least one element: a tensor without any is refused, with the line that made it. */
-const refuseEmpty = (g: Graph): void => {
-  const check = (v: Value, what: string, details: ConstructorParameters<typeof FoveaError>[2]): void => {
-    if (v.type.shape.includes(0))
-      throw new FoveaError('FV0005', `${what} has no elements: ${showType(v.type)}`, {
-        ...details,
-        hint: 'Every size of a compiled program is 1 or more.',
-      });
-  };
-  for (const p of g.params) check(p, `input ${p.name ?? p.id}`, {});
-  for (const n of g.nodes) for (const v of n.outputs) check(v, `the result of ${n.op.prim}`, { loc: n.meta.loc, scope: n.meta.scope });
+const refuseEmpty = (v: Value, what: string, details: ErrorDetails = {}): void => {
+  if (v.type.shape.includes(0))
+    throw new FoveaError('FV0005', `${what} has no elements: ${showType(v.type)}`, {
+      ...details,
+      hint: 'Every size of a program is 1 or more.',
+    });
 };
 
 /** Compiles `graph` for a backend. Throws FV0005 for a size without a number, FV0202 for a plan that does not fit, FV03xx from the backend. */
@@ -73,7 +69,8 @@ export const compileGraph = async (graph: Graph, options: CompileOptions): Promi
   const started = performance.now();
   const bound = bindGraph(graph, dims);
   verify(bound);
-  refuseEmpty(bound);
+  for (const p of bound.params) refuseEmpty(p, `input ${p.name ?? p.id}`);
+  bound.results.forEach((r, o) => refuseEmpty(r, `result ${o + 1}`));
   if (backend.kind === 'graph') {
     const executable = await backend.prepare(bound, donated);
     const seconds = { passes: 0, plan: 0, backend: (performance.now() - started) / 1e3 };
@@ -81,6 +78,8 @@ export const compileGraph = async (graph: Graph, options: CompileOptions): Promi
   }
   const final = passes.reduce((g, [, pass]) => pass(g), bound);
   verify(final);
+  for (const n of final.nodes)
+    for (const v of n.outputs) refuseEmpty(v, `the result of ${n.op.prim}`, { loc: n.meta.loc, scope: n.meta.scope });
   const passed = performance.now();
   const plan = buildPlan(final, backend.target, { donated, maxBytes });
   const planned = performance.now();
