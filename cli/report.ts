@@ -9,7 +9,10 @@ import { FoveaError, type Loc } from '../compiler/error.ts';
 const frame = (loc: Loc): string => {
   try {
     const line = readFileSync(loc.file, 'utf8').split('\n')[loc.line - 1];
-    return line === undefined ? '' : `\n\n${String(loc.line).padStart(5)} | ${line}\n      | ${' '.repeat(loc.col - 1)}^`;
+    // a place of a generated text, which the file is not
+    return line === undefined || loc.col > line.length
+      ? ''
+      : `\n\n${String(loc.line).padStart(5)} | ${line}\n      | ${' '.repeat(loc.col - 1)}^`;
   } catch {
     return '';
   }

@@ -9,6 +9,7 @@ import { basename, dirname, join } from 'node:path';
 import { FoveaError } from '../../compiler/error.ts';
 
 const hints: Readonly<Record<string, string>> = {
+  EFBIG: 'the file would be larger than is allowed here: choose another folder',
   ENOSPC: 'the disk is full: free some space or choose another folder',
   EDQUOT: 'your disk quota is used up: free some space or choose another folder',
   EACCES: 'you may not write there: choose another folder',

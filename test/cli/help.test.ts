@@ -1,0 +1,19 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { fovea } from './command.ts';
+
+test('help and version', { timeout: 120_000 }, async () => {
+  const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8')) as { version: string };
+  expect(await fovea(['--version'])).toEqual({ status: 0, stdout: `${version}\n`, stderr: '' });
+  const help = await fovea(['--help']);
+  expect(help).toMatchObject({ status: 0, stderr: '' });
+  expect(help.stdout).toMatch(/^Usage: fovea [\s\S]*Commands:\n {2}demo /);
+  const demo = await fovea(['demo', '--help']);
+  expect(demo).toMatchObject({ status: 0, stderr: '' });
+  for (const option of ['--steps', '--seed', '--backend', '--data', '--out', '--debug']) expect(demo.stdout).toContain(option);
+  // no command at all: how to call it, and a status that scripts notice
+  const bare = await fovea([]);
+  expect(bare).toMatchObject({ status: 1, stdout: '' });
+  expect(bare.stderr).toBe(help.stdout);
+});
