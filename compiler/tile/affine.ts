@@ -318,6 +318,8 @@ export const linear = (ix: readonly Affine[], shape: readonly number[]): Affine 
 
 /** Index vector of row-major position `p` in `shape`; `p` lies inside. */
 export const unlinear = (s: Indices, p: Affine, shape: readonly number[]): readonly Affine[] => {
+  // nothing lies inside an empty shape; whoever asks never runs
+  if (shape.includes(0)) return shape.map(() => number(0));
   const out: Affine[] = [];
   let rest = p;
   let left = shape.reduce((x, y) => x * y, 1);

@@ -131,6 +131,8 @@ export const code = (prefix = ''): Code => {
       top().out.push({ s: 'store', to, index, value });
     },
     loop: (from, to, step, body) => {
+      // a loop that never runs has no body: what would be moved out of it may not exist
+      if (from.k === 'const' && to.k === 'const' && from.value >= to.value) return;
       const name = fresh('i');
       depths.set(name, frames.length);
       const inner = nested(() => body(e.ref(name, 'index')));

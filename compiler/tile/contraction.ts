@@ -8,7 +8,7 @@
 import type { DType, Node, Value } from '../graph/types.ts';
 import { type Affine, add, type Indices, indices, linear, scale } from './affine.ts';
 import { code } from './code.ts';
-import { held, indexOf, rounded, shapeOf, sizeOf } from './emit.ts';
+import { held, indexOf, rounded, shapeOf } from './emit.ts';
 import { lowerGemm } from './gemm.ts';
 import type { GemmOperand, GemmSpec, Lowering } from './gemm-spec.ts';
 import { emitterOf, type Job, storeAll } from './job.ts';
@@ -33,7 +33,6 @@ export const lowerContraction = (job: Job): Lowering => {
   const k = product(op.contract[0].map((a) => shapeOf(x)[a] as number));
   const free = (v: Value, i: 0 | 1): number => product(shapeOf(v).filter((_, a) => !op.batch[i].includes(a) && !op.contract[i].includes(a)));
   const [m, n] = [free(x, 0), free(y, 1)];
-  if (sizeOf(dot) === 0) return { grid: [1, 1, 1], threads: 1, body: [] };
   const acc = held(x.type.dtype as DType);
   let calls = 0;
   const epilogue: GemmSpec['epilogue'] = (at, sum) => {

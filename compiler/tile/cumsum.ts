@@ -9,7 +9,7 @@ import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
 import { add, indices, linear, number, scale } from './affine.ts';
 import { code } from './code.ts';
-import { held, indexOf, rounded, shapeOf, sizeOf, stored } from './emit.ts';
+import { held, indexOf, rounded, shapeOf, stored } from './emit.ts';
 import type { Lowering } from './gemm-spec.ts';
 import { emitterOf, type Job, lanesFor, rowBlocks } from './job.ts';
 import { alongRow } from './map.ts';
@@ -23,7 +23,6 @@ export const lowerCumsum = (job: Job): Lowering => {
   const inner = shape.slice(axis + 1).reduce((a, b) => a * b, 1);
   const outer = shape.slice(0, axis).reduce((a, b) => a * b, 1);
   const c = code();
-  if (sizeOf(y) === 0) return { grid: [1, 1, 1], threads: 1, body: [] };
   const grid = rowBlocks(outer);
   const lanes = lanesFor(job.target, inner);
   const run = (): void =>

@@ -85,8 +85,16 @@ const notInside = (prim: Prim) => (): never => {
   throw new Error(`internal: ${prim} was asked for inside a kernel`);
 };
 
+/** Truncation that stops at the ends of the range and takes NaN to 0; the conversion of a machine does as it likes there. */
+const toInteger = (x: Expr, to: 'i32' | 'u32'): Expr => {
+  const [lo, end] = to === 'i32' ? [-(2 ** 31), 2 ** 31] : [0, 2 ** 32];
+  // the largest f32 below `end`
+  const inside = e.cast(e.min(e.max(x, lo), end * (1 - 2 ** -24)), to);
+  return e.select(e.compare('eq', x, x), e.select(e.compare('ge', x, end), end - 1, inside), 0);
+};
 const convert = (x: Expr, from: DType, to: DType): Expr => {
   if (to === 'bool') return from === 'bool' ? x : e.compare('ne', x, 0);
+  if (x.dtype === 'f32' && (to === 'i32' || to === 'u32')) return toInteger(x, to);
   return rounded(e.cast(x, held(to)), to);
 };
 /** An index as a number of type t. */
@@ -124,7 +132,12 @@ const rules: { readonly [P in Prim]: Rule<P> } = {
   xor: binary('xor'),
   shiftLeft: binary('shiftLeft'),
   shiftRight: binary('shiftRight'),
-  compare: (op, a) => e.compare(op.cmp, ...widen(same(a, 0), same(a, 1))),
+  compare: (op, a) => {
+    const [x, y] = widen(same(a, 0), same(a, 1));
+    // kernels order numbers only
+    const ordered = x.dtype === 'bool' && op.cmp !== 'eq' && op.cmp !== 'ne';
+    return ordered ? e.compare(op.cmp, e.cast(x, 'i32'), e.cast(y, 'i32')) : e.compare(op.cmp, x, y);
+  },
   select: (_, a) => e.select(same(a, 0), ...widen(same(a, 1), same(a, 2))),
   broadcast: (op, a) => {
     const shape = shapeOf(input(a, 0));
@@ -148,7 +161,7 @@ const rules: { readonly [P in Prim]: Rule<P> } = {
       return within(shift(x, -low), 0, n - 1);
     });
     const filler = e.cast(e.constant(op.value, out(a).type.dtype), held(out(a).type.dtype));
-    if (isFalse(inside)) return filler;
+    if (isFalse(inside) || shape.includes(0)) return filler;
     if (isTrue(inside)) return a.operand(0, ix, a.guard);
     return e.select(inside, a.operand(0, ix, both(a.guard, inside)), filler);
   },

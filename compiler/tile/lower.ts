@@ -53,7 +53,8 @@ const flopsOf = (n: Node): number => {
 };
 
 export const lower = (group: Group, target: Target): Lowered => {
-  const { grid, threads, body } = templates[group.template](jobOf(group, target));
+  const empty: Lowering = { grid: [1, 1, 1], threads: 1, body: [] };
+  const { grid, threads, body } = group.outputs.every((v) => sizeOf(v) === 0) ? empty : templates[group.template](jobOf(group, target));
   const buffers = [...group.inputs, ...group.outputs];
   const prims = group.nodes.map((n) => n.op.prim).filter((p) => !views.has(p));
   const name = [group.template, ...new Set(prims)].join('_').slice(0, 48);

@@ -94,7 +94,7 @@ export const alongRow = (
 export const lowerMap = (job: Job): Lowering => {
   const s = mapSchedule(job);
   const n = sizeOf((job.outputs[0] as Job['outputs'][number]).value);
-  const rows = n === 0 ? 0 : n / s.inner;
+  const rows = n / s.inner;
   const c = code();
   const chunks = Math.max(1, Math.ceil(s.inner / s.chunk));
   const grid = rowBlocks(Math.max(1, Math.ceil(rows / s.rows)));
@@ -108,14 +108,12 @@ export const lowerMap = (job: Job): Lowering => {
       const em = emitterOf(job, ix);
       storeAll(c, ix, em, job.outputs.map((o) => ({ name: o.name, value: o.value, ix: indexOf(ix, o.value, at) })));
     });
-  if (n > 0) {
-    if (rows === 1) row(e.index(0));
-    else {
-      const first = e.mul(grid.id, s.rows);
-      const all = (): void => c.loop(first, e.min(e.add(first, s.rows), rows), 1, row);
-      if (grid.exact) all();
-      else c.when(e.lt(first, rows), all);
-    }
+  if (rows === 1) row(e.index(0));
+  else {
+    const first = e.mul(grid.id, s.rows);
+    const all = (): void => c.loop(first, e.min(e.add(first, s.rows), rows), 1, row);
+    if (grid.exact) all();
+    else c.when(e.lt(first, rows), all);
   }
   return { grid: [chunks, grid.y, grid.z], threads: s.threads, body: c.done() };
 };

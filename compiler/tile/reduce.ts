@@ -237,7 +237,6 @@ export const lowerReduce = (job: Job): Lowering => {
   const w = workOf(job);
   const { space, schedule: s } = w;
   const c = code();
-  if (space.kept === 0) return { grid: [1, 1, 1], threads: 1, body: [] };
   if (space.rowwise) {
     const grid = rowBlocks(Math.ceil(space.kept / s.block));
     const first = e.mul(grid.id, s.block);

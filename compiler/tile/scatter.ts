@@ -21,7 +21,6 @@ export const lowerScatter = (job: Job): Lowering => {
   const [x, list, u] = node.inputs as [Value, Value, Value];
   const y = node.outputs[0] as Value;
   const shape = shapeOf(y);
-  if (sizeOf(y) === 0) return { grid: [1, 1, 1], threads: 1, body: [] };
   const before = shape.slice(0, axis);
   const after = shape.slice(axis + 1);
   const product = (ns: readonly number[]): number => ns.reduce((a, b) => a * b, 1);

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { allPrims, programs as allPrograms } from '../graph/arbitrary.ts';
 import { programs } from './programs.ts';
 import { cpu, deviation, gpu, sample } from './run.ts';
 
@@ -10,5 +11,18 @@ for (const target of [cpu, { ...cpu, name: 'few buffers', maxBuffers: 4 }, gpu])
         expect(deviation(g, target, g.params.map((p, i) => sample(p.type, seed + i)))).toBeUndefined();
       }),
       { numRuns: 300, seed: 20 },
+    );
+  });
+
+const regions = new Set(['call', 'scan', 'perShard', 'reshard', 'axisIndex']);
+const prims = new Set([...allPrims].filter((p) => !regions.has(p)));
+
+for (const target of [cpu, gpu])
+  test(`every primitive and dtype: ${target.name}`, () => {
+    fc.assert(
+      fc.property(allPrograms({ prims, maxNodes: 16 }), ({ graph, inputs }) => {
+        expect(deviation(graph, target, inputs)).toBeUndefined();
+      }),
+      { numRuns: 300, seed: 21 },
     );
   });

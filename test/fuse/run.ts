@@ -69,6 +69,12 @@ export const runKernels = (g: Graph, target: Target, args: readonly Tensor64[]):
 
 const u = 2 ** -24;
 const storage: Partial<Record<DType, number>> = { bf16: 2 ** -8, f16: 2 ** -10 };
+/** What rounding to a dtype may change: relative, or the smallest number; anything where it overflows. */
+const rounding = (t: DType, v: number): number => {
+  const a = Math.abs(v);
+  if (a > (t === 'f16' ? 65000 : 3e38)) return Infinity;
+  return (storage[t] ?? u) * a + (t === 'f16' ? 2 ** -24 : 1e-37);
+};
 type Num = ArrayLike<number>;
 const at = (a: Num | undefined, i: number): number => a?.[i] ?? 0;
 
@@ -77,7 +83,7 @@ const errorOf = (n: Node, xs: readonly Tensor64[], es: readonly Num[], out: Tens
   const { op } = n;
   const [x, y] = xs.map((t): Num => t.data) as [Num, Num];
   const [ex, ey] = es as [Num, Num];
-  const each = (f: (i: number) => number): number[] => Array.from(out.data, (v, i) => f(i) + (storage[out.type.dtype] ?? 0) * Math.abs(v));
+  const each = (f: (i: number) => number): number[] => Array.from(out.data, (v, i) => f(i) + (storage[out.type.dtype] ? rounding(out.type.dtype, v) : 0));
   const r = out.data;
   /** The same structural operation on the errors. */
   const moved = (): number[] => {
@@ -172,10 +178,13 @@ const errorOf = (n: Node, xs: readonly Tensor64[], es: readonly Num[], out: Tens
   }
 };
 
+/** Arguments are rounded to their dtype on the way in. */
+const inputError = (t: DType, x: Tensor64): Num => Float64Array.from(x.data, (v) => (isFloat(t) && v !== foldCast(v, 'f64', t) ? rounding(t, v) : 0));
+
 /** Results in float64 and the bound on what f32 may deviate from them. */
 export const runReference = (g: Graph, args: readonly Tensor64[]): { readonly value: number[]; readonly error: number[] }[] => {
   const values = new Map<Value, Tensor64>(g.params.map((p, i) => [p, args[i] as Tensor64]));
-  const errors = new Map<Value, Num>(g.params.map((p) => [p, new Float64Array(sizeOf(p))]));
+  const errors = new Map<Value, Num>(g.params.map((p, i) => [p, inputError(p.type.dtype, args[i] as Tensor64)]));
   for (const n of g.nodes) {
     const xs = n.inputs.map((v) => values.get(v) as Tensor64);
     const es = n.inputs.map((v) => errors.get(v) as Num);
