@@ -24,6 +24,20 @@ export interface TensorLeaf {
 /** The tensors of a tree, in order. Other leaves are static. */
 export const tensorsOf = (tree: unknown): TensorLeaf[] =>
   flatten(tree).flatMap(({ path, leaf }) => (isTensor(leaf) ? [{ path, value: lift(leaf) }] : []));
+/** The tensors of `tree`, in the order in which `like` has its own, whatever the order of keys; FV0006 where the two trees differ. */
+export const tensorsLike = (like: unknown, tree: unknown, op: string): TensorLeaf[] => {
+  const found: TensorLeaf[] = [];
+  const visit = (path: string, a: unknown, b: unknown): void => {
+    if (isTensor(a) !== isTensor(b))
+      fail(
+        'FV0006',
+        `${op}: ${path || 'it'} is ${isTensor(a) ? 'a tensor' : 'no tensor'} in one tree and ${isTensor(b) ? 'a tensor' : 'none'} in the other`,
+      );
+    if (isTensor(b)) found.push({ path, value: lift(b) });
+  };
+  walk(visit, '', like, tree);
+  return found;
+};
 /** The tree with its tensors replaced, in order, by tensors of the running trace. */
 export const withValues = (tree: unknown, values: readonly Value[]): unknown => {
   let i = 0;

@@ -5,8 +5,8 @@
  *   softmax(x)
  *     %1: f32[B N] = call(%0) softmax { ... max, sub, exp, sum, div ... }
  */
-import { eqDim } from '../compiler/graph/dim.ts';
-import type { DType } from '../compiler/graph/types.ts';
+import { eqDim, eqShape } from '../compiler/graph/dim.ts';
+import type { FloatType } from '../compiler/graph/types.ts';
 import { region } from './closure.ts';
 import { fail, located } from './context.ts';
 import { erf, exp, log, rsqrt, stopGradient, tanh, where } from './functions.ts';
@@ -21,7 +21,7 @@ export const composite = <A extends readonly AnyTensor[], R>(tag: string, f: (..
 
 /** Inside a definition shapes are unknown to the types: the tracer checks them. */
 type Any = Tensor<string>;
-type Same = <S extends string, T extends DType>(x: Tensor<S, T>) => Tensor<S, T>;
+type Same = <S extends string, T extends FloatType>(x: Tensor<S, T>) => Tensor<S, T>;
 const same =
   (tag: string, f: (x: Any) => Any): Same =>
   (x) =>
@@ -52,7 +52,7 @@ export const logSoftmax = same('logSoftmax', (x) => {
 });
 
 type Last<S extends string> = Words<S> extends readonly [...string[], infer X extends string] ? X : never;
-type NormFits<S extends string, V extends string, T extends DType> =
+type NormFits<S extends string, V extends string, T extends FloatType> =
   Wide<S> extends true
     ? Tensor<V, T>
     : Wide<V> extends true
@@ -60,11 +60,14 @@ type NormFits<S extends string, V extends string, T extends DType> =
       : EqW<Last<S>, V> extends true
         ? Tensor<V, T>
         : `layerNorm: last axis of [${S}] does not match weight [${V}]`;
-/** Zero mean and unit variance over the last axis, then weight and bias. */
-export const layerNorm = <S extends string, V extends string, T extends DType>(
+/**
+ * Zero mean and unit variance over the last axis, then weight and bias, vectors of its size (FV0001). The variance is that of the
+ * population, eps is added to it under the root.
+ */
+export const layerNorm = <S extends string, V extends string, T extends FloatType>(
   x: Tensor<S, T>,
   weight: NormFits<S, V, T>,
-  bias: Tensor<V, T>,
+  bias: Tensor<V, NoInfer<T>>,
   eps = 1e-6,
 ): Tensor<S, T> => {
   const define = (x0: AnyTensor, w0: AnyTensor, b0: AnyTensor): AnyTensor => {
@@ -81,6 +84,8 @@ export const layerNorm = <S extends string, V extends string, T extends DType>(
     const d = s.at(-1);
     if (d === undefined || v.length !== 1 || !eqDim(d, v[0] ?? 0))
       fail('FV0001', `layerNorm: last axis of ${bare(s)} does not match weight ${bare(v)}`);
+    const w = unwrap('layerNorm', bias).type.shape;
+    if (!eqShape(v, w)) fail('FV0001', `layerNorm: weight ${bare(v)} and bias ${bare(w)} differ`);
     return composite('layerNorm', define, x, weight as unknown as AnyTensor, bias) as unknown as Tensor<S, T>;
   });
 };

@@ -35,9 +35,9 @@ export const isTensor = (x: unknown): x is Handle => typeof x === 'object' && x 
 
 let top: Trace | undefined;
 
-/** Throws a FoveaError with the current source line and scope. */
+/** Throws a FoveaError with the current source line and scope. Between operations the line is the user's, not that of the last one. */
 export const fail = (code: Code, message: string, hint?: string): never => {
-  throw new FoveaError(code, message, { loc: top?.builder.meta.loc ?? here(), scope: top?.builder.meta.scope, hint });
+  throw new FoveaError(code, message, { loc: (top?.inside && top.builder.meta.loc) || here(), scope: top?.builder.meta.scope, hint });
 };
 
 /** The running trace. */

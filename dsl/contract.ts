@@ -7,7 +7,7 @@
  *     %2: f32[B N E] = dot(%0, %1) batch=[][] contract=[2][1]
  */
 import type { Builder } from '../compiler/graph/builder.ts';
-import { type Dim, eqDim } from '../compiler/graph/dim.ts';
+import { type Dim, eqDim, eqShape } from '../compiler/graph/dim.ts';
 import type { DType, Value } from '../compiler/graph/types.ts';
 import { fail, located } from './context.ts';
 import { bindLetters, letters, parsePattern, spread } from './parse.ts';
@@ -66,38 +66,57 @@ const contract2 = (b: Builder, x: Named, y: Named, out: readonly string[]): Valu
   return permuted(b, { value, names: order(p, q) }, out);
 };
 
-const einsumOn = (b: Builder, pattern: string, values: readonly Value[]): Value => {
-  const { ins, out: outGroups } = parsePattern('einsum', pattern);
-  if (ins.length !== values.length)
-    fail('FV0003', `einsum: pattern has ${ins.length > values.length ? 'more' : 'fewer'} operands than tensors given`);
-  const env = new Map<string, Dim>();
-  const operands = ins.map((groups, k): Named => {
-    const value = values[k] as Value;
-    const what = `operand ${k + 1} ${bare(value.type.shape)}`;
-    const names = letters('einsum', groups, value.type.shape.length, what);
-    bindLetters('einsum', names, value, env, what);
-    return { value, names };
-  });
-  const dots = operands.map((o) => o.names.filter((n) => n.startsWith('...')).length);
-  if (ins.every((g) => g.includes('...')) && new Set(dots).size > 1)
-    fail('FV0001', `einsum: ... stands for ${dots.join(' and ')} axes in '${pattern}'`);
-  const out = spread(outGroups, env);
-  const unknown = out.find((n) => !env.has(n));
-  if (unknown !== undefined) fail('FV0003', `einsum: output axis ${unknown} does not occur in any operand`);
-  const [x, y] = operands as [Named, Named | undefined];
+/** The operand without the axes that the pattern writes as 1: they have no letter to meet in another operand. */
+const lettered = (b: Builder, value: Value, names: readonly string[]): Named => {
+  const kept = value.type.shape.filter((_, i) => names[i] !== '1');
+  return { value: kept.length === names.length ? value : b.reshape(value, kept), names: names.filter((n) => n !== '1') };
+};
+
+/** The contraction, its axes as `out` lists them: letters only. */
+const combine = (b: Builder, x: Named, y: Named | undefined, out: readonly string[], env: ReadonlyMap<string, Dim>): Value => {
   if (y === undefined)
     return permuted(
       b,
       summed(b, x, (n) => out.includes(n)),
       out,
     );
-  if (x.value.type.dtype !== y.value.type.dtype)
-    fail('FV0002', `einsum: dtypes differ: ${x.value.type.dtype} vs ${y.value.type.dtype} (use .cast())`);
   const p = summed(b, x, (n) => out.includes(n) || y.names.includes(n));
   const q = summed(b, y, (n) => out.includes(n) || x.names.includes(n));
   if (p.names.some((n) => q.names.includes(n) && !out.includes(n))) return contract2(b, p, q, out);
   const shape = out.map((n) => env.get(n) as Dim);
   return b.mul(spreadOut(b, p, out, shape), spreadOut(b, q, out, shape));
+};
+
+const einsumOn = (b: Builder, pattern: string, values: readonly Value[]): Value => {
+  const { ins, out: outGroups } = parsePattern('einsum', pattern);
+  if (ins.length !== values.length)
+    fail('FV0003', `einsum: pattern has ${ins.length > values.length ? 'more' : 'fewer'} operands than tensors given`);
+  if (values.length > 2) fail('FV0003', `einsum: takes one or two tensors, got ${values.length}`, 'Contract two at a time.');
+  const env = new Map<string, Dim>();
+  const operands = ins.map((groups, k): Named => {
+    const value = values[k] as Value;
+    const what = `operand ${k + 1} ${bare(value.type.shape)}`;
+    if (value.type.dtype === 'bool') fail('FV0002', `einsum: ${what} is bool`, "Use .cast('f32') or .cast('i32') first.");
+    const names = letters('einsum', groups, value.type.shape.length, what);
+    bindLetters('einsum', names, value, env, what);
+    return lettered(b, value, names);
+  });
+  const dots = operands.map((o) => o.names.filter((n) => n.startsWith('...')).length);
+  if (ins.every((g) => g.includes('...')) && new Set(dots).size > 1)
+    fail('FV0001', `einsum: ... stands for ${dots.join(' and ')} axes in '${pattern}'`);
+  const [x, y] = operands as [Named, Named | undefined];
+  const [t, u] = values.map((v) => v.type.dtype);
+  if (y && t !== u) fail('FV0002', `einsum: dtypes differ: ${t} vs ${u} (use .cast())`);
+  const out = spread('einsum', ins, outGroups, env);
+  const value = combine(
+    b,
+    x,
+    y,
+    out.filter((n) => n !== '1'),
+    env,
+  );
+  const shape = out.map((n) => (n === '1' ? 1 : (env.get(n) as Dim)));
+  return eqShape(value.type.shape, shape) ? value : b.reshape(value, shape);
 };
 
 interface EinsumF {
@@ -108,10 +127,13 @@ interface EinsumF {
   <const P extends string, A extends string, B extends string, T extends DType>(
     pattern: Checked<Einsum<P, [A, B]>, P>,
     a: Tensor<A, T>,
-    b: Tensor<B, T>,
+    b: Tensor<B, NoInfer<T>>,
   ): Tensor<Shape<Einsum<P, [A, B]>>, T>;
 }
-/** Sums of products over named axes, of one or two tensors. */
+/**
+ * Sums of products over named axes, of one or two tensors of one dtype, not bool: letters that the output lacks are summed; `1` is an axis
+ * of size 1, `...` a run of axes. FV0003 for the pattern, FV0001 where a letter has two sizes, FV0002 for dtypes.
+ */
 export const einsum: EinsumF = (pattern: unknown, ...xs: unknown[]) =>
   located((b) =>
     wrap<never>(
@@ -123,10 +145,10 @@ export const einsum: EinsumF = (pattern: unknown, ...xs: unknown[]) =>
     ),
   ); // the overloads say what the types know
 
-/** [... m k] @ [... k n], batch axes broadcast. */
+/** [... m k] @ [... k n] -> [... m n]; batch axes broadcast, as in add. FV0001 where sizes differ, FV0002 for dtypes. */
 export const matmul = <A extends string, B extends string, T extends DType>(
   x: Tensor<A, T>,
-  y: Checked<MatMul<A, B>, Tensor<B, T>>,
+  y: Checked<MatMul<A, B>, Tensor<B, NoInfer<T>>>,
 ): Tensor<Shape<MatMul<A, B>>, T> =>
   located((b) => {
     const [p, q] = [unwrap('matmul', x), unwrap('matmul', y)];
@@ -135,6 +157,7 @@ export const matmul = <A extends string, B extends string, T extends DType>(
       fail('FV0001', `matmul: ${s.length < 2 ? 'left' : 'right'} operand ${bare(s.length < 2 ? s : t)} needs rank >= 2`);
     const [k, k2] = [s.at(-1) as Dim, t.at(-2) as Dim];
     if (!eqDim(k, k2)) fail('FV0001', `matmul: inner dims differ: ${bare(s)} @ ${bare(t)}: ${k} vs ${k2}`);
+    if (p.type.dtype === 'bool') fail('FV0002', `matmul: the left operand ${bare(s)} is bool`, "Use .cast('f32') or .cast('i32') first.");
     if (p.type.dtype !== q.type.dtype) fail('FV0002', `matmul: dtypes differ: ${p.type.dtype} vs ${q.type.dtype} (use .cast())`);
     const lead = broadcastShape('matmul', s.slice(0, -2), t.slice(0, -2));
     // a plain right matrix needs no batch: its axes are free

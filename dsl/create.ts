@@ -7,20 +7,22 @@
 import { type Dim, eqDim, known, prodDim, showShape } from '../compiler/graph/dim.ts';
 import type { DType } from '../compiler/graph/types.ts';
 import { fail, located, shapeOf } from './context.ts';
-import { stretch } from './pointwise.ts';
+import { literal, stretch } from './pointwise.ts';
 import { type DimArg, dimValue } from './sizes.ts';
 import { type Tensor, unwrap, wrap } from './tensor.ts';
 import type { Checked, Expand } from './types/einops.ts';
 import type { WordOf } from './types/rearrange.ts';
 import type { Wide } from './types/words.ts';
 
-/** Every element is v. */
+/** Every element is v, by default in f32. FV0002 where the dtype has no such number, FV0003 for a shape that cannot be read. */
 export const full = <const S extends string, T extends DType = 'f32'>(v: number, shape: S, dtype?: T): Tensor<S, T> =>
-  located((b) => wrap(b.fill(v, { dtype: dtype ?? 'f32', shape: shapeOf(shape) })));
+  located((b) => wrap(b.fill(literal('full', v, dtype ?? 'f32'), { dtype: dtype ?? 'f32', shape: shapeOf(shape) })));
+/** full(0, ...); false of bool. */
 export const zeros = <const S extends string, T extends DType = 'f32'>(shape: S, dtype?: T): Tensor<S, T> => full(0, shape, dtype);
+/** full(1, ...); true of bool. */
 export const ones = <const S extends string, T extends DType = 'f32'>(shape: S, dtype?: T): Tensor<S, T> => full(1, shape, dtype);
 
-/** 0, 1, 2, ... along the last axis. */
+/** 0, 1, 2, ... along the last axis, by default in i32; not of bool (FV0002). */
 export const iota = <const S extends string, T extends DType = 'i32'>(shape: S, dtype?: T): Tensor<S, T> =>
   located((b) => {
     const dims = shapeOf(shape);
@@ -30,7 +32,7 @@ export const iota = <const S extends string, T extends DType = 'i32'>(shape: S, 
 
 /** A number or a size as a scalar: `scalar(K)` is the number K stands for, also where it is bound only later. */
 export const scalar = <T extends DType = 'f32'>(z: DimArg, dtype?: T): Tensor<'', T> =>
-  located((b) => wrap(b.constant(typeof z === 'number' ? z : dimValue(z), dtype ?? 'f32')));
+  located((b) => wrap(b.constant(typeof z === 'number' ? literal('scalar', z, dtype ?? 'f32') : dimValue(z), dtype ?? 'f32')));
 
 type Nested = number | boolean | readonly Nested[] | ArrayLike<number>;
 const flatten = (x: Nested): number[] =>
@@ -40,7 +42,7 @@ const flatten = (x: Nested): number[] =>
 export const constant = <const S extends string, T extends DType = 'f32'>(data: Nested, shape: S, dtype?: T): Tensor<S, T> =>
   located((b) => {
     const dims = shapeOf(shape);
-    const flat = flatten(data);
+    const flat = flatten(data).map((n) => literal('constant', n, dtype ?? 'f32'));
     const symbolic = dims.find((d) => typeof d !== 'number');
     if (symbolic !== undefined)
       fail('FV0005', `constant: the size ${symbolic} in [${shape}] is not a number`, 'Constants have known sizes.');

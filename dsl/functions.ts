@@ -4,38 +4,38 @@
  *
  *   where(mask, x, 0), gather(embedding, tokens)
  */
-import type { Builder } from '../compiler/graph/builder.ts';
 import { showShape } from '../compiler/graph/dim.ts';
-import type { DType, Value } from '../compiler/graph/types.ts';
+import type { DType, FloatType, Value } from '../compiler/graph/types.ts';
 import { fail, type Handle, located } from './context.ts';
 import { select } from './pointwise.ts';
 import { type AnyTensor, type Operand, type Tensor, unwrap, wrap } from './tensor.ts';
 import type { Broadcast, Err, Shape } from './types/einops.ts';
 import type { Join, Wide, Words } from './types/words.ts';
 
-type Pointwise = <S extends string, T extends DType>(x: Tensor<S, T>) => Tensor<S, T>;
+type Pointwise<K extends DType> = <S extends string, T extends K>(x: Tensor<S, T>) => Tensor<S, T>;
+type NumberType = Exclude<DType, 'bool'>;
 type Name = 'exp' | 'log' | 'sin' | 'cos' | 'tanh' | 'sqrt' | 'rsqrt' | 'erf' | 'abs' | 'sign' | 'floor' | 'stopGradient';
-export const pointwise =
-  (name: string, f: (b: Builder, x: Value) => Value): Pointwise =>
+/** f(x) for every element; FV0002 for a dtype that the function does not take. */
+const primitive =
+  <K extends DType>(name: Name): Pointwise<K> =>
   (x) =>
-    located((b) => wrap(f(b, unwrap(name, x))));
-const primitive = (name: Name): Pointwise => pointwise(name, (b, x) => b[name](x));
+    located((b) => wrap(b[name](unwrap(name, x))));
 
-export const exp = primitive('exp');
-export const log = primitive('log');
-export const sin = primitive('sin');
-export const cos = primitive('cos');
-export const tanh = primitive('tanh');
-export const sqrt = primitive('sqrt');
+export const exp = primitive<FloatType>('exp');
+export const log = primitive<FloatType>('log');
+export const sin = primitive<FloatType>('sin');
+export const cos = primitive<FloatType>('cos');
+export const tanh = primitive<FloatType>('tanh');
+export const sqrt = primitive<FloatType>('sqrt');
 /** 1 / sqrt(x) */
-export const rsqrt = primitive('rsqrt');
-export const erf = primitive('erf');
-export const abs = primitive('abs');
+export const rsqrt = primitive<FloatType>('rsqrt');
+export const erf = primitive<FloatType>('erf');
+export const abs = primitive<NumberType>('abs');
 /** -1, 0 or 1 */
-export const sign = primitive('sign');
-export const floor = primitive('floor');
+export const sign = primitive<NumberType>('sign');
+export const floor = primitive<FloatType>('floor');
 /** x, as a constant for differentiation */
-export const stopGradient = primitive('stopGradient');
+export const stopGradient = primitive<DType>('stopGradient');
 
 type ShapeIn<A> = A extends Tensor<infer S, DType> ? S : '';
 type DTypeIn<A, B> = A extends Tensor<string, infer T> ? T : B extends Tensor<string, infer T> ? T : 'f32';

@@ -1,7 +1,7 @@
 /**
  * The user's source line of the operation that is being traced.
  *
- * The V8 stack is asked once per operation (about 10 microseconds); frames of this room and of the compiler are skipped, so the
+ * The V8 stack is asked once per operation (about 10 microseconds); frames of this room, of the compiler and of `compile` are skipped, so the
  * place is the call in the model, the layer or the test. On engines without V8's structured stack there is no place, and
  * messages carry the scope alone. Loaders that erase types in place (amaro, native stripping) keep these numbers exact.
  *
@@ -11,7 +11,7 @@ import type { Loc } from '../compiler/error.ts';
 
 const plain = (file: string): string => (file.startsWith('file://') ? decodeURIComponent(file.slice('file://'.length)) : file);
 const own = plain(import.meta.url).replace(/location\.[jt]s.*$/, '');
-const skipped = [own, own.replace(/dsl\/$/, 'compiler/')];
+const skipped = [own, own.replace(/dsl\/$/, 'compiler/'), own.replace(/dsl\/$/, 'index.')];
 
 interface Frame {
   getFileName(): string | null | undefined;

@@ -65,12 +65,12 @@ export const param = <const S extends string>(shape: S, init: Init = initializer
 export const repeat = <M>(n: number, f: (i: number) => M): readonly M[] => Array.from({ length: n }, (_, i) => f(i));
 
 // ---- matching a signature with actual shapes
-const bindWord = (word: string, d: Dim, env: Map<string, Dim>, fixed: boolean): string | undefined => {
+const bindWord = (word: string, d: Dim, env: Map<string, Dim>): string | undefined => {
   const old = env.get(word);
   if (old !== undefined) return eqDim(old, d) ? undefined : `${word} = ${old} here, got ${d}`;
   if (/^\d+$/.test(word)) return eqDim(Number(word), d) ? undefined : `axis must be ${word}, got ${d}`;
   const sum = word.match(/^([A-Za-z_]\w*)\+(\d+)$/);
-  if (sum && !env.has(sum[1] as string) && !fixed) {
+  if (sum && !env.has(sum[1] as string)) {
     const n = subDim(d, Number(sum[2]));
     if (typeof n === 'number' && n < 0) return `${d} is smaller than ${word}`;
     env.set(sum[1] as string, n);
@@ -80,6 +80,7 @@ const bindWord = (word: string, d: Dim, env: Map<string, Dim>, fixed: boolean): 
     const want = dimOf(word, env);
     return eqDim(want, d) ? undefined : `${word} = ${want} here, got ${d}`;
   }
+  if (!/^[A-Za-z_]\w*$/.test(word)) dimOf(word, env); // what is no name is refused
   env.set(word, d);
   return undefined;
 };
@@ -99,7 +100,7 @@ const unify = (i: number, sig: string, x: unknown, env: Map<string, Dim>): void 
   if (dots < 0 && shape.length > fixed) bad(`too many axes: left over ${shape.slice(fixed).join(' ')}`);
   const pairs = [...head.map((w, k) => [w, shape[k]] as const), ...tail.map((w, k) => [w, shape[shape.length - tail.length + k]] as const)];
   for (const [w, d] of pairs) {
-    const clash = bindWord(w, d as Dim, env, false);
+    const clash = bindWord(w, d as Dim, env);
     if (clash) bad(clash);
   }
   // a second `...` stands for the same axes

@@ -38,18 +38,28 @@ export const parsePattern = (op: string, pattern: string): { readonly ins: Group
   return { ins: left.split(',').map((s) => parseSide(op, s)), out: parseSide(op, right) };
 };
 
+/** One side of a pattern without groups. */
+const plain = (op: string, groups: readonly Group[]): readonly string[] =>
+  groups.every((g) => typeof g === 'string') ? groups : fail('FV0003', `${op}: groups in parentheses are for rearrange`);
 /** Plain letters only, `...` spelled out as ...0, ...1 for a tensor of the given rank. */
 export const letters = (op: string, groups: readonly Group[], rank: number, what: string): string[] => {
-  if (groups.some((g) => typeof g !== 'string')) fail('FV0003', `${op}: groups in parentheses are for rearrange`);
-  const flat = groups as readonly string[];
+  const flat = plain(op, groups);
   const dots = flat.indexOf('...');
   if (dots < 0 ? flat.length !== rank : flat.length - 1 > rank)
     fail('FV0001', `${op}: ${what} has ${rank < flat.length ? 'fewer' : 'more'} axes than its pattern '${flat.join(' ')}'`);
   return flat.flatMap((g) => (g === '...' ? Array.from({ length: rank - flat.length + 1 }, (_, i) => `...${i}`) : [g]));
 };
-/** Output letters with `...` replaced by the axes that it stood for in the operands. */
-export const spread = (out: readonly Group[], env: ReadonlyMap<string, Dim>): string[] =>
-  (out as readonly string[]).flatMap((g) => (g === '...' ? [...env.keys()].filter((k) => k.startsWith('...')) : [g]));
+/** The letters of the output, all of which some operand must have, with `...` replaced by the axes that it stood for there. */
+export const spread = (op: string, ins: readonly (readonly Group[])[], out: readonly Group[], env: ReadonlyMap<string, Dim>): string[] => {
+  const flat = plain(op, out);
+  const unknown = flat.find((n) => n !== '1' && !ins.some((g) => g.includes(n)));
+  if (unknown !== undefined)
+    fail(
+      'FV0003',
+      `${op}: ${op === 'einsum' ? 'output ' : ''}axis ${unknown} does not occur ${op === 'einsum' ? 'in any operand' : 'on the left-hand side'}`,
+    );
+  return flat.flatMap((g) => (g === '...' ? [...env.keys()].filter((k) => k.startsWith('...')) : [g]));
+};
 
 /** Adds letter -> size; FV0001 where a letter has another size already. */
 export const bindLetters = (op: string, names: readonly string[], v: Value, env: Map<string, Dim>, what: string): void => {

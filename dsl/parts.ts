@@ -3,12 +3,12 @@
  *
  *   concat('b * d', cls, patches)      slice('b 1: d', x)      slice('b 0 d', x)      pad('b 1:n:0 d', x)
  */
-import { addDim, type Dim, divDim, eqDim, subDim } from '../compiler/graph/dim.ts';
+import { addDim, type Dim, divDim, eqDim, eqShape, subDim } from '../compiler/graph/dim.ts';
 import type { DType, Value } from '../compiler/graph/types.ts';
 import { current, dimOf, fail, located, words } from './context.ts';
 import { tensorName } from './parse.ts';
-import { bare } from './pointwise.ts';
-import { type AnyTensor, type Tensor, unwrap, wrap } from './tensor.ts';
+import { bare, literal } from './pointwise.ts';
+import { type AnyTensor, type DTypeOf, type ShapeOf, type Tensor, unwrap, wrap } from './tensor.ts';
 import type { Checked, Concat2, ConcatAll, Pad, Shape, Slice } from './types/einops.ts';
 import type { DivW, Join, Wide, Words } from './types/words.ts';
 
@@ -75,14 +75,14 @@ export const pad = <const P extends string, S extends string, T extends DType>(
         v,
         widths.map((w) => w[0]),
         widths.map((w) => w[1]),
-        value,
+        literal('pad', value, v.type.dtype),
       ),
     );
   });
 
 type Next<P extends string, Ss extends readonly string[], B extends string, T extends DType> = Checked<
   Concat2<P, ConcatAll<P, Ss>, B>,
-  Tensor<B, T>
+  Tensor<B, NoInfer<T>>
 >;
 type Cat<P extends string, Ss extends readonly string[], T extends DType> = Tensor<ConcatAll<P, Ss>, T>;
 /** Two to eight tensors; an overload each, because an error has to stand at the tensor that does not fit. */
@@ -199,17 +199,25 @@ export const concat: ConcatF = (pattern: string, ...xs: unknown[]) =>
   });
 
 type Count<L extends readonly unknown[]> = number extends L['length'] ? '?' : `${L['length']}`;
-/** Tensors of one shape along a new first axis. */
-export const stack = <
-  S extends string,
-  T extends DType,
-  const L extends readonly [Tensor<S, T>, ...Tensor<S, T>[]] | readonly Tensor<S, T>[],
->(
-  xs: L & readonly Tensor<S, T>[],
-): Tensor<Wide<S> extends true ? string : S extends '' ? Count<L> : `${Count<L>} ${S}`, T> =>
+type StackFits<L extends readonly AnyTensor[]> = L extends readonly [Tensor<infer S, infer T>, ...AnyTensor[]]
+  ? Wide<ShapeOf<L[number]>> extends true
+    ? L
+    : [L[number]] extends [Tensor<S, T>]
+      ? L
+      : `stack: not all are [${S}] of ${T}`
+  : L;
+type Stacked<L extends readonly AnyTensor[], S extends string = ShapeOf<L[number]>> =
+  Wide<S> extends true ? string : S extends '' ? Count<L> : `${Count<L>} ${S}`;
+/** Tensors of one shape (FV0001) and dtype (FV0002), at least one of them, along a new first axis. */
+export const stack = <const L extends readonly AnyTensor[]>(xs: StackFits<L>): Tensor<Stacked<L>, DTypeOf<L[number]>> =>
   located((b) => {
-    const vs = xs.map((x) => unwrap('stack', x));
-    if (vs.length === 0) fail('FV0001', 'stack: no tensors');
+    const vs = (xs as L).map((x) => unwrap('stack', x));
+    const first = vs[0] ?? fail('FV0001', 'stack: no tensors');
+    for (const v of vs) {
+      if (v.type.dtype !== first.type.dtype) fail('FV0002', `stack: dtypes differ: ${first.type.dtype} vs ${v.type.dtype} (use .cast())`);
+      if (!eqShape(v.type.shape, first.type.shape))
+        fail('FV0001', `stack: shapes differ: ${bare(first.type.shape)} vs ${bare(v.type.shape)}`);
+    }
     return wrap(
       b.concat(
         vs.map((v) => b.reshape(v, [1, ...v.type.shape])),

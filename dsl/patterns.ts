@@ -5,12 +5,12 @@
  */
 import type { Builder } from '../compiler/graph/builder.ts';
 import { type Dim, divDim, eqDim, eqShape, prodDim } from '../compiler/graph/dim.ts';
-import { type DType, isFloat, type Value } from '../compiler/graph/types.ts';
+import { type DType, type FloatType, isFloat, type Value } from '../compiler/graph/types.ts';
 import { fail, located, words } from './context.ts';
 import { bindLetters, type Group, letters, parsePattern, parseSide, spread, tensorName } from './parse.ts';
 import { type DimArg, dimValue } from './sizes.ts';
 import { type Tensor, unwrap, wrap } from './tensor.ts';
-import type { Checked, Marked, Reduce, Shape } from './types/einops.ts';
+import type { Checked, Marked, Reduce, ReduceOne, Shape } from './types/einops.ts';
 import type { Rearrange } from './types/rearrange.ts';
 
 const reshape = (b: Builder, x: Value, shape: readonly Dim[]): Value => (eqShape(x.type.shape, shape) ? x : b.reshape(x, shape));
@@ -60,6 +60,9 @@ const rearrangeOn = (b: Builder, pattern: string, x: Value, sizes: Readonly<Reco
   const [from, to] = [names(left), names(out)];
   const lost = from.find((n) => !to.includes(n));
   const found = to.find((n) => !from.includes(n));
+  if (from.includes('...')) fail('FV0003', `rearrange: '...' in '${pattern}'`, 'Give every axis a letter: rearrange has no runs of axes.');
+  const idle = Object.keys(sizes).find((n) => !from.includes(n));
+  if (idle !== undefined) fail('FV0003', `rearrange: a size is given for ${idle}, which is no axis of '${pattern}'`);
   if (lost !== undefined) fail('FV0003', `rearrange: axis ${lost} is missing on the right-hand side`);
   if (found !== undefined) fail('FV0003', `rearrange: axis ${found} does not occur on the left-hand side`);
   const env = splitGroups(left, x, sizes);
@@ -77,7 +80,10 @@ const rearrangeOn = (b: Builder, pattern: string, x: Value, sizes: Readonly<Reco
   );
 };
 
-/** Splits, merges and permutes axes: 'b n (t h k) -> t b h n k' with sizes for all but one letter of a group. */
+/**
+ * Splits, merges and permutes axes: 'b n (t h k) -> t b h n k' with sizes for all but one letter of a group; `1` is an axis of size 1.
+ * FV0003 for the pattern, FV0001 where a size does not divide its axis, FV0005 where two letters of a group have no size.
+ */
 export const rearrange = <
   const P extends string,
   S extends string,
@@ -101,9 +107,7 @@ const reduction = (op: string, pattern: string, x: Value): Reduction => {
   const names = letters(op, ins[0] as Group[], x.type.shape.length, tensorName(x));
   const env = new Map<string, Dim>();
   bindLetters(op, names, x, env, tensorName(x));
-  const out = spread(outGroups, env);
-  const unknown = out.find((n) => n !== '1' && !env.has(n));
-  if (unknown !== undefined) fail('FV0003', `${op}: axis ${unknown} does not occur on the left-hand side`);
+  const out = spread(op, ins, outGroups, env);
   const kept = names.filter((n) => n !== '1' && out.includes(n));
   const order = out.filter((n) => n !== '1');
   return {
@@ -121,12 +125,14 @@ const reduction = (op: string, pattern: string, x: Value): Reduction => {
   };
 };
 
-type Reducer<F extends string> = <const P extends string, S extends string, T extends DType>(
+type NumberType = Exclude<DType, 'bool'>;
+type Reducer<F extends string, K extends DType> = <const P extends string, S extends string, T extends K>(
   pattern: Checked<Reduce<F, P, S>, P>,
   x: Tensor<S, T>,
 ) => Tensor<Shape<Reduce<F, P, S>>, T>;
 const reducer =
-  <F extends string>(op: F, f: (b: Builder, x: Value, axes: readonly number[]) => Value): Reducer<F> =>
+  <K extends DType>() =>
+  <F extends string>(op: F, f: (b: Builder, x: Value, axes: readonly number[]) => Value): Reducer<F, K> =>
   (pattern, x) =>
     located((b) => {
       const v = unwrap(op, x);
@@ -134,19 +140,23 @@ const reducer =
       return wrap(r.finish(b, r.axes.length === 0 ? v : f(b, v, r.axes)));
     });
 
-export const sum = reducer('sum', (b, x, axes) => b.sum(x, axes));
-export const max = reducer('max', (b, x, axes) => b.one({ prim: 'reduceMax', axes }, [x]));
-export const min = reducer('min', (b, x, axes) => b.one({ prim: 'reduceMin', axes }, [x]));
-export const mean = reducer('mean', (b, x, axes) => {
+/** Sums the axes whose letters the right-hand side lacks; 'b n -> b 1' keeps one of size 1, '...' is a run of axes. Not of bool (FV0002). */
+export const sum = reducer<NumberType>()('sum', (b, x, axes) => b.sum(x, axes));
+/** The largest element over the axes that go away, NaN if there is one; patterns as in `sum`. */
+export const max = reducer<NumberType>()('max', (b, x, axes) => b.one({ prim: 'reduceMax', axes }, [x]));
+/** The smallest element over the axes that go away, NaN if there is one; patterns as in `sum`. */
+export const min = reducer<NumberType>()('min', (b, x, axes) => b.one({ prim: 'reduceMin', axes }, [x]));
+/** The sum over the number of elements summed, which may be a named size; patterns as in `sum`. Of floats only (FV0002). */
+export const mean = reducer<FloatType>()('mean', (b, x, axes) => {
   if (!isFloat(x.type.dtype)) fail('FV0002', `mean: the tensor is ${x.type.dtype}`, "Use .cast('f32') first.");
   const s = b.sum(x, axes);
   return b.div(s, b.fill(prodDim(axes.map((a) => x.type.shape[a] as Dim)), s.type));
 });
-/** Index of the first maximum along the one axis that the pattern drops. */
-export const argmax = <const P extends string, S extends string, T extends DType>(
-  pattern: Checked<Reduce<'argmax', P, S>, P>,
+/** Index, i32, of the first maximum along the one axis that the pattern drops. */
+export const argmax = <const P extends string, S extends string, T extends NumberType>(
+  pattern: Checked<ReduceOne<'argmax', P, S>, P>,
   x: Tensor<S, T>,
-): Tensor<Shape<Reduce<'argmax', P, S>>, 'i32'> =>
+): Tensor<Shape<ReduceOne<'argmax', P, S>>, 'i32'> =>
   located((b) => {
     const v = unwrap('argmax', x);
     const r = reduction('argmax', pattern, v);
@@ -165,7 +175,7 @@ const marked = (op: string, pattern: string, x: Value): number[] => {
   return stars;
 };
 /** Running sum along the marked axis: 'b *n'. */
-export const cumsum = <const P extends string, S extends string, T extends DType>(
+export const cumsum = <const P extends string, S extends string, T extends NumberType>(
   pattern: Checked<Marked<'cumsum', P, S>, P>,
   x: Tensor<S, T>,
 ): Tensor<S, T> =>

@@ -44,13 +44,22 @@ export const stretch = (b: Builder, x: Value, shape: readonly Dim[]): Value => {
 export type Binary = 'add' | 'sub' | 'mul' | 'div' | 'pow' | 'max' | 'min' | 'rem' | 'and' | 'or' | 'xor';
 
 const showTensor = (v: Value): string => `${v.type.dtype}${bare(v.type.shape)}`;
+const ranges = { i32: [-(2 ** 31), 2 ** 31 - 1], u32: [-(2 ** 31), 2 ** 32 - 1], bool: [0, 1] } as const;
+/** A number written in a program, as a constant of the dtype; FV0002 where the dtype has no such number. In u32, -1 is 2^32 - 1. */
+export const literal = (op: string, n: number, dtype: DType): number => {
+  if (isFloat(dtype)) return n;
+  const [low, high] = ranges[dtype];
+  if (!Number.isInteger(n) || n < low || n > high)
+    return fail('FV0002', `${op}: ${n} is no ${dtype}${Number.isInteger(n) ? `, whose numbers are ${low} to ${high}` : ''}`);
+  return dtype === 'u32' ? n >>> 0 : n + 0; // no -0
+};
 /** A number as a tensor of the type of `like`. */
 const number = (b: Builder, op: string, n: number, like: Value): Value => {
   const t = like.type.dtype;
   if (t === 'bool') return fail('FV0002', `${op}: ${n} with a bool tensor`, 'Use and, or, xor, not, where, or .cast(...).');
   if (!isFloat(t) && !Number.isInteger(n))
     return fail('FV0002', `${op}: ${n} is not a whole number and the tensor is ${showTensor(like)}`, "Use .cast('f32') first.");
-  return b.fill(t === 'u32' ? n >>> 0 : n, like.type);
+  return b.fill(literal(op, n, t), like.type);
 };
 
 /** Both operands in their common shape. */
@@ -64,7 +73,11 @@ export const align = (b: Builder, op: string, x: Value, y: Handle | number): rea
 };
 
 export const binary = (b: Builder, op: Binary, x: Value, y: Handle | number): Value => b[op](...align(b, op, x, y));
-export const compare = (b: Builder, cmp: Compare, x: Value, y: Handle | number): Value => b.compare(cmp, ...align(b, cmp, x, y));
+/** Truth values have no order: lt, le, gt and ge of bool are FV0002. */
+export const compare = (b: Builder, cmp: Compare, x: Value, y: Handle | number): Value =>
+  x.type.dtype === 'bool' && cmp !== 'eq' && cmp !== 'ne'
+    ? fail('FV0002', `${cmp}: the tensor is ${showTensor(x)}; truth values have no order`, 'Use and, or, xor, not, eq, ne.')
+    : b.compare(cmp, ...align(b, cmp, x, y));
 
 /** where(c, x, y) with numbers allowed for x and y. */
 export const select = (b: Builder, c: Value, x: Handle | number, y: Handle | number): Value => {

@@ -14,7 +14,7 @@ import { eqType, showType } from '../compiler/graph/infer.ts';
 import { type DType, isFloat, type Value } from '../compiler/graph/types.ts';
 import { valueAndGrad as gradGraph } from '../compiler/transform/grad.ts';
 import { jvp as jvpGraph } from '../compiler/transform/jvp.ts';
-import { region, subgraph, tensorsOf, withValues } from './closure.ts';
+import { region, subgraph, tensorsLike, tensorsOf, withValues } from './closure.ts';
 import { close, fail, isTensor, lift, located } from './context.ts';
 import type { Scalar, Tensor } from './tensor.ts';
 import type { Join, Words } from './types/words.ts';
@@ -84,10 +84,8 @@ export const jvp =
   <A extends readonly unknown[], R>(f: (...a: A) => R) =>
   (primals: A, tangents: A): [value: R, tangent: R] =>
     located((b) => {
-      const moving = tensorsOf(tangents);
+      const moving = tensorsLike(primals, tangents, 'jvp: the tangents');
       const s = subgraph(primals, f as unknown as Body);
-      const leaves = tensorsOf(primals);
-      if (moving.length !== leaves.length) fail('FV0006', `jvp: ${leaves.length} tensors in the primals, ${moving.length} in the tangents`);
       const dots = s.args.map((x, i): Value | null => {
         const t = moving[i];
         if (!t || !isFloat(x.type.dtype)) return null;
@@ -158,9 +156,8 @@ export const scan = <C, XS, Y>(
       false,
       (_, params) => {
         const out = f(withValues(init, params.slice(0, carries.length)) as C, withValues(xs, params.slice(carries.length)) as Rows<XS>);
-        const next = tensorsOf(out[0]);
-        if (next.length !== carries.length)
-          fail('FV0006', `scan: the carry enters with ${carries.length} tensors and leaves with ${next.length}`);
+        if (!Array.isArray(out) || out.length !== 2) fail('FV0006', 'scan: the function returns [carry, y]');
+        const next = tensorsLike(init, out[0], 'scan: the carry that leaves');
         next.forEach((n, i) => {
           const c = carries[i] as { path: string; value: Value };
           if (!eqType(n.value.type, c.value.type))

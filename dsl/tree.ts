@@ -43,17 +43,12 @@ export const walk = (
 ): unknown => {
   if (isLeaf(t)) return f(path, t, ...rest);
   const inner = t as Readonly<Record<string, unknown>>;
-  const child = (key: string): unknown =>
-    walk(
-      f,
-      join(path, key),
-      inner[key],
-      ...rest.map((r) =>
-        typeof r === 'object' && r !== null && key in r
-          ? (r as Readonly<Record<string, unknown>>)[key]
-          : fail('FV0006', `the trees differ: ${join(path, key)} is missing in one of them`),
-      ),
-    );
+  const others = rest.map((r) => {
+    const other = (isLeaf(r) ? {} : r) as Readonly<Record<string, unknown>>;
+    const key = Object.keys(inner).find((k) => !(k in other)) ?? Object.keys(other).find((k) => !(k in inner));
+    return key === undefined ? other : fail('FV0006', `the trees differ: ${join(path, key)} is missing in one of them`);
+  });
+  const child = (key: string): unknown => walk(f, join(path, key), inner[key], ...others.map((r) => r[key]));
   if (Array.isArray(t)) return t.map((_, i) => child(String(i)));
   return Object.fromEntries(Object.keys(inner).map((k) => [k, child(k)]));
 };

@@ -70,11 +70,15 @@ export type Bind<F extends string, N extends readonly string[], S extends readon
   : S extends readonly []
     ? E
     : `${F}: ${Op} has more axes than its pattern (left over: ${Join<S>})`;
-type BindOne<F extends string, H extends string, X extends string, E, Op extends string> = H extends keyof E
-  ? EqW<E[H] & string, X> extends true
+type BindOne<F extends string, H extends string, X extends string, E, Op extends string> = H extends '1'
+  ? EqW<X, '1'> extends true
     ? E
-    : `${F}: axis ${H} is ${E[H] & string} in an earlier operand but ${X} in ${Op}`
-  : E & { [K in H]: X };
+    : `${F}: the pattern says 1 where ${Op} has ${X}`
+  : H extends keyof E
+    ? EqW<E[H] & string, X> extends true
+      ? E
+      : `${F}: axis ${H} is ${E[H] & string} in an earlier operand but ${X} in ${Op}`
+    : E & { [K in H]: X };
 type BindRight<F extends string, N extends readonly string[], S extends readonly string[], E, Op extends string> = N extends readonly [
   ...infer NI extends readonly string[],
   infer H extends string,
@@ -92,16 +96,16 @@ type BindRight<F extends string, N extends readonly string[], S extends readonly
       : `${F}: ... is [${E['...'] & string}] in an earlier operand but [${Join<S>}] in ${Op}`
     : E & { '...': Join<S> };
 type Missing<F extends string> = F extends 'einsum' ? 'does not occur in any operand' : 'does not occur on the left-hand side';
-/** The words of the output letters; `1` makes an axis of size 1 where One allows it. */
-type Out<F extends string, N extends readonly string[], E, One extends boolean, R extends string = ''> = N extends readonly [
+/** The words of the output letters; `1` makes an axis of size 1. */
+type Out<F extends string, N extends readonly string[], E, R extends string = ''> = N extends readonly [
   infer H extends string,
   ...infer T extends readonly string[],
 ]
   ? H extends keyof E
-    ? Out<F, T, E, One, Glue<R, E[H] & string>>
-    : [H, One] extends ['1', true]
-      ? Out<F, T, E, One, Glue<R, '1'>>
-      : Err<`${F}: ${One extends true ? '' : 'output '}axis ${H} ${Missing<F>}`>
+    ? Out<F, T, E, Glue<R, E[H] & string>>
+    : H extends '1'
+      ? Out<F, T, E, Glue<R, '1'>>
+      : Err<`${F}: ${F extends 'einsum' ? 'output ' : ''}axis ${H} ${Missing<F>}`>
   : R;
 
 // ---- einsum
@@ -135,29 +139,51 @@ type BindAll<Ins extends readonly string[][], Ss extends readonly string[], E = 
 export type Einsum<P extends string, Ss extends readonly string[]> =
   Wide<P | Ss[number]> extends true
     ? { dyn: 1 }
-    : P extends `${infer L}->${infer R}`
-      ? BindAll<Commas<L>, Ss> extends infer E
-        ? E extends string
-          ? Err<E>
-          : [Twice<Words<R>>] extends [never]
-            ? Out<'einsum', Words<R>, E, false>
-            : Err<`einsum: axis ${Twice<Words<R>>} is repeated in the output`>
-        : never
-      : Err<'einsum: missing ->'>;
+    : P extends `${string}(${string}`
+      ? Err<'einsum: groups in parentheses are for rearrange'>
+      : P extends `${infer L}->${infer R}`
+        ? BindAll<Commas<L>, Ss> extends infer E
+          ? E extends string
+            ? Err<E>
+            : [Twice<Words<R>>] extends [never]
+              ? Out<'einsum', Words<R>, E>
+              : Err<`einsum: axis ${Twice<Words<R>>} is repeated in the output`>
+          : never
+        : Err<'einsum: missing ->'>;
 
 // ---- reductions: 'b n d -> b d', 'b n d -> b 1 d'
 export type Reduce<F extends string, P extends string, S extends string> =
   Wide<P | S> extends true
     ? { dyn: 1 }
-    : P extends `${infer L}->${infer R}`
-      ? [Twice<Words<L>> | Twice<Words<R>>] extends [never]
-        ? Bind<F, Words<L>, Words<S>, unknown, `the tensor [${S}]`> extends infer E
-          ? E extends string
-            ? Err<E>
-            : Out<F, Words<R>, E, true>
-          : never
-        : Err<`${F}: axis ${Twice<Words<L>> | Twice<Words<R>>} is repeated`>
-      : Err<`${F}: missing ->`>;
+    : P extends `${string}(${string}`
+      ? Err<`${F}: groups in parentheses are for rearrange`>
+      : P extends `${infer L}->${infer R}`
+        ? [Twice<Words<L>> | Twice<Words<R>>] extends [never]
+          ? Bind<F, Words<L>, Words<S>, unknown, `the tensor [${S}]`> extends infer E
+            ? E extends string
+              ? Err<E>
+              : Out<F, Words<R>, E>
+            : never
+          : Err<`${F}: axis ${Twice<Words<L>> | Twice<Words<R>>} is repeated`>
+        : Err<`${F}: missing ->`>;
+/** As Reduce, for what picks along one axis: the pattern drops exactly one. */
+export type ReduceOne<F extends string, P extends string, S extends string> =
+  Reduce<F, P, S> extends infer R
+    ? R extends string
+      ? P extends `${infer L}->${infer Q}`
+        ? Single<Dropped<Words<L>, Words<Q>[number]>> extends true
+          ? R
+          : Err<`${F}: the pattern drops ${Dropped<Words<L>, Words<Q>[number]>['length'] & number} axes, not one`>
+        : R
+      : R
+    : never;
+type Dropped<L extends readonly string[], Kept extends string, R extends string[] = []> = L extends readonly [
+  infer H extends string,
+  ...infer T extends readonly string[],
+]
+  ? Dropped<T, Kept, H extends '...' ? R : H extends '1' ? [...R, H] : H extends Kept ? R : [...R, H]>
+  : R;
+type Single<L extends readonly string[]> = L['length'] extends 1 ? true : false;
 // ---- 'b *n': one rank, marked axes
 type Plains<L extends readonly string[], R extends string[] = []> = L extends readonly [
   infer W extends string,
@@ -169,11 +195,13 @@ export type Marked<F extends string, P extends string, S extends string> =
   Wide<P | S> extends true
     ? { dyn: 1 }
     : P extends `${string}*${string}`
-      ? Bind<F, Plains<Words<P>>, Words<S>, unknown, `the tensor [${S}]`> extends infer E
-        ? E extends string
-          ? Err<E>
-          : S
-        : never
+      ? [F, P] extends ['cumsum', `${string}*${string}*${string}`]
+        ? Err<'cumsum: the pattern marks more than one axis with *'>
+        : Bind<F, Plains<Words<P>>, Words<S>, unknown, `the tensor [${S}]`> extends infer E
+          ? E extends string
+            ? Err<E>
+            : S
+          : never
       : Err<`${F}: no axis is marked with *`>;
 
 // ---- concat: 'b * d'
@@ -198,15 +226,19 @@ type CatWords<
       : Err<'ranks differ'>
     : Err<'ranks differ'>;
 export type Concat2<P extends string, A extends string, B extends string> =
-  Wide<P | A> extends true
+  Wide<P> extends true
     ? { dyn: 1 }
-    : Wide<B> extends true
-      ? { dyn: 1 }
-      : CatWords<Words<P>, Words<A>, Words<B>> extends infer R
-        ? R extends Err<infer M>
-          ? Err<`concat: [${A}] with [${B}]: ${M}`>
-          : R
-        : never;
+    : P extends `${string}*${string}*${string}`
+      ? Err<`concat: '${P}' marks more than one axis with *`>
+      : P extends `${string}*${string}`
+        ? Wide<A> extends true
+          ? { dyn: 1 }
+          : Wide<B> extends true
+            ? { dyn: 1 }
+            : Cat2<P, A, B>
+        : Err<`concat: '${P}' marks no axis with *`>;
+type Cat2<P extends string, A extends string, B extends string> =
+  CatWords<Words<P>, Words<A>, Words<B>> extends infer R ? (R extends Err<infer M> ? Err<`concat: [${A}] with [${B}]: ${M}`> : R) : never;
 /** The shape of all of them; `string` after an error. */
 export type ConcatAll<P extends string, Ss extends readonly string[]> = Ss extends readonly [
   infer A extends string,

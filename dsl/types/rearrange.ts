@@ -97,16 +97,20 @@ type Product<G extends string[], E, R extends string = '1'> = G extends [infer H
 export type Rearrange<P extends string, S extends string, Z> =
   Wide<P | S> extends true
     ? { dyn: 1 }
-    : P extends `${infer L}->${infer R}`
-      ? [Repeated<Flat<Groups<L>>> | Repeated<Flat<Groups<R>>>] extends [never]
-        ? [Exclude<Letters<Groups<L>>, Letters<Groups<R>>>] extends [never]
-          ? [Exclude<Letters<Groups<R>>, Letters<Groups<L>>>] extends [never]
-            ? BindGroups<Groups<L>, Words<S>, Z> extends infer E
-              ? E extends string
-                ? Err<E>
-                : OutGroups<Groups<R>, E>
-              : never
-            : Err<`rearrange: axis ${Exclude<Letters<Groups<R>>, Letters<Groups<L>>> & string} does not occur on the left-hand side`>
-          : Err<`rearrange: axis ${Exclude<Letters<Groups<L>>, Letters<Groups<R>>> & string} is missing on the right-hand side`>
-        : Err<`rearrange: axis ${Repeated<Flat<Groups<L>>> | Repeated<Flat<Groups<R>>>} is repeated`>
-      : Err<'rearrange: missing ->'>;
+    : P extends `${string}...${string}`
+      ? Err<'rearrange: give every axis a letter, it has no runs of axes'>
+      : P extends `${infer L}->${infer R}`
+        ? [Repeated<Flat<Groups<L>>> | Repeated<Flat<Groups<R>>>] extends [never]
+          ? [Exclude<Letters<Groups<L>>, Letters<Groups<R>>>] extends [never]
+            ? [Exclude<Letters<Groups<R>>, Letters<Groups<L>>>] extends [never]
+              ? BindGroups<Groups<L>, Words<S>, Z> extends infer E
+                ? E extends string
+                  ? Err<E>
+                  : [Exclude<keyof Z, Letters<Groups<L>>>] extends [never]
+                    ? OutGroups<Groups<R>, E>
+                    : Err<`rearrange: a size is given for ${Exclude<keyof Z, Letters<Groups<L>>> & string}, which is no axis of the pattern`>
+                : never
+              : Err<`rearrange: axis ${Exclude<Letters<Groups<R>>, Letters<Groups<L>>> & string} does not occur on the left-hand side`>
+            : Err<`rearrange: axis ${Exclude<Letters<Groups<L>>, Letters<Groups<R>>> & string} is missing on the right-hand side`>
+          : Err<`rearrange: axis ${Repeated<Flat<Groups<L>>> | Repeated<Flat<Groups<R>>>} is repeated`>
+        : Err<'rearrange: missing ->'>;

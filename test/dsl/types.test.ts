@@ -115,6 +115,50 @@ test('what does not fit is refused', () => {
     () => d.scatterAdd(t('5 3'), d.zeros('2', 'i32'), t('2 4')),
     // @ts-expect-error split
     () => d.split(t('B 7'), 2),
+    // @ts-expect-error no axis to join along
+    () => d.concat('a b', t('3 5'), t('3 5')),
+    // @ts-expect-error two axes to join along
+    () => d.concat('* *', t('3 5'), t('3 5')),
+    // @ts-expect-error picks along one axis
+    () => d.argmax('a b ->', t('3 5')),
+    // @ts-expect-error picks along one axis
+    () => d.argmax('a b -> a b', t('3 5')),
+    // @ts-expect-error sums along one axis
+    () => d.cumsum('*a *b', t('3 5')),
+    // @ts-expect-error groups are for rearrange
+    () => d.einsum('a (b c) -> a', t('3 4 5')),
+    // @ts-expect-error groups are for rearrange
+    () => d.sum('a (b c) -> a', t('3 4 5')),
+    // @ts-expect-error 1 is an axis of size 1
+    () => d.sum('a 1 -> a', t('3 4')),
+    // @ts-expect-error 1 is an axis of size 1
+    () => d.einsum('a 1 -> a', t('3 4')),
+    // @ts-expect-error runs of axes
+    () => d.rearrange('... d -> d ...', t('2 3')),
+    // @ts-expect-error a size for no axis
+    () => d.rearrange('a b -> b a', t('2 3'), { q: 7 }),
+    // @ts-expect-error shapes differ
+    () => d.stack([t('3'), t('4')]),
+    // @ts-expect-error dtypes differ
+    () => d.stack([t('3'), d.zeros('3', 'i32')]),
+    // @ts-expect-error dtypes differ
+    () => d.einsum('a b, b -> a', t('3 5'), d.zeros('5', 'i32')),
+    // @ts-expect-error dtypes differ
+    () => d.matmul(t('3 5'), d.zeros('5 2', 'i32')),
+    // @ts-expect-error dtypes differ
+    () => d.concat('* b', t('3 5'), d.zeros('3 5', 'i32')),
+    // @ts-expect-error dtypes differ
+    () => d.layerNorm(t('3 5'), t('5'), d.zeros('5', 'i32')),
+    // @ts-expect-error of floats
+    () => d.exp(d.zeros('3', 'i32')),
+    // @ts-expect-error of floats
+    () => d.mean('a ->', d.zeros('3', 'i32')),
+    // @ts-expect-error of floats
+    () => d.softmax(d.zeros('3', 'i32')),
+    // @ts-expect-error of numbers
+    () => d.sum('a ->', d.zeros('3', 'bool')),
+    // @ts-expect-error of numbers
+    () => d.cumsum('*a', d.zeros('3', 'bool')),
   ];
   for (const f of wrong) expect(() => traced(f), f.toString()).toThrow(/./);
 });
