@@ -142,6 +142,7 @@ export const normalise = (g: Graph, target: Target): Normal => {
     }
   };
 
+  const copied = new Map<Value, Value>();
   const contraction = (n: Node, op: OpOf<'dot'>): void => {
     const order = op.contract[0].map((_, i) => i).sort((i, j) => (op.contract[0][i] as number) - (op.contract[0][j] as number));
     const pick = (list: readonly number[]): number[] => order.map((i) => list[i] as number);
@@ -153,6 +154,14 @@ export const normalise = (g: Graph, target: Target): Normal => {
       if (inMemory) {
         roots.add(inMemory.root);
         return v;
+      }
+      // its own row-major order, if that will do: then every contraction that reads v can share the copy
+      if (operandStrides(v, batch[side], contract[side], () => undefined)) {
+        const copy = copied.get(v) ?? reshape(v, shapeOf(v), n.meta);
+        copied.set(v, copy);
+        copies.add(copy);
+        roots.add(copy);
+        return copy;
       }
       const shape = shapeOf(v);
       const free = shape.map((_, a) => a).filter((a) => !batch[side].includes(a) && !contract[side].includes(a));

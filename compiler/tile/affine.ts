@@ -11,6 +11,7 @@
  * comparisons are made with all terms on the side where they are positive: targets with unsigned indices need both.
  */
 import * as e from '../kernel/expr.ts';
+import { printExpr } from '../kernel/print.ts';
 import type { Expr } from '../kernel/types.ts';
 
 interface Atom {
@@ -18,6 +19,8 @@ interface Atom {
   /** Made when first asked for: most quotients meet their remainder and are never computed. */
   readonly expr: () => Expr;
   readonly lanes: number;
+  /** Whether it changes along the innermost loop. */
+  readonly inner: boolean;
   readonly lo: number;
   readonly hi: number;
   /** Every value of the atom is a multiple of this. */
@@ -48,7 +51,7 @@ export interface Indices {
   /** 0, 1, ..., lanes - 1 across the lanes. */
   readonly lane: Affine;
   /** An index from an expression (scalar, or one value a lane) whose values lie in [lo, hi] and are multiples of `multiple`. */
-  atom(expr: Expr, lo: number, hi: number, multiple?: number): Affine;
+  atom(expr: Expr, lo: number, hi: number, multiple?: number, inner?: boolean): Affine;
   div(a: Affine, by: number): Affine;
   rem(a: Affine, by: number): Affine;
   /** a < n, as a constant where ranges decide it, and as a scalar where the lanes cannot differ. */
@@ -56,9 +59,22 @@ export interface Indices {
   view(a: Affine): View;
   /** One index a lane (or a scalar), of dtype index. */
   expr(a: Affine): Expr;
-  /** Quotients and remainders that had to be computed so far: what the integer arithmetic costs. */
-  readonly opaque: number;
+  /** Quotients and remainders that had to be computed so far, along the innermost loop and outside of it. */
+  readonly divisions: { readonly inner: number; readonly outer: number };
+  /** Comparisons that ranges could not decide: those that may change along the innermost loop, by count, and the others. */
+  readonly undecided: number;
+  readonly open: readonly Condition[];
 }
+
+/** below(a, n), which stays the same along the innermost loop: a template may branch on it and assume the outcome. */
+export interface Condition {
+  readonly cond: Expr;
+  /** Names the compared index in every `Indices` that has the same outer variables. */
+  readonly what: string;
+  readonly n: number;
+}
+/** What is known of indices from branches taken, by `what`. */
+export type Assumptions = ReadonlyMap<string, { readonly lo: number; readonly hi: number }>;
 
 const make = (c: number, terms: readonly Term[], lo: number, hi: number): Affine => ({
   c,
@@ -172,9 +188,11 @@ const takeApart = (a: Affine, by: number): Parts => {
 };
 
 /** Index arithmetic for code that computes `lanes` elements at a time. */
-export const indices = (lanes: number): Indices => {
+export const indices = (lanes: number, assumed: Assumptions = new Map()): Indices => {
   let next = 0;
-  let opaque = 0;
+  const divisions = { inner: 0, outer: 0 };
+  let undecided = 0;
+  const open: Condition[] = [];
   const atoms = new Map<string, Atom>();
   const exprs = new Map<string, Expr>();
   const byExpr = new Map<Expr, Affine>();
@@ -186,15 +204,15 @@ export const indices = (lanes: number): Indices => {
     atoms.set(key, atom);
     return atom;
   };
-  const atom: Indices['atom'] = (expr, lo, hi, multiple = 1) => {
+  const atom: Indices['atom'] = (expr, lo, hi, multiple = 1, inner = false) => {
     if (lo === hi) return number(lo);
     const old = byExpr.get(expr);
     if (old) return old;
-    const a = one({ id: next++, expr: () => expr, lanes: expr.lanes, lo, hi, multiple });
+    const a = one({ id: next++, expr: () => expr, lanes: expr.lanes, inner, lo, hi, multiple });
     byExpr.set(expr, a);
     return a;
   };
-  const lane = lanes === 1 ? number(0) : atom(e.ramp(e.index(0), lanes), 0, lanes - 1);
+  const lane = lanes === 1 ? number(0) : atom(e.ramp(e.index(0), lanes), 0, lanes - 1, 1, true);
   const laneAtom = lane.terms[0]?.atom;
 
   const sum = (c: number, terms: readonly Term[]): Expr => {
@@ -235,14 +253,15 @@ export const indices = (lanes: number): Indices => {
   // behind a guard the dividend may be out of range: keep it from going below 0, where division is undefined
   const dividend = (a: Affine): Expr => (bounds(a.c, a.terms)[0] < 0 ? e.max(expr(a), 0) : expr(a));
 
-  const later = (a: Affine, build: () => Expr): Pick<Atom, 'expr' | 'lanes'> => {
+  const later = (a: Affine, build: () => Expr): Pick<Atom, 'expr' | 'lanes' | 'inner'> => {
     let made: Expr | undefined;
+    const inner = a.terms.some((t) => t.atom.inner);
     const expr = (): Expr => {
-      if (!made) opaque++;
+      if (!made) divisions[inner ? 'inner' : 'outer']++;
       made ??= build();
       return made;
     };
-    return { expr, lanes: Math.max(1, ...a.terms.map((t) => t.atom.lanes)) };
+    return { expr, lanes: Math.max(1, ...a.terms.map((t) => t.atom.lanes)), inner };
   };
 
   const quotientAtom = (a: Affine, by: number): Atom => {
@@ -288,7 +307,18 @@ export const indices = (lanes: number): Indices => {
     const bound = n - c;
     const left = sum(Math.max(-bound, 0), terms.filter((t) => t.k > 0));
     const right = sum(Math.max(bound, 0), terms.filter((t) => t.k < 0).map((t) => ({ atom: t.atom, k: -t.k })));
-    return e.lt(left, right);
+    const cond = e.lt(left, right);
+    if (terms.some((t) => t.atom.inner)) {
+      undecided++;
+      return cond;
+    }
+    if (a.c < 0 || a.terms.some((t) => t.k < 0 || t.atom.inner)) return cond;
+    const what = printExpr(expr(a));
+    const known = assumed.get(what);
+    if (known && known.hi < n) return e.bool(true);
+    if (known && known.lo >= n) return e.bool(false);
+    open.push({ cond, what, n });
+    return cond;
   };
   return {
     lanes,
@@ -299,9 +329,11 @@ export const indices = (lanes: number): Indices => {
     below,
     view,
     expr,
-    get opaque() {
-      return opaque;
+    divisions,
+    get undecided() {
+      return undecided;
     },
+    open,
   };
 };
 

@@ -25,7 +25,7 @@ export interface Code {
   set(variable: Expr, value: Expr): void;
   store(to: string, index: Expr, value: Expr): void;
   loop(from: Expr, to: Expr, step: number, body: (i: Expr) => void): void;
-  when(cond: Expr, body: () => void): void;
+  when(cond: Expr, body: () => void, otherwise?: () => void): void;
   alloc(space: 'register' | 'shared', dtype: KType, size: number): e.Place;
   barrier(): void;
   /** Appends a finished statement. */
@@ -138,12 +138,13 @@ export const code = (prefix = ''): Code => {
       const inner = nested(() => body(e.ref(name, 'index')));
       top().out.push({ s: 'for', name, from, to, step, kind: 'serial', body: inner });
     },
-    when: (cond, body) => {
+    when: (cond, body, otherwise) => {
       const saved = floor;
       floor = frames.length;
       const inner = nested(body);
+      const other = otherwise ? nested(otherwise) : [];
       floor = saved;
-      top().out.push({ s: 'if', cond, then: inner, else: [] });
+      top().out.push({ s: 'if', cond, body: inner, otherwise: other });
     },
     alloc: (space, dtype, size) => {
       const name = fresh('m');

@@ -195,7 +195,7 @@ const rules: { readonly [P in Prim]: Rule<P> } = {
     const zero = e.constant(0, held(x.type.dtype));
     if (n === 0) return zero;
     const inside = e.and(e.compare('ge', i, 0), e.compare('lt', i, n));
-    const where = a.indices.atom(e.cast(e.select(inside, i, 0), 'index'), 0, n - 1);
+    const where = a.indices.atom(e.cast(e.select(inside, i, 0), 'index'), 0, n - 1, 1, true);
     return e.select(inside, a.operand(0, [...a.ix.slice(0, op.axis), where, ...a.ix.slice(op.axis + rank)], a.guard), zero);
   },
   randomBits: (op, a) => {

@@ -11,7 +11,7 @@
  */
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
-import { type Affine, add, indices, number, scale } from './affine.ts';
+import { type Affine, type Assumptions, add, type Indices, indices, number, scale } from './affine.ts';
 import { type Code, code } from './code.ts';
 import { indexOf, shapeOf, sizeOf } from './emit.ts';
 import type { Lowering } from './gemm-spec.ts';
@@ -32,13 +32,28 @@ const cost = (job: Job, n: number, inner: number, lanes: number, threads: number
   const ix = indices(lanes);
   const em = emitterOf(job, ix);
   const row = ix.atom(e.ref('r', 'index'), 0, n / inner - 1);
-  const col = ix.atom(e.ref('i', 'index'), 0, inner - lanes, lanes);
+  const col = ix.atom(e.ref('i', 'index'), 0, inner - lanes, lanes, true);
   const p = add(scale(row, inner), add(col, ix.lane));
   for (const o of job.outputs) em.at(o.value, indexOf(ix, o.value, p));
   const vectors = Math.max(1, inner / lanes);
   const tail = (inner % lanes) + 4;
   const idle = threads > 1 ? Math.max(0, (threads * lanes) / inner - 1) * 8 : 0;
-  return em.irregular * 16 * lanes + ix.opaque * 3 + tail / vectors + idle;
+  const { inner: each, outer } = ix.divisions;
+  return em.irregular * 16 * lanes + each * 3 + ix.undecided * 8 + (outer * 3 + tail) / vectors + idle;
+};
+
+/** Row lengths worth trying: products of trailing axes of any shape that the space takes inside the group. */
+const suffixes = (job: Job, n: number): readonly number[] => {
+  const found = new Set<number>();
+  for (const v of [...job.outputs.map((o) => o.value), ...job.group.nodes.flatMap((m) => m.outputs)]) {
+    if (sizeOf(v) !== n) continue;
+    let suffix = 1;
+    for (const d of [...shapeOf(v)].reverse()) {
+      suffix *= d;
+      if (d !== 1 && suffix < n) found.add(suffix);
+    }
+  }
+  return [...found].slice(0, 12);
 };
 
 export const mapSchedule = (job: Job): MapSchedule => {
@@ -49,12 +64,8 @@ export const mapSchedule = (job: Job): MapSchedule => {
   const widest = threads > 1 ? Math.min(4, lanesFor(target, n)) : lanesFor(target, n);
   let inner = n;
   if (widest > 1) {
-    const shape = job.outputs.map((o) => shapeOf(o.value)).sort((a, b) => b.length - a.length)[0] as readonly number[];
     let best = cost(job, n, n, widest, threads);
-    let suffix = 1;
-    for (const d of [...shape].reverse()) {
-      suffix *= d;
-      if (d === 1 || suffix === n || best <= 1) continue;
+    for (const suffix of best <= 1 ? [] : suffixes(job, n)) {
       const c = cost(job, n, suffix, Math.min(widest, lanesFor(target, suffix)), threads);
       if (c < best) [best, inner] = [c, suffix];
     }
@@ -100,18 +111,40 @@ export const lowerMap = (job: Job): Lowering => {
   const grid = rowBlocks(Math.max(1, Math.ceil(rows / s.rows)));
   const from = chunks === 1 ? e.index(0) : e.mul(e.block(0), s.chunk);
   const range = { from, to: e.add(from, s.chunk), whole: chunks === 1 };
-  const row = (r: Expr): void =>
+  const at = (ix: Indices, r: Expr, i: Expr): Affine => {
+    const last = ix.lanes === 1 ? s.inner - 1 : s.inner - (s.inner % s.lanes) - ix.lanes;
+    const first = rows === 1 ? number(0) : scale(ix.atom(r, 0, rows - 1), s.inner);
+    return add(first, add(ix.atom(i, 0, last, ix.lanes, true), ix.lane));
+  };
+  const plain = (r: Expr, assumed: Assumptions): void =>
     alongRow(c, s.inner, s.lanes, range, s.threads, (lanes, i) => {
-      const ix = indices(lanes);
-      const last = lanes === 1 ? s.inner - 1 : s.inner - (s.inner % lanes) - lanes;
-      const at: Affine = add(scale(rows === 1 ? number(0) : ix.atom(r, 0, rows - 1), s.inner), add(ix.atom(i, 0, last, lanes), ix.lane));
-      const em = emitterOf(job, ix);
-      storeAll(c, ix, em, job.outputs.map((o) => ({ name: o.name, value: o.value, ix: indexOf(ix, o.value, at) })));
+      const ix = indices(lanes, assumed);
+      const p = at(ix, r, i);
+      storeAll(c, ix, emitterOf(job, ix), job.outputs.map((o) => ({ name: o.name, value: o.value, ix: indexOf(ix, o.value, p) })));
     });
+  const guarded = job.group.nodes.some((m) => m.op.prim === 'pad' || m.op.prim === 'concat');
+  /** Which part of a concatenation a row belongs to is asked once a row, and each answer has a loop of its own. */
+  const row = (r: Expr, assumed: Assumptions = new Map(), branches = 8): void => {
+    const ix = indices(s.lanes, assumed);
+    if (guarded && branches > 1) {
+      const em = emitterOf(job, ix);
+      const p = at(ix, r, e.ref('i', 'index'));
+      for (const o of job.outputs) em.at(o.value, indexOf(ix, o.value, p));
+    }
+    const ask = ix.open[0];
+    if (!ask) return plain(r, assumed);
+    const { lo, hi } = assumed.get(ask.what) ?? { lo: 0, hi: Number.MAX_SAFE_INTEGER };
+    const left = Math.floor(branches / 2);
+    c.when(
+      ask.cond,
+      () => row(r, new Map([...assumed, [ask.what, { lo, hi: Math.min(hi, ask.n - 1) }]]), left),
+      () => row(r, new Map([...assumed, [ask.what, { lo: Math.max(lo, ask.n), hi }]]), left),
+    );
+  };
   if (rows === 1) row(e.index(0));
   else {
     const first = e.mul(grid.id, s.rows);
-    const all = (): void => c.loop(first, e.min(e.add(first, s.rows), rows), 1, row);
+    const all = (): void => c.loop(first, e.min(e.add(first, s.rows), rows), 1, (r) => row(r));
     if (grid.exact) all();
     else c.when(e.lt(first, rows), all);
   }
