@@ -22,7 +22,15 @@ const moving = new Set(['pad', 'concat', 'gather', 'randomBits']);
  * `n` belongs to the group: is every value of the group (`own`) that its tree reads, read in place? For a reduction the
  * tree starts at its operand. A value that a contraction stores at `moved` places cannot be read back.
  */
-export const readsInPlace = (n: Node, extent: Extent, g: Normal, leaf: (v: Value) => boolean, own: (v: Value) => boolean, reduces: boolean, moved: (v: Value) => boolean): boolean => {
+export const readsInPlace = (
+  n: Node,
+  extent: Extent,
+  g: Normal,
+  leaf: (v: Value) => boolean,
+  own: (v: Value) => boolean,
+  reduces: boolean,
+  moved: (v: Value) => boolean,
+): boolean => {
   const s = indices(1);
   const space = 'space' in extent ? extent.space : undefined;
   const o = space ? s.atom(e.ref('o', 'index'), 0, space.kept - 1) : undefined;

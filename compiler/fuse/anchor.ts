@@ -25,20 +25,37 @@ export interface Anchors {
   readonly position: ReadonlyMap<Value, number>;
 }
 
-const free: ReadonlySet<Prim> = new Set<Prim>(['const', 'iota', 'broadcast', 'reshape', 'transpose', 'slice', 'pad', 'concat', 'reverse', 'gather', 'stopGradient']);
+const free: ReadonlySet<Prim> = new Set<Prim>([
+  'const',
+  'iota',
+  'broadcast',
+  'reshape',
+  'transpose',
+  'slice',
+  'pad',
+  'concat',
+  'reverse',
+  'gather',
+  'stopGradient',
+]);
 const dear: ReadonlySet<Prim> = new Set<Prim>(['exp', 'log', 'sin', 'cos', 'tanh', 'erf', 'pow', 'div', 'sqrt', 'rsqrt']);
 const bytesOf: { readonly [T in DType]: number } = { f32: 4, f16: 2, bf16: 2, i32: 4, u32: 4, bool: 1 };
 
 const limits = { operations: 300, cheap: 8, scalar: 24 } as const;
 const operations = (n: Node): number => (free.has(n.op.prim) ? 0 : n.op.prim === 'randomBits' ? 130 : dear.has(n.op.prim) ? 10 : 1);
 
-const heavy = (n: Node): boolean => isReduction(n) || n.op.prim === 'dot' || n.op.prim === 'scatterAdd' || n.op.prim === 'cumsum' || n.op.prim === 'array';
+const heavy = (n: Node): boolean =>
+  isReduction(n) || n.op.prim === 'dot' || n.op.prim === 'scatterAdd' || n.op.prim === 'cumsum' || n.op.prim === 'array';
 
 const none = -2;
 const several = -1;
 
 /** For each node the one anchored node in which all uses end, `several`, or `none`; and whether a broadcast lies between. */
-const sinks = (nodes: readonly Node[], position: ReadonlyMap<Value, number>, forced: (i: number) => boolean): { sink: Int32Array; repeated: Uint8Array } => {
+const sinks = (
+  nodes: readonly Node[],
+  position: ReadonlyMap<Value, number>,
+  forced: (i: number) => boolean,
+): { sink: Int32Array; repeated: Uint8Array } => {
   const sink = new Int32Array(nodes.length).fill(none);
   const repeated = new Uint8Array(nodes.length);
   for (let u = nodes.length - 1; u >= 0; u--) {
@@ -91,7 +108,8 @@ export const findAnchors = (g: Normal, maxBuffers: number): Anchors => {
       const inner = i === undefined || anchored[i] ? undefined : costs[i];
       if (inner) {
         ops += inner.operations;
-        for (const [leaf, b] of inner.leaves) all.set(leaf, Math.min(bytesOf[leaf.type.dtype] * sizeOf(leaf), Math.max(all.get(leaf) ?? 0, b)));
+        for (const [leaf, b] of inner.leaves)
+          all.set(leaf, Math.min(bytesOf[leaf.type.dtype] * sizeOf(leaf), Math.max(all.get(leaf) ?? 0, b)));
       } else all.set(v, Math.max(all.get(v) ?? 0, Math.min(bytes, bytesOf[v.type.dtype] * sizeOf(v))));
     }
     return { operations: ops, leaves: all };
@@ -106,8 +124,15 @@ export const findAnchors = (g: Normal, maxBuffers: number): Anchors => {
     let cost = costOf(n, read);
     // too many buffers: give the operands with most leaves a place of their own
     while (cost.leaves.size > most || cost.operations > limits.operations) {
-      const inner = n.inputs.map((v) => position.get(v)).filter((k): k is number => k !== undefined && !anchored[k] && costs[k] !== undefined && (costs[k].leaves.size > 1 || costs[k].operations > limits.cheap));
-      const widest = inner.sort((a, b) => (costs[b]?.leaves.size ?? 0) - (costs[a]?.leaves.size ?? 0) || (costs[b]?.operations ?? 0) - (costs[a]?.operations ?? 0))[0];
+      const inner = n.inputs
+        .map((v) => position.get(v))
+        .filter(
+          (k): k is number =>
+            k !== undefined && !anchored[k] && costs[k] !== undefined && (costs[k].leaves.size > 1 || costs[k].operations > limits.cheap),
+        );
+      const widest = inner.sort(
+        (a, b) => (costs[b]?.leaves.size ?? 0) - (costs[a]?.leaves.size ?? 0) || (costs[b]?.operations ?? 0) - (costs[a]?.operations ?? 0),
+      )[0];
       if (widest === undefined) break;
       anchored[widest] = true;
       cost = costOf(n, read);
@@ -115,7 +140,9 @@ export const findAnchors = (g: Normal, maxBuffers: number): Anchors => {
     costs[i] = cost;
     if (anchored[i] || free.has(n.op.prim)) return;
     const traffic = [...cost.leaves.values()].reduce((a, b) => a + b, 0);
-    const cheap = (cost.operations <= limits.cheap && traffic <= own * 1.25) || (size === 1 && cost.operations <= limits.scalar && cost.leaves.size <= 2);
+    const cheap =
+      (cost.operations <= limits.cheap && traffic <= own * 1.25) ||
+      (size === 1 && cost.operations <= limits.scalar && cost.leaves.size <= 2);
     if (!cheap && (sink[i] === several || (repeated[i] === 1 && size > 1))) anchored[i] = true;
   });
   nodes.forEach((n, i) => {

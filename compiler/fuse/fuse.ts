@@ -2,9 +2,9 @@
  * From a bound, simplified graph to groups in execution order: normalise, decide which values stand on their own, gather
  * them into groups, order the groups. Each group says what it reads, what it writes, and why it ends where it ends.
  *
- *   x + dropout(proj)      LayerNorm of it      qkv of that
- *   gemm: dot add mul add  | reduce: ...        | gemm: dot add
- *     reads b0 b1 b2 b3       ends: read by a contraction
+ *   h = x + proj          y = LayerNorm(h)      qkv = y w + b
+ *   gemm: dot add add   | reduce: reduceSum sub ... | gemm: dot add
+ *   ends: read by a reduction | read by a contraction | output of the step
  */
 import type { Graph, Node, Value } from '../graph/types.ts';
 import type { Target } from '../target.ts';
@@ -75,7 +75,9 @@ export const fuse = (g: Graph, target: Target): Fused => {
       read.add(v);
       if (owner) reads.add(owner);
     }
-    const nodes = [...seen].sort((x, y) => (a.position.get(x.outputs[0] as Value) as number) - (a.position.get(y.outputs[0] as Value) as number));
+    const nodes = [...seen].sort(
+      (x, y) => (a.position.get(x.outputs[0] as Value) as number) - (a.position.get(y.outputs[0] as Value) as number),
+    );
     return { draft: d, nodes, inputs, reads: [...reads] };
   });
   const groups = ordered(parts).map((k): Group => {
@@ -90,6 +92,8 @@ export const fuse = (g: Graph, target: Target): Fused => {
     const out = m.outputs[0] as Value;
     if (isAlias(m) && !n.copies.has(out) && !results.has(out)) aliases.set(out, m.inputs[0] as Value);
   }
-  const constants = n.nodes.flatMap((m) => (m.op.prim === 'array' && read.has(m.outputs[0] as Value) ? [{ value: m.outputs[0] as Value, data: m.op.data }] : []));
+  const constants = n.nodes.flatMap((m) =>
+    m.op.prim === 'array' && read.has(m.outputs[0] as Value) ? [{ value: m.outputs[0] as Value, data: m.op.data }] : [],
+  );
   return { groups, aliases, params: g.params, constants, results: n.results };
 };

@@ -110,14 +110,16 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
     if (d.template === 'scatter' || d.template === 'cumsum') return `ends with ${d.template}`;
     if (templateOf(n) !== 'map' && templateOf(n) !== 'reduce') return `read by a ${n.op.prim}`;
     if (members.length >= most) return `${most} values in one kernel`;
-    const aligned = (extent: Extent): boolean => readsInPlace(n, extent, g, leaf, inGroup, isReduction(n), (v) => d.moved.has(at(v) as number));
+    const aligned = (extent: Extent): boolean =>
+      readsInPlace(n, extent, g, leaf, inGroup, isReduction(n), (v) => d.moved.has(at(v) as number));
     if (isReduction(n)) {
       const space = reductionSpace(n);
       if (d.template === 'gemm') return 'read by a reduction';
       if (d.template === 'map') {
         if (sizeOf(n.inputs[0] as Value) !== d.size || space.reduced <= 1) return 'read by a reduction of another size';
         const internal = members.every((m) => !outside(new Set([...members, i]), m));
-        if (!internal && !(space.rowwise && space.contiguous && (space.kept >= 16 || d.size <= 65536))) return 'read by a reduction over other axes';
+        if (!internal && !(space.rowwise && space.contiguous && (space.kept >= 16 || d.size <= 65536)))
+          return 'read by a reduction over other axes';
         // without results of full size, one row can be many elements
         if (!aligned({ space })) return 'read by a reduction at other places';
       } else {
@@ -172,7 +174,14 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
     if (!a.anchored[i]) return;
     const key = `${n.meta.phase} ${n.meta.remat ?? ''}`;
     const mine = a.leaves[i] as readonly Value[];
-    const from = [...new Set(mine.map(at).filter((k): k is number => k !== undefined).map((k) => groupOf.get(k) as Draft))];
+    const from = [
+      ...new Set(
+        mine
+          .map(at)
+          .filter((k): k is number => k !== undefined)
+          .map((k) => groupOf.get(k) as Draft),
+      ),
+    ];
     const level = Math.max(0, ...from.map((d) => d.level));
     const top = from.filter((d) => d.level === level);
     const first = top[0];
@@ -182,7 +191,14 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
       const members = [...new Set(top.flatMap((d) => d.members))];
       const merged: Draft = top.find((d) => d.space) ?? first;
       const t = templateOf(n);
-      const why = t === 'gemm' ? 'read by a contraction' : first.key !== key ? 'read in another phase' : !same ? 'read together with a value of another group' : obstacle(i, merged, members);
+      const why =
+        t === 'gemm'
+          ? 'read by a contraction'
+          : first.key !== key
+            ? 'read in another phase'
+            : !same
+              ? 'read together with a value of another group'
+              : obstacle(i, merged, members);
       if (!why) {
         for (const d of top) if (d !== merged) absorb(merged, d);
         return join(i, merged);

@@ -79,7 +79,13 @@ export const normalise = (g: Graph, target: Target): Normal => {
   };
   /** Appends a node; `as` gives its output an identity that the graph already uses. */
   const emit = (op: Op, inputs: readonly Value[], meta: Meta, as?: Value): Value => {
-    const out = as ?? { id: next++, type: infer(op, inputs.map((v) => v.type))[0] as Value['type'] };
+    const out = as ?? {
+      id: next++,
+      type: infer(
+        op,
+        inputs.map((v) => v.type),
+      )[0] as Value['type'],
+    };
     push({ op, inputs, outputs: [out], meta });
     return out;
   };
@@ -109,13 +115,20 @@ export const normalise = (g: Graph, target: Target): Normal => {
   const lastRunFirst = (n: Node, x: Value, space: Space): Value => {
     const sizes = space.runs.map((r) => r.size);
     const inner = reduced(n, reshape(x, sizes, n.meta), [sizes.length - 1]);
-    return reduced(n, inner, space.runs.flatMap((r, i) => (r.kept || i === sizes.length - 1 ? [] : [i])));
+    return reduced(
+      n,
+      inner,
+      space.runs.flatMap((r, i) => (r.kept || i === sizes.length - 1 ? [] : [i])),
+    );
   };
 
   const reduction = (n: Node): void => {
     const [x, y] = [n.inputs[0] as Value, n.outputs[0] as Value];
     const space = reductionSpace(n);
-    if (n.op.prim === 'argmax' || space.kept === 0 || space.reduced === 0) return push(n);
+    if (n.op.prim === 'argmax' || space.kept === 0 || space.reduced === 0) {
+      push(n);
+      return;
+    }
     if (space.reduced === 1) {
       reshape(x, shapeOf(y), n.meta, y);
       return;
@@ -124,11 +137,17 @@ export const normalise = (g: Graph, target: Target): Normal => {
     const inner = space.runs[space.runs.length - 1]?.size ?? 1;
     const plan = ((): ((v: Value) => Value) | undefined => {
       if (space.rowwise && !space.contiguous) return space.reduced > split.column * 2 ? (v) => lastRunFirst(n, v, space) : undefined;
-      if (space.rowwise) return space.reduced > split.row * 2 && space.kept < split.parts ? (v) => twoSteps(n, v, space.kept, space.reduced, 1, split.row) : undefined;
+      if (space.rowwise)
+        return space.reduced > split.row * 2 && space.kept < split.parts
+          ? (v) => twoSteps(n, v, space.kept, space.reduced, 1, split.row)
+          : undefined;
       if (runs.length > 1 || space.reduced <= split.column * 2 || space.kept / 64 > 4 * split.parts) return undefined;
       return (v) => twoSteps(n, v, space.kept / inner, space.reduced, inner, split.column);
     })();
-    if (!plan) return push(n);
+    if (!plan) {
+      push(n);
+      return;
+    }
     // partial results keep the accumulator's precision
     const t = x.type.dtype;
     const start = nodes.length;
@@ -193,7 +212,8 @@ export const normalise = (g: Graph, target: Target): Normal => {
     const op = n.op;
     if (isReduction(n)) reduction(n);
     else if (op.prim === 'dot') contraction(n, op);
-    else if (op.prim === 'concat' && n.inputs.length > Math.max(2, target.maxBuffers - 3)) concat(n, op, Math.max(2, target.maxBuffers - 3));
+    else if (op.prim === 'concat' && n.inputs.length > Math.max(2, target.maxBuffers - 3))
+      concat(n, op, Math.max(2, target.maxBuffers - 3));
     else if (op.prim === 'scatterAdd' && half((n.inputs[0] as Value).type.dtype)) {
       const [x, list, u] = n.inputs as [Value, Value, Value];
       cast(emit(op, [cast(x, 'f32', n.meta), list, cast(u, 'f32', n.meta)], n.meta), x.type.dtype, n.meta, n.outputs[0] as Value);

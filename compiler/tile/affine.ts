@@ -170,7 +170,8 @@ const takeApart = (a: Affine, by: number): Parts => {
   // with no exact part, what is known of `a` from outside holds for the rest as well
   const known = exact.length === 0 ? make(c, rest, Math.max(lo, a.lo - (a.c - c)), Math.min(hi, a.hi - (a.c - c))) : make(c, rest, lo, hi);
   const turns = Math.floor(known.lo / by);
-  if (turns === Math.floor(known.hi / by)) return { whole: shift(whole, turns), coarse: number(0), fine: shift(known, -turns * by), step: by };
+  if (turns === Math.floor(known.hi / by))
+    return { whole: shift(whole, turns), coarse: number(0), fine: shift(known, -turns * by), step: by };
   const order = [...rest].sort((x, y) => reach(y) - reach(x));
   let step = by;
   for (let cut = 1; cut <= order.length; cut++) {
@@ -220,7 +221,10 @@ export const indices = (lanes: number, assumed: Assumptions = new Map()): Indice
     const up = terms.filter((t) => t.k > 0).map((t) => product(t, t.k));
     const down = terms.filter((t) => t.k < 0).map((t) => product(t, -t.k));
     const plus = up.length === 0 || (c > 0 && down.length > 0) ? [...up, e.index(Math.max(c, 0))] : up;
-    const total = down.reduce((x, y) => e.sub(x, y), plus.reduce((x, y) => e.add(x, y)));
+    const total = down.reduce(
+      (x, y) => e.sub(x, y),
+      plus.reduce((x, y) => e.add(x, y)),
+    );
     if (c > 0 && plus === up) return e.add(total, c);
     return c < 0 ? e.sub(total, -c) : total;
   };
@@ -275,7 +279,13 @@ export const indices = (lanes: number, assumed: Assumptions = new Map()): Indice
   const remainderAtom = (a: Affine, by: number, multiple: number): Atom =>
     memo(`${a.key}%${by}@${a.lo},${a.hi}`, () => {
       const fits = by % multiple === 0 ? multiple : 1;
-      return { ...later(a, () => e.rem(dividend(a), by)), lo: 0, hi: by - fits, multiple: fits, remainder: { of: a, by, quotient: () => quotientAtom(a, by) } };
+      return {
+        ...later(a, () => e.rem(dividend(a), by)),
+        lo: 0,
+        hi: by - fits,
+        multiple: fits,
+        remainder: { of: a, by, quotient: () => quotientAtom(a, by) },
+      };
     });
   /** The coarse part divided by the largest number that leaves whole factors. */
   const coarse = (p: Parts, by: number): { readonly of: Affine; readonly by: number; readonly h: number } => {
@@ -302,11 +312,22 @@ export const indices = (lanes: number, assumed: Assumptions = new Map()): Indice
     if (a.lo >= n) return e.bool(false);
     const p = n > 0 ? takeApart(a, n) : undefined;
     // fine < step and everything else a multiple of step, as n is: fine cannot change the answer
-    const terms = p && p.coarse.terms.length > 0 ? a.terms.filter((t) => !p.fine.terms.some((f) => f.atom === t.atom)) : p ? a.terms.filter((t) => t.k % n === 0) : a.terms;
+    const terms =
+      p && p.coarse.terms.length > 0
+        ? a.terms.filter((t) => !p.fine.terms.some((f) => f.atom === t.atom))
+        : p
+          ? a.terms.filter((t) => t.k % n === 0)
+          : a.terms;
     const c = p ? a.c - p.fine.c : a.c;
     const bound = n - c;
-    const left = sum(Math.max(-bound, 0), terms.filter((t) => t.k > 0));
-    const right = sum(Math.max(bound, 0), terms.filter((t) => t.k < 0).map((t) => ({ atom: t.atom, k: -t.k })));
+    const left = sum(
+      Math.max(-bound, 0),
+      terms.filter((t) => t.k > 0),
+    );
+    const right = sum(
+      Math.max(bound, 0),
+      terms.filter((t) => t.k < 0).map((t) => ({ atom: t.atom, k: -t.k })),
+    );
     const cond = e.lt(left, right);
     if (terms.some((t) => t.atom.inner)) {
       undecided++;

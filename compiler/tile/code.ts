@@ -36,7 +36,8 @@ export interface Code {
 const leaf = (x: Expr): boolean => x.k === 'const' || x.k === 'ref' || x.k === 'block' || x.k === 'thread';
 const half = (x: Expr): boolean => x.dtype === 'f16' || x.dtype === 'bf16';
 /** Index arithmetic is as cheap as the name that would replace it; a widened name is that name; halves live in casts only. */
-const worthMoving = (x: Expr): boolean => !leaf(x) && !half(x) && x.k !== 'ramp' && (x.dtype !== 'index' || x.k === 'load') && !(x.k === 'splat' && leaf(x.x));
+const worthMoving = (x: Expr): boolean =>
+  !leaf(x) && !half(x) && x.k !== 'ramp' && (x.dtype !== 'index' || x.k === 'load') && !(x.k === 'splat' && leaf(x.x));
 
 /** `prefix` starts every name, so that code of several builders can stand in one kernel. */
 export const code = (prefix = ''): Code => {
@@ -98,7 +99,8 @@ export const code = (prefix = ''): Code => {
           changed ||= moved !== y;
         }
         const rebuilt = changed ? e.rebuild(x, (y) => now.get(y) as Expr) : x;
-        if ((uses.get(x) ?? 0) > 1 && !leaf(rebuilt) && !half(rebuilt) && !(rebuilt.k === 'splat' && leaf(rebuilt.x))) return { x: bindAt(rebuilt, depth, x), depth };
+        if ((uses.get(x) ?? 0) > 1 && !leaf(rebuilt) && !half(rebuilt) && !(rebuilt.k === 'splat' && leaf(rebuilt.x)))
+          return { x: bindAt(rebuilt, depth, x), depth };
         return { x: rebuilt, depth };
       })();
       done.set(x, made);
@@ -116,7 +118,8 @@ export const code = (prefix = ''): Code => {
   };
   return {
     bind,
-    name: (value) => (value.k === 'const' || (value.k === 'ref' && !variables.has(value.name)) ? value : bindAt(value, frames.length - 1, value)),
+    name: (value) =>
+      value.k === 'const' || (value.k === 'ref' && !variables.has(value.name)) ? value : bindAt(value, frames.length - 1, value),
     variable: (value) => {
       const name = fresh('acc');
       top().out.push({ s: 'var', name, value });

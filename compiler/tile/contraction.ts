@@ -31,7 +31,8 @@ export const lowerContraction = (job: Job): Lowering => {
   const batch = op.batch[0].map((a) => shapeOf(x)[a] as number);
   const product = (ns: readonly number[]): number => ns.reduce((a, b) => a * b, 1);
   const k = product(op.contract[0].map((a) => shapeOf(x)[a] as number));
-  const free = (v: Value, i: 0 | 1): number => product(shapeOf(v).filter((_, a) => !op.batch[i].includes(a) && !op.contract[i].includes(a)));
+  const free = (v: Value, i: 0 | 1): number =>
+    product(shapeOf(v).filter((_, a) => !op.batch[i].includes(a) && !op.contract[i].includes(a)));
   const [m, n] = [free(x, 0), free(y, 1)];
   const acc = held(x.type.dtype as DType);
   let calls = 0;
@@ -39,7 +40,10 @@ export const lowerContraction = (job: Job): Lowering => {
     const c = code(`e${calls++}`);
     const ix: Indices = indices(at.lanes);
     const known = at.colMultiple % at.lanes === 0 ? at.colMultiple : 1;
-    const b = linear(at.batch.map((e, i) => ix.atom(e, 0, (batch[i] as number) - 1)), batch);
+    const b = linear(
+      at.batch.map((e, i) => ix.atom(e, 0, (batch[i] as number) - 1)),
+      batch,
+    );
     // `whole` multiples of the column's divisor fit below n - lanes
     const last = Math.floor((n - at.lanes) / known) * known;
     const col: Affine = add(ix.atom(at.col, 0, last, known), ix.lane);
@@ -60,7 +64,12 @@ export const lowerContraction = (job: Job): Lowering => {
       }
       return indexOf(ix, v, p);
     };
-    storeAll(c, ix, em, job.outputs.map((o) => ({ ...o, ix: home(o.value) })));
+    storeAll(
+      c,
+      ix,
+      em,
+      job.outputs.map((o) => ({ ...o, ix: home(o.value) })),
+    );
     return c.done();
   };
   if (acc === 'bool') throw new Error('internal: a contraction of bool');

@@ -141,7 +141,11 @@ const rules: { readonly [P in Prim]: Rule<P> } = {
   select: (_, a) => e.select(same(a, 0), ...widen(same(a, 1), same(a, 2))),
   broadcast: (op, a) => {
     const shape = shapeOf(input(a, 0));
-    return a.operand(0, op.axes.map((to, i) => (shape[i] === 1 ? number(0) : (a.ix[to] as Affine))), a.guard);
+    return a.operand(
+      0,
+      op.axes.map((to, i) => (shape[i] === 1 ? number(0) : (a.ix[to] as Affine))),
+      a.guard,
+    );
   },
   reshape: (_, a) => a.operand(0, unlinear(a.indices, linear(a.ix, shapeOf(out(a))), shapeOf(input(a, 0))), a.guard),
   transpose: (op, a) => {
@@ -151,7 +155,12 @@ const rules: { readonly [P in Prim]: Rule<P> } = {
     });
     return a.operand(0, ix, a.guard);
   },
-  slice: (op, a) => a.operand(0, a.ix.map((x, i) => shift(x, known(op.start[i] as number))), a.guard),
+  slice: (op, a) =>
+    a.operand(
+      0,
+      a.ix.map((x, i) => shift(x, known(op.start[i] as number))),
+      a.guard,
+    ),
   pad: (op, a) => {
     const shape = shapeOf(input(a, 0));
     let inside: Expr = e.bool(true);
@@ -185,7 +194,11 @@ const rules: { readonly [P in Prim]: Rule<P> } = {
   },
   reverse: (op, a) => {
     const shape = shapeOf(out(a));
-    return a.operand(0, a.ix.map((x, i) => (op.axes.includes(i) ? shift(scale(x, -1), (shape[i] as number) - 1) : x)), a.guard);
+    return a.operand(
+      0,
+      a.ix.map((x, i) => (op.axes.includes(i) ? shift(scale(x, -1), (shape[i] as number) - 1) : x)),
+      a.guard,
+    );
   },
   gather: (op, a) => {
     const [x, list] = [input(a, 0), input(a, 1)];
@@ -257,7 +270,13 @@ export const emitter = (o: EmitOptions): Emitter => {
       (place
         ? load(v, place, ix, guard)
         : node
-          ? (rules[node.op.prim] as (op: Op, a: Ask) => Expr)(node.op, { node, ix, guard, indices, operand: (i, to, g) => at(node.inputs[i] as Value, to, g) })
+          ? (rules[node.op.prim] as (op: Op, a: Ask) => Expr)(node.op, {
+              node,
+              ix,
+              guard,
+              indices,
+              operand: (i, to, g) => at(node.inputs[i] as Value, to, g),
+            })
           : notMade(v));
     answers.set(key, answer);
     return answer;

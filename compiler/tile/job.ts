@@ -8,9 +8,9 @@ import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
 import type { Target } from '../target.ts';
 import type { Affine, Indices } from './affine.ts';
+import { linear } from './affine.ts';
 import type { Code } from './code.ts';
 import { type Emitter, emitter, type Place, shapeOf, sizeOf, stored } from './emit.ts';
-import { linear } from './affine.ts';
 
 export interface Job {
   readonly group: Group;

@@ -38,7 +38,21 @@ const templates: { readonly [T in Template]: (job: Job) => Lowering } = {
 
 const bytesOf: { readonly [T in DType]: number } = { f32: 4, f16: 2, bf16: 2, i32: 4, u32: 4, bool: 1 };
 /** Primitives that compute nothing: they only say where a value is. */
-const views: ReadonlySet<Prim> = new Set<Prim>(['const', 'array', 'iota', 'broadcast', 'reshape', 'transpose', 'slice', 'pad', 'concat', 'reverse', 'gather', 'stopGradient', 'cast']);
+const views: ReadonlySet<Prim> = new Set<Prim>([
+  'const',
+  'array',
+  'iota',
+  'broadcast',
+  'reshape',
+  'transpose',
+  'slice',
+  'pad',
+  'concat',
+  'reverse',
+  'gather',
+  'stopGradient',
+  'cast',
+]);
 
 const flopsOf = (n: Node): number => {
   if (views.has(n.op.prim)) return 0;
@@ -58,9 +72,16 @@ export const lower = (group: Group, target: Target): Lowered => {
   const buffers = [...group.inputs, ...group.outputs];
   const prims = group.nodes.map((n) => n.op.prim).filter((p) => !views.has(p));
   const name = [group.template, ...new Set(prims)].join('_').slice(0, 48);
-  const access = (i: number): Kernel['buffers'][number]['access'] => (i < group.inputs.length ? 'read' : group.template === 'scatter' ? 'readwrite' : 'write');
+  const access = (i: number): Kernel['buffers'][number]['access'] =>
+    i < group.inputs.length ? 'read' : group.template === 'scatter' ? 'readwrite' : 'write';
   return {
-    kernel: { name, buffers: buffers.map((v, i) => ({ name: `b${i}`, dtype: v.type.dtype, size: sizeOf(v), access: access(i) })), grid, threads, body },
+    kernel: {
+      name,
+      buffers: buffers.map((v, i) => ({ name: `b${i}`, dtype: v.type.dtype, size: sizeOf(v), access: access(i) })),
+      grid,
+      threads,
+      body,
+    },
     buffers,
     flops: group.nodes.reduce((sum, n) => sum + flopsOf(n), 0),
     bytes: buffers.reduce((sum, v) => sum + sizeOf(v) * bytesOf[v.type.dtype], 0),
@@ -69,7 +90,8 @@ export const lower = (group: Group, target: Target): Lowered => {
 };
 
 /** JSON knows neither infinities nor -0. */
-const exact = (_: string, v: unknown): unknown => (typeof v === 'number' && (!Number.isFinite(v) || Object.is(v, -0)) ? `number ${Object.is(v, -0) ? '-0' : v}` : v);
+const exact = (_: string, v: unknown): unknown =>
+  typeof v === 'number' && (!Number.isFinite(v) || Object.is(v, -0)) ? `number ${Object.is(v, -0) ? '-0' : v}` : v;
 
 /** A text that is equal for groups that lower to the same kernel: values are numbered as they occur. */
 const signature = (group: Group): string => {

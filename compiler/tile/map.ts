@@ -120,7 +120,12 @@ export const lowerMap = (job: Job): Lowering => {
     alongRow(c, s.inner, s.lanes, range, s.threads, (lanes, i) => {
       const ix = indices(lanes, assumed);
       const p = at(ix, r, i);
-      storeAll(c, ix, emitterOf(job, ix), job.outputs.map((o) => ({ name: o.name, value: o.value, ix: indexOf(ix, o.value, p) })));
+      storeAll(
+        c,
+        ix,
+        emitterOf(job, ix),
+        job.outputs.map((o) => ({ name: o.name, value: o.value, ix: indexOf(ix, o.value, p) })),
+      );
     });
   const guarded = job.group.nodes.some((m) => m.op.prim === 'pad' || m.op.prim === 'concat');
   /** Which part of a concatenation a row belongs to is asked once a row, and each answer has a loop of its own. */
@@ -132,7 +137,10 @@ export const lowerMap = (job: Job): Lowering => {
       for (const o of job.outputs) em.at(o.value, indexOf(ix, o.value, p));
     }
     const ask = ix.open[0];
-    if (!ask) return plain(r, assumed);
+    if (!ask) {
+      plain(r, assumed);
+      return;
+    }
     const { lo, hi } = assumed.get(ask.what) ?? { lo: 0, hi: Number.MAX_SAFE_INTEGER };
     const left = Math.floor(branches / 2);
     c.when(

@@ -69,7 +69,8 @@ export const reduceSchedule = (job: Job, space: Space): ReduceSchedule => {
   const parallel = target.maxThreads > 1;
   const lanes = Math.min(lanesFor(target, along), parallel ? 4 : 64);
   const unroll = parallel ? 1 : ops > 12 ? 1 : 4;
-  if (parallel && space.rowwise) return { lanes, unroll, block: 1, threads: Math.min(256, target.maxThreads, Math.max(32, power(along / lanes))) };
+  if (parallel && space.rowwise)
+    return { lanes, unroll, block: 1, threads: Math.min(256, target.maxThreads, Math.max(32, power(along / lanes))) };
   if (parallel) return { lanes, unroll, block: lanes * Math.min(64, target.maxThreads), threads: Math.min(64, target.maxThreads) };
   if (!space.rowwise) return { lanes, unroll, block: lanes * unroll, threads: 1 };
   const elements = Math.min(16384, Math.max(2048, (space.kept * space.reduced) / 16));
@@ -89,7 +90,15 @@ const workOf = (job: Job): Work => {
   const outputs = job.outputs.map((o) => ({ ...o, stage: stage.get(o.value) ?? 0 }));
   const full = outputs.filter((o) => sizeOf(o.value) !== space.kept);
   const passes = 1 + Math.max(...reductions.map((r) => r.stage), ...full.map((o) => o.stage));
-  return { job, space, reductions, passes, full, kept: outputs.filter((o) => sizeOf(o.value) === space.kept), schedule: reduceSchedule(job, space) };
+  return {
+    job,
+    space,
+    reductions,
+    passes,
+    full,
+    kept: outputs.filter((o) => sizeOf(o.value) === space.kept),
+    schedule: reduceSchedule(job, space),
+  };
 };
 
 /** States of one reduction: `unroll` vectors of variables, and perhaps one of scalars for the elements left over. */
@@ -98,9 +107,13 @@ interface States {
   readonly wide: readonly (readonly Expr[])[];
   readonly narrow: readonly Expr[] | undefined;
 }
-const fresh = (c: Code, m: Monoid, lanes: number): readonly Expr[] => m.types.map((t, i) => c.variable(e.constant(m.identity[i] as number, t, lanes)));
+const fresh = (c: Code, m: Monoid, lanes: number): readonly Expr[] =>
+  m.types.map((t, i) => c.variable(e.constant(m.identity[i] as number, t, lanes)));
 const update = (c: Code, m: Monoid, state: readonly Expr[], x: readonly Expr[]): void => {
-  const next = m.combine(state, x.map((y) => e.splat(y, (state[0] as Expr).lanes)));
+  const next = m.combine(
+    state,
+    x.map((y) => e.splat(y, (state[0] as Expr).lanes)),
+  );
   // all new values are computed before any variable changes
   const named = next.length === 1 ? next : c.bind(next).map((y) => c.name(y));
   named.forEach((y, i) => {
@@ -136,7 +149,12 @@ const meet = (c: Code, m: Monoid, state: readonly Expr[], threads: number): read
   write(e.thread, state);
   c.barrier();
   for (let half = threads / 2; half >= 1; half /= 2) {
-    c.when(e.lt(e.thread, half), () => write(e.thread, m.combine(read(e.thread), read(e.add(e.thread, half))).map((x) => c.name(x))));
+    c.when(e.lt(e.thread, half), () =>
+      write(
+        e.thread,
+        m.combine(read(e.thread), read(e.add(e.thread, half))).map((x) => c.name(x)),
+      ),
+    );
     c.barrier();
   }
   const all = read(e.index(0)).map((x) => c.name(x));
@@ -158,7 +176,9 @@ const rowwise = (w: Work, c: Code, row: Expr): void => {
     const states = w.reductions
       .filter((r) => r.stage === stage)
       .map((reduction): States => {
-        const wide = Array.from({ length: s.lanes > 1 && inner >= s.lanes ? Math.max(...cover.map((t) => t.unroll)) : 0 }, () => fresh(c, reduction.monoid, s.lanes));
+        const wide = Array.from({ length: s.lanes > 1 && inner >= s.lanes ? Math.max(...cover.map((t) => t.unroll)) : 0 }, () =>
+          fresh(c, reduction.monoid, s.lanes),
+        );
         return { reduction, wide, narrow: inner % s.lanes !== 0 || s.lanes === 1 ? fresh(c, reduction.monoid, 1) : undefined };
       });
     const outs = w.full.filter((o) => o.stage === stage);
@@ -168,10 +188,15 @@ const rowwise = (w: Work, c: Code, row: Expr): void => {
         const start = s.threads > 1 ? e.add(e.mul(e.thread, stride), t.from) : e.index(t.from);
         c.loop(start, e.index(t.to), stride * s.threads, (i) => {
           const { ix, o, em } = context(t.lanes);
-          const base = add(outer ? scale(ix.atom(outer, 0, space.reduced / inner - 1), inner) : number(0), ix.atom(i, t.from, t.to - stride, stride));
+          const base = add(
+            outer ? scale(ix.atom(outer, 0, space.reduced / inner - 1), inner) : number(0),
+            ix.atom(i, t.from, t.to - stride, stride),
+          );
           const js = Array.from({ length: t.unroll }, (_, u) => add(shift(base, u * t.lanes), ix.lane));
           const ps = js.map((j) => position(ix, space, o, j));
-          const xs = states.flatMap((st) => js.map((j, u) => ({ st, u, j, x: em.at(st.reduction.operand, indexOf(ix, st.reduction.operand, ps[u] as Affine)) })));
+          const xs = states.flatMap((st) =>
+            js.map((j, u) => ({ st, u, j, x: em.at(st.reduction.operand, indexOf(ix, st.reduction.operand, ps[u] as Affine)) })),
+          );
           const bound = c.bind(xs.map(({ x }) => x));
           xs.forEach(({ st, u, j }, n) => {
             const { monoid } = st.reduction;
@@ -179,7 +204,12 @@ const rowwise = (w: Work, c: Code, row: Expr): void => {
             update(c, monoid, state, monoid.element(bound[n] as Expr, ordinal(ix, j)));
           });
           ps.forEach((p) => {
-            storeAll(c, ix, em, outs.map((out) => ({ ...out, ix: indexOf(ix, out.value, p) })));
+            storeAll(
+              c,
+              ix,
+              em,
+              outs.map((out) => ({ ...out, ix: indexOf(ix, out.value, p) })),
+            );
           });
         });
       }
@@ -190,11 +220,29 @@ const rowwise = (w: Work, c: Code, row: Expr): void => {
       const { monoid } = reduction;
       const lanes = wide.length > 0 ? monoid.across(tree(monoid, wide).map((x) => c.name(x))).map((x) => c.name(x)) : undefined;
       const state = lanes && narrow ? monoid.combine(lanes, narrow) : (lanes ?? narrow ?? []);
-      done.set(reduction.value, c.name(monoid.result(meet(c, monoid, state.map((x) => c.name(x)), s.threads))));
+      done.set(
+        reduction.value,
+        c.name(
+          monoid.result(
+            meet(
+              c,
+              monoid,
+              state.map((x) => c.name(x)),
+              s.threads,
+            ),
+          ),
+        ),
+      );
     }
   }
   const { ix, o, em } = context(1);
-  const store = (): void => storeAll(c, ix, em, w.kept.map((out) => ({ ...out, ix: indexOf(ix, out.value, o) })));
+  const store = (): void =>
+    storeAll(
+      c,
+      ix,
+      em,
+      w.kept.map((out) => ({ ...out, ix: indexOf(ix, out.value, o) })),
+    );
   if (s.threads > 1 && w.kept.length > 0) c.when(e.compare('eq', e.thread, 0), store);
   else store();
 };
@@ -208,7 +256,10 @@ const columnwise = (w: Work, c: Code, outer: Expr, from: Expr): void => {
     const end = inner > s.block ? e.min(e.add(from, s.block), t.to) : e.index(t.to);
     c.loop(s.threads > 1 ? e.add(start, e.mul(e.thread, stride)) : start, end, stride * s.threads, (i) => {
       const ix = indices(t.lanes);
-      const base = add(scale(ix.atom(outer, 0, space.kept / inner - 1), inner), ix.atom(i, t.from, t.to - stride, t.from % stride === 0 ? stride : 1));
+      const base = add(
+        scale(ix.atom(outer, 0, space.kept / inner - 1), inner),
+        ix.atom(i, t.from, t.to - stride, t.from % stride === 0 ? stride : 1),
+      );
       const os = Array.from({ length: t.unroll }, (_, u) => add(shift(base, u * t.lanes), ix.lane));
       const done = os.map(() => new Map<Value, Expr>());
       const ems = os.map((o, u) => emitterOf(w.job, ix, finished(done[u] as Map<Value, Expr>, o)));
@@ -217,17 +268,27 @@ const columnwise = (w: Work, c: Code, outer: Expr, from: Expr): void => {
         c.loop(e.index(0), e.index(space.reduced), 1, (jr) => {
           const j = ix.atom(jr, 0, space.reduced - 1);
           const xs = states.flatMap(({ r, each }) =>
-            os.map((o, u) => ({ r, state: each[u] as readonly Expr[], x: (ems[u] as Emitter).at(r.operand, indexOf(ix, r.operand, position(ix, space, o, j))) })),
+            os.map((o, u) => ({
+              r,
+              state: each[u] as readonly Expr[],
+              x: (ems[u] as Emitter).at(r.operand, indexOf(ix, r.operand, position(ix, space, o, j))),
+            })),
           );
           const bound = c.bind(xs.map(({ x }) => x));
           xs.forEach(({ r, state }, n) => {
             update(c, r.monoid, state, r.monoid.element(bound[n] as Expr, ordinal(ix, j)));
           });
         });
-        for (const { r, each } of states) each.forEach((state, u) => (done[u] as Map<Value, Expr>).set(r.value, c.name(r.monoid.result(state))));
+        for (const { r, each } of states)
+          each.forEach((state, u) => (done[u] as Map<Value, Expr>).set(r.value, c.name(r.monoid.result(state))));
       }
       os.forEach((o, u) => {
-        storeAll(c, ix, ems[u] as Emitter, w.kept.map((out) => ({ ...out, ix: indexOf(ix, out.value, o) })));
+        storeAll(
+          c,
+          ix,
+          ems[u] as Emitter,
+          w.kept.map((out) => ({ ...out, ix: indexOf(ix, out.value, o) })),
+        );
       });
     });
   }
@@ -242,7 +303,8 @@ export const lowerReduce = (job: Job): Lowering => {
     const first = e.mul(grid.id, s.block);
     const rows = (): void => {
       if (s.block === 1) rowwise(w, c, first);
-      else c.loop(first, space.kept <= s.block ? e.index(space.kept) : e.min(e.add(first, s.block), space.kept), 1, (r) => rowwise(w, c, r));
+      else
+        c.loop(first, space.kept <= s.block ? e.index(space.kept) : e.min(e.add(first, s.block), space.kept), 1, (r) => rowwise(w, c, r));
     };
     if (grid.exact) rows();
     else c.when(e.lt(first, space.kept), rows);

@@ -41,7 +41,8 @@ export const lowerScatter = (job: Job): Lowering => {
     const column = inner === 1 ? number(0) : add(ix.atom(i, 0, last, width), ix.lane);
     return [...unlinear(ix, ix.atom(grid.id, 0, outer - 1), before), ...middle, ...unlinear(ix, column, after)];
   };
-  const along = (visit: (width: number, i: Expr) => void): void => alongRow(c, inner, lanes, { from: e.index(0), to: e.index(inner), whole: true }, 1, visit);
+  const along = (visit: (width: number, i: Expr) => void): void =>
+    alongRow(c, inner, lanes, { from: e.index(0), to: e.index(inner), whole: true }, 1, visit);
   const run = (): void => {
     c.loop(first, end, 1, (r) =>
       along((width, i) => {
@@ -61,7 +62,10 @@ export const lowerScatter = (job: Job): Lowering => {
         along((width, i) => {
           const ix = indices(width);
           const from = full(ix, unlinear(ix, ix.atom(n, 0, sizeOf(list) - 1), shapeOf(list)), i, width);
-          const [value, where] = c.bind([emitterOf(job, ix).at(u, from), ix.view(linear(full(ix, [ix.atom(row, 0, rows - 1)], i, width), shape)).expr]) as [Expr, Expr];
+          const [value, where] = c.bind([
+            emitterOf(job, ix).at(u, from),
+            ix.view(linear(full(ix, [ix.atom(row, 0, rows - 1)], i, width), shape)).expr,
+          ]) as [Expr, Expr];
           const old = e.cast(e.load({ name, dtype: type }, where, width), held(type));
           c.store(name, where, stored(e.add(old, e.splat(value, width)), type));
         });

@@ -45,10 +45,19 @@ export const spaceOf = (shape: readonly number[], axes: readonly number[]): Spac
 
 /** Row-major position of operand element (o, j). */
 export const position = (s: Indices, space: Space, o: Affine, j: Affine): Affine => {
-  const part = (kept: boolean, p: Affine): Affine[] => [...unlinear(s, p, space.runs.filter((r) => r.kept === kept).map((r) => r.size))];
+  const part = (kept: boolean, p: Affine): Affine[] => [
+    ...unlinear(
+      s,
+      p,
+      space.runs.filter((r) => r.kept === kept).map((r) => r.size),
+    ),
+  ];
   const [os, js] = [part(true, o), part(false, j)];
   const ix = space.runs.map((r) => (r.kept ? os : js).shift() as Affine);
-  return linear(ix, space.runs.map((r) => r.size));
+  return linear(
+    ix,
+    space.runs.map((r) => r.size),
+  );
 };
 
 const reductions: ReadonlySet<Prim> = new Set<Prim>(['reduceSum', 'reduceMax', 'reduceMin', 'argmax']);

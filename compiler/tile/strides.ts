@@ -72,7 +72,9 @@ export const operandStrides = (
   /** One stride for several axes in row-major order; axes of size 1 do not count. */
   const collapse = (list: readonly number[]): number | undefined => {
     const real = list.filter((a) => shape[a] !== 1);
-    const ok = real.every((a, i) => i + 1 === real.length || stride(a) === stride(real[i + 1] as number) * (shape[real[i + 1] as number] as number));
+    const ok = real.every(
+      (a, i) => i + 1 === real.length || stride(a) === stride(real[i + 1] as number) * (shape[real[i + 1] as number] as number),
+    );
     return ok ? (real.length === 0 ? 0 : stride(real[real.length - 1] as number)) : undefined;
   };
   const outer = collapse(shape.map((_, i) => i).filter((i) => !batch.includes(i) && !contract.includes(i)));

@@ -2,6 +2,8 @@ import { expect, test } from 'vitest';
 import { fuse } from '../../compiler/fuse/fuse.ts';
 import { type Builder, builder } from '../../compiler/graph/builder.ts';
 import type { Graph, Value } from '../../compiler/graph/types.ts';
+import { printKernel } from '../../compiler/kernel/print.ts';
+import type { Kernel } from '../../compiler/kernel/types.ts';
 import type { Target } from '../../compiler/target.ts';
 import { lowerAll } from '../../compiler/tile/lower.ts';
 import { cpu, deviation, sample } from './run.ts';
@@ -12,7 +14,14 @@ const explain = (g: Graph, target: Target = cpu): string[] => {
   const lowered = lowerAll(f.groups, target);
   return f.groups.map((group, i) => `${lowered[i]?.label} | ${group.inputs.length} -> ${group.outputs.length} | ${group.reason}`);
 };
-const agrees = (g: Graph, target: Target = cpu): void => expect(deviation(g, target, g.params.map((p, i) => sample(p.type, i + 1)))).toBeUndefined();
+const agrees = (g: Graph, target: Target = cpu): void =>
+  expect(
+    deviation(
+      g,
+      target,
+      g.params.map((p, i) => sample(p.type, i + 1)),
+    ),
+  ).toBeUndefined();
 const f32 = (...shape: number[]) => ({ dtype: 'f32', shape }) as const;
 const rows = (b: Builder, v: Value, shape: number[]): Value => b.broadcast(v, shape, [...shape.keys()].slice(0, v.type.shape.length));
 const layerNorm = (b: Builder, x: Value): Value => {
@@ -50,11 +59,33 @@ test('attention: heads are read and written by strides, softmax is one kernel', 
   const b = builder();
   const qkv = b.param(f32(2, 9, 3, 4, 8));
   const part = (i: number): Value => b.transpose(b.reshape(b.slice(qkv, [0, 0, i, 0, 0], [2, 9, i + 1, 4, 8]), [2, 9, 4, 8]), [0, 2, 1, 3]);
-  const s = b.one({ prim: 'dot', batch: [[0, 1], [0, 1]], contract: [[3], [3]], dtype: 'f32' }, [part(0), part(1)]);
+  const s = b.one(
+    {
+      prim: 'dot',
+      batch: [
+        [0, 1],
+        [0, 1],
+      ],
+      contract: [[3], [3]],
+      dtype: 'f32',
+    },
+    [part(0), part(1)],
+  );
   const max = b.one({ prim: 'reduceMax', axes: [3] }, [s]);
   const ex = b.exp(b.sub(s, rows(b, max, [2, 4, 9, 9])));
   const a = b.div(ex, rows(b, b.sum(ex, [3]), [2, 4, 9, 9]));
-  const o = b.one({ prim: 'dot', batch: [[0, 1], [0, 1]], contract: [[3], [2]], dtype: 'f32' }, [a, part(2)]);
+  const o = b.one(
+    {
+      prim: 'dot',
+      batch: [
+        [0, 1],
+        [0, 1],
+      ],
+      contract: [[3], [2]],
+      dtype: 'f32',
+    },
+    [a, part(2)],
+  );
   const g = b.build([b.reshape(b.transpose(o, [0, 2, 1, 3]), [2, 9, 32])]);
   expect(explain(g)).toMatchInlineSnapshot(`
     [
@@ -112,7 +143,10 @@ test('the backward pass of a norm: two column sums in one kernel of two steps', 
 test('a sum over everything is split into rows that many workers can add', () => {
   const b = builder();
   const x = b.param(f32(33, 1024));
-  const g = b.build([b.sum(b.mul(x, x), [0, 1]), b.one({ prim: 'reduceMax', axes: [0, 1] }, [b.reshape(b.slice(x, [0, 0], [33, 1021]), [33693, 1])])]);
+  const g = b.build([
+    b.sum(b.mul(x, x), [0, 1]),
+    b.one({ prim: 'reduceMax', axes: [0, 1] }, [b.reshape(b.slice(x, [0, 0], [33, 1021]), [33693, 1])]),
+  ]);
   expect(explain(g)).toMatchInlineSnapshot(`
     [
       "reduce: mul reduceSum | 1 -> 1 | read by a reduction over other axes",
@@ -154,7 +188,18 @@ test('an operand without plain strides is copied first', () => {
   const [x, w] = [b.param(f32(3, 4, 5, 2)), b.param(f32(6, 10))];
   // contracting axes 0 and 2 would need two strides, and so would axes 1 and 3 as rows
   const v = b.transpose(b.slice(x, [0, 0, 0, 0], [3, 4, 3, 2]), [2, 0, 1, 3]);
-  const y = b.one({ prim: 'dot', batch: [[], []], contract: [[0, 1], [0, 1]], dtype: 'f32' }, [v, b.reshape(b.slice(w, [0, 0], [6, 9]), [3, 3, 6])]);
+  const y = b.one(
+    {
+      prim: 'dot',
+      batch: [[], []],
+      contract: [
+        [0, 1],
+        [0, 1],
+      ],
+      dtype: 'f32',
+    },
+    [v, b.reshape(b.slice(w, [0, 0], [6, 9]), [3, 3, 6])],
+  );
   const g = b.build([y]);
   expect(explain(g)).toMatchInlineSnapshot(`
     [
@@ -178,6 +223,37 @@ test('a transpose between two reads of a value keeps groups apart', () => {
       "reduce: mul exp reduceSum | 1 -> 2 | read at other places",
       "map: mul add | 2 -> 2 | output of the step",
     ]
+  `);
+  agrees(g);
+});
+
+test('more rows than a grid axis has blocks: the grid folds, and what is left over does nothing', () => {
+  const b = builder();
+  const g = b.build([b.one({ prim: 'cumsum', axis: 1 }, [b.param(f32(65537, 2))])]);
+  const [lowered] = lowerAll(fuse(g, cpu).groups, cpu);
+  expect(lowered?.kernel.grid).toEqual([1, 32769, 2]);
+  agrees(g);
+});
+
+test('parts of a concatenation have loops of their own, with no selection inside', () => {
+  const b = builder();
+  const g = b.build([b.concat([b.param(f32(2, 1, 16)), b.param(f32(2, 5, 16))], 1)]);
+  const [lowered] = lowerAll(fuse(g, cpu).groups, cpu);
+  expect(printKernel(lowered?.kernel as Kernel)).toMatchInlineSnapshot(`
+    "kernel map(b0: f32[32] read, b1: f32[160] read, b2: f32[192] write) grid=[1 1 1] threads=1 {
+      for i0 = 0 to 12 step 1 {
+        if lt(rem(i0, 6), 1) {
+          for i1 = 0 to 16 step 8 {
+            store b2[add(mul(i0, 16), i1)] = load.8 b0[add(add(i1, mul(rem(i0, 6), 16)), mul(div(i0, 6), 16))]
+          }
+        } else {
+          for i2 = 0 to 16 step 8 {
+            store b2[add(mul(i0, 16), i2)] = load.8 b1[sub(add(add(i2, mul(rem(i0, 6), 16)), mul(div(i0, 6), 80)), 16)]
+          }
+        }
+      }
+    }
+    "
   `);
   agrees(g);
 });

@@ -14,13 +14,19 @@ const shape = (v: Value): number[] => v.type.shape as number[];
 
 export const programOf = (code: readonly Instruction[], outputs: number): Graph => {
   const b = builder();
-  const values: Value[] = [b.param({ dtype: 'f32', shape: shapes[(code[0]?.[1] ?? 0) % shapes.length] as number[] }), b.param({ dtype: 'f32', shape: shapes[(code[0]?.[2] ?? 1) % shapes.length] as number[] })];
+  const values: Value[] = [
+    b.param({ dtype: 'f32', shape: shapes[(code[0]?.[1] ?? 0) % shapes.length] as number[] }),
+    b.param({ dtype: 'f32', shape: shapes[(code[0]?.[2] ?? 1) % shapes.length] as number[] }),
+  ];
   const pick = (n: number, ok: (v: Value) => boolean): Value | undefined => {
     const fit = values.filter(ok);
     return fit.length === 0 ? undefined : fit[fit.length - 1 - (n % fit.length)];
   };
   const float = (v: Value): boolean => v.type.dtype === 'f32';
-  const like = (x: Value) => (v: Value): boolean => v.type.dtype === x.type.dtype && shape(v).join() === shape(x).join();
+  const like =
+    (x: Value) =>
+    (v: Value): boolean =>
+      v.type.dtype === x.type.dtype && shape(v).join() === shape(x).join();
   const axisOf = (v: Value, c: number): number => c % shape(v).length;
   const small = (v: Value | undefined): Value | undefined => (v && sizeOf(v) <= 600 ? v : undefined);
   const unary = ['neg', 'exp', 'tanh', 'abs', 'sin', 'erf'] as const;
@@ -50,14 +56,33 @@ export const programOf = (code: readonly Instruction[], outputs: number): Graph 
         const axis = axisOf(x, c);
         const r = b.one({ prim: (['reduceSum', 'reduceMax', 'reduceMin'] as const)[m % 3] as 'reduceSum', axes: [axis] }, [x]);
         values.push(r);
-        return b.sub(x, b.broadcast(r, shape(x), shape(x).map((_, i) => i).filter((i) => i !== axis)));
+        return b.sub(
+          x,
+          b.broadcast(
+            r,
+            shape(x),
+            shape(x)
+              .map((_, i) => i)
+              .filter((i) => i !== axis),
+          ),
+        );
       }
       case 8:
-        return rank === 0 ? undefined : b.one({ prim: (['reduceSum', 'reduceMax', 'reduceMin'] as const)[m % 3] as 'reduceSum', axes: [axisOf(x, c)] }, [x]);
+        return rank === 0
+          ? undefined
+          : b.one({ prim: (['reduceSum', 'reduceMax', 'reduceMin'] as const)[m % 3] as 'reduceSum', axes: [axisOf(x, c)] }, [x]);
       case 9:
-        return b.sum(x, shape(x).flatMap((_, i) => ((c >> i) & 1 ? [i] : [])));
+        return b.sum(
+          x,
+          shape(x).flatMap((_, i) => ((c >> i) & 1 ? [i] : [])),
+        );
       case 10:
-        return rank < 2 ? undefined : b.transpose(x, [...shape(x).keys()].map((i) => (i + 1 + (c % (rank - 1))) % rank));
+        return rank < 2
+          ? undefined
+          : b.transpose(
+              x,
+              [...shape(x).keys()].map((i) => (i + 1 + (c % (rank - 1))) % rank),
+            );
       case 11: {
         const size = sizeOf(x);
         const d = [2, 3, 4, 5, 6, 8].find((k, i) => i >= c % 6 && size % k === 0);
@@ -69,11 +94,26 @@ export const programOf = (code: readonly Instruction[], outputs: number): Graph 
         const length = shape(x)[axis] as number;
         if (length < 2) return undefined;
         const start = m % (length - 1);
-        return b.slice(x, shape(x).map((_, i) => (i === axis ? start : 0)), shape(x).map((s, i) => (i === axis ? start + Math.max(1, length >> 1) - (start + (length >> 1) > length ? start + (length >> 1) - length : 0) : s)));
+        return b.slice(
+          x,
+          shape(x).map((_, i) => (i === axis ? start : 0)),
+          shape(x).map((s, i) =>
+            i === axis ? start + Math.max(1, length >> 1) - (start + (length >> 1) > length ? start + (length >> 1) - length : 0) : s,
+          ),
+        );
       }
       case 13: {
         const axis = rank === 0 ? 0 : axisOf(x, c);
-        return rank === 0 ? undefined : small(b.pad(x, shape(x).map((_, i) => (i === axis ? m % 3 : 0)), shape(x).map((_, i) => (i === axis ? n % 4 : 0)), (m % 5) / 4));
+        return rank === 0
+          ? undefined
+          : small(
+              b.pad(
+                x,
+                shape(x).map((_, i) => (i === axis ? m % 3 : 0)),
+                shape(x).map((_, i) => (i === axis ? n % 4 : 0)),
+                (m % 5) / 4,
+              ),
+            );
       }
       case 14:
         return rank === 0 ? undefined : small(b.concat(m % 2 ? [x, mate(x, m)] : [mate(x, n), x, x], axisOf(x, c)));
@@ -133,7 +173,9 @@ export const programOf = (code: readonly Instruction[], outputs: number): Graph 
       }
       default: {
         const t = (['bf16', 'f16', 'i32'] as const)[c % 3] as DType;
-        return t === 'i32' ? b.cast(b.one({ prim: 'iota', shape: shape(x).length === 0 ? [1] : shape(x), axis: 0, dtype: 'i32' }, []), 'f32') : b.cast(b.cast(x, t), 'f32');
+        return t === 'i32'
+          ? b.cast(b.one({ prim: 'iota', shape: shape(x).length === 0 ? [1] : shape(x), axis: 0, dtype: 'i32' }, []), 'f32')
+          : b.cast(b.cast(x, t), 'f32');
       }
     }
   };

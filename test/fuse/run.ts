@@ -8,15 +8,16 @@
  *
  * Where an error may change a discrete outcome (comparison, floor, argmax) the bound is infinite and nothing is checked.
  */
+
+import { fuse } from '../../compiler/fuse/fuse.ts';
 import { apply, type Tensor64, tensor64 } from '../../compiler/graph/interpret.ts';
 import { type DType, type Graph, isFloat, type Node, type TensorType, type Value } from '../../compiler/graph/types.ts';
 import { interpretKernel } from '../../compiler/kernel/interpret.ts';
-import { bitsOf, foldCast, valueOf } from '../../compiler/kernel/scalar.ts';
+import { bitsOf, foldCast, numberOf } from '../../compiler/kernel/scalar.ts';
 import { verifyKernel } from '../../compiler/kernel/verify.ts';
-import { fuse } from '../../compiler/fuse/fuse.ts';
 import type { HostData, Target } from '../../compiler/target.ts';
-import { lower } from '../../compiler/tile/lower.ts';
 import { sizeOf } from '../../compiler/tile/emit.ts';
+import { lower } from '../../compiler/tile/lower.ts';
 
 export const cpu: Target = {
   name: 'test',
@@ -33,7 +34,15 @@ export const cpu: Target = {
 export const gpu: Target = { ...cpu, name: 'parallel', maxThreads: 32, vectorBytes: 16, sharedBytes: 16384, maxBuffers: 8, alignment: 256 };
 
 const hostArray = (dtype: DType, n: number): HostData =>
-  dtype === 'f32' ? new Float32Array(n) : dtype === 'i32' ? new Int32Array(n) : dtype === 'u32' ? new Uint32Array(n) : dtype === 'bool' ? new Uint8Array(n) : new Uint16Array(n);
+  dtype === 'f32'
+    ? new Float32Array(n)
+    : dtype === 'i32'
+      ? new Int32Array(n)
+      : dtype === 'u32'
+        ? new Uint32Array(n)
+        : dtype === 'bool'
+          ? new Uint8Array(n)
+          : new Uint16Array(n);
 const encode = (t: TensorType, values: ArrayLike<number>): HostData => {
   const out = hostArray(t.dtype, values.length);
   for (let i = 0; i < values.length; i++) {
@@ -42,7 +51,8 @@ const encode = (t: TensorType, values: ArrayLike<number>): HostData => {
   }
   return out;
 };
-const decode = (t: TensorType, data: HostData): number[] => Array.from(data, (x) => (t.dtype === 'f16' || t.dtype === 'bf16' ? valueOf(x, t.dtype) : x));
+const decode = (t: TensorType, data: HostData): number[] =>
+  Array.from(data, (x) => (t.dtype === 'f16' || t.dtype === 'bf16' ? numberOf(x, t.dtype) : x));
 
 /** Results of the kernels, as numbers. */
 export const runKernels = (g: Graph, target: Target, args: readonly Tensor64[]): number[][] => {
@@ -53,7 +63,8 @@ export const runKernels = (g: Graph, target: Target, args: readonly Tensor64[]):
   for (const group of f.groups) {
     const { kernel, buffers } = lower(group, target);
     verifyKernel(kernel);
-    if (buffers.length > target.maxBuffers && group.nodes.length > 1) throw new Error(`${buffers.length} buffers: ${group.nodes.map((n) => n.op.prim).join(' ')}`);
+    if (buffers.length > target.maxBuffers && group.nodes.length > 1)
+      throw new Error(`${buffers.length} buffers: ${group.nodes.map((n) => n.op.prim).join(' ')}`);
     const named: Record<string, HostData> = {};
     buffers.forEach((v, i) => {
       const old = memory.get(v);
@@ -83,14 +94,16 @@ const errorOf = (n: Node, xs: readonly Tensor64[], es: readonly Num[], out: Tens
   const { op } = n;
   const [x, y] = xs.map((t): Num => t.data) as [Num, Num];
   const [ex, ey] = es as [Num, Num];
-  const each = (f: (i: number) => number): number[] => Array.from(out.data, (v, i) => f(i) + (storage[out.type.dtype] ? rounding(out.type.dtype, v) : 0));
+  const each = (f: (i: number) => number): number[] =>
+    Array.from(out.data, (v, i) => f(i) + (storage[out.type.dtype] ? rounding(out.type.dtype, v) : 0));
   const r = out.data;
   /** The same structural operation on the errors. */
   const moved = (): number[] => {
     const ins = xs.map((t, i): Tensor64 => (isFloat(t.type.dtype) ? { type: t.type, data: Float64Array.from(es[i] as Num) } : t));
     return [...(apply(op.prim === 'pad' ? { ...op, value: 0 } : op, ins, [out.type])[0] as Tensor64).data];
   };
-  const lipschitz = (slope: (a: number) => number): number[] => each((i) => slope(Math.abs(at(ex, i))) * at(ex, i) + 8 * u * Math.abs(at(r, i)) + 1e-37);
+  const lipschitz = (slope: (a: number) => number): number[] =>
+    each((i) => slope(Math.abs(at(ex, i))) * at(ex, i) + 8 * u * Math.abs(at(r, i)) + 1e-37);
   switch (op.prim) {
     case 'const':
     case 'array':
@@ -119,7 +132,9 @@ const errorOf = (n: Node, xs: readonly Tensor64[], es: readonly Num[], out: Tens
     case 'sub':
       return each((i) => at(ex, i) + at(ey, i) + u * Math.abs(at(r, i)));
     case 'mul':
-      return each((i) => Math.abs(at(x, i)) * at(ey, i) + Math.abs(at(y, i)) * at(ex, i) + at(ex, i) * at(ey, i) + u * Math.abs(at(r, i)) + 1e-37);
+      return each(
+        (i) => Math.abs(at(x, i)) * at(ey, i) + Math.abs(at(y, i)) * at(ex, i) + at(ex, i) * at(ey, i) + u * Math.abs(at(r, i)) + 1e-37,
+      );
     case 'div':
       return each((i) => {
         const d = Math.abs(at(y, i)) - at(ey, i);
@@ -156,7 +171,9 @@ const errorOf = (n: Node, xs: readonly Tensor64[], es: readonly Num[], out: Tens
       return isFloat(out.type.dtype) ? moved() : [...r].map(() => (es.some((e) => Array.from(e).some((v) => v > 0)) ? Infinity : 0));
     case 'reduceMax':
     case 'reduceMin':
-      return (apply({ ...op, prim: 'reduceMax' }, [{ type: xs[0]?.type as TensorType, data: Float64Array.from(ex) }], [out.type])[0] as Tensor64).data as never;
+      return (
+        apply({ ...op, prim: 'reduceMax' }, [{ type: xs[0]?.type as TensorType, data: Float64Array.from(ex) }], [out.type])[0] as Tensor64
+      ).data as never;
     case 'reduceSum':
     case 'cumsum':
     case 'scatterAdd':
@@ -167,8 +184,18 @@ const errorOf = (n: Node, xs: readonly Tensor64[], es: readonly Num[], out: Tens
       const errors = xs.map((t, k): Tensor64 => (isFloat(t.type.dtype) ? { type: t.type, data: Float64Array.from(es[k] as Num) } : t));
       const total = (ins: readonly Tensor64[]): Num => (apply(op, ins, [out.type])[0] as Tensor64).data;
       const size = total(absolute);
-      const n = op.prim === 'dot' || op.prim === 'reduceSum' ? (xs[0]?.data.length ?? 0) / Math.max(1, op.prim === 'dot' ? 1 : r.length) : (xs.at(-1)?.data.length ?? 0);
-      const parts = op.prim === 'dot' ? [total([errors[0] as Tensor64, absolute[1] as Tensor64]), total([absolute[0] as Tensor64, errors[1] as Tensor64]), total(errors)] : [total(errors)];
+      const n =
+        op.prim === 'dot' || op.prim === 'reduceSum'
+          ? (xs[0]?.data.length ?? 0) / Math.max(1, op.prim === 'dot' ? 1 : r.length)
+          : (xs.at(-1)?.data.length ?? 0);
+      const parts =
+        op.prim === 'dot'
+          ? [
+              total([errors[0] as Tensor64, absolute[1] as Tensor64]),
+              total([absolute[0] as Tensor64, errors[1] as Tensor64]),
+              total(errors),
+            ]
+          : [total(errors)];
       return each((i) => parts.reduce((s, p) => s + at(p, i), 0) + (n + 2) * u * at(size, i));
     }
     case 'argmax':
@@ -179,7 +206,8 @@ const errorOf = (n: Node, xs: readonly Tensor64[], es: readonly Num[], out: Tens
 };
 
 /** Arguments are rounded to their dtype on the way in. */
-const inputError = (t: DType, x: Tensor64): Num => Float64Array.from(x.data, (v) => (isFloat(t) && v !== foldCast(v, 'f64', t) ? rounding(t, v) : 0));
+const inputError = (t: DType, x: Tensor64): Num =>
+  Float64Array.from(x.data, (v) => (isFloat(t) && v !== foldCast(v, 'f64', t) ? rounding(t, v) : 0));
 
 /** Results in float64 and the bound on what f32 may deviate from them. */
 export const runReference = (g: Graph, args: readonly Tensor64[]): { readonly value: number[]; readonly error: number[] }[] => {
@@ -188,10 +216,17 @@ export const runReference = (g: Graph, args: readonly Tensor64[]): { readonly va
   for (const n of g.nodes) {
     const xs = n.inputs.map((v) => values.get(v) as Tensor64);
     const es = n.inputs.map((v) => errors.get(v) as Num);
-    const outs = apply(n.op, xs, n.outputs.map((o) => o.type));
+    const outs = apply(
+      n.op,
+      xs,
+      n.outputs.map((o) => o.type),
+    );
     n.outputs.forEach((o, i) => {
       values.set(o, outs[i] as Tensor64);
-      errors.set(o, errorOf(n, xs, es, outs[i] as Tensor64).map((v) => (v !== v ? Infinity : v)));
+      errors.set(
+        o,
+        errorOf(n, xs, es, outs[i] as Tensor64).map((v) => (Number.isNaN(v) ? Infinity : v)),
+      );
     });
   }
   return g.results.map((r) => ({ value: [...(values.get(r) as Tensor64).data], error: [...(errors.get(r) as number[])] }));
@@ -204,7 +239,7 @@ export const deviation = (g: Graph, target: Target, args: readonly Tensor64[]): 
   for (const [k, { value, error }] of truth.entries())
     for (let i = 0; i < value.length; i++) {
       const [t, x, bound] = [value[i] as number, got[k]?.[i] as number, error[i] as number];
-      if (bound === Infinity || Object.is(t, x) || (t !== t && x !== x)) continue;
+      if (bound === Infinity || Object.is(t, x) || (Number.isNaN(t) && Number.isNaN(x))) continue;
       if (!(Math.abs(t - x) <= 2 * bound)) return `result ${k}, element ${i}: ${x} is not ${t} within ${bound}`;
     }
   return undefined;
@@ -218,5 +253,8 @@ export const sample = (t: TensorType, seed: number): Tensor64 => {
     return s >>> 8;
   };
   const n = t.shape.reduce<number>((a, b) => a * (b as number), 1);
-  return tensor64(t, Array.from({ length: n }, () => (isFloat(t.dtype) ? ((next() % 257) - 128) / 64 : t.dtype === 'bool' ? next() % 2 : next() % 5)));
+  return tensor64(
+    t,
+    Array.from({ length: n }, () => (isFloat(t.dtype) ? ((next() % 257) - 128) / 64 : t.dtype === 'bool' ? next() % 2 : next() % 5)),
+  );
 };

@@ -3,8 +3,8 @@ import { expect, test } from 'vitest';
 import * as e from '../../compiler/kernel/expr.ts';
 import { interpretKernel } from '../../compiler/kernel/interpret.ts';
 import { printExpr } from '../../compiler/kernel/print.ts';
-import { type Affine, add, indices, linear, number, scale, shift, unlinear } from '../../compiler/tile/affine.ts';
 import type { Expr } from '../../compiler/kernel/types.ts';
+import { type Affine, add, indices, linear, number, scale, shift, unlinear } from '../../compiler/tile/affine.ts';
 
 /** Evaluates index expressions (and conditions, as 0 or 1) for given loop variables, lane by lane. */
 const evaluate = (xs: readonly Expr[], lanes: number, variables: Readonly<Record<string, number>>): number[][] => {
@@ -33,44 +33,69 @@ const trees: fc.Arbitrary<Tree> = fc.letrec<{ tree: Tree }>((rec) => ({
     { maxDepth: 6, depthSize: 'large' },
     leaf,
     fc.tuple(rec('tree'), rec('tree')).map(([a, b]): Tree => ({ f: (s, at) => add(a.f(s, at), b.f(s, at)), g: (at) => a.g(at) + b.g(at) })),
-    fc.tuple(rec('tree'), fc.integer({ min: 1, max: 12 })).map(([a, k]): Tree => ({ f: (s, at) => scale(a.f(s, at), k), g: (at) => a.g(at) * k })),
+    fc
+      .tuple(rec('tree'), fc.integer({ min: 1, max: 12 }))
+      .map(([a, k]): Tree => ({ f: (s, at) => scale(a.f(s, at), k), g: (at) => a.g(at) * k })),
     fc.tuple(rec('tree'), fc.nat({ max: 20 })).map(([a, k]): Tree => ({ f: (s, at) => shift(a.f(s, at), k), g: (at) => a.g(at) + k })),
-    fc.tuple(rec('tree'), fc.integer({ min: 1, max: 24 })).map(([a, k]): Tree => ({ f: (s, at) => s.div(a.f(s, at), k), g: (at) => Math.floor(a.g(at) / k) })),
-    fc.tuple(rec('tree'), fc.integer({ min: 1, max: 24 })).map(([a, k]): Tree => ({ f: (s, at) => s.rem(a.f(s, at), k), g: (at) => a.g(at) % k })),
+    fc
+      .tuple(rec('tree'), fc.integer({ min: 1, max: 24 }))
+      .map(([a, k]): Tree => ({ f: (s, at) => s.div(a.f(s, at), k), g: (at) => Math.floor(a.g(at) / k) })),
+    fc
+      .tuple(rec('tree'), fc.integer({ min: 1, max: 24 }))
+      .map(([a, k]): Tree => ({ f: (s, at) => s.rem(a.f(s, at), k), g: (at) => a.g(at) % k })),
   ),
 })).tree;
 
 test('quotients, remainders, sums and comparisons keep their values, in every lane', () => {
   fc.assert(
-    fc.property(trees, fc.constantFrom(1, 4, 8), fc.integer({ min: 1, max: 9 }), fc.nat(), fc.nat(), fc.nat({ max: 120 }), (tree, lanes, count, seedI, seedJ, bound) => {
-      const s = indices(lanes);
-      const [i, j] = [(seedI % count) * lanes, seedJ % 7];
-      const a = tree.f(s, [add(s.atom(e.ref('i', 'index'), 0, (count - 1) * lanes, lanes), s.lane), s.atom(e.ref('j', 'index'), 0, 6), number(5)]);
-      const want = Array.from({ length: lanes }, (_, l) => tree.g([i + l, j, 5]));
-      const [got, below] = evaluate([s.expr(a), e.select(s.below(a, bound), e.index(1), e.index(0))], lanes, { i, j }) as [number[], number[]];
-      expect(got).toEqual(want);
-      expect(below).toEqual(want.map((x) => (x < bound ? 1 : 0)));
-      for (const x of want) expect(x >= a.lo && x <= a.hi).toBe(true);
-      const view = s.view(a);
-      const first = evaluate([view.expr], view.expr.lanes, { i, j })[0]?.[0] as number;
-      if (view.kind !== 'irregular') expect(want).toEqual(want.map((_, l) => first + (view.kind === 'unit' ? l : 0)));
-    }),
+    fc.property(
+      trees,
+      fc.constantFrom(1, 4, 8),
+      fc.integer({ min: 1, max: 9 }),
+      fc.nat(),
+      fc.nat(),
+      fc.nat({ max: 120 }),
+      (tree, lanes, count, seedI, seedJ, bound) => {
+        const s = indices(lanes);
+        const [i, j] = [(seedI % count) * lanes, seedJ % 7];
+        const a = tree.f(s, [
+          add(s.atom(e.ref('i', 'index'), 0, (count - 1) * lanes, lanes), s.lane),
+          s.atom(e.ref('j', 'index'), 0, 6),
+          number(5),
+        ]);
+        const want = Array.from({ length: lanes }, (_, l) => tree.g([i + l, j, 5]));
+        const [got, below] = evaluate([s.expr(a), e.select(s.below(a, bound), e.index(1), e.index(0))], lanes, { i, j }) as [
+          number[],
+          number[],
+        ];
+        expect(got).toEqual(want);
+        expect(below).toEqual(want.map((x) => (x < bound ? 1 : 0)));
+        for (const x of want) expect(x >= a.lo && x <= a.hi).toBe(true);
+        const view = s.view(a);
+        const first = evaluate([view.expr], view.expr.lanes, { i, j })[0]?.[0] as number;
+        if (view.kind !== 'irregular') expect(want).toEqual(want.map((_, l) => first + (view.kind === 'unit' ? l : 0)));
+      },
+    ),
     { numRuns: 1500, seed: 3 },
   );
 });
 
 test('flattening undoes unflattening, whatever the shapes between', () => {
   fc.assert(
-    fc.property(fc.array(fc.integer({ min: 1, max: 6 }), { maxLength: 5 }), fc.array(fc.integer({ min: 1, max: 6 }), { maxLength: 5 }), (a, b) => {
-      const n = a.reduce((x, y) => x * y, 1) * b.reduce((x, y) => x * y, 1);
-      const s = indices(1);
-      const p = s.atom(e.ref('p', 'index'), 0, n - 1);
-      const shape = [...a, ...b];
-      const once = linear(unlinear(s, p, shape), shape);
-      expect(once.key).toBe(p.key);
-      const back = [...b, ...a];
-      expect(linear(unlinear(s, once, back), back).key).toBe(p.key);
-    }),
+    fc.property(
+      fc.array(fc.integer({ min: 1, max: 6 }), { maxLength: 5 }),
+      fc.array(fc.integer({ min: 1, max: 6 }), { maxLength: 5 }),
+      (a, b) => {
+        const n = a.reduce((x, y) => x * y, 1) * b.reduce((x, y) => x * y, 1);
+        const s = indices(1);
+        const p = s.atom(e.ref('p', 'index'), 0, n - 1);
+        const shape = [...a, ...b];
+        const once = linear(unlinear(s, p, shape), shape);
+        expect(once.key).toBe(p.key);
+        const back = [...b, ...a];
+        expect(linear(unlinear(s, once, back), back).key).toBe(p.key);
+      },
+    ),
     { numRuns: 300, seed: 4 },
   );
 });
