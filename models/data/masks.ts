@@ -81,20 +81,23 @@ export interface Masks {
 
 const f = Math.fround;
 
-/** float32 linspace(lo, hi, k + 1): the first half counts up from lo, the second down from hi. */
-const edges = (recipe: MaskRecipe): Float32Array => {
-  const k = Math.floor(recipe.crops * recipe.probability);
-  const [lo, hi] = [f(recipe.ratio[0]), f(recipe.ratio[1])];
-  const step = k === 0 ? 0 : f(f(hi - lo) / k);
-  return Float32Array.from({ length: k + 1 }, (_, i) => (i < Math.floor((k + 1) / 2) ? f(lo + f(step * i)) : f(hi - f(step * (k - i)))));
+/** n evenly spaced float32 numbers as torch.linspace has them: the first half (the smaller one) counts up from lo, the rest down from hi. */
+export const linspace32 = (lo: number, hi: number, n: number): number[] => {
+  const [a, b] = [f(lo), f(hi)];
+  const step = n > 1 ? f(f(b - a) / (n - 1)) : 0;
+  return Array.from({ length: n }, (_, i) => (i < Math.floor(n / 2) ? f(a + f(step * i)) : f(b - f(step * (n - 1 - i)))));
 };
 
-const patches = (recipe: MaskShape): number => recipe.grid[0] * recipe.grid[1];
+type Bounded = Pick<MaskRecipe, 'crops' | 'grid' | 'probability' | 'ratio'>;
+/** Masked crop i draws its ratio between edge i and edge i + 1. */
+const edges = ({ crops, probability, ratio: [lo, hi] }: Bounded): number[] => linspace32(lo, hi, Math.floor(crops * probability) + 1);
+
+const patches = (recipe: Pick<MaskShape, 'grid'>): number => recipe.grid[0] * recipe.grid[1];
 
 /** U: the most patches that can be masked in a batch. */
-export const upperBound = (recipe: MaskRecipe): number =>
+export const upperBound = (recipe: Bounded): number =>
   edges(recipe)
-    .subarray(1)
+    .slice(1)
     .reduce((sum, e) => sum + Math.floor(f(patches(recipe) * e)), 0);
 
 /** The masks of one batch: each masked crop draws its ratio from its own slice of the range, then the crops are shuffled. */

@@ -5,18 +5,10 @@
  * The number of masked patches varies from batch to batch, but its bound does not: crop i of the k masked crops hides at most
  * bound(i + 1) of its patches, the bounds being evenly spaced. Buffers have that many rows, the last of them padding.
  *
- *   geometry(demo)  ->  { globalTokens: 49, localTokens: 16, maskRows: 464, sizes: { B: 32, L: 4, N: 49, ... } }
+ *   geometry(demo)  ->  { globalTokens: 49, localTokens: 16, maskRows: 464, sizes: { B: 32, L: 2, N: 49, ... } }
  */
+import { linspace32, upperBound } from '../data/masks.ts';
 import type { Recipe } from '../recipes.ts';
-
-/** n evenly spaced float32 numbers, counted up from lo in the first half and down from hi in the second. */
-export const linspace32 = (lo: number, hi: number, n: number): number[] => {
-  const [a, b] = [Math.fround(lo), Math.fround(hi)];
-  const step = n > 1 ? Math.fround(Math.fround(b - a) / (n - 1)) : 0;
-  return Array.from({ length: n }, (_, i) =>
-    i < n / 2 ? Math.fround(a + Math.fround(step * i)) : Math.fround(b - Math.fround(step * (n - 1 - i))),
-  );
-};
 
 /** Images that a branch runs on, of a batch of b: at least one. */
 export const kept = (b: number, rate: number): number => Math.max(Math.trunc(b * (1 - rate)), 1);
@@ -27,10 +19,6 @@ export interface Geometry {
   readonly localGrid: number;
   readonly globalTokens: number;
   readonly localTokens: number;
-  /** Global crops with a mask. */
-  readonly maskedCrops: number;
-  /** Fractions of masked patches: masked crop i draws from [ratios[i], ratios[i + 1]]. */
-  readonly maskRatios: readonly number[];
   /** Rows of `maskIndices` and `maskWeights`. */
   readonly maskRows: number;
   /** Images that each branch of each block runs on, by crop size; a block without stochastic depth has none listed. */
@@ -43,9 +31,7 @@ export const geometry = (r: Recipe): Geometry => {
   const { patch, width, depth } = r.model;
   const [globalGrid, localGrid] = [r.crops.globalSize / patch, r.crops.localSize / patch];
   const [globalTokens, localTokens] = [globalGrid ** 2, localGrid ** 2];
-  const maskedCrops = Math.trunc(2 * r.batch * r.masking.probability);
-  const maskRatios = linspace32(r.masking.ratio[0], r.masking.ratio[1], maskedCrops + 1);
-  const maskRows = maskRatios.slice(1).reduce((rows, ratio) => rows + Math.trunc(Math.fround(globalTokens * ratio)), 0);
+  const maskRows = upperBound({ ...r.masking, crops: 2 * r.batch, grid: [globalGrid, globalGrid] });
   const { rate, uniform } = r.dropPath;
   const rates = uniform ? new Array<number>(depth).fill(rate) : linspace32(0, rate, depth);
   return {
@@ -53,8 +39,6 @@ export const geometry = (r: Recipe): Geometry => {
     localGrid,
     globalTokens,
     localTokens,
-    maskedCrops,
-    maskRatios,
     maskRows,
     kept: rates.map((p) => (p > 0 ? ([kept(2 * r.batch, p), kept(r.crops.locals * r.batch, p)] as const) : ([] as const))),
     sizes: {
