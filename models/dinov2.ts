@@ -42,7 +42,8 @@ export const trainStep =
         adamw(recipe.optim, rates(recipe))(state.student, clipped, state.moments, hyper),
       );
       const teacher = scope('average', () => average(state.teacher, student, hyper.momentum));
-      const next: State = { student, teacher, moments, step: state.step.add(1), ...(wanted.centers ? { centers: wanted.centers } : {}) };
+      const step = scope('count', () => state.step.add(1));
+      const next: State = { student, teacher, moments, step, ...(wanted.centers ? { centers: wanted.centers } : {}) };
       return { state: next, metrics: { ...losses, grad_norm } };
     });
   };

@@ -108,7 +108,7 @@ const pull = (
     moving.filter((t) => t !== null),
   );
   const enter = (seed: Value | 1, result: Value): Value => {
-    if (seed === 1) return s.at({ phase: 'bwd' }, () => s.fill(1, result.type));
+    if (seed === 1) return s.at({ ...s.maker(result)?.meta, phase: 'bwd', remat: undefined }, () => s.fill(1, result.type));
     const p = s.param(seed.type);
     env.set(p, seed);
     return p;
