@@ -36,7 +36,7 @@ export const vectorTypes = (lanes: number): string =>
 
 /** Shortest decimal that reads back as the same float. */
 const float = (x: number): string => {
-  if (x !== x) return '__builtin_nanf("")';
+  if (Number.isNaN(x)) return '__builtin_nanf("")';
   if (Math.abs(x) === Number.POSITIVE_INFINITY) return x > 0 ? '__builtin_inff()' : '(-__builtin_inff())';
   if (x === 0) return Object.is(x, -0) ? '(-0.0f)' : '0.0f';
   let digits = 1;

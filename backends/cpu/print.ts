@@ -242,6 +242,9 @@ const printStore = (s: Stmt & { readonly s: 'store' }, c: Context): void => {
   });
 };
 
+/** Holds a loop: only innermost loops are candidates of the auto-vectoriser. */
+const loops = (s: Stmt): boolean => s.s === 'for' || (s.s === 'if' && (s.body.some(loops) || s.otherwise.some(loops)));
+
 const printFor = (s: Stmt & { readonly s: 'for' }, c: Context): void =>
   statement(c, [s.from, s.to], ([from, to]) => {
     const i = c.name(s.name);
@@ -253,7 +256,19 @@ const printFor = (s: Stmt & { readonly s: 'for' }, c: Context): void =>
     if (!simple) line(c, `const ${t} ${i}_end = ${to};`);
     if (s.kind === 'unroll') line(c, `FV_UNROLL(${Math.min(trips, 1024)})`);
     line(c, `for (${t} ${i} = ${from}; ${i} < ${simple ? to : `${i}_end`}; ${i} += ${s.step}) {`);
+    if (s.kind === 'serial' && !s.body.some(loops)) line(c, '  FV_AS_WRITTEN');
     block(c, s.body);
+    line(c, '}');
+  });
+
+const printIf = (s: Stmt & { readonly s: 'if' }, c: Context): void =>
+  statement(c, [s.cond], ([cond]) => {
+    line(c, `if (${cond}) {`);
+    block(c, s.body);
+    if (s.otherwise.length > 0) {
+      line(c, '} else {');
+      block(c, s.otherwise);
+    }
     line(c, '}');
   });
 
@@ -262,28 +277,26 @@ const printStmt = (s: Stmt, c: Context): void => {
     case 'let':
     case 'var':
       if (s.value.lanes > 1) c.fns.types(s.value.lanes);
-      return statement(c, [s.value], ([v]) => line(c, `${s.s === 'let' ? 'const ' : ''}${ctype(s.value.dtype, s.value.lanes)} ${c.name(s.name)} = ${v};`));
+      statement(c, [s.value], ([v]) => line(c, `${s.s === 'let' ? 'const ' : ''}${ctype(s.value.dtype, s.value.lanes)} ${c.name(s.name)} = ${v};`));
+      break;
     case 'set':
-      return statement(c, [s.value], ([v]) => line(c, `${c.name(s.name)} = ${v};`));
+      statement(c, [s.value], ([v]) => line(c, `${c.name(s.name)} = ${v};`));
+      break;
     case 'alloc':
-      return line(c, `${element(s.dtype)} ${c.name(s.name)}[${Math.max(1, s.size)}] __attribute__((aligned(64)));`);
+      line(c, `${element(s.dtype)} ${c.name(s.name)}[${Math.max(1, s.size)}] __attribute__((aligned(64)));`);
+      break;
     case 'store':
-      return printStore(s, c);
+      printStore(s, c);
+      break;
     case 'for':
-      return printFor(s, c);
+      printFor(s, c);
+      break;
     case 'if':
-      return statement(c, [s.cond], ([cond]) => {
-        line(c, `if (${cond}) {`);
-        block(c, s.then);
-        if (s.else.length > 0) {
-          line(c, '} else {');
-          block(c, s.else);
-        }
-        line(c, '}');
-      });
+      printIf(s, c);
+      break;
     case 'barrier':
       // one thread a block: nobody to wait for
-      return;
+      break;
   }
 };
 

@@ -98,7 +98,7 @@ export const body = (taken: readonly string[] = []): Body => {
       out.push({ s: 'for', name: n, from: a, to: b, step, kind, body: nested(() => inner(ref(n, a.dtype))) });
     },
     if: (cond, then, otherwise) => {
-      out.push({ s: 'if', cond, then: nested(then), else: otherwise ? nested(otherwise) : [] });
+      out.push({ s: 'if', cond, body: nested(then), otherwise: otherwise ? nested(otherwise) : [] });
     },
     barrier: () => {
       out.push({ s: 'barrier' });

@@ -1,7 +1,7 @@
 /**
  * Smart constructors of kernel expressions: they infer dtype and lanes, refuse what is ill-typed (FV0201), and fold what
- * can be folded without knowing ranges (simplify.ts does the rest). Expressions are plain immutable objects; sharing one
- * object in several places is sharing a value, and simplify makes equal ones the same.
+ * can be folded without knowing ranges (the templates know them: affine.ts). Expressions are plain immutable objects;
+ * sharing one object in several places is sharing a value.
  *
  * Conveniences: a number stands for a constant of the other operand's dtype, and a scalar widens to the other operand's
  * lanes. Only exact rewrites are done: floats keep `x + 0` (it turns -0 into 0) but lose `x * 1`.

@@ -2,7 +2,7 @@
  * Runs a kernel on typed arrays, slowly and with suspicion: the meaning of K, against which printers and passes are
  * tested. All blocks and threads run; between barriers the threads of a block run one after another, in an order that a
  * correct kernel cannot notice. Reported as FV0201: accesses out of bounds, elements of register and shared arrays read
- * before they are written, barriers that not all threads reach, division by zero, and races (an element written by one
+ * before they are written, elements of a `write` buffer written twice, barriers that not all threads reach, division by zero, and races (an element written by one
  * block or thread and touched by another, with no barrier between them).
  *
  *   interpretKernel(kernel, { a: new Float32Array(1024), b, c }, { order: 'reverse' })
@@ -12,6 +12,7 @@
  */
 import { FoveaError } from '../error.ts';
 import type { HostData } from '../target.ts';
+import { operands } from './expr.ts';
 import { type Memory, memory, type Place } from './memory.ts';
 import { printExpr } from './print.ts';
 import { foldBinary, foldBitcast, foldCast, foldCompare, foldFma, foldUnary } from './scalar.ts';
@@ -55,12 +56,23 @@ const compiler = (kernel: Kernel, mem: Memory) => {
     throw new FoveaError('FV0201', `kernel ${kernel.name}, block ${t.block.join(' ')}, thread ${t.thread}: ${message}`);
   };
   const known = new Map<Expr, Eval>();
+  /** Counts statements as they run: within one, an expression that is used twice is computed once. */
+  let now = 0;
   const expr = (x: Expr): Eval => {
     const old = known.get(x);
     if (old) return old;
-    const made = compile(x);
+    const made = operands(x).length > 0 ? once(compile(x)) : compile(x);
     known.set(x, made);
     return made;
+  };
+  const once = (f: Eval): Eval => {
+    let [then, value]: [number, Value] = [-1, 0];
+    return (t) => {
+      if (then === now) return value;
+      value = f(t);
+      then = now;
+      return value;
+    };
   };
   const one = (x: Expr, f: (v: number) => number): Eval => {
     const a = expr(x);
@@ -145,7 +157,7 @@ const compiler = (kernel: Kernel, mem: Memory) => {
   };
 
   const stops = (s: Stmt): boolean =>
-    s.s === 'barrier' || (s.s === 'for' && s.body.some(stops)) || (s.s === 'if' && (s.then.some(stops) || s.else.some(stops)));
+    s.s === 'barrier' || (s.s === 'for' && s.body.some(stops)) || (s.s === 'if' && (s.body.some(stops) || s.otherwise.some(stops)));
   const sequence = (body: readonly Stmt[]): Step => {
     const steps = body.map(stmt);
     if (!body.some(stops)) {
@@ -163,6 +175,25 @@ const compiler = (kernel: Kernel, mem: Memory) => {
     };
   };
   const stmt = (s: Stmt): Step => {
+    const step = statement(s);
+    // a statement evaluates its own expressions before anything else runs
+    if (step.kind === 'plain')
+      return {
+        kind: 'plain',
+        run: (t) => {
+          now++;
+          step.run(t);
+        },
+      };
+    return {
+      kind: 'stops',
+      run: function* (t) {
+        now++;
+        yield* step.run(t);
+      },
+    };
+  };
+  const statement = (s: Stmt): Step => {
     switch (s.s) {
       case 'let':
       case 'var':
@@ -220,7 +251,7 @@ const compiler = (kernel: Kernel, mem: Memory) => {
         };
       }
       case 'if': {
-        const [cond, then, otherwise] = [expr(s.cond), sequence(s.then), sequence(s.else)];
+        const [cond, then, otherwise] = [expr(s.cond), sequence(s.body), sequence(s.otherwise)];
         if (then.kind === 'plain' && otherwise.kind === 'plain')
           return { kind: 'plain', run: (t) => (cond(t) ? then.run(t) : otherwise.run(t)) };
         return {

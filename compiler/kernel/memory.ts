@@ -6,7 +6,7 @@
  * Several readers of one block and phase become "many threads"; readers of several blocks become "many blocks".
  */
 import type { HostData } from '../target.ts';
-import { bitsOf, valueOf } from './scalar.ts';
+import { bitsOf, numberOf } from './scalar.ts';
 import type { KBuffer } from './types.ts';
 
 /** Who asks: the thread and what to call it in a message. */
@@ -21,6 +21,8 @@ export interface Place {
   readonly size: number;
   read(i: number): number;
   write(i: number, v: number): void;
+  /** An element may be written once only: a buffer with access `write`. */
+  readonly once: boolean;
   /** Register arrays belong to one thread: nothing to track but what was written. */
   readonly space: 'buffer' | 'shared' | 'register';
   readonly written: Uint8Array | undefined;
@@ -52,7 +54,7 @@ export const memory = (): Memory => {
     const { dtype } = b;
     if (dtype === 'f16' || dtype === 'bf16')
       return {
-        read: (i) => valueOf(data[i] as number, dtype),
+        read: (i) => numberOf(data[i] as number, dtype),
         write: (i, v) => {
           data[i] = bitsOf(v, dtype);
         },
@@ -78,6 +80,7 @@ export const memory = (): Memory => {
       name: b.name,
       size: b.size,
       ...accessors(b, data),
+      once: b.access === 'write',
       space: 'buffer',
       written: undefined,
       writes: owners(b.access === 'read' ? 0 : b.size),
@@ -93,6 +96,7 @@ export const memory = (): Memory => {
         write: (i, v) => {
           data[i] = v;
         },
+        once: false,
         space,
         written: new Uint8Array(size),
         writes: owners(tracked),
@@ -124,6 +128,7 @@ export const memory = (): Memory => {
     store: (p, i, v, t, fail) => {
       bounds(p, i, 'store', t, fail);
       if (p.writes.block.length > 0) {
+        if (p.once && p.writes.block[i] === block && p.writes.thread[i] === t.thread) fail(`store ${p.name}[${i}] writes an element twice`, t);
         if (apart(p.writes, i, t.thread) || apart(p.reads, i, t.thread))
           fail(`race: store ${p.name}[${i}], touched by another block or thread`, t);
         p.writes.block[i] = block;

@@ -31,7 +31,7 @@ const tokens = (text: string): Token[] => {
   text.split('\n').forEach((l, i) => {
     const line = i + 1;
     // a number, a word with an optional .suffix, or one sign
-    for (const m of l.matchAll(/\s*(-?(?:inf|nan|\d[\d.]*(?:e[-+]?\d+)?)(?![\w.])|[A-Za-z_]\w*(?:\.\w+)?|[-+()[\]{}:,=]|\S)/g))
+    for (const m of l.matchAll(/\s*(-?(?:inf|nan|\d[\d.]*(?:e[-+]?\d+)?)(?![\w.])|[A-Za-z_]\w*(?:\.\w+)?|%\d+|[-+()[\]{}:,=]|\S)/g))
       out.push({ text: m[1] as string, line });
   });
   return out;
@@ -83,8 +83,20 @@ export const parseKernel = (text: string): Kernel => {
     eat(']');
     return r;
   };
+  /** Parts of the statement at hand that were given a name, `%0=`. */
+  let named = new Map<string, Expr>();
   const expr = (scope: Scope): Expr => {
     const t = peek();
+    if (t.startsWith('%')) {
+      const known = named.get(t);
+      at++;
+      if (known) return known;
+      if (peek() !== '=') return fail(`${t} = before its first use`);
+      at++;
+      const x = expr(scope);
+      named.set(t, x);
+      return x;
+    }
     if (/^-?(\d|inf$|nan$)/.test(t)) {
       const v = value();
       if (peek() !== ':') return { k: 'const', value: v, dtype: 'index', lanes: 1 };
@@ -150,6 +162,7 @@ export const parseKernel = (text: string): Kernel => {
   };
   const stmt = (scope: Map<string, Type>): Stmt => {
     const s = take();
+    named = new Map();
     switch (s) {
       case 'let':
       case 'var': {
@@ -199,10 +212,10 @@ export const parseKernel = (text: string): Kernel => {
       }
       case 'if': {
         const cond = expr(scope);
-        const then = block(scope);
-        if (peek() !== 'else') return { s, cond, then, else: [] };
+        const body = block(scope);
+        if (peek() !== 'else') return { s, cond, body, otherwise: [] };
         at++;
-        return { s, cond, then, else: block(scope) };
+        return { s, cond, body, otherwise: block(scope) };
       }
       case 'barrier':
         return { s };

@@ -9,6 +9,7 @@
  *     }
  *   }
  */
+import { operands } from './expr.ts';
 import type { Expr, Kernel, KType, Stmt } from './types.ts';
 
 const number = (v: number): string =>
@@ -16,10 +17,44 @@ const number = (v: number): string =>
 const typeText = (t: { readonly dtype: KType; readonly lanes: number }): string => (t.lanes === 1 ? t.dtype : `${t.dtype}.${t.lanes}`);
 const lanes = (x: Expr): string => (x.lanes === 1 ? '' : `.${x.lanes}`);
 
-const access = (a: { readonly index: Expr; readonly mask?: Expr }): string =>
-  `[${printExpr(a.index)}${a.mask ? ` if ${printExpr(a.mask)}` : ''}]`;
+/** Statements whose expressions, written out as trees, stay below this many nodes are written out. */
+const longest = 400;
 
-export const printExpr = (x: Expr): string => {
+/**
+ * Prints the expressions of one statement, in order. Long ones name what they use twice where it first stands (`%0=`), so
+ * that the text of a DAG is never exponential.
+ */
+const printer = (roots: readonly Expr[]): ((x: Expr) => string) => {
+  const sizes = new Map<Expr, number>();
+  const uses = new Map<Expr, number>();
+  const size = (x: Expr): number => {
+    uses.set(x, (uses.get(x) ?? 0) + 1);
+    const old = sizes.get(x);
+    if (old !== undefined) return old;
+    const n = operands(x).reduce((sum, y) => sum + size(y), 1);
+    sizes.set(x, n);
+    return n;
+  };
+  const long = roots.reduce((sum, x) => sum + size(x), 0) > longest;
+  const names = new Map<Expr, string>();
+  const print = (x: Expr): string => {
+    if (!long || operands(x).length === 0 || (uses.get(x) as number) < 2) return text(x, print);
+    const old = names.get(x);
+    if (old) return old;
+    const written = text(x, print);
+    const name = `%${names.size}`;
+    names.set(x, name);
+    return `${name}=${written}`;
+  };
+  return print;
+};
+
+export const printExpr = (x: Expr): string => printer([x])(x);
+
+const access = (a: { readonly index: Expr; readonly mask?: Expr }, print: (x: Expr) => string): string =>
+  `[${print(a.index)}${a.mask ? ` if ${print(a.mask)}` : ''}]`;
+
+const text = (x: Expr, print: (x: Expr) => string): string => {
   switch (x.k) {
     case 'const':
       return x.dtype === 'index' && x.lanes === 1 ? number(x.value) : `${number(x.value)}:${typeText(x)}`;
@@ -30,28 +65,28 @@ export const printExpr = (x: Expr): string => {
     case 'thread':
       return 'thread';
     case 'unary':
-      return `${x.op}(${printExpr(x.x)})`;
+      return `${x.op}(${print(x.x)})`;
     case 'binary':
-      return `${x.op}(${printExpr(x.x)}, ${printExpr(x.y)})`;
+      return `${x.op}(${print(x.x)}, ${print(x.y)})`;
     case 'compare':
-      return `${x.cmp}(${printExpr(x.x)}, ${printExpr(x.y)})`;
+      return `${x.cmp}(${print(x.x)}, ${print(x.y)})`;
     case 'select':
-      return `select(${printExpr(x.c)}, ${printExpr(x.x)}, ${printExpr(x.y)})`;
+      return `select(${print(x.c)}, ${print(x.x)}, ${print(x.y)})`;
     case 'fma':
-      return `fma(${printExpr(x.x)}, ${printExpr(x.y)}, ${printExpr(x.z)})`;
+      return `fma(${print(x.x)}, ${print(x.y)}, ${print(x.z)})`;
     case 'cast':
     case 'bitcast':
-      return `${x.k}.${x.dtype}(${printExpr(x.x)})`;
+      return `${x.k}.${x.dtype}(${print(x.x)})`;
     case 'splat':
-      return `splat.${x.lanes}(${printExpr(x.x)})`;
+      return `splat.${x.lanes}(${print(x.x)})`;
     case 'ramp':
-      return `ramp.${x.lanes}(${printExpr(x.base)})`;
+      return `ramp.${x.lanes}(${print(x.base)})`;
     case 'lane':
-      return `lane.${x.i}(${printExpr(x.x)})`;
+      return `lane.${x.i}(${print(x.x)})`;
     case 'across':
-      return `across.${x.op}(${printExpr(x.x)})`;
+      return `across.${x.op}(${print(x.x)})`;
     case 'load':
-      return `load${lanes(x)} ${x.from}${access(x)}`;
+      return `load${lanes(x)} ${x.from}${access(x, print)}`;
   }
 };
 
@@ -66,15 +101,18 @@ const stmt = (s: Stmt, indent: string): string[] => {
       return [`${indent}set ${s.name} = ${printExpr(s.value)}`];
     case 'alloc':
       return [`${indent}alloc ${s.name}: ${s.dtype}[${s.size}] ${s.space}`];
-    case 'store':
-      return [`${indent}store ${s.to}${access(s)} = ${printExpr(s.value)}`];
+    case 'store': {
+      const print = printer(s.mask ? [s.index, s.mask, s.value] : [s.index, s.value]);
+      return [`${indent}store ${s.to}${access(s, print)} = ${print(s.value)}`];
+    }
     case 'for': {
-      const head = `for ${s.name} = ${printExpr(s.from)} to ${printExpr(s.to)} step ${s.step}${s.kind === 'unroll' ? ' unroll' : ''} {`;
+      const print = printer([s.from, s.to]);
+      const head = `for ${s.name} = ${print(s.from)} to ${print(s.to)} step ${s.step}${s.kind === 'unroll' ? ' unroll' : ''} {`;
       return [indent + head, ...lines(s.body, inner), `${indent}}`];
     }
     case 'if': {
-      const otherwise = s.else.length === 0 ? [] : [`${indent}} else {`, ...lines(s.else, inner)];
-      return [`${indent}if ${printExpr(s.cond)} {`, ...lines(s.then, inner), ...otherwise, `${indent}}`];
+      const otherwise = s.otherwise.length === 0 ? [] : [`${indent}} else {`, ...lines(s.otherwise, inner)];
+      return [`${indent}if ${printExpr(s.cond)} {`, ...lines(s.body, inner), ...otherwise, `${indent}}`];
     }
     case 'barrier':
       return [`${indent}barrier`];

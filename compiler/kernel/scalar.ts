@@ -51,7 +51,7 @@ export const bitsOf = (x: number, dtype: 'f16' | 'bf16'): number => {
   const e = Math.floor(Math.log2(a));
   return sign | ((e + 15) << 10) | Math.round((a / 2 ** e - 1) * 1024);
 };
-export const valueOf = (bits: number, dtype: 'f16' | 'bf16'): number => {
+export const numberOf = (bits: number, dtype: 'f16' | 'bf16'): number => {
   if (dtype === 'bf16') {
     words.setUint32(0, (bits << 16) >>> 0);
     return words.getFloat32(0);

@@ -73,7 +73,7 @@ export type Stmt =
       readonly kind: 'serial' | 'unroll';
       readonly body: readonly Stmt[];
     }
-  | { readonly s: 'if'; readonly cond: Expr; readonly then: readonly Stmt[]; readonly else: readonly Stmt[] }
+  | { readonly s: 'if'; readonly cond: Expr; readonly body: readonly Stmt[]; readonly otherwise: readonly Stmt[] }
   /** All threads of the block; only in control flow that is uniform over the block. */
   | { readonly s: 'barrier' };
 
@@ -82,6 +82,7 @@ export interface KBuffer {
   readonly dtype: DType;
   /** Elements. */
   readonly size: number;
+  /** `write`: each element at most once, and never read. */
   readonly access: 'read' | 'write' | 'readwrite';
 }
 

@@ -73,9 +73,10 @@ const power = (n: number): boolean => Number.isInteger(n) && n >= 1 && n <= 256 
 const say = (t: Type): string => (t.lanes === 1 ? t.dtype : `${t.dtype}.${t.lanes}`);
 
 export const verifyKernel = (kernel: Kernel): Kernel => {
-  let at = 'header';
+  let at: Stmt | undefined;
   const fail = (message: string): never => {
-    throw new FoveaError('FV0201', `kernel ${kernel.name}, '${at}': ${message}`);
+    const where = at ? printStatements([at]).split('\n')[0] : 'header';
+    throw new FoveaError('FV0201', `kernel ${kernel.name}, '${where}': ${message}`);
   };
   const check = (ok: boolean, message: () => string): void => {
     if (!ok) fail(message());
@@ -179,10 +180,9 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
   const block = (outer: Scope, body: readonly Stmt[]): void => {
     const scope: Scope = new Map(outer);
     for (const s of body) {
-      at = printStatements([s]).split('\n')[0] as string;
-      const here = at;
+      at = s;
       stmt(scope, s);
-      at = here;
+      at = s;
     }
   };
   const stmt = (scope: Scope, s: Stmt): void => {
@@ -224,8 +224,8 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
       }
       case 'if':
         scalar(scope, s.cond, 'bool');
-        block(scope, s.then);
-        block(scope, s.else);
+        block(scope, s.body);
+        block(scope, s.otherwise);
         return;
       case 'barrier':
         return;
@@ -258,8 +258,15 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
 const barriers = (kernel: Kernel, fail: (message: string) => never): void => {
   const steady = new Set(kernel.buffers.filter((b) => b.access === 'read').map((b) => b.name));
   const varying = new Set<string>();
-  const varies = (x: Expr): boolean =>
-    x.k === 'thread' || (x.k === 'ref' && varying.has(x.name)) || (x.k === 'load' && !steady.has(x.from)) || operands(x).some(varies);
+  // what was found before a name turned varying is found again in the next walk
+  let known = new Map<Expr, boolean>();
+  const varies = (x: Expr): boolean => {
+    const old = known.get(x);
+    if (old !== undefined) return old;
+    const r = x.k === 'thread' || (x.k === 'ref' && varying.has(x.name)) || (x.k === 'load' && !steady.has(x.from)) || operands(x).some(varies);
+    known.set(x, r);
+    return r;
+  };
   // a name may turn varying by a later set in a loop, so walk until nothing changes; then look at the barriers
   const walk = (body: readonly Stmt[], apart: boolean, report: boolean): void => {
     for (const s of body) {
@@ -271,13 +278,14 @@ const barriers = (kernel: Kernel, fail: (message: string) => never): void => {
         walk(s.body, inner, report);
       } else if (s.s === 'if') {
         const inner = apart || varies(s.cond);
-        walk(s.then, inner, report);
-        walk(s.else, inner, report);
+        walk(s.body, inner, report);
+        walk(s.otherwise, inner, report);
       } else if (s.s === 'barrier' && apart && report) fail('a barrier in control flow that depends on the thread');
     }
   };
   for (let before = -1; before !== varying.size; ) {
     before = varying.size;
+    known = new Map();
     walk(kernel.body, false, false);
   }
   walk(kernel.body, false, true);

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import * as e from '../../compiler/kernel/expr.ts';
 import { interpretKernel } from '../../compiler/kernel/interpret.ts';
-import { valueOf } from '../../compiler/kernel/scalar.ts';
+import { numberOf } from '../../compiler/kernel/scalar.ts';
 import type { Expr, KBuffer, Kernel, KType, Stmt } from '../../compiler/kernel/types.ts';
 import { verifyKernel } from '../../compiler/kernel/verify.ts';
 import type { HostData } from '../../compiler/target.ts';
@@ -195,7 +195,7 @@ describe('expressions in C are those of the interpreter', () => {
         const [g, w] = [got[`out_${c.name}`] as HostData, want[`out_${c.name}`] as HostData];
         // halves by value: which NaN a NaN becomes is free
         const { dtype } = c.value;
-        const value = (x: number): number => (dtype === 'f16' || dtype === 'bf16' ? valueOf(x, dtype) : x);
+        const value = (x: number): number => (dtype === 'f16' || dtype === 'bf16' ? numberOf(x, dtype) : x);
         for (let n = 0; n < total; n++) if (!agree(value(g[n] as number), value(w[n] as number), c.ulps)) wrong.push(`${c.name}[${n}]: ${g[n]}, not ${w[n]}`);
       }
       expect(wrong.slice(0, 20)).toEqual([]);

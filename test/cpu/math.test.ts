@@ -31,7 +31,7 @@ const unit = (x: number): number => {
 const error = (got: number, want: number): number => {
   const rounded = Math.fround(want);
   if (Object.is(got, rounded)) return 0;
-  if (got !== got || want !== want) return Number.POSITIVE_INFINITY;
+  if (Number.isNaN(got) || Number.isNaN(want)) return Number.POSITIVE_INFINITY;
   // a finite result where the rounded one is infinite, and the reverse, is one unit at the largest float
   const [g, w] = [Number.isFinite(got) ? got : Math.sign(got) * 2 ** 128, Number.isFinite(rounded) ? want : Math.sign(want) * 2 ** 128];
   return Math.abs(g - w) / unit(Math.min(Math.abs(w), 3.4e38));

@@ -161,7 +161,7 @@ export const generate = (choices: readonly number[]): Kernel => {
   const outputs = [
     { name: 'y', dtype: 'f32' as const },
     { name: 'z', dtype: 'bf16' as const },
-  ].map((o) => ({ ...o, size: part * 6, access: 'write' as const }));
+  ].map((o) => ({ ...o, size: part * 6, access: 'readwrite' as const }));
   return { name: 'random', buffers: [...buffers, ...outputs], grid, threads: 1, body: k.done() };
 };
 

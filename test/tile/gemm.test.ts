@@ -9,7 +9,7 @@ import { describe, expect, it } from 'vitest';
 import type { DType } from '../../compiler/graph/types.ts';
 import * as e from '../../compiler/kernel/expr.ts';
 import { interpretKernel } from '../../compiler/kernel/interpret.ts';
-import { bitsOf, toBf16, toF16, valueOf } from '../../compiler/kernel/scalar.ts';
+import { bitsOf, toBf16, toF16, numberOf } from '../../compiler/kernel/scalar.ts';
 import type { Expr, Kernel, Stmt } from '../../compiler/kernel/types.ts';
 import { verifyKernel } from '../../compiler/kernel/verify.ts';
 import type { Target } from '../../compiler/target.ts';
@@ -264,6 +264,6 @@ describe('chooseGemm', () => {
 
 describe('half floats of the test data', () => {
   it('survive their bits', () => {
-    for (const t of ['f16', 'bf16'] as const) for (const v of numbers(200, t, 1)) expect(valueOf(bitsOf(v, t), t)).toBe(v);
+    for (const t of ['f16', 'bf16'] as const) for (const v of numbers(200, t, 1)) expect(numberOf(bitsOf(v, t), t)).toBe(v);
   });
 });
