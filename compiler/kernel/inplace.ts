@@ -1,32 +1,27 @@
 /**
  * May a kernel write buffer `w` over buffer `r`? Yes when each element of r is read only where, and before, the same
- * element of w is written: same index text, same innermost loop body, every load in front of the store. Then no other
- * iteration, block or later statement can see the overwritten value. The test looks at the text only, so it says no to
- * some kernels that would be fine and never yes to one that is not. It relies on what the kernel interpreter checks:
- * no element of an output is written twice.
+ * element of w is written: same index, same innermost loop body, every load in front of the store. Then no other
+ * iteration, block or later statement can see the overwritten value. Indices are compared as text, so it says no to some
+ * kernels that would be fine and never yes to one that is not. It relies on what the kernel interpreter checks: no element
+ * of a buffer with access `write` is written twice.
  *
  *   let x = load a[at]; store b[at] = x + 1            b may be a
  *   let x = load a[at + 1]; store b[at] = x            b may not be a
  */
+import { operands } from './expr.ts';
+import { keys } from './key.ts';
 import type { Expr, Kernel, Stmt } from './types.ts';
 
 interface Access {
   /** Loop and branch path of the statement, e.g. `0.2.` */
   readonly body: string;
   readonly order: number;
-  readonly index: string;
+  /** Of index and lanes; the mask of its own. */
+  readonly where: string;
+  readonly mask: number;
+  /** The index is made of constants and names that are bound once: it means the same in the whole body. */
+  readonly steady: boolean;
 }
-
-const text = (e: Expr): string => JSON.stringify(e);
-
-/** Indices at which `e` reads buffer `of`. Expressions share parts, so each part is visited once. */
-const loads = (e: Expr, of: string, found: Set<string>, seen: Set<Expr>): void => {
-  if (seen.has(e)) return;
-  seen.add(e);
-  if (e.k === 'load' && e.from === of) found.add(text(e.index) + e.lanes);
-  for (const child of Object.values(e))
-    if (typeof child === 'object' && child !== null && 'k' in child) loads(child as Expr, of, found, seen);
-};
 
 const exprs = (s: Stmt): readonly Expr[] => {
   switch (s.s) {
@@ -46,32 +41,54 @@ const exprs = (s: Stmt): readonly Expr[] => {
   }
 };
 
+/** Visits every node below `roots` once. */
+const each = (roots: readonly Expr[], visit: (x: Expr) => void): void => {
+  const seen = new Set<Expr>();
+  const go = (x: Expr): void => {
+    if (seen.has(x)) return;
+    seen.add(x);
+    visit(x);
+    operands(x).forEach(go);
+  };
+  roots.forEach(go);
+};
+
 /** Whether `w` may occupy the memory of `r` (names of two buffers of the kernel, equal sizes and dtypes). */
 export const mayAlias = (kernel: Kernel, r: string, w: string): boolean => {
+  if (kernel.threads !== 1 || kernel.buffers.find((b) => b.name === w)?.access !== 'write') return false;
   const reads: Access[] = [];
   const writes: Access[] = [];
+  const mutable = new Set<string>();
+  const key = keys();
   let order = 0;
+  const access = (body: string, at: number, lanes: number, index: Expr, mask: Expr | undefined): Access => {
+    let steady = true;
+    each([index], (x) => {
+      if (x.k === 'load' || (x.k === 'ref' && mutable.has(x.name))) steady = false;
+    });
+    return { body, order: at, where: `${key(index)}.${lanes}`, mask: mask ? key(mask) : -1, steady };
+  };
   const walk = (body: readonly Stmt[], path: string): void => {
     body.forEach((s, i) => {
       const at = order++;
-      for (const e of exprs(s)) {
-        const found = new Set<string>();
-        loads(e, r, found, new Set());
-        for (const index of found) reads.push({ body: path, order: at, index });
-      }
-      if (s.s === 'store' && s.to === w) writes.push({ body: path, order: at, index: text(s.index) + s.value.lanes });
+      if (s.s === 'var') mutable.add(s.name);
+      each(exprs(s), (x) => {
+        if (x.k === 'load' && x.from === r) reads.push(access(path, at, x.lanes, x.index, x.mask));
+      });
+      if (s.s === 'store' && s.to === w) writes.push(access(path, at, s.value.lanes, s.index, s.mask));
       if (s.s === 'for') walk(s.body, `${path}${i}.`);
       if (s.s === 'if') {
-        walk(s.then, `${path}${i}t.`);
-        walk(s.else, `${path}${i}e.`);
+        walk(s.body, `${path}${i}t.`);
+        walk(s.otherwise, `${path}${i}e.`);
       }
     });
   };
   walk(kernel.body, '');
-  if (kernel.threads !== 1) return false;
   return reads.every(
     (a) =>
-      writes.some((b) => b.body === a.body && b.index === a.index && b.order >= a.order) &&
+      a.steady &&
+      // a lane that is read and not written here would be left to another iteration
+      writes.some((b) => b.body === a.body && b.where === a.where && b.order >= a.order && (b.mask === -1 || b.mask === a.mask)) &&
       !writes.some((b) => b.body === a.body && b.order < a.order),
   );
 };
