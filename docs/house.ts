@@ -14,7 +14,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   'compiler/passes': ['compiler/error', 'compiler/graph'],
   'compiler/kernel': ['compiler/error', 'compiler/graph'],
   'compiler/fuse': ['compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/tile', 'compiler/target'],
-  'compiler/tile': ['compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/fuse', 'compiler/target'],
+  'compiler/tile': ['compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/target'],
   'compiler/plan': ['compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/fuse', 'compiler/tile', 'compiler/target'],
   'compiler/target': ['compiler/graph', 'compiler/plan'],
   'compiler/compile': ['compiler/error', 'compiler/graph', 'compiler/passes', 'compiler/transform', 'compiler/plan', 'compiler/target'],

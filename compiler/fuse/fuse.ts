@@ -8,10 +8,11 @@
  */
 import type { Graph, Node, Value } from '../graph/types.ts';
 import type { Target } from '../target.ts';
+import type { Group } from '../tile/group.ts';
 import { findAnchors, walkTree } from './anchor.ts';
 import { type Draft, groupNodes } from './group.ts';
 import { isAlias, type Normal, normalise } from './normalise.ts';
-import type { Fused, Group } from './types.ts';
+import type { Fused } from './types.ts';
 
 /** Groups in an order in which each comes after those it reads from, as close to the graph's own order as that allows. */
 const ordered = (groups: readonly { readonly draft: Draft; readonly reads: readonly Draft[] }[]): readonly number[] => {

@@ -11,11 +11,11 @@
  */
 import type { Node, Value } from '../graph/types.ts';
 import { sizeOf } from '../tile/emit.ts';
+import type { Template } from '../tile/group.ts';
 import { isReduction, reductionSpace, type Space } from '../tile/space.ts';
 import { type Extent, readsInPlace } from './aligned.ts';
 import type { Anchors } from './anchor.ts';
 import type { Normal } from './normalise.ts';
-import type { Template } from './types.ts';
 
 export interface Draft {
   readonly id: number;

@@ -10,14 +10,14 @@ import { FoveaError } from '../error.ts';
 import { fuse } from '../fuse/fuse.ts';
 import { prodDim } from '../graph/dim.ts';
 import { eqType } from '../graph/infer.ts';
-import type { DType, Graph, Node, TensorType, Value } from '../graph/types.ts';
+import type { DType, Graph, TensorType, Value } from '../graph/types.ts';
 import { mayAlias } from '../kernel/inplace.ts';
 import { printKernel } from '../kernel/print.ts';
 import type { Kernel } from '../kernel/types.ts';
 import { verifyKernel } from '../kernel/verify.ts';
 import type { Target } from '../target.ts';
 import { copyKernel } from '../tile/copy.ts';
-import { lower } from '../tile/lower.ts';
+import { type Lowered, lowerAll } from '../tile/lower.ts';
 import { type Need, placeBuffers } from './arena.ts';
 import type { Launch, Lifetime, Plan, Slot } from './types.ts';
 
@@ -37,7 +37,7 @@ export interface PlanOptions {
 }
 
 /** Steps in order, and the distinct kernels they use. */
-const lowerAll = (g: Graph, target: Target) => {
+const launchesOf = (g: Graph, target: Target) => {
   const { groups, aliases, results, constants } = fuse(g, target);
   const root = (v: Value): Value => {
     const to = aliases.get(v);
@@ -45,24 +45,27 @@ const lowerAll = (g: Graph, target: Target) => {
   };
   const kernels: Kernel[] = [];
   const known = new Map<string, number>();
+  // equal groups come with one kernel object; different groups may still have kernels of equal text
+  const numbers = new Map<Kernel, number>();
   const share = (kernel: Kernel): number => {
+    const same = numbers.get(kernel);
+    if (same !== undefined) return same;
     const text = printKernel({ ...kernel, name: 'k' });
-    const old = known.get(text);
-    if (old !== undefined) return old;
-    known.set(text, kernels.length);
-    kernels.push(verifyKernel({ ...kernel, name: `k${kernels.length}_${kernel.name}` }));
-    return kernels.length - 1;
+    const at = known.get(text) ?? kernels.push(verifyKernel({ ...kernel, name: `k${kernels.length}_${kernel.name}` })) - 1;
+    known.set(text, at);
+    numbers.set(kernel, at);
+    return at;
   };
-  const steps = groups.map((group): Step => {
-    const { kernel, buffers, flops, bytes, label } = lower(group, target);
-    const { scope, phase } = (group.nodes.at(-1) as Node).meta;
-    return { kernel: share(kernel), buffers: buffers.map(root), scope, phase, label, reason: group.reason, flops, bytes };
+  const lowered = lowerAll(groups, target);
+  const steps = groups.map(({ scope, phase, reason }, i): Step => {
+    const { kernel, buffers, flops, bytes, label } = lowered[i] as Lowered;
+    return { kernel: share(kernel), buffers: buffers.map(root), scope, phase, label, reason, flops, bytes };
   });
   return { steps, kernels, root, share, results, constants };
 };
 
 export const buildPlan = (g: Graph, target: Target, { donated, maxBytes }: PlanOptions): Plan => {
-  const { steps, kernels, root, share, results, constants } = lowerAll(g, target);
+  const { steps, kernels, root, share, results, constants } = launchesOf(g, target);
   const written = (s: Step): readonly Value[] => s.buffers.filter((_, i) => kernels[s.kernel]?.buffers[i]?.access !== 'read');
   const producer = new Map<Value, number>();
   const lastRead = new Map<Value, number>();

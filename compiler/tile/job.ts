@@ -2,7 +2,7 @@
  * What every template starts from: the group, which node makes a value, and where values lie in memory. Buffers are
  * named by position (b0, b1, ...: inputs, then outputs), so that equal work prints to equal kernels wherever it occurs.
  */
-import type { Group } from '../fuse/types.ts';
+
 import type { Node, Value } from '../graph/types.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
@@ -11,6 +11,7 @@ import type { Affine, Indices } from './affine.ts';
 import { linear } from './affine.ts';
 import type { Code } from './code.ts';
 import { type Emitter, emitter, type Place, shapeOf, sizeOf, stored } from './emit.ts';
+import type { Group } from './group.ts';
 
 export interface Job {
   readonly group: Group;

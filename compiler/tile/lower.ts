@@ -5,7 +5,7 @@
  *   group map: mul add, reads x[8 384] s[384] y[8 384], writes z[8 384]
  *     ->  kernel map_mul_add(b0: f32[3072] read, b1: f32[384] read, b2: f32[3072] read, b3: f32[3072] write) grid=[2 1 1] ...
  */
-import type { Group, Template } from '../fuse/types.ts';
+
 import type { DType, Node, Prim, Value } from '../graph/types.ts';
 import type { Kernel } from '../kernel/types.ts';
 import type { Target } from '../target.ts';
@@ -13,6 +13,7 @@ import { lowerContraction } from './contraction.ts';
 import { lowerCumsum } from './cumsum.ts';
 import { shapeOf, sizeOf } from './emit.ts';
 import type { Lowering } from './gemm-spec.ts';
+import type { Group, Template } from './group.ts';
 import { type Job, jobOf } from './job.ts';
 import { lowerMap } from './map.ts';
 import { lowerReduce } from './reduce.ts';
