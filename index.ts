@@ -10,8 +10,8 @@ import { type CompileReport, compileGraph } from './compiler/compile.ts';
 import { FoveaError } from './compiler/error.ts';
 import { known } from './compiler/graph/dim.ts';
 import { eqType, showType } from './compiler/graph/infer.ts';
-import type { DType, TensorType, Value } from './compiler/graph/types.ts';
-import type { Backend, HostData, Progress } from './compiler/target.ts';
+import type { DType, HostData, TensorType, Value } from './compiler/graph/types.ts';
+import type { Backend, Progress } from './compiler/target.ts';
 import { flatten, type HostTensor, isHostTensor, leafMark, rebuild, type Tensor, type TensorOf, trace } from './dsl/index.ts';
 import { isSpec } from './dsl/params.ts';
 

@@ -2,7 +2,7 @@
  * What the compiler knows of a machine, as data, and the two interfaces that a backend implements. Nothing else in the
  * compiler branches on a target's name. A backend is passed in as a value (`compile(f, specs, { backend })`).
  */
-import type { Graph, TensorType } from './graph/types.ts';
+import type { Graph, HostData, TensorType } from './graph/types.ts';
 import type { Plan } from './plan/types.ts';
 
 /** Sizes in bytes, counts as integers, peaks per second and over all threads. */
@@ -24,12 +24,7 @@ export interface Target {
   readonly peak: { readonly flops: number; readonly bytes: number };
 }
 
-export type HostData = Float32Array | Float64Array | Uint16Array | Int32Array | Uint32Array | Uint8Array;
-
-/**
- * Host layout of a tensor: f32 Float32Array (the reference backend also gives Float64Array), f16 and bf16 Uint16Array of
- * bits, i32 Int32Array, u32 Uint32Array, bool Uint8Array of 0 and 1; row-major.
- */
+/** A plan, or a graph, ready to run on a device. */
 export interface Executable {
   readonly inputs: readonly TensorType[];
   readonly outputs: readonly TensorType[];

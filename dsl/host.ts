@@ -4,11 +4,10 @@
  *   host([1, 2, 3, 4], [2, 2])  ->  { shape: [2, 2], dtype: 'f32', data: Float32Array [1, 2, 3, 4] }
  */
 import { FoveaError } from '../compiler/error.ts';
-import type { DType } from '../compiler/graph/types.ts';
+import type { DType, HostData } from '../compiler/graph/types.ts';
 import type { Tensor } from './tensor.ts';
 
-/** f32 Float32Array (Float64Array from the reference backend), f16 and bf16 Uint16Array of bits, bool Uint8Array of 0 and 1. */
-export type HostData = Float32Array | Float64Array | Uint16Array | Int32Array | Uint32Array | Uint8Array;
+export type { HostData };
 export interface HostTensor {
   readonly shape: readonly number[];
   readonly dtype: DType;

@@ -5,10 +5,10 @@
  */
 import koffi from 'koffi';
 import { FoveaError } from '../../compiler/error.ts';
-import type { DType } from '../../compiler/graph/types.ts';
+import type { DType, HostData } from '../../compiler/graph/types.ts';
 import { bitsOf, toBf16, toF16 } from '../../compiler/kernel/scalar.ts';
 import type { Launch, Plan, Slot } from '../../compiler/plan/types.ts';
-import type { Executable, HostData } from '../../compiler/target.ts';
+import type { Executable } from '../../compiler/target.ts';
 import type { Library } from './toolchain.ts';
 
 // foreign calls run on koffi's stacks, 128 KiB by default: a kernel's arrays would overflow them. Before the first load
@@ -35,7 +35,12 @@ const arrays: { readonly [T in DType]: new (buffer: ArrayBuffer | number, offset
 /** A constant's numbers as its host array. */
 const host = (dtype: DType, data: readonly number[]): HostData => {
   const out = new arrays[dtype](data.length);
-  const bits = dtype === 'bf16' ? (x: number) => bitsOf(toBf16(Math.fround(x)), 'bf16') : dtype === 'f16' ? (x: number) => bitsOf(toF16(Math.fround(x)), 'f16') : (x: number) => x;
+  const bits =
+    dtype === 'bf16'
+      ? (x: number) => bitsOf(toBf16(Math.fround(x)), 'bf16')
+      : dtype === 'f16'
+        ? (x: number) => bitsOf(toF16(Math.fround(x)), 'f16')
+        : (x: number) => x;
   data.forEach((x, i) => {
     out[i] = dtype === 'bool' ? (x === 0 ? 0 : 1) : bits(x);
   });
@@ -143,8 +148,10 @@ export const load = (plan: Plan, library: Library, threads: number): CpuExecutab
       ready('write');
       const to = slotView(slot(plan.inputs, i, 'input'));
       const type = plan.inputs[i]?.type;
-      if (data.constructor !== to.constructor) wrong(`input ${i} (${type?.dtype}) takes a ${to.constructor.name}, got a ${data.constructor.name}`);
-      if (data.length !== to.length) wrong(`input ${i} has ${to.length} elements (${type?.dtype}[${type?.shape.join(' ')}]), got ${data.length}`);
+      if (data.constructor !== to.constructor)
+        wrong(`input ${i} (${type?.dtype}) takes a ${to.constructor.name}, got a ${data.constructor.name}`);
+      if (data.length !== to.length)
+        wrong(`input ${i} has ${to.length} elements (${type?.dtype}[${type?.shape.join(' ')}]), got ${data.length}`);
       to.set(data);
     },
     run: () => step('run', 0n),

@@ -6,8 +6,8 @@ import { FoveaError } from '../../compiler/error.ts';
 import { showType } from '../../compiler/graph/infer.ts';
 import { interpret } from '../../compiler/graph/interpret.ts';
 import { countOf, type Tensor64, tensor64 } from '../../compiler/graph/tensor64.ts';
-import { type DType, type Graph, isFloat, type TensorType } from '../../compiler/graph/types.ts';
-import type { Backend, Executable, HostData } from '../../compiler/target.ts';
+import { type DType, type Graph, type HostData, isFloat, type TensorType } from '../../compiler/graph/types.ts';
+import type { Backend, Executable } from '../../compiler/target.ts';
 
 /** Any width of float array will do for a float, bits only for the dtype whose bits they are. */
 const accepts = (dtype: DType, data: HostData): boolean => {

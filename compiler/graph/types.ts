@@ -19,6 +19,12 @@ export type DType = (typeof dtypes)[number];
 export type FloatType = 'f32' | 'f16' | 'bf16';
 export const isFloat = (t: DType): t is FloatType => t === 'f32' || t === 'f16' || t === 'bf16';
 
+/**
+ * A tensor's numbers on the host, row-major: f32 Float32Array (the reference backend gives Float64Array), f16 and bf16 Uint16Array of
+ * bits, i32 Int32Array, u32 Uint32Array, bool Uint8Array of 0 and 1.
+ */
+export type HostData = Float32Array | Float64Array | Uint16Array | Int32Array | Uint32Array | Uint8Array;
+
 export interface TensorType {
   readonly dtype: DType;
   readonly shape: readonly Dim[];

@@ -10,8 +10,9 @@
  * Expressions and statements are compiled to closures over the bindings of one thread; a statement that contains a
  * barrier becomes a generator, which stops there.
  */
+
 import { FoveaError } from '../error.ts';
-import type { HostData } from '../target.ts';
+import type { HostData } from '../graph/types.ts';
 import { operands } from './expr.ts';
 import { type Memory, memory, type Place } from './memory.ts';
 import { printExpr } from './print.ts';

@@ -5,7 +5,7 @@
  * Every element keeps its last writer and its readers as one number, an epoch: (block, phase between barriers, thread).
  * Several readers of one block and phase become "many threads"; readers of several blocks become "many blocks".
  */
-import type { HostData } from '../target.ts';
+import type { HostData } from '../graph/types.ts';
 import { bitsOf, numberOf } from './scalar.ts';
 import type { KBuffer } from './types.ts';
 
@@ -128,7 +128,8 @@ export const memory = (): Memory => {
     store: (p, i, v, t, fail) => {
       bounds(p, i, 'store', t, fail);
       if (p.writes.block.length > 0) {
-        if (p.once && p.writes.block[i] === block && p.writes.thread[i] === t.thread) fail(`store ${p.name}[${i}] writes an element twice`, t);
+        if (p.once && p.writes.block[i] === block && p.writes.thread[i] === t.thread)
+          fail(`store ${p.name}[${i}] writes an element twice`, t);
         if (apart(p.writes, i, t.thread) || apart(p.reads, i, t.thread))
           fail(`race: store ${p.name}[${i}], touched by another block or thread`, t);
         p.writes.block[i] = block;
