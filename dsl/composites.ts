@@ -13,7 +13,7 @@ import { erf, exp, log, rsqrt, stopGradient, tanh, where } from './functions.ts'
 import { max, mean, sum } from './patterns.ts';
 import { bare } from './pointwise.ts';
 import { type AnyTensor, type Tensor, unwrap } from './tensor.ts';
-import type { EqW, Wide, Words } from './types/words.ts';
+import type { EqW, Last, Wide } from './types/words.ts';
 
 /** f as one node with the given tag. Results are a tree of tensors. */
 export const composite = <A extends readonly AnyTensor[], R>(tag: string, f: (...xs: A) => R, ...xs: A): R =>
@@ -51,7 +51,6 @@ export const logSoftmax = same('logSoftmax', (x) => {
   return c.sub(log(sum('... d -> ... 1', exp(c))));
 });
 
-type Last<S extends string> = Words<S> extends readonly [...string[], infer X extends string] ? X : never;
 type NormFits<S extends string, V extends string, T extends FloatType> =
   Wide<S> extends true
     ? Tensor<V, T>

@@ -8,12 +8,11 @@ import { showShape } from '../compiler/graph/dim.ts';
 import type { DType, FloatType, Value } from '../compiler/graph/types.ts';
 import { fail, type Handle, located } from './context.ts';
 import { select } from './pointwise.ts';
-import { type AnyTensor, type Operand, type Tensor, unwrap, wrap } from './tensor.ts';
+import { type AnyTensor, type NumberType, type Operand, type Tensor, unwrap, wrap } from './tensor.ts';
 import type { Broadcast, Err, Shape } from './types/einops.ts';
 import type { Join, Wide, Words } from './types/words.ts';
 
 type Pointwise<K extends DType> = <S extends string, T extends K>(x: Tensor<S, T>) => Tensor<S, T>;
-type NumberType = Exclude<DType, 'bool'>;
 type Name = 'exp' | 'log' | 'sin' | 'cos' | 'tanh' | 'sqrt' | 'rsqrt' | 'erf' | 'abs' | 'sign' | 'floor' | 'stopGradient';
 /** f(x) for every element; FV0002 for a dtype that the function does not take. */
 const primitive =

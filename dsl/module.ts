@@ -11,6 +11,7 @@ import { current, dimOf, fail, isTensor, scope, userCode, words } from './contex
 import { type Init, initializers } from './init.ts';
 import { type DimArg, dimValue, type Size } from './sizes.ts';
 import { type Tensor, unwrap } from './tensor.ts';
+import { join } from './tree.ts';
 import type { WordOf } from './types/rearrange.ts';
 import type { Callable, SigTensors, Subst } from './types/signature.ts';
 
@@ -165,8 +166,6 @@ export const module = <
 
 export const isModule = (x: unknown): x is Module => typeof x === 'object' && x !== null && (x as { kind?: unknown }).kind === 'module';
 export const isParam = (x: unknown): x is Param => typeof x === 'object' && x !== null && (x as { kind?: unknown }).kind === 'param';
-
-const join = (path: string, key: string): string => (path === '' ? key : `${path}.${key}`);
 
 /** Pairs a spec with parameters: tensors, checked, at the leaves; callables at the submodules. `path` is relative to the running module. */
 const bind = (spec: SpecTree, params: unknown, path: string, dims: ReadonlyMap<string, Dim>): unknown => {

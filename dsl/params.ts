@@ -12,7 +12,7 @@ import type { HostOf, HostTensor } from './host.ts';
 import { type Init, initialize } from './init.ts';
 import { isModule, isParam, type Module, type Params, type SpecTree } from './module.ts';
 import type { Tensor } from './tensor.ts';
-import { type Leafwise, type Paths, walk } from './tree.ts';
+import { join, type Leafwise, type Paths, walk } from './tree.ts';
 
 export interface Leaf {
   /** Checkpoint name: the keys from the root, joined by dots. */
@@ -25,9 +25,10 @@ export interface Leaf {
 const build = (spec: SpecTree, path: string, dims: ReadonlyMap<string, Dim>, f: (l: Leaf) => unknown): unknown => {
   if (isParam(spec)) return f({ path, shape: words(spec.shape).map((w) => dimOf(w, dims)), init: spec.init });
   if (isModule(spec)) return build((spec as Module).spec as SpecTree, path, (spec as Module).dims, f);
-  const join = (key: string): string => (path === '' ? key : `${path}.${key}`);
-  if (Array.isArray(spec)) return (spec as readonly SpecTree[]).map((s, i) => build(s, join(String(i)), dims, f));
-  return Object.fromEntries(Object.entries(spec as { readonly [k: string]: SpecTree }).map(([k, s]) => [k, build(s, join(k), dims, f)]));
+  if (Array.isArray(spec)) return (spec as readonly SpecTree[]).map((s, i) => build(s, join(path, String(i)), dims, f));
+  return Object.fromEntries(
+    Object.entries(spec as { readonly [k: string]: SpecTree }).map(([k, s]) => [k, build(s, join(path, k), dims, f)]),
+  );
 };
 const each = <M extends Module, X>(m: M, f: (l: Leaf) => X): Leafwise<Params<M>, X> => build(m, '', new Map(), f) as Leafwise<Params<M>, X>;
 

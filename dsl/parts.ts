@@ -10,7 +10,7 @@ import { tensorName } from './parse.ts';
 import { bare, literal } from './pointwise.ts';
 import { type AnyTensor, type DTypeOf, type ShapeOf, type Tensor, unwrap, wrap } from './tensor.ts';
 import type { Checked, Concat2, ConcatAll, Pad, Shape, Slice } from './types/einops.ts';
-import type { DivW, Join, Wide, Words } from './types/words.ts';
+import type { DivW, Join, Last, Wide, Words } from './types/words.ts';
 
 const axesOf = (op: string, pattern: string, x: Value): string[] => {
   const ws = words(pattern);
@@ -227,7 +227,6 @@ export const stack = <const L extends readonly AnyTensor[]>(xs: StackFits<L>): T
   });
 
 type Repeat<X, N extends number, R extends X[] = []> = number extends N ? X[] : R['length'] extends N ? R : Repeat<X, N, [...R, X]>;
-type Last<S extends string> = Words<S> extends readonly [...string[], infer X extends string] ? X : never;
 type Init<S extends string> = Words<S> extends readonly [...infer I extends string[], string] ? I : [];
 
 type Unbound<S extends string, T extends DType> =

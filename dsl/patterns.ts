@@ -9,7 +9,7 @@ import { type DType, type FloatType, isFloat, type Value } from '../compiler/gra
 import { fail, located, words } from './context.ts';
 import { bindLetters, type Group, letters, parsePattern, parseSide, spread, tensorName } from './parse.ts';
 import { type DimArg, dimValue } from './sizes.ts';
-import { type Tensor, unwrap, wrap } from './tensor.ts';
+import { type NumberType, type Tensor, unwrap, wrap } from './tensor.ts';
 import type { Checked, Marked, Reduce, ReduceOne, Shape } from './types/einops.ts';
 import type { Rearrange } from './types/rearrange.ts';
 
@@ -125,7 +125,6 @@ const reduction = (op: string, pattern: string, x: Value): Reduction => {
   };
 };
 
-type NumberType = Exclude<DType, 'bool'>;
 type Reducer<F extends string, K extends DType> = <const P extends string, S extends string, T extends K>(
   pattern: Checked<Reduce<F, P, S>, P>,
   x: Tensor<S, T>,

@@ -7,7 +7,7 @@
  *   const y = x.mul(0.5).add(bias);      // x: Tensor<'B N D'>, bias: Tensor<'D'>  ->  Tensor<'B N D'>
  */
 import { type Dim, eqShape, showShape } from '../compiler/graph/dim.ts';
-import type { Compare, DType, Value } from '../compiler/graph/types.ts';
+import type { Compare, DType, FloatType, Value } from '../compiler/graph/types.ts';
 import { current, fail, type Handle, isTensor, lift, located, shapeOf, slot } from './context.ts';
 import { type Binary, binary, compare } from './pointwise.ts';
 import type { Broadcast, Err } from './types/einops.ts';
@@ -22,31 +22,39 @@ export interface Tensor<out S extends string = string, out T extends DType = 'f3
   /** Sizes as traced: numbers, or polynomials over named sizes. */
   readonly shape: readonly Dim[];
   readonly dtype: T;
+  // Both operands have one dtype; shapes align at the right, where a missing axis or a literal 1 stretches (FV0001), a number is a constant
+  // of the tensor's dtype (FV0002). Whole numbers wrap at 32 bits.
   add<B extends Operand>(b: Fits<'add', S, T, B>): Tensor<Both<S, B>, T>;
   sub<B extends Operand>(b: Fits<'sub', S, T, B>): Tensor<Both<S, B>, T>;
   mul<B extends Operand>(b: Fits<'mul', S, T, B>): Tensor<Both<S, B>, T>;
-  /** Integers truncate. */
+  /** Whole numbers truncate; by 0 they give 0. */
   div<B extends Operand>(b: Fits<'div', S, T, B>): Tensor<Both<S, B>, T>;
+  /** Of floats. x ** 0 is 1; NaN where x < 0 and the exponent is not whole. */
   pow<B extends Operand>(b: Fits<'pow', S, T, B>): Tensor<Both<S, B>, T>;
+  /** NaN where either is. */
   max<B extends Operand>(b: Fits<'max', S, T, B>): Tensor<Both<S, B>, T>;
   min<B extends Operand>(b: Fits<'min', S, T, B>): Tensor<Both<S, B>, T>;
   /** Remainder with the sign of the dividend. */
   rem<B extends Operand>(b: Fits<'rem', S, T, B>): Tensor<Both<S, B>, T>;
+  // comparisons with NaN are false, but for `ne`; bool has only eq and ne
   lt<B extends Operand>(b: Fits<'lt', S, T, B>): Tensor<Both<S, B>, 'bool'>;
   le<B extends Operand>(b: Fits<'le', S, T, B>): Tensor<Both<S, B>, 'bool'>;
   gt<B extends Operand>(b: Fits<'gt', S, T, B>): Tensor<Both<S, B>, 'bool'>;
   ge<B extends Operand>(b: Fits<'ge', S, T, B>): Tensor<Both<S, B>, 'bool'>;
   eq<B extends Operand>(b: Fits<'eq', S, T, B>): Tensor<Both<S, B>, 'bool'>;
   ne<B extends Operand>(b: Fits<'ne', S, T, B>): Tensor<Both<S, B>, 'bool'>;
+  // of bool, or bit by bit of whole numbers
   and<B extends Operand>(b: Fits<'and', S, T, B>): Tensor<Both<S, B>, T>;
   or<B extends Operand>(b: Fits<'or', S, T, B>): Tensor<Both<S, B>, T>;
   xor<B extends Operand>(b: Fits<'xor', S, T, B>): Tensor<Both<S, B>, T>;
   not(): Tensor<S, T>;
   neg(): Tensor<S, T>;
+  /** Floats to whole numbers truncate; to bool, everything but 0 is true. */
   cast<U extends DType>(dtype: U): Tensor<S, U>;
   /** Asserts a shape that the types cannot derive; checked when traced. */
   as<S2 extends string>(shape: S2): Tensor<S2, T>;
 }
+export type NumberType = Exclude<DType, 'bool'>;
 export type F32<S extends string> = Tensor<S, 'f32'>;
 export type Scalar = Tensor<'', 'f32'>;
 /** A key of random numbers: two words. */
@@ -56,9 +64,15 @@ export type Operand = number | AnyTensor;
 export type ShapeOf<X> = X extends Tensor<infer S, DType> ? S : never;
 export type DTypeOf<X> = X extends Tensor<string, infer T> ? T : never;
 
+/** Operations and the dtypes that they are not defined for. */
+type Undefined =
+  | readonly ['add' | 'sub' | 'mul' | 'div' | 'pow' | 'max' | 'min' | 'rem' | 'lt' | 'le' | 'gt' | 'ge', 'bool']
+  | readonly ['pow', 'i32' | 'u32']
+  | readonly ['and' | 'or' | 'xor', FloatType];
 /** The operand's own type, or a sentence. */
-export type Fits<Op extends string, S extends string, T extends DType, B extends Operand> =
-  B extends Tensor<infer S2, infer T2>
+export type Fits<Op extends string, S extends string, T extends DType, B extends Operand> = readonly [Op, T] extends Undefined
+  ? `${Op}: not defined for ${T} tensors (use .cast())`
+  : B extends Tensor<infer S2, infer T2>
     ? [T2] extends [T]
       ? Broadcast<Op, S, S2> extends Err<infer M>
         ? M

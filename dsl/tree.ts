@@ -32,7 +32,8 @@ export const leafMark: unique symbol = Symbol('leaf');
 export const isLeaf = (x: unknown): boolean =>
   typeof x !== 'object' || x === null || isTensor(x) || isHostTensor(x) || ArrayBuffer.isView(x) || leafMark in x || isSpec(x);
 
-const join = (path: string, key: string): string => (path === '' ? key : `${path}.${key}`);
+/** The path of a key under the path of its tree. */
+export const join = (path: string, key: string): string => (path === '' ? key : `${path}.${key}`);
 
 /** f at every leaf; further trees are walked along by key. */
 export const walk = (

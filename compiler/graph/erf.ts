@@ -1,5 +1,5 @@
 /**
- * The error function in float64, for the interpreter. JavaScript has none. Below 2 the series with positive terms only
+ * The error function in float64, for the interpreters of graphs and of kernels. JavaScript has none. Below 2 the series with positive terms only
  * (Abramowitz & Stegun 7.1.6), above it one minus the continued fraction of erfc (7.1.14); both lose no digits to
  * cancellation, so the error stays within a few units in the last place.
  *

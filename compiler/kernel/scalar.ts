@@ -8,6 +8,7 @@
  *
  *   foldBinary('add', 4294967295, 2, 'u32')  ->  1
  */
+import { erf } from '../graph/erf.ts';
 import type { Compare } from '../graph/types.ts';
 import type { KBinary, KType, KUnary } from './types.ts';
 
@@ -80,24 +81,6 @@ export const foldCast = (x: number, from: KType | 'f64', to: KType): number => {
     case 'index':
       return Math.trunc(x);
   }
-};
-
-/** erf by its Taylor series near 0 and Lentz's continued fraction of erfc further out: below 1e-15 in double. */
-export const erf = (x: number): number => {
-  const a = Math.abs(x);
-  if (Number.isNaN(x)) return x;
-  if (a > 6) return Math.sign(x);
-  if (a < 2.5) {
-    let [term, sum] = [a, a];
-    for (let n = 1; n < 100 && Math.abs(term) > 1e-18 * Math.abs(sum); n++) {
-      term *= (-a * a) / n;
-      sum += term / (2 * n + 1);
-    }
-    return Math.sign(x) * (2 / Math.sqrt(Math.PI)) * sum;
-  }
-  let tail = 0;
-  for (let n = 60; n > 0; n--) tail = n / 2 / (a + tail);
-  return Math.sign(x) * (1 - Math.exp(-a * a) / Math.sqrt(Math.PI) / (a + tail));
 };
 
 const float: { readonly [O in KUnary]: (x: number) => number } = {

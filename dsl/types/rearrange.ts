@@ -4,7 +4,7 @@
  *   Rearrange<'b n (h k) -> b h n k', 'B N 384', { h: 6 }>  ->  'B 6 N 64'
  *   Rearrange<'b n (h k) -> b h n k', 'B N 384', { h: 5 }>  ->  { err: 'rearrange: 384 is not divisible by h=5' }
  */
-import type { Err } from './einops.ts';
+import type { Err, Twice } from './einops.ts';
 import type { DivW, EqW, Join, MulW, Wide, Words } from './words.ts';
 
 /** A named size: the name is what types see, the number or symbol is what the tracer uses. */
@@ -28,13 +28,6 @@ type Flat<G extends readonly Group[], R extends string[] = []> = G extends reado
   ? Flat<T, H extends string[] ? [...R, ...H] : [...R, H & string]>
   : R;
 type Letters<G extends readonly Group[]> = Exclude<Flat<G>[number], '1'>;
-type Repeated<N extends readonly string[]> = N extends readonly [infer H extends string, ...infer T extends readonly string[]]
-  ? H extends '1'
-    ? Repeated<T>
-    : H extends T[number]
-      ? H
-      : Repeated<T>
-  : never;
 
 /** Z: sizes given by the caller. */
 type BindGroups<G extends readonly Group[], S extends readonly string[], Z, E = unknown> = G extends readonly [
@@ -100,7 +93,7 @@ export type Rearrange<P extends string, S extends string, Z> =
     : P extends `${string}...${string}`
       ? Err<'rearrange: give every axis a letter, it has no runs of axes'>
       : P extends `${infer L}->${infer R}`
-        ? [Repeated<Flat<Groups<L>>> | Repeated<Flat<Groups<R>>>] extends [never]
+        ? [Twice<Flat<Groups<L>>> | Twice<Flat<Groups<R>>>] extends [never]
           ? [Exclude<Letters<Groups<L>>, Letters<Groups<R>>>] extends [never]
             ? [Exclude<Letters<Groups<R>>, Letters<Groups<L>>>] extends [never]
               ? BindGroups<Groups<L>, Words<S>, Z> extends infer E
@@ -112,5 +105,5 @@ export type Rearrange<P extends string, S extends string, Z> =
                 : never
               : Err<`rearrange: axis ${Exclude<Letters<Groups<R>>, Letters<Groups<L>>> & string} does not occur on the left-hand side`>
             : Err<`rearrange: axis ${Exclude<Letters<Groups<L>>, Letters<Groups<R>>> & string} is missing on the right-hand side`>
-          : Err<`rearrange: axis ${Repeated<Flat<Groups<L>>> | Repeated<Flat<Groups<R>>>} is repeated`>
+          : Err<`rearrange: axis ${Twice<Flat<Groups<L>>> | Twice<Flat<Groups<R>>>} is repeated`>
         : Err<'rearrange: missing ->'>;

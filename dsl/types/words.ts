@@ -22,6 +22,8 @@ export type Join<L extends readonly string[], R extends string = ''> = L extends
 ]
   ? Join<T, R extends '' ? H : `${R} ${H}`>
   : R;
+/** The last word: that of the last axis. */
+export type Last<S extends string> = Words<S> extends readonly [...string[], infer X extends string] ? X : never;
 /** True for `string`: the shape of a tensor that only the tracer knows. */
 export type Wide<S> = string extends S ? true : false;
 

@@ -4,14 +4,33 @@
  * a float's unit; erf is the double erf of the kernel IR.
  */
 import { beforeAll, describe, expect, test } from 'vitest';
+import { erf } from '../../compiler/graph/erf.ts';
+import type { HostData } from '../../compiler/graph/types.ts';
 import * as e from '../../compiler/kernel/expr.ts';
-import { erf } from '../../compiler/kernel/scalar.ts';
 import type { KBuffer, Kernel, KUnary, Stmt } from '../../compiler/kernel/types.ts';
-import type { HostData } from '../../compiler/target.ts';
 import { runC } from './helper.ts';
 
 const stride = 8191;
-const edges = [0, -0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN, 1, -1, 0.625, 4, 88.72283, 88.72284, -87.33655, -103.97208, -103.97209, 2 ** 20, 2 ** 20 + 2, 3.4028235e38, 1e-45];
+const edges = [
+  0,
+  -0,
+  Number.POSITIVE_INFINITY,
+  Number.NEGATIVE_INFINITY,
+  Number.NaN,
+  1,
+  -1,
+  0.625,
+  4,
+  88.72283,
+  88.72284,
+  -87.33655,
+  -103.97208,
+  -103.97209,
+  2 ** 20,
+  2 ** 20 + 2,
+  3.4028235e38,
+  1e-45,
+];
 const size = Math.ceil((2 ** 32 / stride + edges.length) / 16) * 16;
 const inputs = ((): Float32Array => {
   const words = Uint32Array.from({ length: size }, (_, i) => Math.imul(i, stride));
@@ -56,7 +75,13 @@ const kernels = ((): readonly Kernel[] => {
   const read: KBuffer = { name: 'x', dtype: 'f32', size, access: 'read' };
   const kernel = (name: string, value: e.ExprOf<'unary'> | e.ExprOf<'binary'>): Kernel => {
     const body: Stmt[] = [{ s: 'store', to: name, index: i, value }];
-    return { name, buffers: [read, { name, dtype: 'f32', size, access: 'write' }], grid: [1, 1, 1], threads: 1, body: [{ s: 'for', name: 'i', from: e.index(0), to: e.index(size), step: 16, kind: 'serial', body }] };
+    return {
+      name,
+      buffers: [read, { name, dtype: 'f32', size, access: 'write' }],
+      grid: [1, 1, 1],
+      threads: 1,
+      body: [{ s: 'for', name: 'i', from: e.index(0), to: e.index(size), step: 16, kind: 'serial', body }],
+    };
   };
   return [
     ...functions.map(([op]) => kernel(`out_${op}`, e.unary(op, x) as e.ExprOf<'unary'>)),

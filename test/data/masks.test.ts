@@ -38,7 +38,7 @@ test.each([
 });
 
 test('upper bounds of the published settings', () => {
-  const at = (crops: number): number => upperBound({ crops, grid: [16, 16], probability: 0.5, ratio: [0.1, 0.5], maxPatches: 128 });
+  const at = (crops: number): number => upperBound({ crops, grid: [16, 16], probability: 0.5, ratio: [0.1, 0.5] });
   expect([24, 64, 128].map(at)).toEqual([967, 2496, 4941]);
   expect([maxPatches(224, 14), maxPatches(224, 16), maxPatches(518, 14)]).toEqual([128, 98, 666]);
 });

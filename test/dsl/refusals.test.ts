@@ -58,7 +58,7 @@ describe('the place is the line of the mistake', () => {
 });
 
 describe('dtypes', () => {
-  const said = (f: (x: d.Tensor<string, never>) => unknown, dtype: d.DType = 'f32') => {
+  const said = (f: (x: d.Tensor<string, 'i32'>) => unknown, dtype: d.DType = 'f32') => {
     const e = caught(() => d.trace(f as never, [spec('2 3', dtype)] as never));
     return [e.code, e.message];
   };

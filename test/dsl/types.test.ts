@@ -159,6 +159,14 @@ test('what does not fit is refused', () => {
     () => d.sum('a ->', d.zeros('3', 'bool')),
     // @ts-expect-error of numbers
     () => d.cumsum('*a', d.zeros('3', 'bool')),
+    // @ts-expect-error add: not defined for bool tensors (use .cast())
+    () => d.zeros('3', 'bool').add(d.zeros('3', 'bool')),
+    // @ts-expect-error no order
+    () => d.zeros('3', 'bool').lt(d.zeros('3', 'bool')),
+    // @ts-expect-error and: not defined for f32 tensors (use .cast())
+    () => t('3').and(t('3')),
+    // @ts-expect-error of floats
+    () => d.zeros('3', 'i32').pow(2),
   ];
   for (const f of wrong) expect(() => traced(f), f.toString()).toThrow(/./);
 });
