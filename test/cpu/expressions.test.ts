@@ -1,22 +1,53 @@
 /** Every expression of K, printed as C, against the kernel interpreter: equal bits, except where a tolerance is named. */
 import { describe, expect, test } from 'vitest';
+import type { HostData } from '../../compiler/graph/types.ts';
 import * as e from '../../compiler/kernel/expr.ts';
 import { interpretKernel } from '../../compiler/kernel/interpret.ts';
 import { numberOf } from '../../compiler/kernel/scalar.ts';
 import type { Expr, KBuffer, Kernel, KType, Stmt } from '../../compiler/kernel/types.ts';
 import { verifyKernel } from '../../compiler/kernel/verify.ts';
-import type { HostData } from '../../compiler/target.ts';
 import { hostArray, runC } from './helper.ts';
 
 const total = 128;
-const specials = [0, -0, 1, -1, 0.5, -2.5, 3.5, -7, 1e-40, -1e-45, 1.5e-39, 3.4e38, -3.4e38, 65504, 65519, 65520, 1e-5, -6e-8, 3e9, -3e9, 5e9, 1e19, 2 ** 31, -(2 ** 31), 2.75];
+const specials = [
+  0,
+  -0,
+  1,
+  -1,
+  0.5,
+  -2.5,
+  3.5,
+  -7,
+  1e-40,
+  -1e-45,
+  1.5e-39,
+  3.4e38,
+  -3.4e38,
+  65504,
+  65519,
+  65520,
+  1e-5,
+  -6e-8,
+  3e9,
+  -3e9,
+  5e9,
+  1e19,
+  2 ** 31,
+  -(2 ** 31),
+  2.75,
+];
 const floats = (seed: number): Float32Array =>
   Float32Array.from({ length: total }, (_, i) => {
     const j = (i * 37 + seed * 11) % total;
     const odd = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
-    return j < 3 ? (odd[j] as number) : j < 3 + specials.length ? (specials[j - 3] as number) : Math.sin(j * 12.9898 + seed) * 2 ** ((j % 23) - 11);
+    return j < 3
+      ? (odd[j] as number)
+      : j < 3 + specials.length
+        ? (specials[j - 3] as number)
+        : Math.sin(j * 12.9898 + seed) * 2 ** ((j % 23) - 11);
   });
-const ints = (seed: number): Int32Array => Int32Array.from({ length: total }, (_, i) => (i % 9 === 0 ? i - 40 : (Math.imul(i + 1, 0x9e3779b1) + seed * 977) | 0));
+const ints = (seed: number): Int32Array =>
+  Int32Array.from({ length: total }, (_, i) => (i % 9 === 0 ? i - 40 : (Math.imul(i + 1, 0x9e3779b1) + seed * 977) | 0));
 const nonzero = <T extends Int32Array | Uint32Array>(a: T): T => a.map((x) => x || 3) as T;
 const inputs: Record<string, HostData> = {
   x: floats(1),
@@ -28,13 +59,28 @@ const inputs: Record<string, HostData> = {
   u: new Uint32Array(ints(2).buffer.slice(0)),
   w: nonzero(new Uint32Array(ints(3).buffer.slice(0))),
   s: Uint32Array.from({ length: total }, (_, i) => i % 40),
-  b: Uint8Array.from({ length: total }, (_, i) => (i * 5) % 3 & 1),
+  b: Uint8Array.from({ length: total }, (_, i) => ((i * 5) % 3) & 1),
   c: Uint8Array.from({ length: total }, (_, i) => (i >> 1) & 1),
   h: Uint16Array.from({ length: total }, (_, i) => (Math.imul(i + 3, 0x9e3779b1) >>> 9) & 0xffff),
   g: Uint16Array.from({ length: total }, (_, i) => (Math.imul(i + 7, 0x85ebca6b) >>> 13) & 0xffff),
   at: Int32Array.from({ length: total }, (_, i) => (i * 29 + 3) % total),
 };
-const dtypes: Record<string, Exclude<KType, 'index'>> = { x: 'f32', y: 'f32', z: 'f32', p: 'f32', i: 'i32', j: 'i32', u: 'u32', w: 'u32', s: 'u32', b: 'bool', c: 'bool', h: 'f16', g: 'bf16', at: 'i32' };
+const dtypes: Record<string, Exclude<KType, 'index'>> = {
+  x: 'f32',
+  y: 'f32',
+  z: 'f32',
+  p: 'f32',
+  i: 'i32',
+  j: 'i32',
+  u: 'u32',
+  w: 'u32',
+  s: 'u32',
+  b: 'bool',
+  c: 'bool',
+  h: 'f16',
+  g: 'bf16',
+  at: 'i32',
+};
 
 interface Case {
   readonly name: string;
@@ -50,7 +96,18 @@ const cases = (lanes: number, here: Expr): readonly Case[] => {
   const out: Case[] = [];
   const add = (name: string, value: Expr, ulps = 0, more: Partial<Case> = {}): void => void out.push({ name, value, ulps, ...more });
   const v = (n: string, mask?: Expr): Expr => e.load({ name: n, dtype: dtypes[n] as KType }, here, lanes, mask);
-  const [x, y, z, i, j, u, w, s, b, c] = ['x', 'y', 'z', 'i', 'j', 'u', 'w', 's', 'b', 'c'].map((n) => v(n)) as [Expr, Expr, Expr, Expr, Expr, Expr, Expr, Expr, Expr, Expr];
+  const [x, y, z, i, j, u, w, s, b, c] = ['x', 'y', 'z', 'i', 'j', 'u', 'w', 's', 'b', 'c'].map((n) => v(n)) as [
+    Expr,
+    Expr,
+    Expr,
+    Expr,
+    Expr,
+    Expr,
+    Expr,
+    Expr,
+    Expr,
+    Expr,
+  ];
   const small = e.mul(v('p'), 0.3);
   const lane = lanes === 1 ? here : e.ramp(here, lanes);
   for (const op of ['neg', 'sqrt', 'abs', 'sign', 'floor'] as const) add(op, e.unary(op, x));
@@ -105,7 +162,10 @@ const cases = (lanes: number, here: Expr): readonly Case[] => {
   const numbers = { f32: x, i32: i, u32: u, bool: b } as const;
   for (const [from, value] of Object.entries(numbers))
     for (const to of ['f32', 'i32', 'u32', 'bool', 'f16', 'bf16'] as const) if (from !== to) add(`${from}_as_${to}`, e.cast(value, to));
-  for (const [from, value] of [['f16', v('h')], ['bf16', v('g')]] as const)
+  for (const [from, value] of [
+    ['f16', v('h')],
+    ['bf16', v('g')],
+  ] as const)
     for (const to of ['f32', 'i32', 'bool', 'f16', 'bf16'] as const) if (from !== to) add(`${from}_as_${to}`, e.cast(value, to));
   add('index_as_f32', e.cast(lane, 'f32'));
   add('bool_as_index', e.cast(e.cast(b, 'index'), 'i32'));
@@ -177,7 +237,8 @@ const rank = (x: number): number => {
   const n = bits.getInt32(0);
   return n < 0 ? -(n & 0x7fffffff) : n;
 };
-const agree = (got: number, want: number, ulps: number): boolean => Object.is(got, want) || (ulps !== 0 && (got === want || Math.abs(rank(got) - rank(want)) <= ulps));
+const agree = (got: number, want: number, ulps: number): boolean =>
+  Object.is(got, want) || (ulps !== 0 && (got === want || Math.abs(rank(got) - rank(want)) <= ulps));
 
 describe('expressions in C are those of the interpreter', () => {
   for (const lanes of [1, 2, 4, 8, 16, 32])
@@ -196,7 +257,8 @@ describe('expressions in C are those of the interpreter', () => {
         // halves by value: which NaN a NaN becomes is free
         const { dtype } = c.value;
         const value = (x: number): number => (dtype === 'f16' || dtype === 'bf16' ? numberOf(x, dtype) : x);
-        for (let n = 0; n < total; n++) if (!agree(value(g[n] as number), value(w[n] as number), c.ulps)) wrong.push(`${c.name}[${n}]: ${g[n]}, not ${w[n]}`);
+        for (let n = 0; n < total; n++)
+          if (!agree(value(g[n] as number), value(w[n] as number), c.ulps)) wrong.push(`${c.name}[${n}]: ${g[n]}, not ${w[n]}`);
       }
       expect(wrong.slice(0, 20)).toEqual([]);
     }, 60_000);

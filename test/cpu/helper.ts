@@ -1,17 +1,27 @@
 /** Runs one kernel through the C backend, on a plan made by hand: each buffer has a slot of its own. */
 import { cpu } from '../../backends/cpu/index.ts';
-import type { DType } from '../../compiler/graph/types.ts';
+import type { DType, HostData } from '../../compiler/graph/types.ts';
 import type { KBuffer, Kernel } from '../../compiler/kernel/types.ts';
 import type { Plan, Slot } from '../../compiler/plan/types.ts';
-import type { HostData } from '../../compiler/target.ts';
 
 const bytes: { readonly [T in DType]: number } = { f32: 4, i32: 4, u32: 4, f16: 2, bf16: 2, bool: 1 };
 
 export const hostArray = (dtype: DType, size: number): HostData =>
-  dtype === 'f32' ? new Float32Array(size) : dtype === 'i32' ? new Int32Array(size) : dtype === 'u32' ? new Uint32Array(size) : dtype === 'bool' ? new Uint8Array(size) : new Uint16Array(size);
+  dtype === 'f32'
+    ? new Float32Array(size)
+    : dtype === 'i32'
+      ? new Int32Array(size)
+      : dtype === 'u32'
+        ? new Uint32Array(size)
+        : dtype === 'bool'
+          ? new Uint8Array(size)
+          : new Uint16Array(size);
 
 /** Launches `kernels` in order; equal buffer names are one slot. Read buffers are inputs, all others outputs. */
-export const planOf = (kernels: readonly Kernel[], launches: readonly number[] = kernels.map((_, i) => i)): Plan & { readonly names: readonly string[] } => {
+export const planOf = (
+  kernels: readonly Kernel[],
+  launches: readonly number[] = kernels.map((_, i) => i),
+): Plan & { readonly names: readonly string[] } => {
   const slots = new Map<string, Slot & { access: KBuffer['access'] }>();
   let at = 0;
   for (const b of kernels.flatMap((k) => k.buffers)) {
@@ -43,7 +53,11 @@ export const planOf = (kernels: readonly Kernel[], launches: readonly number[] =
 };
 
 /** Contents of every buffer that the kernels write, after one run. `data` gives initial contents by name. */
-export const runC = async (kernels: readonly Kernel[], data: Readonly<Record<string, HostData>>, threads = 2): Promise<Record<string, HostData>> => {
+export const runC = async (
+  kernels: readonly Kernel[],
+  data: Readonly<Record<string, HostData>>,
+  threads = 2,
+): Promise<Record<string, HostData>> => {
   const plan = planOf(kernels);
   const exe = await cpu({ threads }).prepare(plan);
   try {

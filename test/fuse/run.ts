@@ -11,11 +11,12 @@
 
 import { fuse } from '../../compiler/fuse/fuse.ts';
 import { apply, type Tensor64, tensor64 } from '../../compiler/graph/interpret.ts';
+import type { HostData } from '../../compiler/graph/types.ts';
 import { type DType, type Graph, isFloat, type Node, type TensorType, type Value } from '../../compiler/graph/types.ts';
 import { interpretKernel } from '../../compiler/kernel/interpret.ts';
 import { bitsOf, foldCast, numberOf } from '../../compiler/kernel/scalar.ts';
 import { verifyKernel } from '../../compiler/kernel/verify.ts';
-import type { HostData, Target } from '../../compiler/target.ts';
+import type { Target } from '../../compiler/target.ts';
 import { sizeOf } from '../../compiler/tile/emit.ts';
 import { lower } from '../../compiler/tile/lower.ts';
 
