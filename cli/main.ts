@@ -13,11 +13,14 @@ import { report } from './report.ts';
 const debug = process.argv.includes('--debug');
 const fatal = (e: unknown): never => process.exit(report(e, debug));
 process.on('uncaughtException', fatal);
-process.stdout.on('error', (e: NodeJS.ErrnoException) => {
-  // whoever read our output has gone (`fovea ... | head`): nothing is left to say
-  if (e.code === 'EPIPE') process.exit(0);
-  fatal(new FoveaError('FV0501', `cannot print: ${e.message}`, { hint: 'Free some space where the output goes.', cause: e }));
-});
+const unheard = (e: NodeJS.ErrnoException): void => {
+  if (e.code !== 'EPIPE')
+    fatal(new FoveaError('FV0501', `cannot print: ${e.message}`, { hint: 'Free some space where the output goes.', cause: e }));
+  // whoever read our output has gone, as in `fovea ... | head`, or in `| tee log` on Ctrl-C. A run goes on, for its files are what matters
+  if (process.listenerCount('SIGINT') === 0) process.exit(128 + 13);
+};
+process.stdout.on('error', unheard);
+process.stderr.on('error', unheard);
 
 /** Help and version are printed by commander; what it refuses becomes a message like any other. */
 const refused = (e: CommanderError): number => {

@@ -63,7 +63,7 @@ test('Ctrl-C, a full disk, a run to the end', { timeout: 600_000 }, async () => 
   const { tensors, metadata } = readSafetensors(file);
   const state = restore(initState(demo, 0), tensors, file);
   expect(state.step.data[0]).toBe(done.length);
-  expect(JSON.parse(metadata['recipe'] as string)).toMatchObject({ name: demo.name });
+  expect(JSON.parse(metadata.recipe as string)).toMatchObject({ name: demo.name });
   for (const t of tensors.values()) if (t.dtype === 'f32') expect(t.data.every((x) => Number.isFinite(x))).toBe(true);
 
   // 2. the checkpoint does not fit: no half of it, and none of the run before
