@@ -30,8 +30,10 @@ typedef void (*fv_kernel)(void *const *bufs, long lo, long hi);
 typedef struct { fv_kernel fn; long blocks; void *const *bufs; long shared; } fv_launch;
 typedef struct { _Atomic long next; long end; char pad[112]; } fv_share;
 typedef struct {
-  int threads, spin, started;
-  _Atomic int epoch, done, sleepers, stop, cancel;
+  int threads, spin;
+  /* counted modulo 2^32 */
+  _Atomic unsigned epoch, done;
+  _Atomic int sleepers, stop, cancel;
   const fv_launch *launch;
   long chunk;
   pthread_t *ids;
@@ -41,7 +43,7 @@ typedef struct {
 } fv_pool;
 typedef struct { fv_pool *pool; int id; } fv_worker;
 
-static void fv_sleep(fv_pool *p, _Atomic int *at, int seen) {
+static void fv_sleep(fv_pool *p, _Atomic unsigned *at, unsigned seen) {
   atomic_fetch_add(&p->sleepers, 1);
 #ifdef __linux__
   syscall(SYS_futex, at, FUTEX_WAIT_PRIVATE, seen, 0, 0, 0);
@@ -54,7 +56,7 @@ static void fv_sleep(fv_pool *p, _Atomic int *at, int seen) {
 }
 
 /* both sides are sequentially consistent: either the waker sees the sleeper, or the sleeper sees the new value */
-static void fv_wake(fv_pool *p, _Atomic int *at) {
+static void fv_wake(fv_pool *p, _Atomic unsigned *at) {
   if (atomic_load(&p->sleepers) == 0) return;
 #ifdef __linux__
   syscall(SYS_futex, at, FUTEX_WAKE_PRIVATE, 1 << 30, 0, 0, 0);
@@ -65,7 +67,7 @@ static void fv_wake(fv_pool *p, _Atomic int *at) {
 #endif
 }
 
-static void fv_wait(fv_pool *p, _Atomic int *at, int seen) {
+static void fv_wait(fv_pool *p, _Atomic unsigned *at, unsigned seen) {
   for (int spins = 0; atomic_load_explicit(at, memory_order_acquire) == seen; spins++) {
     if (spins < p->spin) FV_PAUSE();
     else fv_sleep(p, at, seen);
@@ -89,7 +91,7 @@ static void *fv_main(void *arg) {
   fv_worker w = *(fv_worker *)arg;
   free(arg);
   fv_pool *p = w.pool;
-  for (int seen = 0;; seen++) {
+  for (unsigned seen = 0;; seen++) {
     fv_wait(p, &p->epoch, seen);
     if (atomic_load(&p->stop)) return 0;
     fv_work(p, w.id);
@@ -99,10 +101,10 @@ static void *fv_main(void *arg) {
 }
 
 static void fv_fork(fv_pool *p, const fv_launch *l) {
-  const int n = p->threads;
+  const unsigned n = (unsigned)p->threads;
   p->launch = l;
   p->chunk = l->blocks / (8L * n) > 0 ? l->blocks / (8L * n) : 1;
-  for (int t = 0; t < n; t++) {
+  for (unsigned t = 0; t < n; t++) {
     atomic_store_explicit(&p->shares[t].next, l->blocks * t / n, memory_order_relaxed);
     p->shares[t].end = l->blocks * (t + 1) / n;
   }
@@ -110,7 +112,7 @@ static void fv_fork(fv_pool *p, const fv_launch *l) {
   atomic_fetch_add(&p->epoch, 1);
   fv_wake(p, &p->epoch);
   fv_work(p, 0);
-  for (int d; (d = atomic_load_explicit(&p->done, memory_order_acquire)) != n - 1;) fv_wait(p, &p->done, d);
+  for (unsigned d; (d = atomic_load_explicit(&p->done, memory_order_acquire)) != n - 1;) fv_wait(p, &p->done, d);
 }
 
 /* 0 when out of memory; fewer threads than asked for when the system refuses more */

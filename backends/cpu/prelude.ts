@@ -184,7 +184,9 @@ export const prelude = (): Prelude => {
     // minus zero vector: keeps the sign of -0, and compilers see a broadcast
     splat: (dtype, lanes, x) => {
       types(lanes);
-      return `(${dtype === 'bool' ? `-(${x})` : x} - (${ctype(dtype, lanes)}){})`;
+      // C promotes 16 bits to int, which would not fit the vector
+      const scalar = dtype === 'bool' ? `-(${x})` : scalarOf(dtype) === 'u16' ? `(u16)${x}` : x;
+      return `(${scalar} - (${ctype(dtype, lanes)}){})`;
     },
     text: () => [scalarTypes, ...[...lanesKnown].sort((a, b) => a - b).map(vectorTypes), macros, ...functions.values(), ''].join('\n'),
   };

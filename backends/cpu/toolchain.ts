@@ -188,7 +188,12 @@ export const buildLibrary = async (kernels: readonly KernelSource[], pool: strin
         progress?.(++done, distinct.length);
       }
     };
-    await Promise.all([compile(c, at(poolId, 'o'), pool, poolFlags, 'the runtime'), ...Array.from({ length: availableParallelism() }, worker)]);
+    try {
+      await Promise.all([compile(c, at(poolId, 'o'), pool, poolFlags, 'the runtime'), ...Array.from({ length: availableParallelism() }, worker)]);
+    } finally {
+      // one that failed is reported at once; the others are not started
+      next = distinct.length;
+    }
     await link();
   };
   if (await sound(path)) progress?.(distinct.length, distinct.length);

@@ -75,6 +75,8 @@ export const buildPlan = (g: Graph, target: Target, { donated, maxBytes }: PlanO
   });
 
   // a donated input and the output that takes its slot; results are all different and each is written by one step
+  const taken = donated.filter((i) => i >= 0);
+  if (new Set(taken).size < taken.length) throw new Error('internal: two outputs cannot take the place of one input');
   const shares = new Map<Value, Value>();
   const copies: [from: Value, to: Value][] = [];
   results.forEach((out, o) => {
@@ -85,12 +87,11 @@ export const buildPlan = (g: Graph, target: Target, { donated, maxBytes }: PlanO
       throw new Error(`internal: output ${o} cannot take the place of input ${donated[o]}`);
     const step = steps[at] as Step;
     const kernel = kernels[step.kernel] as Kernel;
-    const name = (v: Value): string | undefined => kernel.buffers[step.buffers.indexOf(v)]?.name;
-    const [read, write] = [name(input), name(out)];
-    const free =
-      (lastRead.get(input) ?? -1) < at ||
-      ((lastRead.get(input) ?? -1) === at && read !== undefined && write !== undefined && mayAlias(kernel, read, write));
-    if (free) shares.set(out, input);
+    // one value may stand behind several buffers of a kernel
+    const names = (v: Value): readonly string[] => kernel.buffers.filter((_, i) => step.buffers[i] === v).map((b) => b.name);
+    const inPlace = (): boolean => names(input).every((r) => names(out).every((w) => mayAlias(kernel, r, w)));
+    const last = lastRead.get(input) ?? -1;
+    if (last < at || (last === at && inPlace())) shares.set(out, input);
     else copies.push([out, input]);
   });
   for (const [from, to] of copies) {

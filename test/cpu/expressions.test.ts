@@ -199,6 +199,7 @@ const cases = (lanes: number, here: Expr): readonly Case[] => {
     }
     add('across_nan', e.across('max', x), 0, { index: one });
     add('lane_bool', e.lane(e.lt(x, y), lanes - 1), 0, { index: one });
+    add('splat_masked_bf16', e.splat(e.load({ name: 'g', dtype: 'bf16' }, 3, 1, e.lt(here, 40)), lanes));
     add('ramp_i32', e.ramp(e.lane(i, 0), lanes));
   }
   return out;

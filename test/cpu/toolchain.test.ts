@@ -1,6 +1,6 @@
 /** Compiler and cache: what is compiled, what is reused, and what happens when a part is missing, damaged or refused. */
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { cpu, cpuTarget, printC } from '../../backends/cpu/index.ts';
@@ -33,7 +33,10 @@ const plus = (n: number, name = `plus_${n}`): Kernel => ({
   threads: 1,
   body: [{ s: 'store', to: 'y', index: e.index(0), value: e.add(e.load({ name: 'x', dtype: 'f32' }, 0), e.f32(n)) }],
 });
-const files = (): readonly string[] => readdirSync(folder, { recursive: true, withFileTypes: true }).filter((f) => f.isFile()).map((f) => join(f.parentPath, f.name));
+const files = (): readonly string[] =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((f) => f.isFile())
+    .map((f) => join(f.parentPath, f.name));
 const prepare = async (kernels: readonly Kernel[], progress?: (done: number, total: number) => void) => {
   const exe = await cpu({ threads: 1 }).prepare(planOf(kernels), progress);
   exe.write(0, Float32Array.of(40));
@@ -59,14 +62,22 @@ describe('cache', () => {
     expect(await prepare([plus(1), plus(1, 'other'), plus(2)])).toEqual({ y: 42, compiled: 0 });
     expect(await prepare([plus(1), plus(3)])).toEqual({ y: 43, compiled: 1 });
     // three kernels, the runtime, two libraries
-    expect(files().map((f) => f.slice(f.lastIndexOf('.'))).sort()).toEqual(['.o', '.o', '.o', '.o', '.so', '.so']);
+    expect(
+      files()
+        .map((f) => f.slice(f.lastIndexOf('.')))
+        .sort(),
+    ).toEqual(['.o', '.o', '.o', '.o', '.so', '.so']);
   });
 
   test('damaged files are made again', async () => {
     const damages: readonly ((f: string) => void)[] = [
       (f) => truncateSync(f, statSync(f).size >> 1),
       (f) => truncateSync(f, 0),
-      (f) => writeFileSync(f, readFileSync(f).map((b, i) => (i === 100 ? b ^ 1 : b))),
+      (f) =>
+        writeFileSync(
+          f,
+          readFileSync(f).map((b, i) => (i === 100 ? b ^ 1 : b)),
+        ),
     ];
     for (const [i, damage] of damages.entries()) {
       // a folder each: a library that this process has loaded must not be cut off under it
@@ -150,9 +161,31 @@ describe('compiler', () => {
     expect(x.hint).toMatch(/FOVEA_CACHE/);
   });
 
+  test('after a failure no further kernel is started', async () => {
+    const [fake, log] = [join(folder, 'cc'), join(folder, 'log')];
+    // arguments end in: -c TEXT -o OBJECT
+    const script = 'eval text=\\${$(($#-2))}; eval out=\\$$#; echo "$text" >> LOG; grep -q oops "$text" && exit 1; sleep 0.2; : > "$out"';
+    writeFileSync(fake, `#!/bin/sh\n[ "$1" = --version ] && echo fake 1.0 && exit 0\n${script.replace('LOG', log)}\n`);
+    chmodSync(fake, 0o755);
+    vi.stubEnv('FOVEA_CC', fake);
+    const texts = ['oops', ...Array.from({ length: 12 * availableParallelism() }, (_, i) => `fine ${i}`)];
+    const x = await failure(() => buildLibrary(texts.map((text) => ({ name: 'k', text })), poolSource));
+    expect(x.code).toBe('FV0302');
+    const started = (): number => readFileSync(log, 'utf8').split('\n').length - 1;
+    // those in flight end; long enough for another to begin
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const then = started();
+    expect(then).toBeLessThan(texts.length);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(started()).toBe(then);
+  });
+
   test('a compiler that dies', async () => {
     const fake = join(folder, 'cc');
-    writeFileSync(fake, '#!/bin/sh\n[ "$1" = --version ] && echo fake 1.0 && exit 0\necho "fatal error: no space left on device" >&2\nexit 1\n');
+    writeFileSync(
+      fake,
+      '#!/bin/sh\n[ "$1" = --version ] && echo fake 1.0 && exit 0\necho "fatal error: no space left on device" >&2\nexit 1\n',
+    );
     chmodSync(fake, 0o755);
     vi.stubEnv('FOVEA_CC', fake);
     const x = await failure(() => prepare([plus(1)]));
