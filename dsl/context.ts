@@ -9,7 +9,7 @@
  */
 import { type Code, FoveaError } from '../compiler/error.ts';
 import { type Builder, builder } from '../compiler/graph/builder.ts';
-import { type Dim, parseDim } from '../compiler/graph/dim.ts';
+import { bindDim, type Dim, parseDim } from '../compiler/graph/dim.ts';
 import type { Graph, Phase, TensorType, Value } from '../compiler/graph/types.ts';
 import { here } from './location.ts';
 
@@ -154,6 +154,9 @@ export const scope = <T>(name: string, f: () => T): T => {
 };
 /** Everything that f computes belongs to this phase of a step. */
 export const phase = <T>(p: Phase, f: () => T): T => current().builder.at({ phase: p }, f);
+
+/** A size with the names replaced that the running program has numbers for: a size may be declared before, and outside of, any trace. */
+export const bound = (d: Dim): Dim => (top && typeof d !== 'number' ? bindDim(d, top.sizes) : d);
 
 export const words = (shape: string): string[] => shape.split(/\s+/).filter(Boolean);
 /** One written dim under the names in force: `N+1`, `3*D`, `384`. */

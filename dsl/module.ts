@@ -7,7 +7,7 @@
  *     (p, x) => einsum('... i, o i -> ... o', x, p.weight).add(p.bias));
  */
 import { type Dim, eqDim, showShape, subDim } from '../compiler/graph/dim.ts';
-import { current, dimOf, fail, isTensor, scope, userCode, words } from './context.ts';
+import { bound, current, dimOf, fail, isTensor, scope, userCode, words } from './context.ts';
 import { type Init, initializers } from './init.ts';
 import { type DimArg, dimValue, type Size } from './sizes.ts';
 import { type Tensor, unwrap } from './tensor.ts';
@@ -128,7 +128,7 @@ const call = (
   xs: readonly unknown[],
 ): unknown => {
   if (xs.length !== sig.length) fail('FV0001', `the function takes ${sig.length} tensors [${sig.join('], [')}], got ${xs.length}`);
-  const env = new Map(dims);
+  const env = new Map([...dims].map(([k, v]) => [k, bound(v)]));
   xs.forEach((x, i) => unify(i, sig[i] as string, x, env));
   const names = new Map([...current().sizes, ...env]);
   return userCode(names, () => body(...(xs as never[])));
@@ -176,7 +176,7 @@ const bind = (spec: SpecTree, params: unknown, path: string, dims: ReadonlyMap<s
         `parameter ${path || 'tree'}: expected a tensor [${spec.shape}], got ${params === undefined ? 'nothing' : typeof params}`,
       );
     const have = unwrap('apply', params).type.shape;
-    const want = words(spec.shape).map((w) => dimOf(w, dims));
+    const want = words(spec.shape).map((w) => bound(dimOf(w, dims)));
     const fits = have.length === want.length && want.every((d, i) => eqDim(d, have[i] as Dim));
     return fits ? params : fail('FV0006', `parameter ${path}: expected ${showShape(want)}, got ${showShape(have)}`);
   }

@@ -6,7 +6,7 @@
  *   over(D, 6), plus(D, 1)                  // Size<'D/6'>, Size<'D+1'>
  */
 import { addDim, type Dim, divDim, mulDim, subDim, sym } from '../compiler/graph/dim.ts';
-import { fail } from './context.ts';
+import { bound, fail } from './context.ts';
 import type { WordOf } from './types/rearrange.ts';
 import type { AddW, DivW, MulW, SubW } from './types/words.ts';
 
@@ -17,7 +17,7 @@ export interface Size<out S extends string = string> {
 export type DimArg = number | Size;
 
 export const dimValue = (z: DimArg): Dim => {
-  const d = typeof z === 'number' ? z : z.size;
+  const d = typeof z === 'number' ? z : bound(z.size);
   return typeof d === 'number' && !(Number.isInteger(d) && d >= 0)
     ? fail('FV0005', `${d} is not a size`, 'Sizes are whole numbers, 0 or more.')
     : d;

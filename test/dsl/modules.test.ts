@@ -1,6 +1,8 @@
 /** Modules, parameter trees, tracing, transforms, random numbers and messages at trace time. */
 import { describe, expect, test } from 'vitest';
 import { FoveaError } from '../../compiler/error.ts';
+import { bindGraph } from '../../compiler/graph/bind.ts';
+import { print } from '../../compiler/graph/print.ts';
 import { threefry2x32 } from '../../compiler/graph/threefry.ts';
 import type { Graph, Meta } from '../../compiler/graph/types.ts';
 import * as d from '../../dsl/index.ts';
@@ -178,6 +180,32 @@ describe('random', () => {
     expect(Math.abs(mean(z.map((x) => x * x)) - 1)).toBeLessThan(se * Math.SQRT2); // x^2 has variance 2
     expect(Math.max(...t.map(Math.abs))).toBeLessThan(2 + 1e-5);
     expect(Math.abs(mean(b) - 0.25)).toBeLessThan(se * Math.sqrt(0.25 * 0.75));
+  });
+});
+
+describe('sizes that are bound when the program is compiled', () => {
+  const [D, H] = [d.size('D'), d.size('H')];
+  const heads = d.module(
+    { D, H, K: d.over(D, H) },
+    ({ D }) => ({ w: d.param('D D') }),
+    ['B D'],
+    ({ w, H, K }, x) => d.rearrange('b (h k) -> h b k', d.einsum('b d, e d -> b e', x, w), { h: H }).mul(d.scalar(K)),
+  );
+  const specs = [d.paramSpecs(heads), spec('B D')] as const;
+  const f = (p: d.Params<typeof heads>, x: d.F32<'B D'>) => ({ y: d.apply(heads, p)(x), hot: d.oneHot(d.zeros('B', 'i32'), d.size('H')) });
+  const sizes = { B: 1, D: 4, H: 2 };
+  test('are the same program, whether they are bound before or after tracing', () => {
+    const before = d.trace(f, specs, { dims: sizes });
+    const after = bindGraph(d.trace(f, specs).graph, new Map(Object.entries(sizes)));
+    expect(before.outputs.map((o) => o.shape)).toEqual([
+      [2, 1, 2],
+      [1, 2],
+    ]);
+    expect(print(before.graph)).toBe(print(after));
+  });
+  test('and must fit', () => {
+    const e = error(() => d.trace(f, specs, { dims: { ...sizes, D: 5 } }));
+    expect([e.code, e.message]).toEqual(['FV0001', 'rearrange: 5 is not divisible by h=2']);
   });
 });
 
