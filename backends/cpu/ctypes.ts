@@ -9,7 +9,15 @@ import type { KType } from '../../compiler/kernel/types.ts';
 
 export type CType = 'f32' | 'f64' | 'i32' | 'u32' | 'i64' | 'u16' | 'u8';
 
-const registers: { readonly [T in KType]: CType } = { f32: 'f32', f16: 'u16', bf16: 'u16', i32: 'i32', u32: 'u32', bool: 'i32', index: 'i64' };
+const registers: { readonly [T in KType]: CType } = {
+  f32: 'f32',
+  f16: 'u16',
+  bf16: 'u16',
+  i32: 'i32',
+  u32: 'u32',
+  bool: 'i32',
+  index: 'i64',
+};
 
 /** Type of a value in a register, without its lanes. */
 export const scalarOf = (dtype: KType): CType => registers[dtype];

@@ -13,9 +13,9 @@ import { printC } from './print.ts';
 import { type CpuExecutable, load } from './runtime.ts';
 import { buildLibrary } from './toolchain.ts';
 
-export type { CpuExecutable } from './runtime.ts';
-export { kernelSymbol, printC, printParts } from './print.ts';
 export { cpuTarget } from './machine.ts';
+export { kernelSymbol, printC, printParts } from './print.ts';
+export type { CpuExecutable } from './runtime.ts';
 
 export interface CpuOptions {
   /** Threads that share a launch's blocks; FOVEA_THREADS or the processors of this process otherwise. */

@@ -32,7 +32,9 @@ const cacheSize = (index: number, otherwise: number): number => {
 export const machine = (): Machine => {
   const info = text('/proc/cpuinfo');
   const field = (name: RegExp): string => name.exec(info)?.[1]?.trim() ?? '';
-  const flags = field(/^(?:flags|Features)\s*:(.*)$/m).split(/\s+/).filter(Boolean);
+  const flags = field(/^(?:flags|Features)\s*:(.*)$/m)
+    .split(/\s+/)
+    .filter(Boolean);
   const has = (f: string): boolean => flags.includes(f);
   const vectorBytes = has('avx512f') ? 64 : has('avx2') && has('fma') ? 32 : 16;
   return {

@@ -20,7 +20,11 @@ export interface ScalarFunction {
 }
 
 const f = (body: string, uses: readonly string[] = []): ScalarFunction => ({ args: ['f32'], result: 'f32', uses, body });
-const pun = (from: CType, to: CType): ScalarFunction => ({ args: [from], result: to, body: `${to} r; __builtin_memcpy(&r, &x, sizeof r); return r;` });
+const pun = (from: CType, to: CType): ScalarFunction => ({
+  args: [from],
+  result: to,
+  body: `${to} r; __builtin_memcpy(&r, &x, sizeof r); return r;`,
+});
 const two = (t: CType, body: string, uses: readonly string[] = []): ScalarFunction => ({ args: [t, t], result: t, uses, body });
 const one = (t: CType, body: string): ScalarFunction => ({ args: [t], result: t, body });
 

@@ -68,7 +68,9 @@ const written = (name: string, lanes: number): Written | undefined => {
   const v = `${t}x${lanes}`;
   const [m, ix] = [`i32x${lanes}`, `i64x${lanes}`];
   const each = `for (int j = 0; j < ${lanes}; j++)`;
-  const fn = (result: string, args: string, body: string): Written => ({ text: `FV_INLINE ${result} fv_${name}_x${lanes}(${args}) { ${body} }` });
+  const fn = (result: string, args: string, body: string): Written => ({
+    text: `FV_INLINE ${result} fv_${name}_x${lanes}(${args}) { ${body} }`,
+  });
   switch (op) {
     case 'fma':
       return { text: fma(lanes) };
@@ -95,8 +97,12 @@ const written = (name: string, lanes: number): Written | undefined => {
     // halves are combined until one lane is left: lane i with lane i + lanes / 2
     case 'across': {
       const half = lanes / 2;
-      const join = (a: string, b: string): string => (t === 'add' ? `${a} + ${b}` : `fv_${t}_${more}${half > 1 ? `_x${half}` : ''}(${a}, ${b})`);
-      const before: (readonly [string, number])[] = [...(t === 'add' ? [] : [[`${t}_${more}`, half] as const]), ...(half > 1 ? [[name, half] as const] : [])];
+      const join = (a: string, b: string): string =>
+        t === 'add' ? `${a} + ${b}` : `fv_${t}_${more}${half > 1 ? `_x${half}` : ''}(${a}, ${b})`;
+      const before: (readonly [string, number])[] = [
+        ...(t === 'add' ? [] : [[`${t}_${more}`, half] as const]),
+        ...(half > 1 ? [[name, half] as const] : []),
+      ];
       const part = (from: number): string => (half > 1 ? `__builtin_shufflevector(x, x, ${list(half, (i) => i + from)})` : `x[${from}]`);
       const body = half > 1 ? `return fv_${name}_x${half}(${join(part(0), part(half))});` : `return ${join(part(0), part(1))};`;
       return { before, ...fn(more, `${more}x${lanes} x`, body) };
@@ -121,7 +127,11 @@ const written = (name: string, lanes: number): Written | undefined => {
       const far = `if (!(a[j] < 0x1p20f)) r[j] = fv_trigFar(x[j], ${shift});`;
       const v32 = `f32x${lanes}`;
       return {
-        before: [['trigNear', 1], ['trigFar', 1], ['abs_f32', lanes]],
+        before: [
+          ['trigNear', 1],
+          ['trigFar', 1],
+          ['abs_f32', lanes],
+        ],
         text: `static ${v32} fv_${op}_x${lanes}(${v32} x) { ${v32} r, a = fv_abs_f32_x${lanes}(x); ${each} r[j] = ${near}; int far = 0; ${each} far |= !(a[j] < 0x1p20f); if (far) ${each} ${far} return r; }`,
       };
     }

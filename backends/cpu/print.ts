@@ -92,7 +92,18 @@ const printUnary = (e: Expr & { readonly k: 'unary' }, c: Context): string => {
   return `${c.fns.use(typedOps.has(e.op) ? `${e.op}_${scalarOf(e.dtype)}` : e.op, e.lanes)}(${x})`;
 };
 
-const infix: { readonly [op: string]: string } = { add: '+', sub: '-', mul: '*', div: '/', rem: '%', and: '&', or: '|', xor: '^', shiftLeft: '<<', shiftRight: '>>' };
+const infix: { readonly [op: string]: string } = {
+  add: '+',
+  sub: '-',
+  mul: '*',
+  div: '/',
+  rem: '%',
+  and: '&',
+  or: '|',
+  xor: '^',
+  shiftLeft: '<<',
+  shiftRight: '>>',
+};
 
 const printBinary = (e: Expr & { readonly k: 'binary' }, c: Context): string => {
   const [x, y] = [print(e.x, c), print(e.y, c)];
@@ -124,7 +135,8 @@ const printCast = (e: Expr & { readonly k: 'cast' }, c: Context): string => {
     const wide = `${c.fns.use(`${from}_f32`, e.lanes)}(${x})`;
     return to === 'f32' ? wide : c.fns.convert('f32', to, e.lanes, wide);
   }
-  if (to === 'bf16' || to === 'f16') return `${c.fns.use(`f32_${to}`, e.lanes)}(${from === 'f32' ? x : c.fns.convert(from, 'f32', e.lanes, x)})`;
+  if (to === 'bf16' || to === 'f16')
+    return `${c.fns.use(`f32_${to}`, e.lanes)}(${from === 'f32' ? x : c.fns.convert(from, 'f32', e.lanes, x)})`;
   return c.fns.convert(from, to, e.lanes, x);
 };
 
@@ -177,7 +189,9 @@ const text = (e: Expr, c: Context): string => {
       return printCast(e, c);
     case 'bitcast':
       if (e.dtype === e.x.dtype) return print(e.x, c);
-      return e.lanes === 1 ? `${c.fns.use(`bits_${scalarOf(e.x.dtype)}_${scalarOf(e.dtype)}`, 1)}(${print(e.x, c)})` : `(${ctype(e.dtype, e.lanes)})${print(e.x, c)}`;
+      return e.lanes === 1
+        ? `${c.fns.use(`bits_${scalarOf(e.x.dtype)}_${scalarOf(e.dtype)}`, 1)}(${print(e.x, c)})`
+        : `(${ctype(e.dtype, e.lanes)})${print(e.x, c)}`;
     case 'splat':
       return e.lanes === 1 ? print(e.x, c) : c.fns.splat(e.dtype, e.lanes, print(e.x, c));
     case 'ramp':
@@ -238,7 +252,10 @@ const printStore = (s: Stmt & { readonly s: 'store' }, c: Context): void => {
     const scatter = s.index.lanes > 1;
     if (!scatter && !mask) return line(c, `*(${t}x${lanes}u *)(${p} + ${i}) = ${value};`);
     const at = scatter ? `${p}, ${c.fns.convert(s.index.dtype, 'index', lanes, i as string)}` : `${p} + ${i}`;
-    line(c, `${c.fns.use(`${scatter ? 'scatter' : 'store'}${mask ? 'Masked' : ''}_${t}`, lanes)}(${at}, ${value}${mask ? `, ${mask}` : ''});`);
+    line(
+      c,
+      `${c.fns.use(`${scatter ? 'scatter' : 'store'}${mask ? 'Masked' : ''}_${t}`, lanes)}(${at}, ${value}${mask ? `, ${mask}` : ''});`,
+    );
   });
 };
 
@@ -277,7 +294,9 @@ const printStmt = (s: Stmt, c: Context): void => {
     case 'let':
     case 'var':
       if (s.value.lanes > 1) c.fns.types(s.value.lanes);
-      statement(c, [s.value], ([v]) => line(c, `${s.s === 'let' ? 'const ' : ''}${ctype(s.value.dtype, s.value.lanes)} ${c.name(s.name)} = ${v};`));
+      statement(c, [s.value], ([v]) =>
+        line(c, `${s.s === 'let' ? 'const ' : ''}${ctype(s.value.dtype, s.value.lanes)} ${c.name(s.name)} = ${v};`),
+      );
       break;
     case 'set':
       statement(c, [s.value], ([v]) => line(c, `${c.name(s.name)} = ${v};`));
@@ -316,7 +335,10 @@ export const printParts = (k: Kernel, symbol: string = kernelSymbol): readonly [
   const [x, y, z] = k.grid;
   line(c, 'for (i64 b = lo; b < hi; b++) {');
   c.indent++;
-  line(c, `const i64 b_0 = ${y * z === 1 ? 'b' : `b % ${x}L`}, b_1 = ${y === 1 ? '0' : z === 1 ? `b / ${x}L` : `b / ${x}L % ${y}L`}, b_2 = ${z === 1 ? '0' : `b / ${x * y}L`};`);
+  line(
+    c,
+    `const i64 b_0 = ${y * z === 1 ? 'b' : `b % ${x}L`}, b_1 = ${y === 1 ? '0' : z === 1 ? `b / ${x}L` : `b / ${x}L % ${y}L`}, b_2 = ${z === 1 ? '0' : `b / ${x * y}L`};`,
+  );
   c.indent--;
   block(c, k.body);
   line(c, '}');

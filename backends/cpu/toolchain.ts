@@ -62,10 +62,21 @@ export const findCompiler = async (): Promise<Compiler> => {
 
 const native = process.arch === 'arm64' && process.platform === 'darwin' ? '-mcpu=native' : '-march=native';
 // prefer 512: makes GCC turn a loop over 16 lanes into one vector operation; other machines and compilers do not know it
-const wide = (c: Compiler): readonly string[] => (machine().vectorBytes === 64 && !/clang/i.test(c.version) ? ['-mprefer-vector-width=512'] : []);
+const wide = (c: Compiler): readonly string[] =>
+  machine().vectorBytes === 64 && !/clang/i.test(c.version) ? ['-mprefer-vector-width=512'] : [];
 /** No fast math: NaN and infinities hold, and only K's own fma is fused. Wrapping integers, no type-based alias rules: K's rules. */
 const kernelFlags = (c: Compiler): readonly string[] => [
-  ...['-std=gnu11', '-O3', native, ...wide(c), '-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math', '-fno-strict-aliasing', '-fwrapv'],
+  ...[
+    '-std=gnu11',
+    '-O3',
+    native,
+    ...wide(c),
+    '-ffp-contract=off',
+    '-fno-math-errno',
+    '-fno-trapping-math',
+    '-fno-strict-aliasing',
+    '-fwrapv',
+  ],
   ...['-fPIC', '-fno-plt', '-fno-asynchronous-unwind-tables', '-fvisibility=default', '-w', '-Wno-psabi'],
 ];
 const poolFlags = ['-std=gnu11', '-O2', '-fPIC', '-pthread', '-w'];
@@ -113,13 +124,22 @@ const produce = async (path: string, make: (temporary: string) => Promise<void>)
   } catch (e) {
     if (e instanceof FoveaError) throw e;
     const why = e instanceof Error ? e.message : String(e);
-    throw new FoveaError('FV0302', `cannot write to the kernel cache: ${why}`, { hint: 'Free space there, or name another folder in FOVEA_CACHE.', cause: e });
+    throw new FoveaError('FV0302', `cannot write to the kernel cache: ${why}`, {
+      hint: 'Free space there, or name another folder in FOVEA_CACHE.',
+      cause: e,
+    });
   } finally {
     await rm(temporary, { force: true });
   }
 };
 
-const firstError = (stderr: string): string => stderr.split('\n').find((l) => /error|fatal|undefined reference/i.test(l))?.trim() ?? stderr.trim().split('\n')[0] ?? '';
+const firstError = (stderr: string): string =>
+  stderr
+    .split('\n')
+    .find((l) => /error|fatal|undefined reference/i.test(l))
+    ?.trim() ??
+  stderr.trim().split('\n')[0] ??
+  '';
 
 /** One object: from the cache, or compiled. `symbol` is what the text's FV_KERNEL becomes. */
 const compile = async (c: Compiler, path: string, source: string, flags: readonly string[], what: string): Promise<void> => {
@@ -133,7 +153,9 @@ const compile = async (c: Compiler, path: string, source: string, flags: readonl
       if (r.ok) return;
       const kept = path.replace(/\.o$/, '.c');
       await rename(text, kept);
-      throw new FoveaError('FV0302', `${c.command} cannot compile ${what}: ${firstError(r.stderr)}`, { hint: `The C text is kept in ${kept}.` });
+      throw new FoveaError('FV0302', `${c.command} cannot compile ${what}: ${firstError(r.stderr)}`, {
+        hint: `The C text is kept in ${kept}.`,
+      });
     } finally {
       await rm(text, { force: true });
     }
@@ -173,7 +195,10 @@ export const buildLibrary = async (kernels: readonly KernelSource[], pool: strin
       await writeFile(listing, objects.map((id) => `"${at(id, 'o').replace(/["\\]/g, '\\$&')}"`).join('\n'));
       const r = await run(c.command, [...c.args, ...linkFlags, '-o', temporary, `@${listing}`, '-lm']);
       await rm(listing, { force: true });
-      if (!r.ok) throw new FoveaError('FV0302', `${c.command} cannot link the plan's kernels: ${firstError(r.stderr)}`, { hint: 'Delete the cache folder and try again.' });
+      if (!r.ok)
+        throw new FoveaError('FV0302', `${c.command} cannot link the plan's kernels: ${firstError(r.stderr)}`, {
+          hint: 'Delete the cache folder and try again.',
+        });
     });
   };
   let compiled = 0;
@@ -189,7 +214,10 @@ export const buildLibrary = async (kernels: readonly KernelSource[], pool: strin
       }
     };
     try {
-      await Promise.all([compile(c, at(poolId, 'o'), pool, poolFlags, 'the runtime'), ...Array.from({ length: availableParallelism() }, worker)]);
+      await Promise.all([
+        compile(c, at(poolId, 'o'), pool, poolFlags, 'the runtime'),
+        ...Array.from({ length: availableParallelism() }, worker),
+      ]);
     } finally {
       // one that failed is reported at once; the others are not started
       next = distinct.length;

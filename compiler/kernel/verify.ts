@@ -263,7 +263,8 @@ const barriers = (kernel: Kernel, fail: (message: string) => never): void => {
   const varies = (x: Expr): boolean => {
     const old = known.get(x);
     if (old !== undefined) return old;
-    const r = x.k === 'thread' || (x.k === 'ref' && varying.has(x.name)) || (x.k === 'load' && !steady.has(x.from)) || operands(x).some(varies);
+    const r =
+      x.k === 'thread' || (x.k === 'ref' && varying.has(x.name)) || (x.k === 'load' && !steady.has(x.from)) || operands(x).some(varies);
     known.set(x, r);
     return r;
   };

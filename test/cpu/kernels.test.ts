@@ -30,7 +30,13 @@ test('only the innermost loops of the kernel itself are kept out of the auto-vec
   const b = body(['y']);
   b.for('i', 0, 4, 1, (i) => b.for('j', 0, 4, 1, (j) => b.store(place, e.add(e.mul(i, 4), j), e.f32(1))));
   b.for('k', 16, 20, 1, (k) => b.store(place, k, e.f32(2)), 'unroll');
-  const kernel = { name: 'loops', buffers: [{ ...place, size: 20, access: 'write' as const }], grid: [1, 1, 1] as const, threads: 1, body: b.done() };
+  const kernel = {
+    name: 'loops',
+    buffers: [{ ...place, size: 20, access: 'write' as const }],
+    grid: [1, 1, 1] as const,
+    threads: 1,
+    body: b.done(),
+  };
   expect(printParts(kernel, 'loops')[1]).toMatchInlineSnapshot(`
     "void loops(void *const *bufs, i64 lo, i64 hi) {
       f32 *const y = bufs[0];

@@ -94,7 +94,13 @@ const chain = (): readonly Kernel[] => {
   const s = { name: 's', dtype: 'f32', size: 100 } as const;
   return [
     { name: 'sum', buffers: [x, { ...s, access: 'write' }], grid: [100, 1, 1], threads: 1, body: sum.done() },
-    { name: 'divide', buffers: [x, { ...s, access: 'read' }, { name: 'y', dtype: 'f32', size: 6400, access: 'write' }], grid: [100, 1, 1], threads: 1, body: divide.done() },
+    {
+      name: 'divide',
+      buffers: [x, { ...s, access: 'read' }, { name: 'y', dtype: 'f32', size: 6400, access: 'write' }],
+      grid: [100, 1, 1],
+      threads: 1,
+      body: divide.done(),
+    },
   ];
 };
 
@@ -130,7 +136,12 @@ describe('plans', () => {
     const want = { x, s: new Float32Array(100), y: new Float32Array(6400) };
     for (const k of kernels) interpretKernel(k, want);
     for (const threads of [1, 2, 5]) {
-      const exe = await cpu({ threads }).prepare(planOf(kernels, Array.from({ length: 40 }, (_, i) => i % 2)));
+      const exe = await cpu({ threads }).prepare(
+        planOf(
+          kernels,
+          Array.from({ length: 40 }, (_, i) => i % 2),
+        ),
+      );
       expect(exe.threads).toBe(threads);
       exe.write(0, x);
       for (let n = 0; n < 20; n++) await exe.run();
@@ -165,7 +176,10 @@ describe('plans', () => {
       [1.5, -2, 3.140625],
       [9, 0.5, 9],
     ];
-    const exe = await cpu({ threads: 1 }).prepare({ ...plan, constants: data.map((d, i) => ({ slot: plan.inputs[i] as (typeof plan.inputs)[number], data: d })) });
+    const exe = await cpu({ threads: 1 }).prepare({
+      ...plan,
+      constants: data.map((d, i) => ({ slot: plan.inputs[i] as (typeof plan.inputs)[number], data: d })),
+    });
     await exe.run();
     expect([...exe.read(0)]).toEqual([1.5, 0.5, 3.140625]);
     exe.dispose();
@@ -186,7 +200,9 @@ describe('plans', () => {
       threads: 1,
       body: b.done(),
     };
-    expect([...((await runC([kernel], { x: Float32Array.of(0, 7, 700000 / 2, 2 ** 19 - 1) }))['y'] as Float32Array)]).toEqual([0, 1, 2, (2 ** 19 + 2) % 7].map((v, i) => (i === 2 ? (350000 + 2) % 7 : v)));
+    expect([...((await runC([kernel], { x: Float32Array.of(0, 7, 700000 / 2, 2 ** 19 - 1) }))['y'] as Float32Array)]).toEqual(
+      [0, 1, 2, (2 ** 19 + 2) % 7].map((v, i) => (i === 2 ? (350000 + 2) % 7 : v)),
+    );
   });
 });
 
@@ -286,7 +302,13 @@ test('a node that is used often is printed once', () => {
   let big = e.load(f32('a'), e.block(0));
   for (let i = 0; i < 60; i++) big = e.mul(e.add(big, big), e.f32(0.5));
   const body: Stmt[] = [{ s: 'store', to: 'a', index: e.block(0), value: big }];
-  const text = printC({ name: 'deep', buffers: [{ name: 'a', dtype: 'f32', size: 1, access: 'readwrite' }], grid: [1, 1, 1], threads: 1, body });
+  const text = printC({
+    name: 'deep',
+    buffers: [{ name: 'a', dtype: 'f32', size: 1, access: 'readwrite' }],
+    grid: [1, 1, 1],
+    threads: 1,
+    body,
+  });
   expect(text.length).toBeLessThan(8000);
 });
 

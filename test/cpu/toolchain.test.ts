@@ -163,13 +163,18 @@ describe('compiler', () => {
 
   test('after a failure no further kernel is started', async () => {
     const [fake, log] = [join(folder, 'cc'), join(folder, 'log')];
-    // arguments end in: -c TEXT -o OBJECT
-    const script = 'eval text=\\${$(($#-2))}; eval out=\\$$#; echo "$text" >> LOG; grep -q oops "$text" && exit 1; sleep 0.2; : > "$out"';
-    writeFileSync(fake, `#!/bin/sh\n[ "$1" = --version ] && echo fake 1.0 && exit 0\n${script.replace('LOG', log)}\n`);
+    // arguments end in: TEXT -o OBJECT
+    const script = `while [ $# -gt 3 ]; do shift; done; echo "$1" >> ${log}; grep -q oops "$1" && exit 1; sleep 0.2; : > "$3"`;
+    writeFileSync(fake, `#!/bin/sh\n[ "$1" = --version ] && echo fake 1.0 && exit 0\n${script}\n`);
     chmodSync(fake, 0o755);
     vi.stubEnv('FOVEA_CC', fake);
     const texts = ['oops', ...Array.from({ length: 12 * availableParallelism() }, (_, i) => `fine ${i}`)];
-    const x = await failure(() => buildLibrary(texts.map((text) => ({ name: 'k', text })), poolSource));
+    const x = await failure(() =>
+      buildLibrary(
+        texts.map((text) => ({ name: 'k', text })),
+        poolSource,
+      ),
+    );
     expect(x.code).toBe('FV0302');
     const started = (): number => readFileSync(log, 'utf8').split('\n').length - 1;
     // those in flight end; long enough for another to begin

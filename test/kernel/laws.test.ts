@@ -31,7 +31,17 @@ describe('shared parts', () => {
     ],
     grid: [1, 1, 1],
     threads: 1,
-    body: [{ s: 'for', name: 'i', from: e.index(0), to: e.index(4), step: 1, kind: 'serial', body: [{ s: 'store', to: 'b', index: at, value: shared(e.load({ name: 'a', dtype: 'f32' }, at)) }] }],
+    body: [
+      {
+        s: 'for',
+        name: 'i',
+        from: e.index(0),
+        to: e.index(4),
+        step: 1,
+        kind: 'serial',
+        body: [{ s: 'store', to: 'b', index: at, value: shared(e.load({ name: 'a', dtype: 'f32' }, at)) }],
+      },
+    ],
   });
   const i = e.ref('i', 'index');
   it('are verified, printed, read back and computed once', () => {
@@ -55,7 +65,9 @@ describe('shared parts', () => {
   it('do not slow the search for barriers down', () => {
     const k = kernel(i);
     const cond = e.lt(shared(e.load({ name: 'a', dtype: 'f32' }, e.thread)), 0);
-    expect(() => verifyKernel({ ...k, threads: 4, body: [{ s: 'if', cond, body: [{ s: 'barrier' }], otherwise: [] }] })).toThrow(/depends on the thread/);
+    expect(() => verifyKernel({ ...k, threads: 4, body: [{ s: 'if', cond, body: [{ s: 'barrier' }], otherwise: [] }] })).toThrow(
+      /depends on the thread/,
+    );
   });
 });
 
