@@ -20,15 +20,20 @@ const primitive =
   (x) =>
     located((b) => wrap(b[name](unwrap(name, x))));
 
+// Floats in, floats out, shape by shape; f16 and bf16 stay what they are
 export const exp = primitive<FloatType>('exp');
+/** Natural logarithm: -Infinity at 0, NaN below. */
 export const log = primitive<FloatType>('log');
 export const sin = primitive<FloatType>('sin');
 export const cos = primitive<FloatType>('cos');
 export const tanh = primitive<FloatType>('tanh');
+/** NaN below 0; the derivative at 0 is infinite. */
 export const sqrt = primitive<FloatType>('sqrt');
 /** 1 / sqrt(x) */
 export const rsqrt = primitive<FloatType>('rsqrt');
+/** 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x. */
 export const erf = primitive<FloatType>('erf');
+/** Its derivative at 0 is 0. */
 export const abs = primitive<NumberType>('abs');
 /** -1, 0 or 1 */
 export const sign = primitive<NumberType>('sign');
@@ -49,7 +54,10 @@ type WhereTypes<A, B> =
         : `where: dtypes differ: ${T} vs ${T2} (use .cast())`
       : B
     : B;
-/** a where the condition holds, b elsewhere; all three broadcast, a and b may be numbers. */
+/**
+ * a where the condition holds, b elsewhere; all three broadcast (FV0001), a and b have one dtype (FV0002) or are numbers. The branch that is
+ * not taken has derivative 0, but an infinite slope in it still gives NaN.
+ */
 export const where = <C extends string, A extends Operand, B extends Operand>(
   c: Tensor<C, 'bool'>,
   a: A,
@@ -61,13 +69,13 @@ export const where = <C extends string, A extends Operand, B extends Operand>(
     return wrap(select(builder, cond, a as number | (Handle & A), b as unknown as number | Handle));
   });
 
-/** Rows of x: axis 0 of x is replaced by the axes of the index. An index out of range reads zeros. */
 type Gathered<S extends string, I extends string> =
   Wide<S | I> extends true
     ? string
     : Words<S> extends readonly [string, ...infer R extends readonly string[]]
       ? Join<[...Words<I>, ...R]>
       : string;
+/** Rows of x: [R ...] at an i32 index [I] is [I ...], axis 0 replaced by the axes of the index. An index out of range reads zeros. */
 export const gather = <S extends string, T extends DType, I extends string>(
   x: Tensor<S, T>,
   index: Tensor<I, 'i32'>,
@@ -83,7 +91,10 @@ type Updates<S extends string, I extends string, T extends DType, V> =
           : `scatterAdd: updates are [${U}], expected [${Gathered<S, I>}]`
       : `scatterAdd: dtypes differ: ${T} vs ${T2} (use .cast())`
     : V;
-/** x plus every row of the updates at its index; an index out of range is dropped. */
+/**
+ * x plus every row of the updates at its index: x [R ...], i32 index [I], updates [I ...] of x's dtype (FV0001, FV0002). Rows of one index
+ * add up; an index out of range is dropped.
+ */
 export const scatterAdd = <S extends string, T extends DType, I extends string, V extends AnyTensor>(
   x: Tensor<S, T>,
   index: Tensor<I, 'i32'>,

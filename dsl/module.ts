@@ -134,7 +134,10 @@ const call = (
   return userCode(names, () => body(...(xs as never[])));
 };
 
-/** A pure function, polymorphic in the names of its signature: fn(['B N D', 'B:i32'], (x, label) => ...). */
+/**
+ * A pure function, polymorphic in the names of its signature: fn(['B N D', 'B:i32'], (x, label) => ...). A call that does not fit is FV0001 or
+ * FV0002 with the number of the argument, the shape it should have and the one it has.
+ */
 export const fn = <const Sig extends readonly string[], R>(
   sig: Sig,
   body: (...xs: SigTensors<Sig>) => R,

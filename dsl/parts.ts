@@ -23,7 +23,10 @@ const axesOf = (op: string, pattern: string, x: Value): string[] => {
 };
 const zeros = (x: Value): Dim[] => x.type.shape.map(() => 0);
 
-/** Part of each axis: `n` all, `1:` from 1 on, `:5` the first five, `0` one element (the axis goes away). */
+/**
+ * Part of each axis: `n` all, `1:` from 1 on, `:5` the first five, `0` one element (the axis goes away). FV0001 for a part that the axis does
+ * not have, FV0003 for a pattern that cannot be read.
+ */
 export const slice = <const P extends string, S extends string, T extends DType>(
   pattern: Checked<Slice<P, S>, P>,
   x: Tensor<S, T>,
@@ -56,7 +59,7 @@ export const slice = <const P extends string, S extends string, T extends DType>
     return wrap(kept.length === part.type.shape.length ? part : b.reshape(part, kept));
   });
 
-/** Elements of `value` before and after an axis: 'b 1:n:2 d'. */
+/** Elements of `value` before and after an axis: 'b 1:n:2 d' makes [B N D] a [B N+3 D]. FV0002 where the dtype has no such value. */
 export const pad = <const P extends string, S extends string, T extends DType>(
   pattern: Checked<Pad<P, S>, P>,
   x: Tensor<S, T>,
@@ -174,7 +177,7 @@ interface ConcatF {
     h: Next<P, [A, B, C, D, E, F, G], H, T>,
   ): Cat<P, [A, B, C, D, E, F, G, H], T>;
 }
-/** Joins along the axis written `*`. */
+/** Joins along the axis written `*`; the other axes (FV0001) and dtypes (FV0002) agree. */
 export const concat: ConcatF = (pattern: string, ...xs: unknown[]) =>
   located((b) => {
     const vs = xs.map((x) => unwrap('concat', x));
@@ -237,7 +240,7 @@ type Unbound<S extends string, T extends DType> =
         ? Repeat<Tensor<Join<R>, T>, N>
         : Tensor<Join<R>, T>[]
       : never;
-/** The slices along the first axis, whose size is a number. */
+/** The slices along the first axis, whose size is a number (FV0005), each without it: [3 B N] is three [B N]. */
 export const unbind = <S extends string, T extends DType>(x: Tensor<S, T>): Unbound<S, T> =>
   located((b) => {
     const v = unwrap('unbind', x);
@@ -251,7 +254,7 @@ export const unbind = <S extends string, T extends DType>(x: Tensor<S, T>): Unbo
 type SplitOk<S extends string, N extends number> =
   Wide<S> extends true ? N : [DivW<Last<S>, `${N}`>] extends [never] ? `split: last axis of [${S}] is not divisible by ${N}` : N;
 type SplitShape<S extends string, N extends number> = Wide<S> extends true ? string : Join<[...Init<S>, DivW<Last<S>, `${N}`>]>;
-/** n equal parts along the last axis. */
+/** n equal parts along the last axis: [B D] is n tensors [B D/n]. FV0001 where n does not divide it. */
 export const split = <S extends string, T extends DType, const N extends number>(
   x: Tensor<S, T>,
   n: SplitOk<S, N>,

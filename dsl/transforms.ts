@@ -57,7 +57,10 @@ const differentiate = (
     return { value, aux, grads: withValues(args[0], grads) };
   });
 
-/** The gradient of a scalar function with respect to its first argument, a tree. */
+/**
+ * The gradient of a scalar function with respect to its first argument, a tree of floats: a tree of the same shapes, zeros where the loss does
+ * not depend on a leaf. FV0103 for a result that is no float scalar and for a leaf that is not float.
+ */
 export const grad =
   <P, A extends readonly unknown[]>(f: (p: P, ...a: A) => Scalar) =>
   (p: P, ...a: A): P =>
@@ -70,7 +73,7 @@ interface ValueAndGrad {
   ): (p: P, ...a: A) => [value: Scalar, aux: X, grads: P];
   <P, A extends readonly unknown[]>(f: (p: P, ...a: A) => Scalar): (p: P, ...a: A) => [value: Scalar, grads: P];
 }
-/** The value with the gradient; with hasAux the function returns [loss, aux] and aux is passed on. */
+/** The value with the gradient (see grad); with hasAux the function returns [loss, aux] and aux, any tree, is passed on. */
 export const valueAndGrad: ValueAndGrad =
   (f: unknown, options?: { readonly hasAux: true }) =>
   // the overloads say what is in the list
@@ -79,7 +82,10 @@ export const valueAndGrad: ValueAndGrad =
     return (options?.hasAux ? [value, aux, grads] : [value, grads]) as never;
   };
 
-/** Value and directional derivative: jvp(f)(primals, tangents). Tangents are trees like the primals; those of integer leaves are ignored. */
+/**
+ * Value and directional derivative: jvp(f)(primals, tangents). Tangents are trees like the primals, key by key
+ * (FV0006), of the same types (FV0001); those of integer leaves are ignored, those of integer results are zeros.
+ */
 export const jvp =
   <A extends readonly unknown[], R>(f: (...a: A) => R) =>
   (primals: A, tangents: A): [value: R, tangent: R] =>
@@ -97,7 +103,10 @@ export const jvp =
       return [s.rebuild(results) as R, s.rebuild(results.map((r, i) => out[i] ?? zero(r))) as R];
     });
 
-/** f, its inner values recomputed in the backward pass instead of saved. The type is f's own. */
+/**
+ * f, its inner values recomputed in the backward pass instead of saved: what enters and leaves f is kept, nothing else. Values and gradients
+ * are those of f to the last bit; the type is f's own. A checkpoint inside a checkpoint belongs to the outer one.
+ */
 export const checkpoint = <F extends (...a: never) => unknown>(f: F): F =>
   // a generic callable stays generic: the wrapper passes its arguments through
   ((...args: unknown[]) => located(() => region('checkpoint', args, f as unknown as Body))) as unknown as F;
@@ -130,7 +139,8 @@ type Stacked<Y, L extends string> =
 
 /**
  * A loop in the graph: f(carry, x) -> [carry, y] over the first axis of the trees xs. Gives the last carry and the ys stacked. The body is
- * traced once, so the program does not grow with the length; `reverse` starts from the last element.
+ * traced once, so the program does not grow with the length; `reverse` starts from the last element (the ys keep their places).
+ * FV0001 where first axes differ or the carry changes its type, FV0006 where it changes its tree.
  */
 export const scan = <C, XS, Y>(
   f: (carry: C, x: Rows<XS>) => readonly [C, Y],

@@ -187,7 +187,7 @@ describe('sizes that are bound when the program is compiled', () => {
   const [D, H] = [d.size('D'), d.size('H')];
   const heads = d.module(
     { D, H, K: d.over(D, H) },
-    ({ D }) => ({ w: d.param('D D') }),
+    () => ({ w: d.param('D D') }),
     ['B D'],
     ({ w, H, K }, x) => d.rearrange('b (h k) -> h b k', d.einsum('b d, e d -> b e', x, w), { h: H }).mul(d.scalar(K)),
   );

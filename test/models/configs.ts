@@ -59,7 +59,14 @@ export const timing = (config: unknown, batch: number, epochLength: number): Rec
 /** A whole recorded training run. */
 export const recipeOf = (config: unknown): Recipe => {
   const c = config as Readonly<Record<string, Plain>>;
-  const { architecture: a, student: s, dino, ibot, train, crops } = c as Record<'architecture' | 'student' | 'dino' | 'ibot' | 'train' | 'crops', Plain>;
+  const {
+    architecture: a,
+    student: s,
+    dino,
+    ibot,
+    train,
+    crops,
+  } = c as Record<'architecture' | 'student' | 'dino' | 'ibot' | 'train' | 'crops', Plain>;
   const head = (h: Plain) => ({
     prototypes: h.head_n_prototypes as number,
     hidden: h.head_hidden_dim as number,

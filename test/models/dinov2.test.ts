@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import type { Case } from './goldens.ts';
-import { network, trainStep } from '../../models/dinov2.ts';
 import { leaves } from '../../dsl/index.ts';
+import { network, trainStep } from '../../models/dinov2.ts';
 import { rates } from '../../models/optimizer.ts';
 import { geometry } from '../../models/recipes/geometry.ts';
 import { schedules } from '../../models/schedules.ts';
 import { recipeOf } from './configs.ts';
-import { type Compiled, compileFor, filled, mapNumbers, numbers, type Numbers, parameters } from './evaluate.ts';
+import { type Compiled, compileFor, filled, mapNumbers, type Numbers, numbers, parameters } from './evaluate.ts';
+import type { Case } from './goldens.ts';
 import { check, golden, recorded } from './goldens.ts';
 
 /** The arguments of a recorded run: state before the first step, batches, scalars. */
@@ -27,7 +27,12 @@ const runOf = (c: Case) => {
   };
   const input = (name: string): Numbers => filled(c.inputs.find((i) => i.name === name) as Case['inputs'][number]);
   const U = g.maskRows;
-  const padded = (x: ArrayLike<number>, dtype: 'f32' | 'i32'): Numbers => numbers(Array.from({ length: U }, (_, i) => x[i] ?? 0), [U], dtype);
+  const padded = (x: ArrayLike<number>, dtype: 'f32' | 'i32'): Numbers =>
+    numbers(
+      Array.from({ length: U }, (_, i) => x[i] ?? 0),
+      [U],
+      dtype,
+    );
   const perms = [...(c.permutations?.list ?? [])];
   const keep = () =>
     g.kept.map(([a, b]) => {
@@ -75,14 +80,19 @@ describe('whole training runs', () => {
       step ??= compileFor(trainStep(r) as (...xs: never[]) => unknown, args, g.sizes);
       const out = step.run(...args) as { state: { student: unknown; teacher: unknown }; metrics: unknown };
       state = out.state;
-      for (const [k, v] of flat(out.metrics)) (metrics[k] ??= []).push(v.data[0] as number);
+      for (const [k, v] of flat(out.metrics)) {
+        metrics[k] ??= [];
+        metrics[k].push(v.data[0] as number);
+      }
       for (const side of ['student', 'teacher'] as const) {
         const now = flat(out.state[side]);
-        for (const o of c.outputs.filter((x) => x.name.startsWith(`${side}_after${t + 1}/`))) check(c, o.name, now.get(o.name.split('/')[1] as string)?.data ?? []);
+        for (const o of c.outputs.filter((x) => x.name.startsWith(`${side}_after${t + 1}/`)))
+          check(c, o.name, now.get(o.name.split('/')[1] as string)?.data ?? []);
       }
     }
     check(c, 'objective', metrics.loss ?? []);
-    for (const name of ['dino_local_crops_loss', 'dino_global_crops_loss', 'koleo_loss', 'ibot_loss']) check(c, `loss/${name}`, metrics[name] ?? []);
+    for (const name of ['dino_local_crops_loss', 'dino_global_crops_loss', 'koleo_loss', 'ibot_loss'])
+      check(c, `loss/${name}`, metrics[name] ?? []);
     for (const o of c.outputs.filter((x) => x.name.startsWith('grad_norm/'))) check(c, o.name, metrics[o.name.replace('/', '.')] ?? []);
   });
 });

@@ -13,7 +13,11 @@ export interface Numbers {
   readonly dtype: 'f32' | 'i32' | 'bool';
   readonly data: ArrayLike<number>;
 }
-export const numbers = (data: ArrayLike<number>, shape: readonly number[], dtype: Numbers['dtype'] = 'f32'): Numbers => ({ shape, dtype, data });
+export const numbers = (data: ArrayLike<number>, shape: readonly number[], dtype: Numbers['dtype'] = 'f32'): Numbers => ({
+  shape,
+  dtype,
+  data,
+});
 export const filled = (p: Filled): Numbers => numbers(fill(p), p.shape);
 
 const isNumbers = (x: unknown): x is Numbers => typeof x === 'object' && x !== null && 'data' in x && 'shape' in x;
@@ -36,22 +40,34 @@ export interface Compiled {
 }
 
 /** Traces f on trees like the examples (only shapes and dtypes are read); sizes by name where the function needs them. */
-export const compileFor = (f: (...args: never[]) => unknown, examples: readonly unknown[], dims: Readonly<Record<string, number>> = {}): Compiled => {
+export const compileFor = (
+  f: (...args: never[]) => unknown,
+  examples: readonly unknown[],
+  dims: Readonly<Record<string, number>> = {},
+): Compiled => {
   const specs = examples.map((x) => mapNumbers((n) => spec(n.shape.join(' ') as string, n.dtype), x));
   const { graph, outputs, output } = trace(f as (...xs: unknown[]) => unknown, specs, { dims });
   return {
     nodes: graph.nodes.length,
     run: (...args) => {
       const leaves = allNumbers(args);
-      const outs = interpret(graph, leaves.map((n, i) => tensor64((graph.params[i] as (typeof graph.params)[number]).type, n.data)));
-      const named = outputs.map((o, i) => numbers((outs[i] as (typeof outs)[number]).data, o.shape as readonly number[], o.dtype as Numbers['dtype']));
+      const outs = interpret(
+        graph,
+        leaves.map((n, i) => tensor64((graph.params[i] as (typeof graph.params)[number]).type, n.data)),
+      );
+      const named = outputs.map((o, i) =>
+        numbers((outs[i] as (typeof outs)[number]).data, o.shape as readonly number[], o.dtype as Numbers['dtype']),
+      );
       return rebuild(output, named);
     },
   };
 };
 
-export const evaluate = (f: (...args: never[]) => unknown, args: readonly unknown[], dims: Readonly<Record<string, number>> = {}): unknown =>
-  compileFor(f, args, dims).run(...args);
+export const evaluate = (
+  f: (...args: never[]) => unknown,
+  args: readonly unknown[],
+  dims: Readonly<Record<string, number>> = {},
+): unknown => compileFor(f, args, dims).run(...args);
 
 /** A flat list of named tensors as a nested tree: `blocks.0.norm1.weight` -> { blocks: [{ norm1: { weight } }] }. */
 export const nest = <T>(entries: readonly (readonly [path: string, value: T])[]): unknown => {
@@ -59,7 +75,10 @@ export const nest = <T>(entries: readonly (readonly [path: string, value: T])[])
   for (const [path, value] of entries) {
     const keys = path.split('.');
     let at = root;
-    for (const k of keys.slice(0, -1)) at = (at[k] ??= {}) as Record<string, unknown>;
+    for (const k of keys.slice(0, -1)) {
+      at[k] ??= {};
+      at = at[k] as Record<string, unknown>;
+    }
     at[keys.at(-1) as string] = value;
   }
   const lists = (x: unknown, name = ''): unknown => {

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { demo, recipes, vitLarge14, vitLarge16 } from '../../models/recipes.ts';
+import { maskBound } from '../../models/data/batch.ts';
 import { linspace32 } from '../../models/data/masks.ts';
 import { geometry, kept } from '../../models/recipes/geometry.ts';
-import { maskBound } from '../../models/data/batch.ts';
 import { batchRecipe, keepLists } from '../../models/recipes/inputs.ts';
+import { demo, recipes, vitLarge14, vitLarge16 } from '../../models/recipes.ts';
 import { recipeOf } from './configs.ts';
 import { golden, recorded } from './goldens.ts';
 

@@ -106,14 +106,26 @@ const readers: Readonly<Record<string, (b: ArrayBuffer) => ArrayLike<number>>> =
 export const recorded = (file: string): ReadonlyMap<string, Recorded> => {
   const bytes = readFileSync(new URL(file, folder));
   const header = Number(bytes.readBigUInt64LE(0));
-  const entries = JSON.parse(bytes.toString('utf8', 8, 8 + header)) as Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
+  const entries = JSON.parse(bytes.toString('utf8', 8, 8 + header)) as Record<
+    string,
+    { dtype: string; shape: number[]; data_offsets: [number, number] }
+  >;
   return new Map(
     Object.entries(entries)
       .filter(([name]) => name !== '__metadata__')
-      .map(([name, { dtype, shape, data_offsets: [from, to] }]) => {
-        const copy = new Uint8Array(bytes.subarray(8 + header + from, 8 + header + to)).buffer;
-        return [name, { shape, data: (readers[dtype] as (b: ArrayBuffer) => ArrayLike<number>)(copy) }];
-      }),
+      .map(
+        ([
+          name,
+          {
+            dtype,
+            shape,
+            data_offsets: [from, to],
+          },
+        ]) => {
+          const copy = new Uint8Array(bytes.subarray(8 + header + from, 8 + header + to)).buffer;
+          return [name, { shape, data: (readers[dtype] as (b: ArrayBuffer) => ArrayLike<number>)(copy) }];
+        },
+      ),
   );
 };
 

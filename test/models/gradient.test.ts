@@ -4,15 +4,14 @@
  * D(h); a gradient must agree within four times that, plus what rounding leaves of f (2^-52 |f| / h, times the depth of the sums).
  */
 import { describe, expect, it } from 'vitest';
-import { type Scalar, valueAndGrad } from '../../dsl/index.ts';
-import { type Batch, type Network, network } from '../../models/dinov2.ts';
+import { leaves, type Scalar, valueAndGrad } from '../../dsl/index.ts';
 import { objective } from '../../models/dinov2/objective.ts';
 import { targets } from '../../models/dinov2/targets.ts';
-import { demo, type Recipe } from '../../models/recipes.ts';
+import { type Batch, type Network, network } from '../../models/dinov2.ts';
 import { geometry } from '../../models/recipes/geometry.ts';
 import { keepLists } from '../../models/recipes/inputs.ts';
-import { leaves } from '../../dsl/index.ts';
-import { allNumbers, compileFor, nest, numbers, type Numbers } from './evaluate.ts';
+import { demo, type Recipe } from '../../models/recipes.ts';
+import { allNumbers, compileFor, type Numbers, nest, numbers } from './evaluate.ts';
 import { stream } from './goldens.ts';
 
 const tiny: Recipe = {
@@ -38,10 +37,24 @@ const variants: readonly (readonly [string, Recipe])[] = [
 ];
 
 const random = (name: string, shape: readonly number[], offset = 0, scale = 1): Numbers =>
-  numbers(Float64Array.from(stream(name, shape.reduce((a, b) => a * b, 1)), (u) => offset + scale * (2 * u - 1)), shape);
+  numbers(
+    Float64Array.from(
+      stream(
+        name,
+        shape.reduce((a, b) => a * b, 1),
+      ),
+      (u) => offset + scale * (2 * u - 1),
+    ),
+    shape,
+  );
 
 const weights = (r: Recipe, side: string): unknown =>
-  nest(leaves(network(r)).map(({ path, shape }) => [path, random(`${side}/${path}`, shape as number[], /norm.*weight|weight_g|gamma/.test(path) ? 1 : 0, 0.4)] as const));
+  nest(
+    leaves(network(r)).map(
+      ({ path, shape }) =>
+        [path, random(`${side}/${path}`, shape as number[], /norm.*weight|weight_g|gamma/.test(path) ? 1 : 0, 0.4)] as const,
+    ),
+  );
 
 const batchOf = (r: Recipe): unknown => {
   const g = geometry(r);
@@ -74,12 +87,19 @@ describe('gradient of the objective', () => {
         let i = 0;
         const shift = (x: Numbers): Numbers => {
           const v = direction[i++] as ArrayLike<number>;
-          return numbers(Float64Array.from(x.data, (w, k) => w + h * (v[k] as number)), x.shape);
+          return numbers(
+            Float64Array.from(x.data, (w, k) => w + h * (v[k] as number)),
+            x.shape,
+          );
         };
-        return at(nest(leaves(network(r)).map(({ path }, k) => [path, shift(allNumbers(student)[k] as Numbers)] as const)))[0].data[0] as number;
+        return at(nest(leaves(network(r)).map(({ path }, k) => [path, shift(allNumbers(student)[k] as Numbers)] as const)))[0]
+          .data[0] as number;
       };
       const central = (h: number): number => (moved(h) - moved(-h)) / (2 * h);
-      const slope = gradient.reduce((s, g, i) => s + Array.from(g.data).reduce((t, x, k) => t + x * ((direction[i] as ArrayLike<number>)[k] as number), 0), 0);
+      const slope = gradient.reduce(
+        (s, g, i) => s + Array.from(g.data).reduce((t, x, k) => t + x * ((direction[i] as ArrayLike<number>)[k] as number), 0),
+        0,
+      );
       const h = 1e-4;
       const [fine, coarse] = [central(h), central(2 * h)];
       const tolerance = (4 * Math.abs(coarse - fine)) / 3 + (1000 * 2 ** -52 * Math.abs(value.data[0] as number)) / h;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type F32, type Params, apply, einsum, leaves, size, valueAndGrad } from '../../dsl/index.ts';
+import { apply, einsum, type F32, leaves, type Params, size, valueAndGrad } from '../../dsl/index.ts';
 import { dinoHead } from '../../models/heads.ts';
 import { evaluate, filled, mapNumbers, type Numbers, parameters } from './evaluate.ts';
 import { type Case, check, golden } from './goldens.ts';
@@ -32,7 +32,11 @@ describe('projection head', () => {
         },
         { hasAux: true },
       )({ p, x });
-    const [value, { out }, grads] = evaluate(f, [parameters(c.params), input(c, 'x'), input(c, 'cot/out')]) as [Numbers, { out: Numbers }, { p: unknown; x: Numbers }];
+    const [value, { out }, grads] = evaluate(f, [parameters(c.params), input(c, 'x'), input(c, 'cot/out')]) as [
+      Numbers,
+      { out: Numbers },
+      { p: unknown; x: Numbers },
+    ];
     check(c, 'loss', value.data);
     check(c, 'out', out.data);
     check(c, 'grad_input/x', grads.x.data);

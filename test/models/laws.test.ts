@@ -1,10 +1,10 @@
 /** What must hold of a training step whatever the numbers: symmetries, the limits of its rates, the irrelevance of padding. */
 import { describe, expect, it } from 'vitest';
-import { batchSpec, hyperAt, initState, stateSpec, trainStep, hyperSpec } from '../../models/dinov2.ts';
 import { trace } from '../../dsl/index.ts';
-import { demo, type Recipe } from '../../models/recipes.ts';
+import { batchSpec, hyperAt, hyperSpec, initState, stateSpec, trainStep } from '../../models/dinov2.ts';
 import { geometry } from '../../models/recipes/geometry.ts';
-import { allNumbers, compileFor, mapNumbers, numbers, type Numbers } from './evaluate.ts';
+import { demo, type Recipe } from '../../models/recipes.ts';
+import { allNumbers, compileFor, mapNumbers, type Numbers, numbers } from './evaluate.ts';
 import { distance, stream } from './goldens.ts';
 
 const recipe: Recipe = {
@@ -17,7 +17,17 @@ const recipe: Recipe = {
 const g = geometry(recipe);
 const n = g.globalTokens;
 
-const random = (name: string, shape: readonly number[]): Numbers => numbers(Float64Array.from(stream(name, shape.reduce((a, b) => a * b, 1)), (u) => 2 * u - 1), shape);
+const random = (name: string, shape: readonly number[]): Numbers =>
+  numbers(
+    Float64Array.from(
+      stream(
+        name,
+        shape.reduce((a, b) => a * b, 1),
+      ),
+      (u) => 2 * u - 1,
+    ),
+    shape,
+  );
 /** Initial parameters are close to the identity of the network; larger ones make every term count. */
 const state = mapNumbers((x, path) => (/student|teacher/.test(path) ? { ...random(path, x.shape) } : x), initState(recipe, 1));
 
@@ -55,12 +65,14 @@ interface Out {
   readonly metrics: Readonly<Record<string, Numbers>>;
 }
 const step = (b: unknown, h: unknown = hyper()): Out => run(state, b, h) as Out;
-const apart = (a: unknown, b: unknown): number => Math.max(...allNumbers(a).map((x, i) => distance(x.data, (allNumbers(b)[i] as Numbers).data)));
+const apart = (a: unknown, b: unknown): number =>
+  Math.max(...allNumbers(a).map((x, i) => distance(x.data, (allNumbers(b)[i] as Numbers).data)));
 const side = (name: 'student' | 'teacher'): unknown => (state as Record<string, unknown>)[name];
 
 describe('a training step', () => {
   it('has the same losses when the two global crops of every image change places', () => {
-    const half = (x: Numbers): Numbers => numbers([...Array.from(x.data).slice(x.data.length / 2), ...Array.from(x.data).slice(0, x.data.length / 2)], x.shape);
+    const half = (x: Numbers): Numbers =>
+      numbers([...Array.from(x.data).slice(x.data.length / 2), ...Array.from(x.data).slice(0, x.data.length / 2)], x.shape);
     const swapped = batch([...masked.slice(3), ...masked.slice(0, 3)], { ...images, global: half(images.global) });
     const [a, b] = [step(batch(masked, images)), step(swapped)];
     // Sums in another order: some hundred roundings of numbers of order 1 to 10.
@@ -81,7 +93,10 @@ describe('a training step', () => {
 
   it('leaves the student where it is at learning rate 0, prototypes at their own rate 0', () => {
     expect(apart(step(batch(masked, images), hyper({ lr: 0, lastLayerLr: 0 })).state.student, side('student'))).toBe(0);
-    const frozen = step(batch(masked, images), hyper({ lastLayerLr: 0 })).state.student as { dino_head: { last_layer: unknown }; backbone: unknown };
+    const frozen = step(batch(masked, images), hyper({ lastLayerLr: 0 })).state.student as {
+      dino_head: { last_layer: unknown };
+      backbone: unknown;
+    };
     const before = side('student') as typeof frozen;
     expect(apart(frozen.dino_head.last_layer, before.dino_head.last_layer)).toBe(0);
     expect(apart(frozen.backbone, before.backbone)).toBeGreaterThan(0);

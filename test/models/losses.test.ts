@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { type F32, type Scalar, rearrange, softmax, unbind, valueAndGrad } from '../../dsl/index.ts';
+import { type F32, rearrange, type Scalar, softmax, unbind, valueAndGrad } from '../../dsl/index.ts';
 import { crossEntropy, dinoLoss, ibotLoss, koleoLoss, nearestOther, unit } from '../../models/losses.ts';
 import { batchMean, type Center, centeredSoftmax, settle, sinkhorn } from '../../models/sinkhorn.ts';
 import { evaluate, filled, type Numbers, numbers } from './evaluate.ts';
-import { check, type Case, golden, recorded } from './goldens.ts';
+import { type Case, check, golden, recorded } from './goldens.ts';
 
 const input = (c: Case, name: string): Numbers => filled(c.inputs.find((i) => i.name === name) as Case['inputs'][number]);
-const joined = (parts: readonly Numbers[]): Numbers => numbers(Float64Array.from(parts.flatMap((p) => Array.from(p.data))), [parts.length, ...(parts[0]?.shape ?? [])]);
+const joined = (parts: readonly Numbers[]): Numbers =>
+  numbers(Float64Array.from(parts.flatMap((p) => Array.from(p.data))), [parts.length, ...(parts[0]?.shape ?? [])]);
 const data = (x: unknown): ArrayLike<number> => (x as Numbers).data;
 const one = (x: number): Numbers => numbers([x], []);
 
@@ -45,7 +46,15 @@ describe('Sinkhorn-Knopp', () => {
   });
   it('is blind to rows of padding', () => {
     const teacher = input(c, 'teacher');
-    const padded = numbers([...Array.from(teacher.data), ...Array.from(teacher.data).slice(0, 3 * 64).map((x) => 2 * x)], [11, 64]);
+    const padded = numbers(
+      [
+        ...Array.from(teacher.data),
+        ...Array.from(teacher.data)
+          .slice(0, 3 * 64)
+          .map((x) => 2 * x),
+      ],
+      [11, 64],
+    );
     const valid = numbers([1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0], [11]);
     const q = data(evaluate((t: F32<'M K'>, v: F32<'M'>, temperature: Scalar) => sinkhorn(temperature)(t, v), [padded, valid, one(0.07)]));
     check(c, 'q_temp0.07_it3', Array.from(q).slice(0, 8 * 64));
@@ -60,7 +69,10 @@ describe('iBOT loss', () => {
     const weights = recorded(c.file).get('masks_weight') as Numbers;
     const weight = numbers([...Array.from(weights.data), 0, 0, 0, 0], [20]);
     const teacher = numbers([...Array.from(input(c, 'teacher_masked').data), ...new Array<number>(rest).fill(0.5)], [20, 48]);
-    const valid = numbers(Array.from(weight.data, (w) => Number(w > 0)), [20]);
+    const valid = numbers(
+      Array.from(weight.data, (w) => Number(w > 0)),
+      [20],
+    );
     const f = (s: F32<'U K'>, t: F32<'U K'>, v: F32<'U'>, w: F32<'U'>, temp: Scalar) => {
       const target = sinkhorn(temp)(t, v).as('U K');
       return [target, valueAndGrad((x: F32<'U K'>) => ibotLoss(0.1)(x, target, w).div(6))(s)] as const;
@@ -81,7 +93,10 @@ describe('softmax centering', () => {
     const c = golden(id);
     const temps = c.config.teacher_temps as number[];
     const k = c.config.K as number;
-    let center: { value: Numbers; pending: Numbers } = { value: numbers(new Float64Array(k), [1, k]), pending: numbers(new Float64Array(k), [1, k]) };
+    let center: { value: Numbers; pending: Numbers } = {
+      value: numbers(new Float64Array(k), [1, k]),
+      pending: numbers(new Float64Array(k), [1, k]),
+    };
     const f = (t: F32<'M K'>, valid: F32<'M'>, old: Center, temp: Scalar) => {
       const now = settle()(old.value, old.pending);
       return { probs: centeredSoftmax(temp)(t, now), value: now, pending: batchMean(t, valid) };
@@ -89,7 +104,9 @@ describe('softmax centering', () => {
     temps.forEach((temp, step) => {
       const raw = input(c, c.inputs[step]?.name as string);
       const rows = raw.data.length / k;
-      const out = evaluate(f, [numbers(raw.data, [rows, k]), numbers(new Float64Array(rows).fill(1), [rows]), center, one(temp)], { K: k }) as {
+      const out = evaluate(f, [numbers(raw.data, [rows, k]), numbers(new Float64Array(rows).fill(1), [rows]), center, one(temp)], {
+        K: k,
+      }) as {
         probs: Numbers;
         value: Numbers;
         pending: Numbers;

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import type { Graph, Meta, Node, Value } from '../../compiler/graph/types.ts';
 import { trace } from '../../dsl/index.ts';
 import { batchSpec, hyperSpec, stateSpec, trainStep } from '../../models/dinov2.ts';
-import { demo, type Recipe } from '../../models/recipes.ts';
 import { geometry } from '../../models/recipes/geometry.ts';
+import { demo, type Recipe } from '../../models/recipes.ts';
 
 const recipe: Recipe = {
   ...demo,

@@ -1,11 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import { resampleMatrix } from '../../models/vit/positions.ts';
-import { type Filled, check, fill, golden, recorded } from './goldens.ts';
+import { check, type Filled, fill, golden, recorded } from './goldens.ts';
 
 const c = golden('pos_embed_interp');
 
 /** Ry . table . Rx^T of the grid part, the first row copied; plain loops in float64. */
-const resample = (table: Float32Array, from: number, dim: number, h: number, w: number, rule: { offset: number; antialias: boolean }): Float64Array => {
+const resample = (
+  table: Float32Array,
+  from: number,
+  dim: number,
+  h: number,
+  w: number,
+  rule: { offset: number; antialias: boolean },
+): Float64Array => {
   const [ry, rx] = [resampleMatrix(from, h, rule), resampleMatrix(from, w, rule)];
   const out = new Float64Array((1 + h * w) * dim);
   out.set(table.subarray(0, dim));
@@ -38,9 +45,15 @@ describe('positions on another grid', () => {
 
   it('has rows that sum to 1, so that constant tables stay constant', () => {
     for (const antialias of [false, true])
-      for (const [from, to] of [[37, 16], [37, 7], [6, 10], [4, 4], [16, 37]] as const)
+      // 37 additions of numbers below 1.5: rounding below 37 * 1.5 * 2^-53.
+      for (const [from, to] of [
+        [37, 16],
+        [37, 7],
+        [6, 10],
+        [4, 4],
+        [16, 37],
+      ] as const)
         for (const row of resampleMatrix(from, to, { offset: 0.1, antialias }))
-          // 37 additions of numbers below 1.5: rounding below 37 * 1.5 * 2^-53.
           expect(Math.abs(row.reduce((s, x) => s + x, 0) - 1)).toBeLessThan(1e-14);
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Schedules, cosine, schedules } from '../../models/schedules.ts';
+import { cosine, type Schedules, schedules } from '../../models/schedules.ts';
 import { timing } from './configs.ts';
 import { check, golden, recorded } from './goldens.ts';
 
@@ -18,7 +18,11 @@ describe('cosine', () => {
       start: s.start_warmup_value ?? 0,
       freeze: s.freeze_iters ?? 0,
     });
-    check(c, `cosine/${name}`, Array.from({ length: length(`cosine/${name}`) }, (_, i) => rule(i)));
+    check(
+      c,
+      `cosine/${name}`,
+      Array.from({ length: length(`cosine/${name}`) }, (_, i) => rule(i)),
+    );
   });
 });
 

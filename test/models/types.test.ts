@@ -1,6 +1,6 @@
 /** What a user of the models sees in the editor: names of sizes in every type, one sentence where shapes do not fit. */
 import { expectTypeOf, it } from 'vitest';
-import { type F32, type Params, type Scalar, type Tensor, apply, size } from '../../dsl/index.ts';
+import { apply, type F32, type Params, type Scalar, size, type Tensor } from '../../dsl/index.ts';
 import type { Batch, Network, State } from '../../models/dinov2.ts';
 import { dinoHead } from '../../models/heads.ts';
 import { attention, linear, mlp, swiglu } from '../../models/layers.ts';
@@ -34,7 +34,10 @@ it('carries sizes through layers, losses and the backbone', () => {
     expectTypeOf(koleoLoss({} as F32<'B D'>)).toEqualTypeOf<Scalar>();
     expectTypeOf(apply(vit(demo.model), {} as VitParams)({} as F32<'8 3 28 28'>).cls).toEqualTypeOf<F32<'8 D'>>();
     const batch = {} as Batch;
-    const [global, local] = encode(demo.model, {} as VitParams, [crop(demo.model, batch.global, 'N', batch.masks), crop(demo.model, batch.local, 'M')]);
+    const [global, local] = encode(demo.model, {} as VitParams, [
+      crop(demo.model, batch.global, 'N', batch.masks),
+      crop(demo.model, batch.local, 'M'),
+    ]);
     expectTypeOf(global).toEqualTypeOf<Features<'2*B', 'N'>>();
     expectTypeOf(local.patches).toEqualTypeOf<F32<'L*B M D'>>();
     const head = dinoHead(size('D', 384), size('K', 4096), demo.dino);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { type F32, type Tensor, apply, leaves } from '../../dsl/index.ts';
-import { type Crop, crop, encode, type Keep, type VitConfig, type VitParams, vit } from '../../models/vit.ts';
+import { apply, type F32, leaves, type Tensor } from '../../dsl/index.ts';
 import { published } from '../../models/vit/presets.ts';
+import { type Crop, crop, encode, type Keep, type VitConfig, type VitParams, vit } from '../../models/vit.ts';
 import { vitConfig } from './configs.ts';
 import { evaluate, filled, type Numbers, numbers, parameters } from './evaluate.ts';
 import { type Case, check, golden, readJson, recorded, stream } from './goldens.ts';
@@ -30,19 +30,26 @@ const masks = (c: Case, name: string): Numbers | undefined => {
   const i = c.inputs.find((m) => m.name === `masks_${name}`);
   if (!i) return undefined;
   const threshold = Number(/u < ([\d.]+)/.exec(i.rule ?? '')?.[1]);
-  return numbers(Array.from(stream(i.formula_name, i.shape[0] as number * (i.shape[1] as number)), (u) => Number(u < threshold)), i.shape, 'bool');
+  return numbers(
+    Array.from(stream(i.formula_name, (i.shape[0] as number) * (i.shape[1] as number)), (u) => Number(u < threshold)),
+    i.shape,
+    'bool',
+  );
 };
 
 describe('forward of a whole image', () => {
-  it.each(['vit_plain_p14', 'vit_swiglu', 'vit_layerscale', 'vit_lneps', 'vit_nobias', 'vit_reg4', 'vit_nonsquare', 'vit_interp_aa'])('%s equals the recorded features', (id) => {
-    const c = golden(id);
-    const model = vit(vitConfig(c.config));
-    expect(leaves(model).map((l) => [l.path, l.shape])).toEqual(c.params.map((p) => [p.name, p.shape]));
-    for (const i of images(c)) {
-      const out = evaluate((p: VitParams, x: F32<'B 3 S W'>) => apply(model, p)(x), [parameters(c.params), filled(i)]);
-      compare(c, i.name, out as Outputs);
-    }
-  });
+  it.each(['vit_plain_p14', 'vit_swiglu', 'vit_layerscale', 'vit_lneps', 'vit_nobias', 'vit_reg4', 'vit_nonsquare', 'vit_interp_aa'])(
+    '%s equals the recorded features',
+    (id) => {
+      const c = golden(id);
+      const model = vit(vitConfig(c.config));
+      expect(leaves(model).map((l) => [l.path, l.shape])).toEqual(c.params.map((p) => [p.name, p.shape]));
+      for (const i of images(c)) {
+        const out = evaluate((p: VitParams, x: F32<'B 3 S W'>) => apply(model, p)(x), [parameters(c.params), filled(i)]);
+        compare(c, i.name, out as Outputs);
+      }
+    },
+  );
 });
 
 describe('forward of several crops', () => {
@@ -51,7 +58,13 @@ describe('forward of several crops', () => {
     const crops = images(c).map((i) => ({ images: filled(i), masks: masks(c, i.name) }));
     const args = [parameters(c.params), crops.map(({ images: x, masks: m }) => (m ? { x, m } : { x })), ...(keep ? [keep] : [])];
     type Views = readonly { readonly x: F32<'B 3 S W'>; readonly m?: Tensor<'B N', 'bool'> }[];
-    const f = (p: VitParams, views: Views, kept?: readonly Keep[]) => encode(config, p, views.map(({ x, m }): Crop => crop(config, x, 'N', m)), kept);
+    const f = (p: VitParams, views: Views, kept?: readonly Keep[]) =>
+      encode(
+        config,
+        p,
+        views.map(({ x, m }): Crop => crop(config, x, 'N', m)),
+        kept,
+      );
     return evaluate(f as (...xs: never[]) => unknown, args) as readonly Outputs[];
   };
 
@@ -65,11 +78,14 @@ describe('forward of several crops', () => {
     const draws = [...(c.permutations?.list ?? [])];
     // Rates 0, 0.2, 0.4; for every block with a rate: attention then feed-forward, each for x then y.
     const keep = [0, 0.2, 0.4].map((rate) => {
-      const branch = () => (rate === 0 ? [] : [0, 1].map(() => {
-        const [, n, order] = draws.shift() as (typeof draws)[number];
-        const m = Math.max(Math.trunc(n * (1 - Math.fround(rate))), 1);
-        return numbers(order.slice(0, m), [m], 'i32');
-      }));
+      const branch = () =>
+        rate === 0
+          ? []
+          : [0, 1].map(() => {
+              const [, n, order] = draws.shift() as (typeof draws)[number];
+              const m = Math.max(Math.trunc(n * (1 - Math.fround(rate))), 1);
+              return numbers(order.slice(0, m), [m], 'i32');
+            });
       return { attn: branch(), ffn: branch() };
     });
     expect(draws.length).toBe(0);
