@@ -72,6 +72,12 @@ const bind = (path: string) => {
   };
 };
 
+// an exiting process would otherwise wait for the rest of every step; one listener, however many executables run
+const inFlight = new Set<() => void>();
+const endRuns = (): void => {
+  for (const cancel of inFlight) cancel();
+};
+
 // about 50 us on current processors: longer than the gaps between launches, shorter than a scheduler's slice
 const spin = 2000;
 const rowBytes = 32;
@@ -128,13 +134,14 @@ export const load = (plan: Plan, library: Library, threads: number): CpuExecutab
   const step = async (what: string, seconds: Address): Promise<void> => {
     ready(what);
     state = 'running';
-    // an exiting process would otherwise wait for the rest of the step
     const cancel = (): void => c.cancel(pool);
-    process.once('exit', cancel);
+    if (inFlight.size === 0) process.on('exit', endRuns);
+    inFlight.add(cancel);
     try {
       await c.run(pool, base + BigInt(tableAt), plan.launches.length, seconds);
     } finally {
-      process.removeListener('exit', cancel);
+      inFlight.delete(cancel);
+      if (inFlight.size === 0) process.removeListener('exit', endRuns);
       state = 'idle';
     }
   };

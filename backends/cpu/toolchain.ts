@@ -9,7 +9,8 @@
  */
 import { execFile } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
-import { appendFile, mkdir, mkdtemp, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { appendFile, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { FoveaError } from '../../compiler/error.ts';
@@ -85,6 +86,17 @@ const linkFlags = ['-shared', '-pthread', ...(process.platform === 'linux' ? ['-
 const digest = (bytes: string | Buffer): string => createHash('sha256').update(bytes).digest('hex');
 const hash = (...parts: readonly string[]): string => digest(JSON.stringify(parts)).slice(0, 40);
 
+/** The folder that stands in for a cache that cannot be written: one a process, gone when it exits. */
+let standIn: string | undefined;
+const temporaryCache = (): string => {
+  if (standIn === undefined) {
+    const made = mkdtempSync(join(tmpdir(), 'fovea-'));
+    process.on('exit', () => rmSync(made, { recursive: true, force: true }));
+    standIn = made;
+  }
+  return standIn;
+};
+
 /** The folder that FOVEA_CACHE names, else `fovea` in the user's cache folder; a temporary one where that cannot be written. */
 export const cacheFolder = async (): Promise<string> => {
   const xdg = process.env['XDG_CACHE_HOME'];
@@ -96,7 +108,7 @@ export const cacheFolder = async (): Promise<string> => {
     await rm(probe);
     return folder;
   } catch {
-    return mkdtemp(join(tmpdir(), 'fovea-'));
+    return temporaryCache();
   }
 };
 

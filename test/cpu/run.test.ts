@@ -206,6 +206,26 @@ describe('plans', () => {
   });
 });
 
+test('many executables run at once, each with threads of its own', async () => {
+  const warnings: Error[] = [];
+  const listen = (w: Error): number => warnings.push(w);
+  process.on('warning', listen);
+  const all = await Promise.all(Array.from({ length: 16 }, (_, i) => cpu({ threads: 1 + (i % 3) }).prepare(planOf(chain()))));
+  all.forEach((exe, i) => exe.write(0, noise(6400, i)));
+  for (let n = 0; n < 3; n++) await Promise.all(all.map((exe) => exe.run()));
+  for (const [i, exe] of all.entries()) {
+    const want = { x: noise(6400, i), s: new Float32Array(100), y: new Float32Array(6400) };
+    for (const k of chain()) interpretKernel(k, want);
+    expect(exe.read(1)).toEqual(want.y);
+    exe.dispose();
+  }
+  // warnings are emitted in a later turn of the event loop
+  await new Promise((resolve) => setImmediate(resolve));
+  process.removeListener('warning', listen);
+  expect(warnings).toEqual([]);
+  expect(process.listenerCount('exit')).toBeLessThan(10);
+});
+
 describe('misuse', () => {
   test('wrong data, use while running, use after dispose', async () => {
     const exe = await cpu({ threads: 2 }).prepare(planOf([matmul()]));

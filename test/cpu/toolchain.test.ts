@@ -104,8 +104,11 @@ describe('cache', () => {
     vi.stubEnv('FOVEA_CACHE', join(blocked, 'inside'));
     const chosen = await cacheFolder();
     expect(chosen.startsWith(join(tmpdir(), 'fovea-'))).toBe(true);
+    // the same one for the whole process, even if someone cleans up meanwhile
+    expect(await cacheFolder()).toBe(chosen);
     rmSync(chosen, { recursive: true });
-    expect((await prepare([plus(8)])).y).toBe(48);
+    expect(await prepare([plus(8)])).toEqual({ y: 48, compiled: 1 });
+    expect(await prepare([plus(8)])).toEqual({ y: 48, compiled: 0 });
   });
 
   test('the folder follows XDG_CACHE_HOME', async () => {
