@@ -11,6 +11,10 @@
  */
 import { exp, type F32, fn, max, rearrange, type Scalar, softmax, stopGradient, sum } from '../dsl/index.ts';
 
+/** The smallest normal float32: no sum above 0 is changed by it. */
+const tiny = 2 ** -126;
+
+/** Targets of a teacher temperature: logits [M K], valid [M] of 0 and 1 -> [M K], rows sum to 1, rows of padding are 0. */
 export const sinkhorn = (temp: Scalar, iterations = 3) =>
   fn(['M K', 'M'], (logits, valid) => {
     const used = rearrange('m -> m 1', valid);
@@ -18,9 +22,9 @@ export const sinkhorn = (temp: Scalar, iterations = 3) =>
     const shifted = logits.sub(max('m k ->', logits)).div(temp);
     let q = exp(shifted).mul(used);
     for (let i = 0; i < iterations; i++) {
-      q = q.div(sum('m k -> 1 k', q));
-      // A row of padding sums to 0: 0 / 1 keeps it there.
-      q = q.div(sum('m k -> m 1', q).add(used.neg().add(1)));
+      // A sum is 0 for a row of padding, and for a prototype that every row is too far from, or without any valid row: 0 / tiny is 0.
+      q = q.div(sum('m k -> 1 k', q).max(tiny));
+      q = q.div(sum('m k -> m 1', q).max(tiny));
     }
     return stopGradient(q);
   });

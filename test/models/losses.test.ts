@@ -60,6 +60,28 @@ describe('Sinkhorn-Knopp', () => {
     check(c, 'q_temp0.07_it3', Array.from(q).slice(0, 8 * 64));
     expect(Array.from(q).slice(8 * 64)).toEqual(new Array(3 * 64).fill(0));
   });
+  it('is finite with no valid row at all, and with a prototype that all rows are too far from', () => {
+    const targets = (valid: readonly number[]): number[] =>
+      Array.from(
+        data(
+          evaluate(
+            (t: F32<'M K'>, v: F32<'M'>, temperature: Scalar) => sinkhorn(temperature)(t, v),
+            [
+              // exp(-1 / 0.001) is 0 in float64: nobody is near prototype 2
+              numbers([1, 0.9995, 0, 0.9995, 1, 0], [2, 3]),
+              numbers(valid, [2]),
+              one(0.001),
+            ],
+          ),
+        ),
+      );
+    expect(targets([0, 0])).toEqual([0, 0, 0, 0, 0, 0]);
+    const [a, b, c, d, e, f] = targets([1, 1]) as [number, number, number, number, number, number];
+    expect([c, f]).toEqual([0, 0]);
+    // symmetric logits; a row is rounded once for each of its two terms
+    expect([a + b, d + e].every((x) => Math.abs(x - 1) <= 2 ** -52)).toBe(true);
+    expect(a).toBeGreaterThan(b);
+  });
 });
 
 describe('iBOT loss', () => {
