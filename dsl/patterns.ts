@@ -54,13 +54,13 @@ const rearrangeOn = (b: Builder, pattern: string, x: Value, sizes: Readonly<Reco
   const { ins, out } = parsePattern('rearrange', pattern);
   const left =
     ins.length === 1 ? (ins[0] as Group[]) : fail('FV0003', `rearrange: takes one tensor, the pattern '${pattern}' has ${ins.length}`);
+  if (left.includes('...')) fail('FV0003', `rearrange: '...' in '${pattern}'`, 'Give every axis a letter: rearrange has no runs of axes.');
   if (left.length !== x.type.shape.length)
     fail('FV0001', `rearrange: the pattern has ${left.length > x.type.shape.length ? 'more' : 'fewer'} axes than ${tensorName(x)}`);
   const names = (side: readonly Group[]): string[] => side.flat().filter((n) => n !== '1');
   const [from, to] = [names(left), names(out)];
   const lost = from.find((n) => !to.includes(n));
   const found = to.find((n) => !from.includes(n));
-  if (from.includes('...')) fail('FV0003', `rearrange: '...' in '${pattern}'`, 'Give every axis a letter: rearrange has no runs of axes.');
   const idle = Object.keys(sizes).find((n) => !from.includes(n));
   if (idle !== undefined) fail('FV0003', `rearrange: a size is given for ${idle}, which is no axis of '${pattern}'`);
   if (lost !== undefined) fail('FV0003', `rearrange: axis ${lost} is missing on the right-hand side`);

@@ -93,7 +93,7 @@ describe('shapes, in the words of the operation', () => {
   test('stack, layerNorm, rearrange, names that are no names', () => {
     expect(said((x, y) => d.stack([x, y]), '3', '4')).toEqual(['FV0001', 'stack: shapes differ: [3] vs [4]']);
     expect(said((x, y) => d.layerNorm(x, d.ones('3'), y), '2 3', '2 1')).toEqual(['FV0001', 'layerNorm: weight [3] and bias [2 1] differ']);
-    expect(said((x) => d.rearrange('... d -> d ...' as string, x), '2 3')).toEqual(['FV0003', "rearrange: '...' in '... d -> d ...'"]);
+    expect(said((x) => d.rearrange('... d -> d ...' as string, x), '1 2 3')).toEqual(['FV0003', "rearrange: '...' in '... d -> d ...'"]);
     expect(said((x) => d.rearrange('a b -> b a' as string, x, { q: 7 }), '2 3')).toEqual([
       'FV0003',
       "rearrange: a size is given for q, which is no axis of 'a b -> b a'",
