@@ -44,8 +44,8 @@ describe('positions on another grid', () => {
   });
 
   it('has rows that sum to 1, so that constant tables stay constant', () => {
+    // 37 additions of numbers below 1.5: rounding below 37 * 1.5 * 2^-53.
     for (const antialias of [false, true])
-      // 37 additions of numbers below 1.5: rounding below 37 * 1.5 * 2^-53.
       for (const [from, to] of [
         [37, 16],
         [37, 7],
