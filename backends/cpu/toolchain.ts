@@ -226,10 +226,9 @@ export const buildLibrary = async (kernels: readonly KernelSource[], pool: strin
       }
     };
     try {
-      await Promise.all([
-        compile(c, at(poolId, 'o'), pool, poolFlags, 'the runtime'),
-        ...Array.from({ length: availableParallelism() }, worker),
-      ]);
+      // more than processors: while a compiler starts or a file moves, another one computes
+      const workers = Array.from({ length: availableParallelism() + 2 }, worker);
+      await Promise.all([compile(c, at(poolId, 'o'), pool, poolFlags, 'the runtime'), ...workers]);
     } finally {
       // one that failed is reported at once; the others are not started
       next = distinct.length;

@@ -167,11 +167,11 @@ describe('compiler', () => {
   test('after a failure no further kernel is started', async () => {
     const [fake, log] = [join(folder, 'cc'), join(folder, 'log')];
     // arguments end in: TEXT -o OBJECT
-    const script = `while [ $# -gt 3 ]; do shift; done; echo "$1" >> ${log}; grep -q oops "$1" && exit 1; sleep 0.2; : > "$3"`;
+    const script = `while [ $# -gt 3 ]; do shift; done; echo "$1" >> ${log}; grep -q oops "$1" && exit 1; sleep 0.05; : > "$3"`;
     writeFileSync(fake, `#!/bin/sh\n[ "$1" = --version ] && echo fake 1.0 && exit 0\n${script}\n`);
     chmodSync(fake, 0o755);
     vi.stubEnv('FOVEA_CC', fake);
-    const texts = ['oops', ...Array.from({ length: 12 * availableParallelism() }, (_, i) => `fine ${i}`)];
+    const texts = ['oops', ...Array.from({ length: 20 * availableParallelism() }, (_, i) => `fine ${i}`)];
     const x = await failure(() =>
       buildLibrary(
         texts.map((text) => ({ name: 'k', text })),
@@ -180,12 +180,9 @@ describe('compiler', () => {
     );
     expect(x.code).toBe('FV0302');
     const started = (): number => readFileSync(log, 'utf8').split('\n').length - 1;
-    // those in flight end; long enough for another to begin
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    const then = started();
-    expect(then).toBeLessThan(texts.length);
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    expect(started()).toBe(then);
+    // long enough for all of them, were they started
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    expect(started()).toBeLessThan(texts.length);
   });
 
   test('a compiler that dies', async () => {
