@@ -9,7 +9,7 @@ import { describe, expect, it } from 'vitest';
 import type { DType } from '../../compiler/graph/types.ts';
 import * as e from '../../compiler/kernel/expr.ts';
 import { interpretKernel } from '../../compiler/kernel/interpret.ts';
-import { bitsOf, toBf16, toF16, numberOf } from '../../compiler/kernel/scalar.ts';
+import { bitsOf, numberOf, toBf16, toF16 } from '../../compiler/kernel/scalar.ts';
 import type { Expr, Kernel, Stmt } from '../../compiler/kernel/types.ts';
 import { verifyKernel } from '../../compiler/kernel/verify.ts';
 import type { Target } from '../../compiler/target.ts';
