@@ -4,8 +4,8 @@
  *
  *   exp 0.95   log 0.78   tanh 1.25   erf 1.84   sin 0.51   cos 0.51   pow 0.51   rsqrt, sqrt, floor, rem correctly rounded
  *
- * Special values follow IEEE 754 and JavaScript: NaN in, NaN out; subnormals are neither read nor written as zero;
- * pow(1, inf) is NaN and pow(x, 0) is 1. Argument reductions are Cody and Waite's (1980) and, for sin and cos from 2^20 on,
+ * Special values follow IEEE 754: NaN in, NaN out, except that pow(x, 0), pow(1, y) and pow(-1, inf) are 1; subnormals are
+ * neither read nor written as zero. Argument reductions are Cody and Waite's (1980) and, for sin and cos from 2^20 on,
  * Payne and Hanek's (1983). Coefficients were fitted for this file: least squares with weights moved towards equal ripple,
  * on 600 Chebyshev nodes, in double; the largest relative error of each fit stands beside it.
  */
@@ -235,7 +235,7 @@ export const scalars: { readonly [name: string]: ScalarFunction } = {
   i32 negative = fv_bits_f32_i32(x) < 0;
   r = negative & odd ? -r : r;
   r = (x < 0.0f) & !whole & (x > -__builtin_inff()) ? __builtin_nanf("") : r;
-  return y == 0.0f ? 1.0f : r;`,
+  return (y == 0.0f) | (x == 1.0f) | ((x == -1.0f) & (__builtin_fabsf(y) == __builtin_inff())) ? 1.0f : r;`,
     ['bits_f64_i64', 'bits_i64_f64', 'bits_f32_i32'],
   ),
 };

@@ -2,9 +2,10 @@
  * Interpreter rows of the pointwise primitives. Floats compute in float64; integers are exact and wrap to 32 bits, which
  * storing into an Int32Array or Uint32Array does by itself; only mul needs Math.imul.
  *
- * Decisions that other backends follow: max and min give NaN if either operand is NaN, and order -0 below +0; comparisons
- * with NaN are false except `ne`; sign(NaN) = NaN and sign keeps the sign of a zero; pow(1, y) = pow(-1, +-inf) = 1 as in
- * IEEE 754; integer division by 0 gives 0, integer remainder by 0 gives 0; shifts by 32 or more give 0.
+ * Decisions that other backends follow: max and min give NaN if either operand is NaN (here they order -0 below +0; a
+ * backend may give either zero); comparisons with NaN are false except `ne`; sign(NaN) = NaN and sign keeps the sign of a
+ * zero; pow(1, y) = pow(-1, +-inf) = 1 as in IEEE 754; integer division by 0 gives 0, integer remainder by 0 gives 0;
+ * shifts by 32 or more give 0.
  *
  *   mul on i32: 65536 * 65536 -> 0          div on i32: -7 / 2 -> -3         rem: -7 rem 2 -> -1
  */

@@ -9,6 +9,7 @@
  *   foldBinary('add', 4294967295, 2, 'u32')  ->  1
  */
 import { erf } from '../graph/erf.ts';
+import { pow } from '../graph/interpret-pointwise.ts';
 import type { Compare } from '../graph/types.ts';
 import type { KBinary, KType, KUnary } from './types.ts';
 
@@ -109,7 +110,7 @@ const both: { readonly [O in KBinary]: (x: number, y: number, dtype: KType) => n
   sub: (x, y) => x - y,
   mul: (x, y, t) => (t === 'f32' ? x * y : wrapMul(x, y, t)),
   div: (x, y) => x / y,
-  pow: (x, y) => x ** y,
+  pow,
   max: (x, y) => Math.max(x, y),
   min: (x, y) => Math.min(x, y),
   rem: (x, y) => x % y,

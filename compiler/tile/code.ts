@@ -6,7 +6,7 @@
  *   for r { for i { store b2[r * 384 + i] = mul(load b0[r * 384 + i], exp(load b1[r])) } }
  *     ->  for r { let v0 = exp(load b1[r])   for i { ... mul(load b0[...], splat(v0)) } }
  *
- * A mutable variable is never moved: templates bind its final value (`name`) before anyone reads it.
+ * What reads a mutable variable is never moved, for a loop may set it; its final value gets a name (`name`), which may be.
  */
 import * as e from '../kernel/expr.ts';
 import type { Expr, KType, Stmt } from '../kernel/types.ts';
@@ -86,7 +86,7 @@ export const code = (prefix = ''): Code => {
       const made = ((): { readonly x: Expr; readonly depth: number } => {
         const named = names.get(x);
         if (named?.k === 'ref') return { x: named, depth: depths.get(named.name) ?? 0 };
-        if (x.k === 'ref') return { x, depth: depths.get(x.name) ?? 0 };
+        if (x.k === 'ref') return { x, depth: variables.has(x.name) ? frames.length - 1 : (depths.get(x.name) ?? 0) };
         if (leaf(x)) return { x, depth: 0 };
         const below = e.operands(x).map((y) => [y, place(y)] as const);
         const depth = Math.max(floor, ...below.map(([, p]) => p.depth));

@@ -2,7 +2,8 @@
  * How each reduction accumulates: a state of one or two numbers, its identity, and a combination that is associative and
  * commutative up to rounding. Templates keep one state a lane and combine them in a fixed tree.
  *
- *   argmax: (value, position), combine keeps the larger value and, between equal ones, the smaller position
+ *   argmax: (value, position), combine keeps the larger value and, between equal ones, the smaller position; NaN counts
+ *           as larger than every number and equal to NaN, so the first NaN wins, as in the interpreter
  */
 import type { DType, Node, Value } from '../graph/types.ts';
 import * as e from '../kernel/expr.ts';
@@ -32,19 +33,30 @@ const simple = (op: KReduce, t: DType, identity: (t: KType) => number): Monoid =
   result: (a) => rounded(a[0] as Expr, t),
 });
 
+/** Where x is NaN; undefined for integers, which have none. */
+const nan = (x: Expr): Expr | undefined => (x.dtype === 'f32' ? e.compare('ne', x, x) : undefined);
+
+/** Whether `b` beats `a`, and whether neither beats the other. */
+const larger = (b: Expr, a: Expr): { readonly yes: Expr; readonly tie: Expr } => {
+  const [yes, tie, na, nb] = [e.compare('gt', b, a), e.compare('eq', b, a), nan(a), nan(b)];
+  return na && nb ? { yes: e.or(yes, e.and(nb, e.not(na))), tie: e.or(tie, e.and(nb, na)) } : { yes, tie };
+};
+
 const argmax = (t: DType): Monoid => ({
   types: [held(t), 'i32'],
   identity: [lowest(held(t)), 2 ** 31 - 1],
   combine: ([x, i], [y, j]) => {
     const [a, b, p, q] = [x, y, i, j] as [Expr, Expr, Expr, Expr];
-    const take = e.or(e.compare('gt', b, a), e.and(e.compare('eq', b, a), e.compare('lt', q, p)));
+    const { yes, tie } = larger(b, a);
+    const take = e.or(yes, e.and(tie, e.compare('lt', q, p)));
     return [e.select(take, b, a), e.select(take, q, p)];
   },
   element: (x, j) => [x, j],
   across: ([x, i]) => {
     const [a, p] = [x, i] as [Expr, Expr];
     const best = e.across('max', a);
-    return [best, e.across('min', e.select(e.compare('eq', a, e.splat(best, a.lanes)), p, 2 ** 31 - 1))];
+    // the maximum is NaN where one lane is
+    return [best, e.across('min', e.select(larger(e.splat(best, a.lanes), a).tie, p, 2 ** 31 - 1))];
   },
   result: (a) => a[1] as Expr,
 });
