@@ -133,8 +133,11 @@ const rules: { readonly [P in Prim]: Rule<P> } = {
   shiftRight: binary('u32'),
   compare: (op, ins) => {
     arity(op, ins, 2);
-    same(op, ins[0] as TensorType, ins[1] as TensorType);
-    return [{ dtype: 'bool', shape: (ins[0] as TensorType).shape }];
+    const [a, b] = ins as [TensorType, TensorType];
+    same(op, a, b);
+    if (a.dtype === 'bool' && op.cmp !== 'eq' && op.cmp !== 'ne')
+      dtypesDiffer(`compare: truth values have no order, so ${op.cmp} does not take ${showType(a)} and ${showType(b)}`);
+    return [{ dtype: 'bool', shape: a.shape }];
   },
   select: (op, ins) => {
     arity(op, ins, 3);
@@ -227,6 +230,8 @@ const rules: { readonly [P in Prim]: Rule<P> } = {
     arity(op, ins, 2);
     const [a, b] = ins as [TensorType, TensorType];
     if (a.dtype !== b.dtype) dtypesDiffer(`dot: dtypes differ: ${showType(a)} and ${showType(b)}`);
+    if (a.dtype === 'bool' || op.dtype === 'bool')
+      dtypesDiffer(`dot: takes numbers and gives numbers, got ${showType(a)} and ${showType(b)} for a result of ${op.dtype}`);
     const pairs = (side: 0 | 1): readonly number[] => [...op.batch[side], ...op.contract[side]];
     distinct(op, a, pairs(0));
     distinct(op, b, pairs(1));

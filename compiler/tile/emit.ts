@@ -132,12 +132,7 @@ const rules: { readonly [P in Prim]: Rule<P> } = {
   xor: binary('xor'),
   shiftLeft: binary('shiftLeft'),
   shiftRight: binary('shiftRight'),
-  compare: (op, a) => {
-    const [x, y] = widen(same(a, 0), same(a, 1));
-    // kernels order numbers only
-    const ordered = x.dtype === 'bool' && op.cmp !== 'eq' && op.cmp !== 'ne';
-    return ordered ? e.compare(op.cmp, e.cast(x, 'i32'), e.cast(y, 'i32')) : e.compare(op.cmp, x, y);
-  },
+  compare: (op, a) => e.compare(op.cmp, ...widen(same(a, 0), same(a, 1))),
   select: (_, a) => e.select(same(a, 0), ...widen(same(a, 1), same(a, 2))),
   broadcast: (op, a) => {
     const shape = shapeOf(input(a, 0));

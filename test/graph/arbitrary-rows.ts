@@ -133,6 +133,8 @@ const region =
   };
 const placements: readonly Placement[] = ['R', 'P', { split: 0 }, { split: 1 }];
 const compares: readonly Compare[] = ['lt', 'eq', 'ne', 'le', 'gt', 'ge'];
+/** Truth values have no order. */
+const equalities: readonly Compare[] = ['eq', 'ne', 'eq', 'ne', 'eq', 'ne'];
 const tags = ['softmax', 'checkpoint', 'odd "tag"', 'gelu'];
 
 export const rows: { readonly [P in Prim]: Row } = {
@@ -283,7 +285,7 @@ export const rows: { readonly [P in Prim]: Row } = {
     () => 1,
   ),
   compare: binary(
-    (g, x, y) => g.b.compare(compares[g.pick(6)] as Compare, x, y),
+    (g, x, y) => g.b.compare((x.type.dtype === 'bool' ? equalities : compares)[g.pick(6)] as Compare, x, y),
     all,
     () => 1,
   ),

@@ -156,6 +156,18 @@ describe('verify', () => {
       '%1: f32[2] = call(%0) tag=a { (%0: f32[2]) %1: f32[3] = exp(%0) return %0 } return %1',
       'FV0101: %1: f32[3] = exp(%0): %1 should be f32[2]',
     ],
+    [
+      '%1: bool[2] = compare(%0, %0) cmp=lt %2: bool[2] = compare(%1, %1) cmp=le return %2',
+      'FV0101: %2: bool[2] = compare(%1, %1) cmp=le: compare: truth values have no order, so le does not take bool[2] and bool[2]',
+    ],
+    [
+      '%1: bool[2] = compare(%0, %0) cmp=lt %2: i32[] = dot(%1, %1) batch=[][] contract=[0][0] dtype=i32 return %2',
+      'FV0101: %2: i32[] = dot(%1, %1) batch=[][] contract=[0][0] dtype=i32: dot: takes numbers and gives numbers, got bool[2] and bool[2] for a result of i32',
+    ],
+    [
+      '%1: bool[] = dot(%0, %0) batch=[][] contract=[0][0] dtype=bool return %1',
+      'FV0101: %1: bool[] = dot(%0, %0) batch=[][] contract=[0][0] dtype=bool: dot: takes numbers and gives numbers, got f32[2] and f32[2] for a result of bool',
+    ],
   ])('%s', (body, message) => {
     const text = `graph (%0: f32[2]) { ${body} }`;
     if (message === undefined) expect(codeOf(() => parse(text))).toContain('a value other than %1');
