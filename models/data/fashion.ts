@@ -17,7 +17,10 @@ const classes = ['T-shirt', 'trouser', 'pullover', 'dress', 'coat', 'sandal', 's
 const normalise: Normalise = { mean: [0.286, 0.286, 0.286], std: [0.353, 0.353, 0.353] };
 
 const damaged = (file: string, why: string, cause?: unknown): FoveaError =>
-  new FoveaError('FV0404', `bundled images: ${file}: ${why}`, { hint: 'install the package again: its data/ folder is incomplete', cause });
+  new FoveaError('FV0404', `bundled images: ${file}: ${why}`, {
+    hint: 'Install the package again: its data/ folder is incomplete.',
+    cause,
+  });
 
 const readIdx = (file: string, rank: number): { readonly sizes: readonly number[]; readonly data: Uint8Array } => {
   let raw: Buffer;

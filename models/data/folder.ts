@@ -38,7 +38,7 @@ const find = (dir: string): string[] => {
     entries = readdirSync(dir, { withFileTypes: true });
   } catch (e) {
     throw new FoveaError('FV0402', `cannot read the image folder ${dir}: ${message(e)}`, {
-      hint: 'give an existing folder that you may read',
+      hint: 'Give an existing folder that you may read.',
       cause: e,
     });
   }
@@ -69,7 +69,7 @@ export const loadFolder = async (dir: string, options: FolderOptions): Promise<L
   const limit = options.limit ?? 20000;
   const all = find(dir);
   if (all.length === 0)
-    throw new FoveaError('FV0401', `no images in ${dir}`, { hint: 'it (or its sub-folders) must hold .jpg, .jpeg, .png or .webp files' });
+    throw new FoveaError('FV0401', `no images in ${dir}`, { hint: 'It (or its sub-folders) must hold .jpg, .jpeg, .png or .webp files.' });
   const warnings: string[] = [];
   let files = all;
   if (all.length > limit) {
@@ -101,7 +101,7 @@ export const loadFolder = async (dir: string, options: FolderOptions): Promise<L
   const good = files.flatMap((file, i) => (pictures[i] ? [{ file, picture: pictures[i] }] : []));
   if (good.length === 0)
     throw new FoveaError('FV0403', `none of the ${files.length} images in ${dir} could be decoded; the first: ${skipped[0]}`, {
-      hint: 'check that the files are whole JPEG, PNG or WebP images',
+      hint: 'Check that the files are whole JPEG, PNG or WebP images.',
     });
   const groups = good.map(({ file }) => {
     const parts = relative(dir, file).split(sep);

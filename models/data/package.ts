@@ -13,6 +13,6 @@ export const findPackageFile = (name: string, from = dirname(fileURLToPath(impor
   for (let dir = from; ; dir = dirname(dir)) {
     if (existsSync(join(dir, 'package.json'))) return join(dir, name);
     if (dirname(dir) === dir)
-      throw new FoveaError('FV0404', `no package.json above ${from}`, { hint: 'install the package again: it is incomplete' });
+      throw new FoveaError('FV0404', `no package.json above ${from}`, { hint: 'Install the package again: it is incomplete.' });
   }
 };

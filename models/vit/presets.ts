@@ -10,12 +10,12 @@ type Architecture = Pick<VitConfig, 'width' | 'depth' | 'heads' | 'ffn' | 'regis
 
 const classic = { registers: 0, interpolation: { offset: 0.1, antialias: false } } as const;
 
-export const vitSmall: Architecture = { ...classic, width: 384, depth: 12, heads: 6, ffn: 'mlp' };
-export const vitBase: Architecture = { ...classic, width: 768, depth: 12, heads: 12, ffn: 'mlp' };
+const vitSmall: Architecture = { ...classic, width: 384, depth: 12, heads: 6, ffn: 'mlp' };
+const vitBase: Architecture = { ...classic, width: 768, depth: 12, heads: 12, ffn: 'mlp' };
 export const vitLarge: Architecture = { ...classic, width: 1024, depth: 24, heads: 16, ffn: 'mlp' };
 export const vitGiant2: Architecture = { ...classic, width: 1536, depth: 40, heads: 24, ffn: 'swiglu' };
 
-export const architectures = { vit_small: vitSmall, vit_base: vitBase, vit_large: vitLarge, vit_giant2: vitGiant2 } as const;
+const architectures = { vit_small: vitSmall, vit_base: vitBase, vit_large: vitLarge, vit_giant2: vitGiant2 } as const;
 
 /** Published backbones: patch 14, positions of 518 x 518 images, LayerScale 1; with registers, positions are antialiased. */
 export const published = (name: keyof typeof architectures, { registers = 0 }: { readonly registers?: number } = {}): VitConfig => ({

@@ -9,14 +9,14 @@ import { basename, dirname, join } from 'node:path';
 import { FoveaError } from '../../compiler/error.ts';
 
 const hints: Readonly<Record<string, string>> = {
-  EFBIG: 'the file would be larger than is allowed here: choose another folder',
-  ENOSPC: 'the disk is full: free some space or choose another folder',
-  EDQUOT: 'your disk quota is used up: free some space or choose another folder',
-  EACCES: 'you may not write there: choose another folder',
-  EPERM: 'you may not write there: choose another folder',
-  EROFS: 'that file system is read-only: choose another folder',
-  ENOENT: 'the folder does not exist: create it first',
-  ENOTDIR: 'a part of the path is a file: choose another folder',
+  EFBIG: 'The file would be larger than is allowed here: choose another folder.',
+  ENOSPC: 'The disk is full: free some space or choose another folder.',
+  EDQUOT: 'Your disk quota is used up: free some space or choose another folder.',
+  EACCES: 'You may not write there: choose another folder.',
+  EPERM: 'You may not write there: choose another folder.',
+  EROFS: 'That file system is read-only: choose another folder.',
+  ENOENT: 'The folder does not exist: create it first.',
+  ENOTDIR: 'A part of the path is a file: choose another folder.',
 };
 
 /** Any failure to write `file` as FV0407, with a hint by the system's error code. */

@@ -74,7 +74,7 @@ const isCount = (x: unknown): x is number => typeof x === 'number' && Number.isS
 /** Checks a header against the number of data bytes that follow it. Throws FV0405. */
 export const parseHeader = (text: string, dataBytes: number, file: string): Header => {
   const bad = (why: string): FoveaError =>
-    new FoveaError('FV0405', `${file}: ${why}`, { hint: 'the file is damaged or no safetensors file: copy or download it again' });
+    new FoveaError('FV0405', `${file}: ${why}`, { hint: 'The file is damaged or no safetensors file: copy or download it again.' });
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -141,7 +141,7 @@ export const readStored = (file: string): StoredFile => {
     const stat = fstatSync(fd);
     if (!stat.isFile()) throw new FoveaError('FV0402', `cannot read the weights ${file}: not a file`);
     const size = stat.size;
-    const short = (why: string): FoveaError => new FoveaError('FV0405', `${file}: ${why}`, { hint: 'copy or download the file again' });
+    const short = (why: string): FoveaError => new FoveaError('FV0405', `${file}: ${why}`, { hint: 'Copy or download the file again.' });
     if (size < 8) throw short(`${size} bytes are too few for a safetensors file`);
     const start = Buffer.alloc(8);
     readExactly(fd, start, 0);
@@ -182,7 +182,7 @@ export const toHost = (t: StoredTensor, name: string): HostLike => {
       return { shape, dtype: 'bool', data: bytes };
     default:
       throw new FoveaError('FV0406', `${name}: dtype ${t.type} has no counterpart here`, {
-        hint: 'store it as F32, F16, BF16, I32, U32 or BOOL',
+        hint: 'Store it as F32, F16, BF16, I32, U32 or BOOL.',
       });
   }
 };

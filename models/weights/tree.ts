@@ -53,7 +53,7 @@ export const restore = <T>(like: T, tensors: ReadonlyMap<string, TensorData>, so
   for (const name of tensors.keys()) if (mine(name) && !used.has(name)) wrong.push(`${name}: not part of the model`);
   if (wrong.length > 0) {
     const shown = wrong.slice(0, 8).join('; ') + (wrong.length > 8 ? `; and ${wrong.length - 8} more` : '');
-    throw new FoveaError('FV0406', `${source} does not fit: ${shown}`, { hint: 'the file belongs to another model or configuration' });
+    throw new FoveaError('FV0406', `${source} does not fit: ${shown}`, { hint: 'The file belongs to another model or configuration.' });
   }
   return tree as T; // same structure, and every leaf was checked against its namesake
 };

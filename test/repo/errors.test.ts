@@ -42,3 +42,13 @@ test('every code is thrown somewhere', () => {
 test('every code that is thrown is in the table', () => {
   expect([...used].filter(([code]) => !(code in codes)).map(([code, files]) => `${code} in ${files.join(', ')}`)).toEqual([]);
 });
+
+test('every hint is a sentence', () => {
+  const hints = sources(root)
+    .filter((file) => file !== 'compiler/error.ts') // its header has an example
+    .flatMap((file) =>
+      [...readFileSync(join(root, file), 'utf8').matchAll(/\bhint: (['`])(.+?)\1[ ,}]/g)].map(([, , hint]) => `${file}: ${hint}`),
+    );
+  expect(hints.length).toBeGreaterThan(20);
+  expect(hints.filter((h) => !/: [A-Z].*\.$/.test(h))).toEqual([]);
+});

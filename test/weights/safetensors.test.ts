@@ -151,7 +151,7 @@ test('a failed write leaves the old file and nothing else', () => {
     writeAtomic(join(file, 'below'), []);
     expect.unreachable();
   } catch (e) {
-    expect(e).toMatchObject({ code: 'FV0407', hint: expect.stringContaining('a part of the path is a file') });
+    expect(e).toMatchObject({ code: 'FV0407', hint: expect.stringContaining('A part of the path is a file') });
   }
 });
 
