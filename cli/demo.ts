@@ -42,7 +42,7 @@ const picturesBytes = 1 << 20;
 export const demoCommand = (): Command =>
   new Command('demo')
     .description('compile the DINOv2 training step and train a small DINOv2 on real images')
-    .option('--steps <n>', 'training steps', whole('--steps', 1), 400)
+    .option('--steps <n>', 'training steps', whole('--steps', 1), 800)
     .option('--seed <n>', 'decides initial weights, order of images, crops and masks', whole('--seed', 0), 0)
     .option('--backend <name>', `where to run: ${backendNames.join(' or ')}`, 'cpu')
     .option('--data <dir>', 'a folder of your own JPEG, PNG or WebP images (default: the bundled Fashion-MNIST images)', path('--data'))

@@ -79,7 +79,7 @@ const start = { linear: 0.02, positions: 0.02 } as const;
 const head = (prototypes: number, bottleneck: number): HeadConfig => ({ prototypes, hidden: 2048, bottleneck, layers: 3 });
 
 /**
- * Fashion-MNIST (28 x 28, gray replicated to three channels) on one machine: 400 steps, 16 GFLOP each. Found by a search with the
+ * Fashion-MNIST (28 x 28, gray replicated to three channels) on one machine: 800 steps, 16 GFLOP each. Found by a search with the
  * PyTorch port in bench/peers; wide first values mattered most (docs/benchmarks.md).
  */
 export const demo: Recipe = {
@@ -109,7 +109,7 @@ export const demo: Recipe = {
   optim: {
     ...adam,
     epochs: 10,
-    epochLength: 40,
+    epochLength: 80,
     baseLr: 5.657e-3,
     minLr: 1e-5,
     warmupEpochs: 1,
