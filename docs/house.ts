@@ -65,34 +65,47 @@ const picture = (root: string): string => {
   const used = new Map<string, number>();
   for (const e of edges(root)) if (e.from !== e.to) used.set(`${e.from}|${e.to}`, (used.get(`${e.from}|${e.to}`) ?? 0) + 1);
   const names = [...new Set(sources(root).map(roomOf))];
-  // a room's floor: one above the highest room that it imports (the two rooms that import each other's types share one)
+  const degree = (r: string): number => [...used.keys()].filter((k) => k.startsWith(`${r}|`)).length;
+  // a room's floor: one above the highest room that it imports; of two that import each other, the one with fewer imports is lower
   const floor = (r: string, above: readonly string[] = []): number =>
     Math.max(
       0,
       ...[...used.keys()]
         .filter((k) => k.startsWith(`${r}|`))
         .map((k) => k.split('|')[1] as string)
-        .filter((t) => !above.includes(t))
+        .filter((t) => !above.includes(t) && !(used.has(`${t}|${r}`) && degree(r) < degree(t)))
         .map((t) => 1 + floor(t, [...above, r])),
     );
   const floors = new Map(names.map((n) => [n, floor(n)]));
   const top = Math.max(...floors.values());
+  // an arrow that a chain of others implies is left out, so that the chains can be seen
+  const below = (r: string): readonly string[] =>
+    names.filter((n) => used.has(`${r}|${n}`) && (floors.get(n) as number) < (floors.get(r) as number));
+  const reaches = (r: string, t: string): boolean => below(r).some((n) => n === t || reaches(n, t));
+  const drawn = [...used].filter(([k]) => {
+    const [from, to] = k.split('|') as [string, string];
+    return !below(from).some((n) => n !== to && reaches(n, to));
+  });
+  // users of the language on the left, the compiler in the middle, backends on the right
+  const column = (n: string): number => (n.startsWith('backends') ? 2 : n.startsWith('compiler') ? 1 : 0);
   const place = new Map<string, { x: number; y: number }>();
   for (let f = 0; f <= top; f++)
-    names
-      .filter((n) => floors.get(n) === f)
-      .forEach((n, i, all) => place.set(n, { x: 480 + (i - (all.length - 1) / 2) * 190, y: 40 + (top - f) * 74 }));
-  const lines = [...used].map(([k, n]) => {
+    for (const [col, x] of [130, 540, 960].entries())
+      names
+        .filter((n) => floors.get(n) === f && column(n) === col)
+        .forEach((n, i, all) => place.set(n, { x: x + (i - (all.length - 1) / 2) * 180 + (f % 3) * 45, y: 40 + (top - f) * 74 }));
+  const lines = drawn.map(([k, n]) => {
     const [a, b] = k.split('|').map((r) => place.get(r) as { x: number; y: number });
-    return `<line x1="${a!.x}" y1="${a!.y + 15}" x2="${b!.x}" y2="${b!.y - 15}" stroke="#8a93a6" stroke-width="${Math.min(4, 0.6 + n / 8)}" marker-end="url(#a)"><title>${k.replace('|', ' imports ')}: ${n}</title></line>`;
+    const [side, end] = a!.y === b!.y ? [Math.sign(b!.x - a!.x) * 78, 0] : [0, Math.sign(b!.y - a!.y) * 15];
+    return `<line x1="${a!.x + side}" y1="${a!.y + end}" x2="${b!.x - side}" y2="${b!.y - end}" stroke="#8a93a6" stroke-width="${Math.min(4, 0.6 + n / 8)}" marker-end="url(#a)"><title>${k.replace('|', ' imports ')}: ${n}</title></line>`;
   });
   const boxes = [...place].map(
     ([n, p]) =>
       `<rect x="${p.x - 78}" y="${p.y - 15}" width="156" height="30" rx="6" fill="#fff" stroke="#33415c"/><text x="${p.x}" y="${p.y + 5}" text-anchor="middle">${n}</text>`,
   );
   const marker =
-    '<marker id="a" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="#8a93a6"/></marker>';
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 960 ${80 + top * 74}" font-family="sans-serif" font-size="13"><rect width="100%" height="100%" fill="#f7f8fb"/><defs>${marker}</defs>${lines.join('')}${boxes.join('')}</svg>\n`;
+    '<marker id="a" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="10" markerHeight="10" markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L8 4L0 8z" fill="#8a93a6"/></marker>';
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1180 ${80 + top * 74}" font-family="sans-serif" font-size="13"><title>The rooms of Fovea and the imports between them</title><rect width="100%" height="100%" fill="#f7f8fb"/><defs>${marker}</defs>${lines.join('')}${boxes.join('')}</svg>\n`;
 };
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
