@@ -61,17 +61,15 @@ const compareFns: { readonly [C in Compare]: (x: number, y: number) => boolean }
 };
 
 /** One number through a unary primitive on `dtype`; the result still has to be stored as `dtype`. */
-export const unaryFn = (prim: Unary, dtype: DType): ((x: number) => number) =>
+const unaryFn = (prim: Unary, dtype: DType): ((x: number) => number) =>
   prim === 'not' && dtype === 'bool' ? (x) => 1 - x : unaryFns[prim];
 
-export const binaryFn = (prim: Binary, dtype: DType): ((x: number, y: number) => number) => {
+const binaryFn = (prim: Binary, dtype: DType): ((x: number, y: number) => number) => {
   if (prim === 'mul' && (dtype === 'i32' || dtype === 'u32')) return Math.imul;
   // exact: the quotient of two 32-bit integers is never rounded up to the next integer in float64
   if (prim === 'div' && (dtype === 'i32' || dtype === 'u32')) return (x, y) => Math.trunc(x / y);
   return binaryFns[prim];
 };
-
-export const compareFn = (cmp: Compare): ((x: number, y: number) => boolean) => compareFns[cmp];
 
 export const unary = (prim: Unary, dtype: DType, x: Data64, out: Data64): Data64 => {
   const f = unaryFn(prim, dtype);

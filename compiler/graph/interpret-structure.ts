@@ -138,7 +138,7 @@ const steps: { readonly [P in Reduction]: (acc: number, x: number) => number } =
 };
 
 /** What a reduction over no elements gives. */
-export const identityOf = (prim: Reduction, dtype: DType): number => {
+const identityOf = (prim: Reduction, dtype: DType): number => {
   if (prim === 'reduceSum') return 0;
   if (isFloat(dtype)) return prim === 'reduceMax' ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
   if (prim === 'reduceMax') return dtype === 'i32' ? -0x80000000 : 0;

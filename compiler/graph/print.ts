@@ -20,9 +20,9 @@ export interface PrintOptions {
 
 /** A name that needs no quotes: words joined by dots and the like, never beginning with a digit or `%`. */
 const plain = /^[A-Za-z_][\w.$/-]*$/;
-export const showName = (name: string): string => (plain.test(name) ? name : JSON.stringify(name));
+const showName = (name: string): string => (plain.test(name) ? name : JSON.stringify(name));
 /** Shortest text that reads back as the same number; -0 keeps its sign. */
-export const showNumber = (x: number): string => (Object.is(x, -0) ? '-0' : String(x));
+const showNumber = (x: number): string => (Object.is(x, -0) ? '-0' : String(x));
 
 const list = (xs: readonly unknown[]): string => `[${xs.map(String).join(' ')}]`;
 const numbers = (xs: readonly number[]): string => `[${xs.map(showNumber).join(' ')}]`;
@@ -127,7 +127,7 @@ const shows: { readonly [P in Prim]: Show<P> } = {
 };
 
 /** Attributes of an op as printed: ` axis=1 dtype=i32`. The key of cse, too: equal text, equal attributes. */
-export const printAttrs = (op: Op): string =>
+const printAttrs = (op: Op): string =>
   (shows[op.prim] as AnyShow)(op)
     .map(([k, v]) => ` ${k}=${v}`)
     .join('');

@@ -40,7 +40,7 @@ export interface Value {
 
 export type Phase = 'fwd' | 'bwd' | 'opt';
 
-/** Where a node comes from; no pass reads it to decide what is computed, except remat (by `remat`) and precision (by scope). */
+/** Where a node comes from; no pass reads it to decide what is computed, except remat and cse (by `remat` and `phase`). */
 export interface Meta {
   readonly scope: string;
   readonly phase: Phase;

@@ -37,6 +37,8 @@ const attributes = (n: Node): void => {
   if (op.prim === 'const' || op.prim === 'array')
     for (const x of op.prim === 'const' ? [op.value] : op.data)
       if (typeof x === 'number' && !holds(op.dtype, x)) fail(n, `${x} is no ${op.dtype}`);
+  const padded = n.inputs[0]?.type.dtype;
+  if (op.prim === 'pad' && padded && !holds(padded, op.value)) fail(n, `${op.value} is no ${padded}`);
 };
 
 const inferred = (n: Node): readonly TensorType[] => {

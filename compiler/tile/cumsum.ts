@@ -1,6 +1,6 @@
 /**
  * The cumsum template: serial along the axis, parallel over everything else. Lanes run along the axes behind it, where
- * there are any. The sum is kept in f32 whatever the dtype of the values.
+ * there are any. The sums of f16 and bf16 values are kept in f32.
  *
  *   cumsum along axis 0 of [256 384]:   for i (columns, 16 lanes) { acc = 0  for j { acc += x[j, i]  store y[j, i] = acc } }
  */

@@ -56,7 +56,7 @@ const suffixes = (job: Job, n: number): readonly number[] => {
   return [...found].slice(0, 12);
 };
 
-export const mapSchedule = (job: Job): MapSchedule => {
+const mapSchedule = (job: Job): MapSchedule => {
   const { target } = job;
   const first = job.outputs[0]?.value;
   const n = first ? sizeOf(first) : 0;

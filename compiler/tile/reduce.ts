@@ -62,7 +62,7 @@ const tiers = (n: number, lanes: number, unroll: number): readonly { from: numbe
 
 const lastRun = (s: Space, kept: boolean): number => s.runs.filter((r) => r.kept === kept).at(-1)?.size ?? 1;
 
-export const reduceSchedule = (job: Job, space: Space): ReduceSchedule => {
+const reduceSchedule = (job: Job, space: Space): ReduceSchedule => {
   const { target } = job;
   const along = lastRun(space, !space.rowwise);
   const ops = job.group.nodes.filter((n) => n.inputs.length > 1 || isReduction(n)).length;

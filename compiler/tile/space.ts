@@ -26,7 +26,7 @@ export interface Space {
 
 const product = (ns: readonly number[]): number => ns.reduce((a, b) => a * b, 1);
 
-export const spaceOf = (shape: readonly number[], axes: readonly number[]): Space => {
+const spaceOf = (shape: readonly number[], axes: readonly number[]): Space => {
   const runs: Run[] = [];
   shape.forEach((size, i) => {
     const kept = !axes.includes(i);

@@ -147,6 +147,10 @@ describe('verify', () => {
     ['%1: f32[2], %2: f32[2] = exp(%0) return %1', 'FV0101: %1: f32[2], %2: f32[2] = exp(%0): has 2 outputs, should have 1'],
     ['%1: f32[] = const(%0) value=1 dtype=f32 return %1', 'FV0101: %1: f32[] = const(%0) value=1 dtype=f32: takes no operands'],
     ['%1: i32[] = const() value=0.5 dtype=i32 return %1', 'FV0101: %1: i32[] = const() value=0.5 dtype=i32: 0.5 is no i32'],
+    [
+      '%1: i32[2] = cast(%0) dtype=i32 %2: i32[3] = pad(%1) low=[1] high=[0] value=0.5 return %2',
+      'FV0101: %2: i32[3] = pad(%1) low=[1] high=[0] value=0.5: 0.5 is no i32',
+    ],
     ['%1: f32[-2] = const() value=1 dtype=f32 return %1', 'FV0101: %1: f32[-2] = const() value=1 dtype=f32: %1 should be f32[]'],
     [
       '%1: f32[2] = scan(%0) length=0 carries=2 constants=0 reverse=false { (%0: f32[2]) return %0 } return %1',
