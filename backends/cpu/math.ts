@@ -165,7 +165,7 @@ export const scalars: { readonly [name: string]: ScalarFunction } = {
     `f32 a = __builtin_fabsf(x), s = a * a;
   f32 small = FV_FMA(${horner('s', tanhFit)} * s, x, x);
   f32 big = 1.0f - 2.0f / (fv_exp(2.0f * (a > 10.0f ? 10.0f : a)) + 1.0f);
-  return a < 0.625f ? small : __builtin_copysignf(big, x);`,
+  return __builtin_copysignf(a < 0.625f ? small : big, x);`,
     ['exp'],
   ),
   erf: f(

@@ -92,3 +92,34 @@ test('argmax: the first NaN wins, then the first maximum; along rows and columns
     expect(c).toEqual(truth);
   }
 });
+
+test('every function, cast and reduction of every special value', { timeout: 60_000 }, async () => {
+  const unary = ['neg', 'exp', 'log', 'sin', 'cos', 'tanh', 'sqrt', 'rsqrt', 'erf', 'abs', 'sign', 'floor'] as const;
+  const { c, truth } = await both([{ shape: [special.length], data: special }], (b, [v]) => {
+    const x = v as Value;
+    // rows that hold one special number among ones, in every place
+    const table = b.select(
+      b.compare(
+        'eq',
+        b.one({ prim: 'iota', shape: [12, 12], axis: 0, dtype: 'i32' }, []),
+        b.one({ prim: 'iota', shape: [12, 12], axis: 1, dtype: 'i32' }, []),
+      ),
+      b.broadcast(x, [12, 12], [0]),
+      b.fill(1, { dtype: 'f32', shape: [12, 12] }),
+    );
+    return [
+      ...unary.map((prim) => b[prim](x)),
+      ...(['f16', 'bf16'] as const).map((t) => b.cast(b.cast(x, t), 'f32')),
+      ...(['i32', 'u32', 'bool'] as const).map((t) => b.cast(x, t)),
+      ...(['reduceSum', 'reduceMax', 'reduceMin'] as const).flatMap((prim) => [0, 1].map((axis) => b.one({ prim, axes: [axis] }, [table]))),
+      ...[0, 1].map((axis) => b.one({ prim: 'cumsum', axis }, [table])),
+    ];
+  });
+  // two units of the last place, as ../cpu/math.test.ts allows; everything that is not finite or is zero must be equal
+  const near = (x: number, y: number): boolean =>
+    Object.is(x, y) || (Number.isFinite(y) && y !== 0 && Math.abs(x - y) <= 2 ** -22 * Math.abs(y));
+  const wrong = c.flatMap((r, o) =>
+    r.flatMap((x, i) => (near(x, truth[o]?.[i] as number) ? [] : [`result ${o}, element ${i}: ${x}, not ${truth[o]?.[i]}`])),
+  );
+  expect(wrong).toEqual([]);
+});
