@@ -12,7 +12,7 @@
  * Rule 3 does not hold across a broadcast, which would repeat an expensive computation, and rules 3 and 4 not beyond
  * the number of buffers that a kernel may have, nor beyond 300 operations.
  */
-import type { DType, Node, Prim, Value } from '../graph/types.ts';
+import { bytesOf, type Node, type Prim, type Value } from '../graph/types.ts';
 import { sizeOf } from '../tile/emit.ts';
 import { isReduction } from '../tile/space.ts';
 import type { Normal } from './normalise.ts';
@@ -39,7 +39,6 @@ const free: ReadonlySet<Prim> = new Set<Prim>([
   'stopGradient',
 ]);
 const dear: ReadonlySet<Prim> = new Set<Prim>(['exp', 'log', 'sin', 'cos', 'tanh', 'erf', 'pow', 'div', 'sqrt', 'rsqrt']);
-const bytesOf: { readonly [T in DType]: number } = { f32: 4, f16: 2, bf16: 2, i32: 4, u32: 4, bool: 1 };
 
 const limits = { operations: 300, cheap: 8, scalar: 24 } as const;
 const operations = (n: Node): number => (free.has(n.op.prim) ? 0 : n.op.prim === 'randomBits' ? 130 : dear.has(n.op.prim) ? 10 : 1);

@@ -17,6 +17,8 @@ import type { Dim } from './dim.ts';
 export const dtypes = ['f32', 'f16', 'bf16', 'i32', 'u32', 'bool'] as const;
 export type DType = (typeof dtypes)[number];
 export type FloatType = 'f32' | 'f16' | 'bf16';
+/** Bytes of one element in memory. */
+export const bytesOf: { readonly [T in DType]: number } = { f32: 4, f16: 2, bf16: 2, i32: 4, u32: 4, bool: 1 };
 export const isFloat = (t: DType): t is FloatType => t === 'f32' || t === 'f16' || t === 'bf16';
 
 /**

@@ -10,7 +10,7 @@ import { FoveaError } from '../error.ts';
 import { fuse } from '../fuse/fuse.ts';
 import { prodDim } from '../graph/dim.ts';
 import { eqType } from '../graph/infer.ts';
-import type { DType, Graph, TensorType, Value } from '../graph/types.ts';
+import { bytesOf, type Graph, type TensorType, type Value } from '../graph/types.ts';
 import { mayAlias } from '../kernel/inplace.ts';
 import { printKernel } from '../kernel/print.ts';
 import type { Kernel } from '../kernel/types.ts';
@@ -20,8 +20,6 @@ import { copyKernel } from '../tile/copy.ts';
 import { type Lowered, lowerAll } from '../tile/lower.ts';
 import { type Need, placeBuffers } from './arena.ts';
 import type { Launch, Lifetime, Plan, Slot } from './types.ts';
-
-const bytesOf: { readonly [T in DType]: number } = { f32: 4, f16: 2, bf16: 2, i32: 4, u32: 4, bool: 1 };
 
 /** Bytes of a tensor whose sizes are numbers. */
 export const typeBytes = (t: TensorType): number => (prodDim(t.shape) as number) * bytesOf[t.dtype];

@@ -6,7 +6,7 @@
  *     ->  kernel map_mul_add(b0: f32[3072] read, b1: f32[384] read, b2: f32[3072] read, b3: f32[3072] write) grid=[2 1 1] ...
  */
 
-import type { DType, Node, Prim, Value } from '../graph/types.ts';
+import { bytesOf, type Node, type Prim, type Value } from '../graph/types.ts';
 import type { Kernel } from '../kernel/types.ts';
 import type { Target } from '../target.ts';
 import { lowerContraction } from './contraction.ts';
@@ -37,7 +37,6 @@ const templates: { readonly [T in Template]: (job: Job) => Lowering } = {
   cumsum: lowerCumsum,
 };
 
-const bytesOf: { readonly [T in DType]: number } = { f32: 4, f16: 2, bf16: 2, i32: 4, u32: 4, bool: 1 };
 /** Primitives that compute nothing: they only say where a value is. */
 const views: ReadonlySet<Prim> = new Set<Prim>([
   'const',

@@ -8,7 +8,7 @@ import { cpu, cpuTarget } from '../../backends/cpu/index.ts';
 import { passes } from '../../compiler/compile.ts';
 import { bindGraph } from '../../compiler/graph/bind.ts';
 import { eqType } from '../../compiler/graph/infer.ts';
-import type { DType, Graph, HostData } from '../../compiler/graph/types.ts';
+import { bytesOf, type Graph, type HostData } from '../../compiler/graph/types.ts';
 import { buildPlan } from '../../compiler/plan/build.ts';
 import type { Lifetime, Plan } from '../../compiler/plan/types.ts';
 import { trace } from '../../index.ts';
@@ -18,7 +18,6 @@ import { compileTiny, tiny } from '../compile/tiny.ts';
 import { programs } from '../fuse/programs.ts';
 import { together } from './programs.ts';
 
-const bytesOf: { readonly [T in DType]: number } = { f32: 4, f16: 2, bf16: 2, i32: 4, u32: 4, bool: 1 };
 type Range = readonly [from: number, to: number];
 
 /**
