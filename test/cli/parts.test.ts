@@ -63,7 +63,7 @@ const codeOf = (f: () => unknown): string => {
 
 test.runIf(existsSync('/dev/full'))('metrics on a full disk', () => {
   const log = metricsLog('/dev/full');
-  expect(codeOf(() => log.add(metrics(1)))).toMatch(/^FV0407 cannot write \/dev\/full: ENOSPC.*the disk is full/);
+  expect(codeOf(() => log.add(metrics(1)))).toMatch(/^FV0407 cannot write \/dev\/full: ENOSPC.*The disk is full/);
   expect(log.all).toEqual([]);
   log.close();
 });
