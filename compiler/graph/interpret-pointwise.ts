@@ -16,7 +16,8 @@ import type { Compare, DType } from './types.ts';
 type Unary = 'neg' | 'exp' | 'log' | 'sin' | 'cos' | 'tanh' | 'sqrt' | 'rsqrt' | 'erf' | 'abs' | 'sign' | 'floor' | 'not';
 type Binary = 'add' | 'sub' | 'mul' | 'div' | 'pow' | 'max' | 'min' | 'rem' | 'and' | 'or' | 'xor' | 'shiftLeft' | 'shiftRight';
 
-const unaryFns: { readonly [P in Unary]: (x: number) => number } = {
+/** What a unary primitive does to one number, before it is stored as its dtype. Kernels give it the same meaning. */
+export const unaryFns: { readonly [P in Unary]: (x: number) => number } = {
   neg: (x) => -x,
   exp: Math.exp,
   log: Math.log,
@@ -35,7 +36,8 @@ const unaryFns: { readonly [P in Unary]: (x: number) => number } = {
 /** Where JavaScript differs from IEEE 754: it gives NaN for pow(1, NaN), pow(1, inf) and pow(-1, inf). */
 export const pow = (x: number, y: number): number => (x === 1 || (x === -1 && Math.abs(y) === Number.POSITIVE_INFINITY) ? 1 : x ** y);
 
-const binaryFns: { readonly [P in Binary]: (x: number, y: number) => number } = {
+/** As unaryFns; products and quotients of integers need more, below. */
+export const binaryFns: { readonly [P in Binary]: (x: number, y: number) => number } = {
   add: (x, y) => x + y,
   sub: (x, y) => x - y,
   mul: (x, y) => x * y,
@@ -51,7 +53,7 @@ const binaryFns: { readonly [P in Binary]: (x: number, y: number) => number } = 
   shiftRight: (x, y) => (y < 32 ? x >>> y : 0),
 };
 
-const compareFns: { readonly [C in Compare]: (x: number, y: number) => boolean } = {
+export const compareFns: { readonly [C in Compare]: (x: number, y: number) => boolean } = {
   eq: (x, y) => x === y,
   ne: (x, y) => x !== y,
   lt: (x, y) => x < y,

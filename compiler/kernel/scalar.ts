@@ -8,8 +8,7 @@
  *
  *   foldBinary('add', 4294967295, 2, 'u32')  ->  1
  */
-import { erf } from '../graph/erf.ts';
-import { pow } from '../graph/interpret-pointwise.ts';
+import { binaryFns, compareFns, unaryFns } from '../graph/interpret-pointwise.ts';
 import type { Compare } from '../graph/types.ts';
 import type { KBinary, KType, KUnary } from './types.ts';
 
@@ -84,42 +83,8 @@ export const foldCast = (x: number, from: KType | 'f64', to: KType): number => {
   }
 };
 
-const float: { readonly [O in KUnary]: (x: number) => number } = {
-  neg: (x) => -x,
-  exp: Math.exp,
-  log: Math.log,
-  sin: Math.sin,
-  cos: Math.cos,
-  tanh: Math.tanh,
-  sqrt: Math.sqrt,
-  rsqrt: (x) => 1 / Math.sqrt(x),
-  erf,
-  abs: Math.abs,
-  sign: Math.sign,
-  floor: Math.floor,
-  not: (x) => ~x,
-};
-
 export const foldUnary = (op: KUnary, x: number, dtype: KType): number =>
-  op === 'not' && dtype === 'bool' ? 1 - x : dtype === 'u32' && op === 'abs' ? x : foldCast(float[op](x), 'f64', dtype);
-
-const wrapMul = (x: number, y: number, dtype: KType): number => (dtype === 'index' ? x * y : Math.imul(x, y));
-
-const both: { readonly [O in KBinary]: (x: number, y: number, dtype: KType) => number } = {
-  add: (x, y) => x + y,
-  sub: (x, y) => x - y,
-  mul: (x, y, t) => (t === 'f32' ? x * y : wrapMul(x, y, t)),
-  div: (x, y) => x / y,
-  pow,
-  max: (x, y) => Math.max(x, y),
-  min: (x, y) => Math.min(x, y),
-  rem: (x, y) => x % y,
-  and: (x, y) => x & y,
-  or: (x, y) => x | y,
-  xor: (x, y) => x ^ y,
-  shiftLeft: (x, y) => (y >= 32 ? 0 : x << y),
-  shiftRight: (x, y) => (y >= 32 ? 0 : x >>> y),
-};
+  op === 'not' && dtype === 'bool' ? 1 - x : dtype === 'u32' && op === 'abs' ? x : foldCast(unaryFns[op](x), 'f64', dtype);
 
 /** undefined: the operation has no meaning on these operands. */
 export const foldBinary = (op: KBinary, x: number, y: number, dtype: KType): number | undefined => {
@@ -128,13 +93,12 @@ export const foldBinary = (op: KBinary, x: number, y: number, dtype: KType): num
     // + 0: the remainder of a negative number may be -0
     return foldCast(op === 'div' ? Math.trunc(x / y) : (x % y) + 0, 'f64', dtype);
   }
-  return foldCast(both[op](x, y, dtype), 'f64', dtype);
+  // 32-bit products wrap; those of f32 and of addresses are products of numbers
+  const f = op === 'mul' && dtype !== 'f32' && dtype !== 'index' ? Math.imul : binaryFns[op];
+  return foldCast(f(x, y), 'f64', dtype);
 };
 
-export const foldCompare = (cmp: Compare, x: number, y: number): number => {
-  const r = { eq: x === y, ne: x !== y, lt: x < y, le: x <= y, gt: x > y, ge: x >= y }[cmp];
-  return r ? 1 : 0;
-};
+export const foldCompare = (cmp: Compare, x: number, y: number): number => (compareFns[cmp](x, y) ? 1 : 0);
 
 /** x * y + z of f32 values with one rounding, as far as the double sum is exact. */
 export const foldFma = (x: number, y: number, z: number): number => Math.fround(x * y + z);
