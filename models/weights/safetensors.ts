@@ -206,7 +206,9 @@ export const writeSafetensors = (
   let at = 0;
   for (const [name, t] of tensors) {
     if (name === '__metadata__') throw new FoveaError('FV0406', 'a tensor cannot be named __metadata__');
-    const bytes = new Uint8Array(t.data.buffer, t.data.byteOffset, t.data.byteLength);
+    // the reference backend gives f32 tensors in float64
+    const data = t.dtype === 'f32' && t.data instanceof Float64Array ? Float32Array.from(t.data) : t.data;
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     const want = t.shape.reduce((a, b) => a * b, 1) * stored[typeOf[t.dtype]];
     if (bytes.length !== want)
       throw new FoveaError('FV0406', `${name}: ${t.dtype} [${t.shape.join(' ')}] is ${want} bytes, but holds ${bytes.length}`);

@@ -40,6 +40,12 @@ test('what is written is read back, bit for bit', () => {
   );
 });
 
+test('results of the reference backend, f32 in float64, are rounded to f32', () => {
+  const file = join(dir, 'reference.safetensors');
+  writeSafetensors(file, new Map([['x', { shape: [2], dtype: 'f32', data: Float64Array.of(0.1, -2) }]]));
+  expect(readSafetensors(file).tensors.get('x')?.data).toEqual(Float32Array.of(0.1, -2));
+});
+
 test('a file written by the original library is read', () => {
   const { tensors } = readStored(join(import.meta.dirname, '../goldens/masking.safetensors'));
   expect(tensors.get('c224.masks')).toMatchObject({ type: 'U8', shape: [6, 256] });
