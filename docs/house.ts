@@ -61,7 +61,7 @@ export const edges = (root: string): readonly Edge[] =>
     });
   });
 
-const picture = (root: string): string => {
+export const picture = (root: string): string => {
   const used = new Map<string, number>();
   for (const e of edges(root)) if (e.from !== e.to) used.set(`${e.from}|${e.to}`, (used.get(`${e.from}|${e.to}`) ?? 0) + 1);
   const names = [...new Set(sources(root).map(roomOf))];

@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { expect, test } from 'vitest';
-import { edges, rooms, sources } from '../../docs/house.ts';
+import { edges, picture, rooms, sources } from '../../docs/house.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -36,6 +36,10 @@ test('no two files import each other, directly or in a circle', () => {
   };
   for (const f of next.keys()) visit(f, []);
   expect(circles).toEqual([]);
+});
+
+test('the picture of the house is drawn from the imports of today (npx tsx docs/house.ts redraws it)', () => {
+  expect(readFileSync(join(root, 'docs/house.svg'), 'utf8')).toBe(picture(root));
 });
 
 test('nothing in the repository names a place outside it', () => {
