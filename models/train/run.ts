@@ -3,7 +3,7 @@
  *
  *   const run = await startRun({ recipe: demo, images, backend, seed: 0 });
  *   for await (const m of run.train(400, signal)) console.log(m.step, m.losses.loss);
- *   const { teacher } = await run.state();
+ *   const { teacher } = run.state();
  */
 
 import { FoveaError } from '../../compiler/error.ts';
@@ -22,7 +22,7 @@ import { batchSpec, hyperAt, hyperSpec, initState, stateSpec } from '../dinov2/s
 import type { State } from '../dinov2/types.ts';
 import { trainStep } from '../dinov2.ts';
 import { geometry } from '../recipes/geometry.ts';
-import { batchRecipe } from '../recipes/inputs.ts';
+import { batchRecipe, keepLists } from '../recipes/inputs.ts';
 import type { Recipe } from '../recipes.ts';
 
 export interface RunOptions {
@@ -47,8 +47,8 @@ export interface Run {
   readonly report: CompileReport;
   /** Trains for `steps` steps or until the signal; yields after every step. Throws FV0409 when the loss is no longer finite. */
   train(steps: number, signal?: AbortSignal): AsyncGenerator<StepMetrics>;
-  /** The student's and teacher's parameters, moments and step, as they are now. */
-  state(): Device<State>;
+  /** The student's and teacher's parameters, moments and step, as they are now: on the host until the first step, then on the device. */
+  state(): Device<State> | HostOf<State>;
 }
 
 /** A recipe whose schedules span `steps` steps. */
@@ -72,7 +72,8 @@ const terms = (losses: StepMetrics['losses']): string =>
     .join(', ');
 
 export const startRun = async ({ recipe, images, backend, seed, progress }: RunOptions): Promise<Run> => {
-  const batchAt = batches(images, batchRecipe(recipe), seed);
+  const [cropsAt, keepAt] = [batches(images, batchRecipe(recipe), seed), keepLists(recipe, seed)];
+  const batchAt = (t: number) => (recipe.dropPath.rate > 0 ? { ...cropsAt(t), keep: keepAt(t) } : cropsAt(t));
   const step = await compile(trainStep(recipe), [stateSpec(recipe), batchSpec(recipe), hyperSpec()], {
     backend,
     dims: geometry(recipe).sizes,
@@ -84,14 +85,14 @@ export const startRun = async ({ recipe, images, backend, seed, progress }: RunO
   let done = 0;
   return {
     report: step.report,
-    state: () => state as Device<State>,
+    state: () => state,
     async *train(steps, signal) {
       let batch = batchAt(done);
       for (const end = done + steps; done < end && !signal?.aborted; ) {
         const started = performance.now();
         const hyper = hyperOf(done);
         const running = step(state, batch, hyper);
-        batch = batchAt(done + 1);
+        if (done + 1 < end) batch = batchAt(done + 1);
         const out = await running;
         state = out.state;
         done++;

@@ -31,6 +31,16 @@ test('a run is a function of its seed, and goes on where it stopped', { timeout:
   expect(losses(other)).not.toEqual(losses(first.slice(0, 1)));
 });
 
+test('stochastic depth gets its lists of kept images', { timeout: 60_000 }, async () => {
+  const thinned = spanning({ ...tiny, dropPath: { rate: 0.5, uniform: true } }, 4);
+  const run = await start(thinned);
+  const steps = await all(run.train(2));
+  expect(steps.map((m) => m.step)).toEqual([1, 2]);
+  // the same weights, images and masks, but branches run on half of the images
+  const whole = await all((await start(spanning(tiny, 4))).train(2));
+  expect(losses(steps)).not.toEqual(losses(whole));
+});
+
 test('a signal ends a run after the step it is in', { timeout: 60_000 }, async () => {
   const stop = new AbortController();
   const run = await start(spanning(tiny, 100));
