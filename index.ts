@@ -23,12 +23,13 @@ export * from './dsl/index.ts';
 
 /** A result that lies on the device. It is valid until the next call of the program that made it. */
 export interface DeviceTensor<out S extends string = string, out T extends DType = DType> {
-  readonly dims: S;
   readonly dtype: T;
   readonly shape: readonly number[];
   /** A copy of the numbers. Throws FV0304 after the program has run again. */
   read(): Promise<HostTensor>;
   readonly [leafMark]: { readonly program: object; readonly run: number; readonly output: number };
+  /** The shape in names: in the types only. */
+  readonly $?: S;
 }
 
 /** A tree of tensors as the same tree on the device. */
@@ -223,7 +224,7 @@ export const compile = async <const Sp extends readonly unknown[], R>(
         );
       return { shape: shape.map(known), dtype, data: executable.read(output) };
     };
-    return { dims: shape.join(' '), dtype, shape: shape.map(known), read, [leafMark]: { program, run, output } };
+    return { dtype, shape: shape.map(known), read, [leafMark]: { program, run, output } };
   };
   /** What to write to input i; undefined where it lies there already. */
   const take = async (i: number, x: unknown): Promise<HostData | undefined> => {

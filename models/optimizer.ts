@@ -63,7 +63,7 @@ const squareSum = (x: F32<string>): Scalar => {
 };
 
 /** Euclidean norm of all leaves together. */
-export const globalNorm = <P extends Tree>(tree: P): Scalar => {
+const globalNorm = <P extends Tree>(tree: P): Scalar => {
   const squares = treeLeaves<F32<string>>(tree).map(squareSum);
   return sqrt(squares.reduce((a, b) => a.add(b)));
 };

@@ -37,7 +37,7 @@ export const cosine = ({ base, final, total, warmup = 0, start = 0, freeze = 0 }
 };
 
 /** The learning rate of `optim.baseLr`, given for 1024 images a step, for the images of one step on all devices. */
-export const scaledLr = (recipe: Recipe, devices = 1): number => recipe.optim.baseLr * Math.sqrt((recipe.batch * devices) / 1024);
+const scaledLr = (recipe: Recipe, devices = 1): number => recipe.optim.baseLr * Math.sqrt((recipe.batch * devices) / 1024);
 
 export interface Schedules {
   readonly lr: Schedule;

@@ -10,7 +10,7 @@
  *   e.show(e.add(e.mul(e.block(0), 256), e.ref('i', 'index')))     ->  add(mul(block.0, 256), i)
  */
 import { FoveaError } from '../error.ts';
-import type { Compare, DType } from '../graph/types.ts';
+import type { Compare } from '../graph/types.ts';
 import { foldBinary, foldCast, foldCompare, foldUnary } from './scalar.ts';
 import type { Expr, KBinary, KReduce, KType, KUnary } from './types.ts';
 
@@ -319,6 +319,3 @@ export const rebuild = (x: Expr, by: (operand: Expr) => Expr): Expr => {
       return load({ name: x.from, dtype: x.dtype }, by(x.index), x.lanes, x.mask && by(x.mask));
   }
 };
-
-/** A dtype that memory can hold: everything but index. */
-export const isStored = (t: KType): t is DType => t !== 'index';

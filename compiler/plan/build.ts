@@ -22,7 +22,7 @@ import { type Need, placeBuffers } from './arena.ts';
 import type { Launch, Lifetime, Plan, Slot } from './types.ts';
 
 /** Bytes of a tensor whose sizes are numbers. */
-export const typeBytes = (t: TensorType): number => (prodDim(t.shape) as number) * bytesOf[t.dtype];
+const typeBytes = (t: TensorType): number => (prodDim(t.shape) as number) * bytesOf[t.dtype];
 
 /** A launch whose buffers are still values. */
 type Step = Omit<Launch, 'offsets'> & { readonly buffers: readonly Value[] };

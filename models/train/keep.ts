@@ -4,7 +4,7 @@
  */
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import type { ImageSet, Picture } from '../data/index.ts';
-import { pca } from '../eval/pca.ts';
+import { pca, toColours } from '../eval/pca.ts';
 import { lineChart, pictureGrid, trailingMean } from '../plot/index.ts';
 import type { Recipe } from '../recipes.ts';
 import { cannotWrite } from '../weights/index.ts';
@@ -80,12 +80,7 @@ export const patchPicture = (set: ImageSet, patches: Float32Array, recipe: Recip
   const { width, patch } = recipe.model;
   const side = recipe.crops.globalSize / patch;
   const { projections } = pca(patches, width, 3);
-  const low = [0, 1, 2].map((c) => projections.reduce((m, x, i) => (i % 3 === c ? Math.min(m, x) : m), Number.POSITIVE_INFINITY));
-  const high = [0, 1, 2].map((c) => projections.reduce((m, x, i) => (i % 3 === c ? Math.max(m, x) : m), Number.NEGATIVE_INFINITY));
-  const colour = Uint8Array.from(
-    projections,
-    (x, i) => (255 * (x - (low[i % 3] as number))) / Math.max((high[i % 3] as number) - (low[i % 3] as number), 1e-12),
-  );
+  const colour = toColours(projections);
   const maps = set.pictures.map(
     (_, i): Picture => ({ width: side, height: side, channels: 3, data: colour.subarray(i * side * side * 3, (i + 1) * side * side * 3) }),
   );

@@ -72,7 +72,7 @@ const isRecord = (x: unknown): x is Record<string, unknown> => typeof x === 'obj
 const isCount = (x: unknown): x is number => typeof x === 'number' && Number.isSafeInteger(x) && x >= 0;
 
 /** Checks a header against the number of data bytes that follow it. Throws FV0405. */
-export const parseHeader = (text: string, dataBytes: number, file: string): Header => {
+const parseHeader = (text: string, dataBytes: number, file: string): Header => {
   const bad = (why: string): FoveaError =>
     new FoveaError('FV0405', `${file}: ${why}`, { hint: 'The file is damaged or no safetensors file: copy or download it again.' });
   let json: unknown;
