@@ -41,7 +41,7 @@ const fovea = async (): Promise<Contender> => {
   const { plan, seconds } = step.report;
   const flops = plan?.launches.reduce((s, l) => s + l.flops, 0) ?? 0;
   console.log(
-    `fovea: ${((flops ?? 0) / 1e9).toFixed(1)} GFLOP a step by count, compile ${(seconds.passes + seconds.plan + seconds.backend).toFixed(1)} s, arena ${((plan?.arenaBytes ?? 0) / 2 ** 20).toFixed(0)} MiB`,
+    `fovea: ${(flops / 1e9).toFixed(1)} GFLOP a step by count, compile ${(seconds.passes + seconds.plan + seconds.backend).toFixed(1)} s, arena ${((plan?.arenaBytes ?? 0) / 2 ** 20).toFixed(0)} MiB`,
   );
   return {
     name: 'fovea',
