@@ -5,19 +5,13 @@
  *
  *   %1 = exp(%0)   %2 = exp(%0)   %3 = add(%1, %2)        ->        %1 = exp(%0)   %2 = add(%1, %1)
  */
-import { Poly } from '../graph/dim.ts';
+import { opKey } from '../graph/op-key.ts';
 import type { Graph, Node, Value } from '../graph/types.ts';
 import { rewrite } from './rewrite.ts';
 
-/** JSON has no -0, NaN or infinities, and writes a polynomial as an empty object. */
-const exact = (_: string, x: unknown): unknown => {
-  if (typeof x === 'number') return Object.is(x, -0) || !Number.isFinite(x) ? `number ${Object.is(x, -0) ? '-0' : x}` : x;
-  return x instanceof Poly ? `size ${x}` : x;
-};
-
 const key = ({ op, meta }: Node, ins: readonly Value[]): string => {
   const region = meta.remat === undefined ? '' : `${meta.remat} ${meta.phase}`;
-  return `${region}|${ins.map((v) => v.id).join(' ')}|${JSON.stringify(op, exact)}`;
+  return `${region}|${ins.map((v) => v.id).join(' ')}|${opKey(op)}`;
 };
 
 export const cse = (g: Graph): Graph => {

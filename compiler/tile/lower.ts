@@ -6,6 +6,7 @@
  *     ->  kernel map_mul_add(b0: f32[3072] read, b1: f32[384] read, b2: f32[3072] read, b3: f32[3072] write) grid=[2 1 1] ...
  */
 
+import { opKey } from '../graph/op-key.ts';
 import { bytesOf, type Node, type Prim, type Value } from '../graph/types.ts';
 import type { Kernel } from '../kernel/types.ts';
 import type { Target } from '../target.ts';
@@ -89,10 +90,6 @@ export const lower = (group: Group, target: Target): Lowered => {
   };
 };
 
-/** JSON knows neither infinities nor -0. */
-const exact = (_: string, v: unknown): unknown =>
-  typeof v === 'number' && (!Number.isFinite(v) || Object.is(v, -0)) ? `number ${Object.is(v, -0) ? '-0' : v}` : v;
-
 /** A text that is equal for groups that lower to the same kernel: values are numbered as they occur. */
 const signature = (group: Group): string => {
   const ids = new Map<Value, number>();
@@ -102,7 +99,7 @@ const signature = (group: Group): string => {
     ids.set(v, ids.size);
     return `${ids.size - 1}:${v.type.dtype}[${v.type.shape.join()}]`;
   };
-  const nodes = group.nodes.map((n) => `${JSON.stringify(n.op, exact)}(${n.inputs.map(id).join()})=${n.outputs.map(id).join()}`);
+  const nodes = group.nodes.map((n) => `${opKey(n.op)}(${n.inputs.map(id).join()})=${n.outputs.map(id).join()}`);
   return [group.template, group.inputs.map(id).join(), ...nodes, group.outputs.map(id).join()].join('|');
 };
 
