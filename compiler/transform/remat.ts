@@ -35,7 +35,7 @@ export const remat = (g: Graph): Graph => {
   const forward = new Map<Value, Value>(g.params.map((p) => [p, b.param(p.type, p.name)]));
   const recomputed = new Map<Value, Value>();
   const emit = (n: Node, read: (v: Value) => Value, meta: Node['meta'], into: Map<Value, Value>): void => {
-    const outs = b.emit(n.op, n.inputs.map(read), { ...meta, loc: meta.loc, remat: meta.remat });
+    const outs = b.emit(n.op, n.inputs.map(read), meta);
     n.outputs.forEach((o, i) => {
       into.set(o, outs[i] as Value);
     });

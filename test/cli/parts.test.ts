@@ -61,7 +61,7 @@ const codeOf = (f: () => unknown): string => {
   return 'nothing thrown';
 };
 
-test.runIf(existsSync('/dev/full'))('metrics on a full disk', () => {
+test.runIf(existsSync('/dev/full'))('metrics on a full disk (where there is a /dev/full)', () => {
   const log = metricsLog('/dev/full');
   expect(codeOf(() => log.add(metrics(1)))).toMatch(/^FV0407 cannot write \/dev\/full: ENOSPC.*The disk is full/);
   expect(log.all).toEqual([]);
