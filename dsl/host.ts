@@ -14,6 +14,15 @@ export interface HostTensor {
   /** Row-major. */
   readonly data: HostData;
 }
+/**
+ * A tensor whose numbers are made when they are needed: they lie in a file, or follow from a formula. `load` gives the same numbers at
+ * every call, so a program that holds them already does not ask again. The array may be a view of the file: it is not to be written to.
+ */
+export interface LazyTensor {
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  readonly load: () => HostData;
+}
 /** A tree of tensors, as the same tree of host tensors. */
 export type HostOf<P> = P extends Tensor<string, DType> ? HostTensor : P extends object ? { readonly [K in keyof P]: HostOf<P[K]> } : P;
 
@@ -37,3 +46,5 @@ export const host = (data: HostData | readonly number[], shape: readonly number[
 };
 export const isHostTensor = (x: unknown): x is HostTensor =>
   typeof x === 'object' && x !== null && 'data' in x && 'shape' in x && 'dtype' in x && ArrayBuffer.isView((x as { data: unknown }).data);
+export const isLazyTensor = (x: unknown): x is LazyTensor =>
+  typeof x === 'object' && x !== null && 'load' in x && 'shape' in x && 'dtype' in x && typeof (x as { load: unknown }).load === 'function';

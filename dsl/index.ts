@@ -8,7 +8,7 @@ export { phase, scope } from './context.ts';
 export { einsum, matmul } from './contract.ts';
 export { constant, expand, full, iota, oneHot, ones, scalar, zeros } from './create.ts';
 export { abs, cos, erf, exp, floor, gather, log, rsqrt, scatterAdd, sign, sin, sqrt, stopGradient, tanh, where } from './functions.ts';
-export { type HostData, type HostOf, type HostTensor, host, isHostTensor } from './host.ts';
+export { type HostData, type HostOf, type HostTensor, host, isHostTensor, isLazyTensor, type LazyTensor } from './host.ts';
 export { type Init, initializers } from './init.ts';
 export { apply, fn, type Module, module, type Param, type Params, param, repeat } from './module.ts';
 export { init, type Leaf, leaves, mask, paramSpecs, pathTree, type SpecOf, spec, type TensorOf, type TensorSpec } from './params.ts';

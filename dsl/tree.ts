@@ -6,7 +6,7 @@
  */
 import type { DType } from '../compiler/graph/types.ts';
 import { fail, isTensor } from './context.ts';
-import { isHostTensor } from './host.ts';
+import { isHostTensor, isLazyTensor } from './host.ts';
 import type { AnyTensor, Tensor } from './tensor.ts';
 
 export type Tree = AnyTensor | { readonly [k: string]: Tree } | readonly Tree[];
@@ -30,7 +30,14 @@ export const leafMark: unique symbol = Symbol('leaf');
 
 /** Records and lists are inner nodes; everything else is a leaf. */
 export const isLeaf = (x: unknown): boolean =>
-  typeof x !== 'object' || x === null || isTensor(x) || isHostTensor(x) || ArrayBuffer.isView(x) || leafMark in x || isSpec(x);
+  typeof x !== 'object' ||
+  x === null ||
+  isTensor(x) ||
+  isHostTensor(x) ||
+  isLazyTensor(x) ||
+  ArrayBuffer.isView(x) ||
+  leafMark in x ||
+  isSpec(x);
 
 /** The path of a key under the path of its tree. */
 export const join = (path: string, key: string): string => (path === '' ? key : `${path}.${key}`);
