@@ -8,8 +8,9 @@
  *   const [global, local] = encode(c, params, [crop(c, images, 'N', masked), crop(c, small, 'M')]);
  *   global.cls: F32<'2*B D'>    global.patches: F32<'2*B N D'>    local.patches: F32<'L*B M D'>
  */
-import { apply, type F32, module, type Params, scope, size, slice, type Tensor } from '../dsl/index.ts';
-import { pack, unpack } from './layers/packing.ts';
+import { FoveaError } from '../compiler/error.ts';
+import { apply, type F32, module, type Params, rearrange, scope, size, slice, type Tensor } from '../dsl/index.ts';
+import { pack, type Segment, unpack } from './layers/packing.ts';
 import { sizeAt } from './layers/sizes.ts';
 import { layerNorm } from './layers.ts';
 import { type BlockConfig, packedBlock } from './vit/block.ts';
@@ -106,19 +107,74 @@ export interface EncodeOptions {
   readonly scale?: DropScale | undefined;
 }
 
-/** Features of several crops, as in training: one packed sequence, with masks and stochastic depth. */
-export const encode = <const X extends readonly Crop[]>(
+/** The packed sequence after every block. */
+const throughBlocks = (
   c: VitConfig,
   params: VitParams,
-  crops: X,
+  rows: F32<string>,
+  segments: readonly Segment[],
   { keep = [], scale = 'kept' }: EncodeOptions = {},
-): FeaturesOf<X> => {
-  const { rows, segments } = pack(crops.map((x) => tokensOf(c, params, x)));
+): readonly F32<'T D'>[] => {
   const paths = blockPaths(c);
-  const last = inOrder<VitParams['blocks'][number]>(params.blocks).reduce<F32<string>>(
-    (x, p, i) => scope(`blocks.${paths[i]}`, () => apply(packedBlock(c, segments, { ...(keep[i] ?? none), scale }), p)(x as F32<'T D'>)),
-    rows,
-  );
-  const norm = scope('norm', () => unpack(apply(layerNorm(size('D', c.width)), params.norm)(last as F32<'T D'>), segments));
-  return scope('norm', () => unpack(last, segments).map((x, i) => features(c, x, norm[i] as F32<string>))) as unknown as FeaturesOf<X>;
+  let x = rows as F32<'T D'>;
+  return inOrder<VitParams['blocks'][number]>(params.blocks).map((p, i) => {
+    x = scope(`blocks.${paths[i]}`, () => apply(packedBlock(c, segments, { ...(keep[i] ?? none), scale }), p)(x));
+    return x;
+  });
 };
+
+const finalNorm = (c: VitConfig, params: VitParams) => apply(layerNorm(size('D', c.width)), params.norm);
+
+/** Features of several crops, as in training: one packed sequence, with masks and stochastic depth. */
+export const encode = <const X extends readonly Crop[]>(c: VitConfig, params: VitParams, crops: X, options?: EncodeOptions): FeaturesOf<X> => {
+  const { rows, segments } = pack(crops.map((x) => tokensOf(c, params, x)));
+  const last = throughBlocks(c, params, rows, segments, options).at(-1) ?? (rows as F32<'T D'>);
+  return scope('norm', () => {
+    const normed = unpack(finalNorm(c, params)(last), segments);
+    return unpack(last, segments).map((x, i) => features(c, x, normed[i] as F32<string>));
+  }) as unknown as FeaturesOf<X>;
+};
+
+/** What one block gives, split into class token and patches; registers are left out. */
+export interface Layered<B extends string, N extends string> {
+  /** The block's number, from 0. */
+  readonly block: number;
+  readonly cls: F32<`${B} D`>;
+  readonly patches: F32<`${B} ${N} D`>;
+}
+
+/** Blocks to look at: the last n, or those of a list of numbers. */
+const taken = (depth: number, blocks: number | readonly number[]): readonly number[] => {
+  const list = typeof blocks === 'number' ? Array.from({ length: blocks }, (_, i) => depth - blocks + i) : [...new Set(blocks)];
+  const missing = list.filter((i) => !(Number.isInteger(i) && i >= 0 && i < depth));
+  if (missing.length > 0)
+    throw new FoveaError('FV0408', `intermediate: blocks ${missing.join(', ')} are not among the ${depth} of the model`, {
+      hint: `Blocks are numbered from 0 to ${depth - 1}.`,
+    });
+  return list.sort((a, b) => a - b);
+};
+
+/**
+ * Features after some of the blocks, in network order whatever the order of the list, each through the final norm unless `norm` is
+ * false. `onGrid(patches, crop.grid)` gives them as pictures. FV0408 for a block that does not exist.
+ */
+export const intermediate = <B extends string, N extends string>(
+  c: VitConfig,
+  params: VitParams,
+  image: Crop<B, N>,
+  { blocks, norm = true }: { readonly blocks: number | readonly number[]; readonly norm?: boolean },
+): readonly Layered<B, N>[] => {
+  const list = taken(c.depth, blocks);
+  const { rows, segments } = pack([tokensOf(c, params, image as unknown as Crop)]);
+  const after = throughBlocks(c, params, rows, segments);
+  return list.map((block) => {
+    const x = after[block] as F32<'T D'>;
+    const [y] = unpack(norm ? scope('norm', () => finalNorm(c, params)(x)) : x, segments) as readonly [F32<string>];
+    const { cls, patches } = features(c, y, y);
+    return { block, cls, patches } as unknown as Layered<B, N>;
+  });
+};
+
+/** Features of patches as pictures: [B N D] -> [B D rows columns]. */
+export const onGrid = (patches: F32<string>, [rows]: readonly [number, number]): F32<'B D Y X'> =>
+  rearrange('b (y x) d -> b d y x' as string, patches, { y: rows }) as F32<'B D Y X'>;
