@@ -22,6 +22,10 @@ export interface VitConfig extends BlockConfig {
   readonly imageSize: number;
   readonly registers: number;
   readonly interpolation: Interpolation;
+  /** Channels of the images, 3 unless given. */
+  readonly channels?: number;
+  /** Groups of blocks in the names of parameters: blocks.<chunk>.<block>; none unless given. Values do not depend on it. */
+  readonly chunks?: number;
 }
 
 /** Images of one size, cut into patches, with what is known about them. */

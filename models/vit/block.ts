@@ -15,7 +15,7 @@ import { attention, layerNorm, layerScale, mlp, swiglu, swigluHidden } from '../
 export interface BlockConfig {
   readonly width: number;
   readonly heads: number;
-  readonly ffn: 'mlp' | 'swiglu';
+  readonly ffn: 'mlp' | 'swiglu' | 'identity';
   /** Hidden width of the feed-forward over `width`, 4 unless given; SwiGLU takes two thirds of it. */
   readonly mlpRatio?: number;
   /** First value of LayerScale; null: the block has none. */
