@@ -21,7 +21,7 @@ export { network } from './dinov2/types.ts';
 export type { Hyper } from './optimizer.ts';
 
 /** Gradients of every sub-network clipped by its own norm. */
-const clip = (grads: Network, limit: number) => {
+const clip = (grads: Network, limit: number | null) => {
   const backbone = clipByNorm(grads.backbone, limit);
   const dino = clipByNorm(grads.dino_head, limit);
   const ibot = grads.ibot_head && clipByNorm(grads.ibot_head, limit);

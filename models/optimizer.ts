@@ -68,9 +68,10 @@ const globalNorm = <P extends Tree>(tree: P): Scalar => {
   return sqrt(squares.reduce((a, b) => a.add(b)));
 };
 
-/** The tree scaled down to norm `limit` if it is longer, and its norm before. */
-export const clipByNorm = <P extends Tree>(tree: P, limit: number): { readonly clipped: P; readonly norm: Scalar } => {
+/** The tree scaled down to norm `limit` if it is longer (null: as it is), and its norm before. */
+export const clipByNorm = <P extends Tree>(tree: P, limit: number | null): { readonly clipped: P; readonly norm: Scalar } => {
   const norm = globalNorm(tree);
+  if (limit === null) return { clipped: tree, norm };
   const factor = norm.add(1e-6).pow(-1).mul(limit).min(1);
   return { clipped: treeMap((g) => g.mul(factor), tree), norm };
 };

@@ -13,6 +13,8 @@ import type { VitConfig } from './vit.ts';
 
 export interface Recipe {
   readonly name: string;
+  /** What it was tuned for; a run may be given other images. */
+  readonly dataset: string;
   /** Images a step; each gives 2 global and `crops.locals` local crops. */
   readonly batch: number;
   readonly model: VitConfig;
@@ -54,14 +56,15 @@ export interface Recipe {
     readonly epochs: number;
     /** Iterations that count as an epoch, whatever the size of the data set. */
     readonly epochLength: number;
-    /** For 1024 images a step; the run uses baseLr * sqrt(images / 1024). */
     readonly baseLr: number;
+    /** How baseLr follows the images of a step on all devices: 'sqrt_wrt_1024' is baseLr * sqrt(images / 1024). */
+    readonly scalingRule: 'sqrt_wrt_1024';
     readonly minLr: number;
     readonly warmupEpochs: number;
     readonly weightDecay: number;
     readonly finalWeightDecay: number;
-    /** Largest gradient norm of each of backbone, dino_head, ibot_head. */
-    readonly clip: number;
+    /** Largest gradient norm of each of backbone, dino_head, ibot_head; null: no bound. */
+    readonly clip: number | null;
     readonly freezeLastLayerEpochs: number;
     readonly patchEmbedLr: number;
     /** Factor on the learning rate for every block further from the output. */
@@ -70,10 +73,12 @@ export interface Recipe {
     readonly beta2: number;
     readonly eps: number;
   };
+  /** Iterations between two exports of the teacher for evaluation; 0 or less: none. */
+  readonly evaluationPeriod: number;
 }
 
 const masking = { probability: 0.5, ratio: [0.1, 0.5] } as const;
-const adam = { beta1: 0.9, beta2: 0.999, eps: 1e-8 } as const;
+const adam = { scalingRule: 'sqrt_wrt_1024', beta1: 0.9, beta2: 0.999, eps: 1e-8 } as const;
 const scales = { globalScale: [0.32, 1], localScale: [0.05, 0.32], augment: 'dinov2' } as const;
 const start = { linear: 0.02, positions: 0.02 } as const;
 const head = (prototypes: number, bottleneck: number): HeadConfig => ({ prototypes, hidden: 2048, bottleneck, layers: 3 });
@@ -84,6 +89,7 @@ const head = (prototypes: number, bottleneck: number): HeadConfig => ({ prototyp
  */
 export const demo: Recipe = {
   name: 'demo',
+  dataset: 'Fashion-MNIST',
   batch: 32,
   model: {
     width: 96,
@@ -120,13 +126,15 @@ export const demo: Recipe = {
     patchEmbedLr: 1,
     layerDecay: 1,
   },
+  evaluationPeriod: 0,
 };
 
 /** ViT-L/16, 100 epochs of ImageNet-1k. */
 export const vitLarge16: Recipe = {
   name: 'vitl16',
+  dataset: 'ImageNet:split=TRAIN',
   batch: 64,
-  model: { ...vitLarge, patch: 16, imageSize: 224, layerScale: 1e-5 },
+  model: { ...vitLarge, patch: 16, imageSize: 224, layerScale: 1e-5, chunks: 4 },
   crops: { ...scales, globalSize: 224, localSize: 96, locals: 8 },
   start,
   masking,
@@ -151,14 +159,16 @@ export const vitLarge16: Recipe = {
     patchEmbedLr: 0.2,
     layerDecay: 0.9,
   },
+  evaluationPeriod: 12500,
 };
 
-/** ViT-g/14, 500 epochs of a large corpus. */
+/** ViT-g/14, 500 epochs of ImageNet-22k. */
 export const vitGiant14: Recipe = {
   ...vitLarge16,
   name: 'vitg14',
+  dataset: 'ImageNet22k',
   batch: 12,
-  model: { ...vitGiant2, patch: 14, imageSize: 224, layerScale: 1e-5 },
+  model: { ...vitGiant2, patch: 14, imageSize: 224, layerScale: 1e-5, chunks: 4 },
   crops: { ...scales, globalSize: 224, localSize: 98, locals: 8 },
   dropPath: { rate: 0.4, uniform: true },
   dino: { weight: 1, ...head(131072, 384) },
@@ -168,12 +178,12 @@ export const vitGiant14: Recipe = {
   optim: { ...vitLarge16.optim, epochs: 500, baseLr: 2e-4, warmupEpochs: 80, finalWeightDecay: 0.2, layerDecay: 1 },
 };
 
-/** ViT-L/14, 500 epochs of a large corpus. */
+/** ViT-L/14, 500 epochs of ImageNet-22k. */
 export const vitLarge14: Recipe = {
   ...vitGiant14,
   name: 'vitl14',
   batch: 32,
-  model: { ...vitLarge, ffn: 'swiglu', patch: 14, imageSize: 224, layerScale: 1e-5 },
+  model: { ...vitLarge, ffn: 'swiglu', patch: 14, imageSize: 224, layerScale: 1e-5, chunks: 4 },
 };
 
 export const recipes = { demo, vitl16: vitLarge16, vitl14: vitLarge14, vitg14: vitGiant14 } as const;

@@ -36,8 +36,13 @@ export const cosine = ({ base, final, total, warmup = 0, start = 0, freeze = 0 }
   };
 };
 
-/** The learning rate of `optim.baseLr`, given for 1024 images a step, for the images of one step on all devices. */
-const scaledLr = (recipe: Recipe, devices = 1): number => recipe.optim.baseLr * Math.sqrt((recipe.batch * devices) / 1024);
+/** Factor on the learning rate by the images of one step on all devices. */
+const scaling: Readonly<Record<Recipe['optim']['scalingRule'], (images: number) => number>> = {
+  sqrt_wrt_1024: (images) => Math.sqrt(images / 1024),
+};
+
+/** Learning rate at the end of the warm-up. */
+export const scaledLr = ({ batch, optim }: Recipe, devices = 1): number => optim.baseLr * scaling[optim.scalingRule](batch * devices);
 
 export interface Schedules {
   readonly lr: Schedule;

@@ -15,7 +15,7 @@ const vitBase: Architecture = { ...classic, width: 768, depth: 12, heads: 12, ff
 export const vitLarge: Architecture = { ...classic, width: 1024, depth: 24, heads: 16, ffn: 'mlp' };
 export const vitGiant2: Architecture = { ...classic, width: 1536, depth: 40, heads: 24, ffn: 'swiglu' };
 
-const architectures = { vit_small: vitSmall, vit_base: vitBase, vit_large: vitLarge, vit_giant2: vitGiant2 } as const;
+export const architectures = { vit_small: vitSmall, vit_base: vitBase, vit_large: vitLarge, vit_giant2: vitGiant2 } as const;
 
 /** Published backbones: patch 14, positions of 518 x 518 images, LayerScale 1; with registers, positions are antialiased. */
 export const published = (name: keyof typeof architectures, { registers = 0 }: { readonly registers?: number } = {}): VitConfig => ({

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { recipeFromConfig } from '../../models/recipes/config.ts';
 import { cosine, type Schedules, schedules } from '../../models/schedules.ts';
-import { timing } from './configs.ts';
 import { check, golden, recorded } from './goldens.ts';
 
 const c = golden('schedules');
@@ -29,8 +29,13 @@ describe('cosine', () => {
 describe('the schedules of a run', () => {
   const names = { lr: 'lr', wd: 'weightDecay', momentum: 'momentum', teacher_temp: 'teacherTemp', last_layer_lr: 'lastLayerLr' } as const;
   it.each(Object.entries(configs))('%s equals the recorded arrays', (name, config) => {
-    const o = config as { batch_size_per_gpu: number; OFFICIAL_EPOCH_LENGTH: number; iterations: readonly number[] | string };
-    const s: Schedules = schedules(timing(config, o.batch_size_per_gpu, o.OFFICIAL_EPOCH_LENGTH));
+    const o = config as Record<'optim' | 'teacher', unknown> & {
+      batch_size_per_gpu: number;
+      OFFICIAL_EPOCH_LENGTH: number;
+      iterations: readonly number[] | string;
+    };
+    const { optim, teacher, batch_size_per_gpu, OFFICIAL_EPOCH_LENGTH } = o;
+    const s: Schedules = schedules(recipeFromConfig({ optim, teacher, train: { batch_size_per_gpu, OFFICIAL_EPOCH_LENGTH } }));
     for (const [key, ours] of Object.entries(names)) {
       const id = `${name}/${key}`;
       expect(length(id)).toBeGreaterThan(0);
