@@ -34,6 +34,7 @@ export const codes = {
   FV0303: 'unknown backend',
   FV0304: 'stale tensor',
   FV0305: 'wrong input',
+  FV0306: 'lazy tensor does not fit',
   FV0401: 'no images found',
   FV0402: 'cannot read a folder or file',
   FV0403: 'broken image',
