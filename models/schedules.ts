@@ -36,8 +36,11 @@ export const cosine = ({ base, final, total, warmup = 0, start = 0, freeze = 0 }
   };
 };
 
+/** What of a recipe decides them. */
+export type Timing = Pick<Recipe, 'batch' | 'optim' | 'teacher'>;
+
 /** The learning rate of `optim.baseLr`, given for 1024 images a step, for the images of one step on all devices. */
-const scaledLr = (recipe: Recipe, devices = 1): number => recipe.optim.baseLr * Math.sqrt((recipe.batch * devices) / 1024);
+const scaledLr = (recipe: Timing, devices = 1): number => recipe.optim.baseLr * Math.sqrt((recipe.batch * devices) / 1024);
 
 export interface Schedules {
   readonly lr: Schedule;
@@ -50,7 +53,7 @@ export interface Schedules {
   readonly total: number;
 }
 
-export const schedules = (recipe: Recipe, devices = 1): Schedules => {
+export const schedules = (recipe: Timing, devices = 1): Schedules => {
   const { optim, teacher } = recipe;
   const epochs = (n: number): number => Math.trunc(n * optim.epochLength);
   const total = epochs(optim.epochs);
