@@ -44,6 +44,8 @@ export const codes = {
   FV0407: 'cannot write',
   FV0408: 'data settings do not fit',
   FV0409: 'the loss diverged',
+  FV0413: 'malformed recorded case',
+  FV0414: 'recorded with another formula',
   FV0415: 'malformed recipe',
   FV0501: 'no space left',
   FV0502: 'no access to a path',

@@ -72,15 +72,18 @@ const projector = <I extends DimArg, H extends DimArg, O extends DimArg>(inputs:
     },
   );
 
+/** What stands before the normalisation: `layers` linear layers to the bottleneck. */
+export const headMlp = <D extends DimArg, H extends DimArg, O extends DimArg>(dim: D, hidden: H, bottleneck: O, c: HeadConfig) =>
+  c.layers > 1
+    ? projector(dim, hidden, bottleneck, c.layers, c.bias ?? true)
+    : // A single layer is not numbered; apart from the names of its parameters it is like the others.
+      (linear(dim, bottleneck, c.bias) as unknown as ReturnType<typeof projector<D, H, O>>);
+
 export const dinoHead = <D extends DimArg, K extends DimArg>(dim: D, count: K, c: HeadConfig) =>
   module(
     { D: dim, K: count, H: size('H', c.hidden), O: size('O', c.bottleneck) },
     ({ D, K, H, O }) => ({
-      // A single layer is not numbered; apart from the names of its parameters it is like the others.
-      mlp:
-        c.layers > 1
-          ? projector(D, H, O, c.layers, c.bias ?? true)
-          : (linear(D, O, c.bias) as unknown as ReturnType<typeof projector<typeof D, typeof H, typeof O>>),
+      mlp: headMlp(D, H, O, c),
       last_layer: prototypes(O, K, 1 / Math.sqrt(c.bottleneck), c.lengths),
     }),
     ['... D'],

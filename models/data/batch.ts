@@ -78,6 +78,10 @@ const validate = (r: BatchRecipe, images: number): void => {
   if (images < r.batch) fail(`batch: ${images} images are fewer than a batch of ${r.batch}`);
 };
 
+/** The rows of a stack of crops, crop-major: the first crops of all images, then the second crops of all images, and so on. */
+export const cropMajor = (crops: number, images: number): readonly { readonly crop: number; readonly image: number }[] =>
+  Array.from({ length: crops * images }, (_, row) => ({ crop: Math.floor(row / images), image: row % images }));
+
 /** Which picture stands at place `i` of an endless reading of `n` pictures, each pass in an order of its own. */
 export const sampler = (n: number, seed: number): ((i: number) => number) => {
   let pass = -1;
@@ -102,17 +106,16 @@ export const batches = (set: ImageSet, recipe: BatchRecipe, seed: number): ((ste
   const crops = (step: number, kinds: readonly CropRecipe[], size: number, from: number): Floats => {
     const one = 3 * size * size;
     const data = new Float32Array(kinds.length * batch * one);
-    kinds.forEach((kind, c) => {
-      for (let b = 0; b < batch; b++)
-        augment(
-          set.pictures[pick(step * batch + b)]!,
-          kind,
-          set.normalise,
-          stream(seed, 2, step, b, from + c),
-          data,
-          (c * batch + b) * one,
-        );
-    });
+    cropMajor(kinds.length, batch).forEach(({ crop, image }, row) =>
+      augment(
+        set.pictures[pick(step * batch + image)]!,
+        kinds[crop]!,
+        set.normalise,
+        stream(seed, 2, step, image, from + crop),
+        data,
+        row * one,
+      ),
+    );
     return { shape: [kinds.length * batch, 3, size, size], dtype: 'f32', data };
   };
   return (step) => {
