@@ -16,6 +16,7 @@ import {
   type Input,
   isHostTensor,
   isLazyTensor,
+  type LazyTensor,
   leaves,
   type Module,
   type Params,
@@ -120,10 +121,10 @@ export const numbered = (c: Case, prefix: string): readonly HostTensor[] => {
 };
 
 /**
- * The parameters of a module from those of a case whose names start with `prefix`, as the tree that programs take. FV0406: the case has
+ * The parameters (lazy) of a module from those of a case whose names start with `prefix`, as the tree that programs take. FV0406: the case has
  * other names or shapes than the module.
  */
-export const parameters = <M extends Module>(c: Case, module: M, prefix = ''): HostOf<Params<M>> => {
+export const parameters = <M extends Module>(c: Case, module: M, prefix = ''): Input<Params<M>> => {
   const mine = new Map(c.params.filter((p) => p.name.startsWith(prefix)).map((p) => [p.name.slice(prefix.length), p]));
   const wrong: string[] = [];
   for (const { path, shape } of leaves(module)) {
@@ -138,7 +139,9 @@ export const parameters = <M extends Module>(c: Case, module: M, prefix = ''): H
     throw new FoveaError('FV0406', `case ${c.id}: its parameters do not fit: ${wrong.slice(0, 8).join('; ')}`, {
       hint: 'The configuration of the case gives another model.',
     });
-  return treeMapWithPath((path) => tensorOf(c, mine.get(path) as Filled), pathTree(module)) as HostOf<Params<M>>;
+  // made when they are asked for: the largest model has 4.5 GB of them
+  const lazy = (f: Filled): LazyTensor => ({ shape: f.shape, dtype: dtypeOf(c, f), load: () => fill(f) });
+  return treeMapWithPath((path) => lazy(mine.get(path) as Filled), pathTree(module)) as unknown as Input<Params<M>>;
 };
 
 // ---- outputs --------------------------------------------------------------------------------------
