@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { cpu } from '../../backends/cpu/index.ts';
 import { reference } from '../../backends/reference/index.ts';
 import type { Backend } from '../../index.ts';
-import { openCatalogue } from '../../models/parity/catalogue.ts';
+import { openCatalogue, recorded } from '../../models/parity/catalogue.ts';
 import { groups } from '../../models/parity/groups.ts';
 import { type Outcome, parity } from '../../models/parity/run.ts';
 import { goldens } from './folder.ts';
@@ -23,7 +23,8 @@ const faults = (outcomes: readonly Outcome[]): string[] =>
     .filter((o) => o.status !== 'pass')
     .map((o) => `${o.id}: ${o.reason ?? o.verdicts.filter((v) => !v.pass).map((v) => `${v.name}: ${v.why}`)}`);
 
-test('the folder has the files that its index lists, and no others', () => {
+test('the folder has the files and tensors that its index lists, and no others', () => {
+  for (const e of entries) recorded(e.read());
   const files = readdirSync(goldens).filter((f) => f.endsWith('.safetensors'));
   expect(entries.map((e) => e.read().file).sort()).toEqual(files.sort());
 });
