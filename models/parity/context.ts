@@ -64,21 +64,29 @@ const specsOf = (examples: readonly unknown[]): readonly unknown[] =>
   ) as readonly unknown[];
 
 export const contextOf = (backend: Backend): Context => {
-  const program: Context['program'] = async (f, examples, dims = {}) =>
-    // the specs are made from the arguments' own shapes; compile checks that f accepts them
-    (await compile(f as (...args: readonly unknown[]) => unknown, specsOf(examples), { backend, dims })) as never;
-  return {
-    backend,
-    program,
-    run: async (f, args, dims) => {
-      const p = await program(f, args, dims);
-      try {
-        return (await toHost(await (p as unknown as (...xs: readonly unknown[]) => Promise<unknown>)(...args))) as never;
-      } finally {
-        p.dispose();
-      }
-    },
+  const program = async <A extends readonly unknown[], R>(
+    f: (...args: A) => R,
+    examples: Inputs<A>,
+    dims: Readonly<Record<string, number>> = {},
+  ): Promise<Program<A, R>> => {
+    // specs of the examples' own sizes; compile finds where f does not accept them
+    const compiled = await compile(f as unknown as (...args: unknown[]) => R, specsOf(examples), { backend, dims });
+    return compiled as unknown as Program<A, R>;
   };
+  const run = async <A extends readonly unknown[], R>(
+    f: (...args: A) => R,
+    args: Inputs<A>,
+    dims?: Readonly<Record<string, number>>,
+  ): Promise<HostOf<R>> => {
+    const p = await program(f, args, dims);
+    try {
+      const results = await (p as unknown as (...xs: Inputs<A>) => Promise<unknown>)(...args);
+      return (await toHost(results)) as HostOf<R>;
+    } finally {
+      p.dispose();
+    }
+  };
+  return { backend, program, run };
 };
 
 // ---- inputs and parameters ------------------------------------------------------------------------
