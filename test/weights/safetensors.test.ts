@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FoveaError } from '../../compiler/error.ts';
-import { flatten, type HostLike, readSafetensors, readStored, restore, writeAtomic, writeSafetensors } from '../../models/weights/index.ts';
+import type { HostTensor } from '../../dsl/index.ts';
+import { flatten, readSafetensors, readStored, restore, writeAtomic, writeSafetensors } from '../../models/weights/index.ts';
 
 let dir = '';
 beforeAll(() => {
@@ -15,7 +16,7 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const tensor = fc
   .tuple(fc.constantFrom('f32', 'f16', 'bf16', 'i32', 'u32', 'bool'), fc.array(fc.integer({ min: 0, max: 4 }), { maxLength: 3 }), fc.nat())
-  .map(([dtype, shape, seed]): HostLike => {
+  .map(([dtype, shape, seed]): HostTensor => {
     const n = shape.reduce((a, b) => a * b, 1);
     const at = (i: number): number => Math.imul(seed + i, 0x9e3779b9) >>> 0;
     if (dtype === 'f32') return { shape, dtype, data: Float32Array.from({ length: n }, (_, i) => at(i) / 1e6 - 1000) };
@@ -55,7 +56,7 @@ const sample = (): Buffer => {
   const file = join(dir, 'sample.safetensors');
   writeSafetensors(
     file,
-    new Map<string, HostLike>([
+    new Map<string, HostTensor>([
       ['a', { shape: [2, 3], dtype: 'f32', data: new Float32Array(6) }],
       ['b', { shape: [4], dtype: 'u32', data: new Uint32Array(4) }],
     ]),
@@ -131,7 +132,7 @@ test('any cut is refused, and any change of a byte is refused or read as tensors
 
 test('a name of the object prototype is a name like any other', () => {
   const file = join(dir, 'proto.safetensors');
-  const t: HostLike = { shape: [1], dtype: 'f32', data: Float32Array.of(7) };
+  const t: HostTensor = { shape: [1], dtype: 'f32', data: Float32Array.of(7) };
   writeSafetensors(file, new Map([['__proto__', t]]));
   expect(readSafetensors(file).tensors.get('__proto__')).toEqual(t);
 });
@@ -162,7 +163,7 @@ test('a failed write leaves the old file and nothing else', () => {
 });
 
 test('trees and flat names', () => {
-  const leaf = (v: number): HostLike => ({ shape: [2], dtype: 'f32', data: Float32Array.of(v, v) });
+  const leaf = (v: number): HostTensor => ({ shape: [2], dtype: 'f32', data: Float32Array.of(v, v) });
   const tree = { cls_token: leaf(1), blocks: [{ norm1: { weight: leaf(2) } }, { norm1: { weight: leaf(3) } }] };
   const flat = flatten(tree, 'backbone');
   expect([...flat.keys()]).toEqual(['backbone.cls_token', 'backbone.blocks.0.norm1.weight', 'backbone.blocks.1.norm1.weight']);
