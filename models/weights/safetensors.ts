@@ -94,11 +94,11 @@ export const parseSafetensors = (
 ): { readonly tensors: ReadonlyMap<string, Stored>; readonly metadata: Readonly<Record<string, string>> } => {
   const { name: file, size } = source;
   if (size < 8) throw damaged(file, `${size} bytes are too few for a safetensors file`);
-  const start = source.bytes(0, 8);
+  const start = source.copy(0, 8);
   const length = new DataView(start.buffer, start.byteOffset, 8).getBigUint64(0, true);
   if (length > BigInt(Math.min(size - 8, maxHeader))) throw damaged(file, `its header claims ${length} bytes of a file of ${size}`);
   const base = 8 + Number(length);
-  const { entries, metadata } = parseHeader(source.bytes(8, Number(length)), size - base, file);
+  const { entries, metadata } = parseHeader(source.copy(8, Number(length)), size - base, file);
   const tensors = new Map<string, Stored>();
   for (const { name, shape, type, begin, end } of entries)
     tensors.set(name, { shape, type, bytes: () => source.bytes(base + begin, end - begin) });

@@ -18,8 +18,10 @@ export interface ByteSource {
   readonly name: string;
   /** In bytes. */
   readonly size: number;
-  /** FV0405 if the range is not inside the source. */
+  /** A range as it lies there, without a copy where that can be had. FV0405 if it is not inside the source. */
   readonly bytes: (offset: number, length: number) => Uint8Array;
+  /** A short range, such as a header, in memory of its own. */
+  readonly copy: (offset: number, length: number) => Uint8Array;
   /** No range can be had any more; those that were had stay. */
   readonly close: () => void;
 }
@@ -121,28 +123,28 @@ export const openSource = (file: string, { map = true }: SourceOptions = {}): By
     close();
     throw cannotRead(file, 'not a file');
   }
+  const range = (offset: number, length: number, get: (fd: number, offset: number, length: number) => Uint8Array): Uint8Array =>
+    guarded(() => {
+      if (fd === undefined) throw new Error('it was closed');
+      // a mapping past the end of a file that has become shorter would end the process when it is touched
+      inside(file, Math.min(stat.size, fstatSync(fd).size), offset, length);
+      return length === 0 ? new Uint8Array(0) : get(fd, offset, length);
+    });
+  const own = (f: number, offset: number, length: number): Uint8Array => (map && mapped(f, offset, length)) || read(f, offset, length);
   return {
     name: file,
     size: stat.size,
+    bytes: (offset, length) => range(offset, length, own),
+    copy: (offset, length) => range(offset, length, read),
     close,
-    bytes: (offset, length) =>
-      guarded(() => {
-        if (fd === undefined) throw new Error('it was closed');
-        // a mapping past the end of a file that has become shorter would end the process when it is touched
-        inside(file, Math.min(stat.size, fstatSync(fd).size), offset, length);
-        if (length === 0) return new Uint8Array(0);
-        return (map && mapped(fd, offset, length)) || read(fd, offset, length);
-      }),
   };
 };
 
 /** Bytes in memory as a source; ranges are views of them. */
-export const bytesSource = (bytes: Uint8Array, name: string): ByteSource => ({
-  name,
-  size: bytes.length,
-  bytes: (offset, length) => {
+export const bytesSource = (bytes: Uint8Array, name: string): ByteSource => {
+  const view = (offset: number, length: number): Uint8Array => {
     inside(name, bytes.length, offset, length);
     return bytes.subarray(offset, offset + length);
-  },
-  close: () => {},
-});
+  };
+  return { name, size: bytes.length, bytes: view, copy: (offset, length) => view(offset, length).slice(), close: () => {} };
+};
