@@ -146,5 +146,5 @@ export const bytesSource = (bytes: Uint8Array, name: string): ByteSource => {
     inside(name, bytes.length, offset, length);
     return bytes.subarray(offset, offset + length);
   };
-  return { name, size: bytes.length, bytes: view, copy: (offset, length) => view(offset, length).slice(), close: () => {} };
+  return { name, size: bytes.length, bytes: view, copy: (offset, length) => new Uint8Array(view(offset, length)), close: () => {} };
 };

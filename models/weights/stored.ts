@@ -73,12 +73,12 @@ const natural = {
   BOOL: 'bool',
 } as const satisfies { readonly [T in StoredType]: DType };
 
-/** The bytes as elements: a view where their place allows it, otherwise a copy. */
+/** The bytes as elements: a view where their place allows it, otherwise a copy (of a Buffer, slice() would be a view). */
 const elements = (type: StoredType, bytes: Uint8Array): Elements => {
   const n = bytes.length / stored[type];
   return bytes.byteOffset % stored[type] === 0
     ? new arrays[type](bytes.buffer as ArrayBuffer, bytes.byteOffset, n)
-    : new arrays[type](bytes.slice().buffer as ArrayBuffer, 0, n);
+    : new arrays[type](new Uint8Array(bytes).buffer, 0, n);
 };
 
 /** Whole numbers in another type, each of them unchanged. FV0406 if one has no place there. */

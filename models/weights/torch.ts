@@ -125,7 +125,7 @@ const wordsOf = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: BigUint64Arr
 
 /** The elements in row-major order; `from` starts at the first one. */
 const gather = (from: Uint8Array, bytes: 1 | 2 | 4 | 8, size: readonly number[], stride: readonly number[]): Uint8Array => {
-  const aligned = from.byteOffset % bytes === 0 ? from : from.slice();
+  const aligned = from.byteOffset % bytes === 0 ? from : new Uint8Array(from);
   const source = new wordsOf[bytes](aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.length / bytes);
   const out = new wordsOf[bytes](elementCount(size));
   const index = new Array<number>(size.length).fill(0);
