@@ -12,12 +12,14 @@ test('every 16-bit pattern has its value, and comes back', () => {
   const all = Uint16Array.from({ length: 65536 }, (_, i) => i);
   for (const type of sixteen) {
     const wide = toF32(all, type);
-    for (const h of all)
-      expect(Object.is(wide[h], numberOf(h, type)) || (Number.isNaN(wide[h]) && Number.isNaN(numberOf(h, type)))).toBe(true);
-    const back = fromF32(wide, type);
-    for (const h of all) if (!Number.isNaN(wide[h])) expect(back[h]).toBe(h);
+    const none = new Uint16Array(0);
+    expect(all.filter((h) => !Object.is(wide[h], numberOf(h, type)) && !Number.isNaN(numberOf(h, type)))).toEqual(none);
+    expect(all.filter((h) => Number.isNaN(wide[h]) !== Number.isNaN(numberOf(h, type)))).toEqual(none);
+    const back = fromF32(wide, type) as Uint16Array;
+    expect(all.filter((h) => !Number.isNaN(wide[h]) && back[h] !== h)).toEqual(none);
     // NaN stays NaN, whatever its payload
-    expect(all.filter((h) => Number.isNaN(wide[h])).every((h) => nonFinite(back.subarray(h, h + 1) as Uint16Array, type) === 0)).toBe(true);
+    expect(all.filter((h) => Number.isNaN(wide[h]) && nonFinite(back.subarray(h, h + 1), type) !== 0)).toEqual(none);
+    expect(toF32(back, type).filter((x, h) => Number.isNaN(x) !== Number.isNaN(wide[h]))).toEqual(new Float32Array(0));
   }
 });
 
@@ -49,7 +51,9 @@ test('doubles are rounded once', () => {
   expect(one(Number.NaN, 'bf16') & 0x7fff).toBeGreaterThan(0x7f80);
   expect(one(0.1, 'f32')).toBe(Math.fround(0.1));
   fc.assert(
-    fc.property(fc.double({ noNaN: true }), (x) => expect(one(x, 'f16')).toBe(bitsOf(toF16(x), 'f16'))),
+    fc.property(fc.double({ noNaN: true, min: -1e5, max: 1e5 }), (x) => {
+      expect(one(x, 'f16')).toBe(bitsOf(toF16(x), 'f16'));
+    }),
     { seed: 4, numRuns: 5000 },
   );
 });
