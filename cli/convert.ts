@@ -88,7 +88,8 @@ const outputOf = (given: string, { to, force }: ConvertOptions): Output => {
     config: folder && to === 'hf' ? join(folder, 'config.json') : undefined,
   };
   const taken = [out.weights, out.config].find((f) => f !== undefined && existsSync(f));
-  if (taken !== undefined && !force) throw new FoveaError('FV0502', `a file is there already: ${taken}`, { hint: 'Use --force to replace it.' });
+  if (taken !== undefined && !force)
+    throw new FoveaError('FV0502', `a file is there already: ${taken}`, { hint: 'Use --force to replace it.' });
   return out;
 };
 

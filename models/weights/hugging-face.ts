@@ -22,38 +22,42 @@ const outside: readonly (readonly [string, string])[] = [
   ['norm.bias', 'layernorm.bias'],
 ];
 
-const weightAndBias = ['weight', 'bias'] as const;
-/** Names in a block. `hub` and `memory` list the parts that, one above the other, are DINOv2's tensor. */
-const inside: readonly { readonly own: string; readonly hub: readonly string[]; readonly memory?: readonly string[] }[] = [
-  ...(['norm1', 'norm2', 'mlp.fc1', 'mlp.fc2'] as const).map((own) => ({ own, hub: [own] })),
-  {
-    own: 'attn.qkv',
-    hub: ['attention.attention.query', 'attention.attention.key', 'attention.attention.value'],
-    memory: ['attention.q_proj', 'attention.k_proj', 'attention.v_proj'],
-  },
-  { own: 'attn.proj', hub: ['attention.output.dense'], memory: ['attention.o_proj'] },
-  { own: 'mlp.w12', hub: ['mlp.weights_in'], memory: ['mlp.gate_proj', 'mlp.up_proj'] },
-  { own: 'mlp.w3', hub: ['mlp.weights_out'], memory: ['mlp.down_proj'] },
-].flatMap(({ own, hub, ...rest }) =>
-  weightAndBias.map((end) => ({
-    own: `${own}.${end}`,
-    hub: hub.map((p) => `${p}.${end}`),
-    ...('memory' in rest && rest.memory ? { memory: rest.memory.map((p) => `${p}.${end}`) } : {}),
-  })),
-);
-const scales = ([1, 2] as const).map((i) => ({ own: `ls${i}.gamma`, hub: [`layer_scale${i}.lambda1`] }));
-const layer = [...inside, ...scales];
+/**
+ * Names in a block, and the parts that, one above the other, are the tensor: first as files of the Hub have them, then, where they
+ * differ, as the library has them in memory. All but LayerScale end in .weight and .bias.
+ */
+const inside: readonly (readonly [own: string, ...forms: readonly (readonly string[])[]])[] = [
+  ['norm1', ['norm1']],
+  [
+    'attn.qkv',
+    ['attention.attention.query', 'attention.attention.key', 'attention.attention.value'],
+    ['attention.q_proj', 'attention.k_proj', 'attention.v_proj'],
+  ],
+  ['attn.proj', ['attention.output.dense'], ['attention.o_proj']],
+  ['norm2', ['norm2']],
+  ['mlp.fc1', ['mlp.fc1']],
+  ['mlp.fc2', ['mlp.fc2']],
+  ['mlp.w12', ['mlp.weights_in'], ['mlp.gate_proj', 'mlp.up_proj']],
+  ['mlp.w3', ['mlp.weights_out'], ['mlp.down_proj']],
+];
+interface Layer {
+  readonly own: string;
+  readonly forms: readonly (readonly string[])[];
+}
+const layer: readonly Layer[] = [
+  ...inside.flatMap(([own, ...forms]) =>
+    ['weight', 'bias'].map((end): Layer => ({ own: `${own}.${end}`, forms: forms.map((parts) => parts.map((p) => `${p}.${end}`)) })),
+  ),
+  { own: 'ls1.gamma', forms: [['layer_scale1.lambda1']] },
+  { own: 'ls2.gamma', forms: [['layer_scale2.lambda1']] },
+];
 
 const toOutside = new Map(outside);
 const fromOutside = new Map(outside.map(([own, theirs]) => [theirs, own]));
-const toLayer = new Map(layer.map(({ own, hub }) => [own, hub]));
+const toLayer = new Map(layer.map(({ own, forms }) => [own, forms[0] as readonly string[]]));
 /** A part's name to the tensor it belongs to, its place there and the names of all parts. */
 const fromLayer = new Map(
-  layer.flatMap((l) =>
-    [l.hub, ...('memory' in l && l.memory ? [l.memory] : [])].flatMap((parts) =>
-      parts.map((p, i) => [p, { own: l.own, i, parts }] as const),
-    ),
-  ),
+  layer.flatMap(({ own, forms }) => forms.flatMap((parts) => parts.map((p, i) => [p, { own, i, parts }] as const))),
 );
 
 const carried = (name: string): boolean => name.startsWith('classifier.');

@@ -82,7 +82,7 @@ export const parseLegacyPth = (source: ByteSource, { key }: PthOptions = {}): Pt
   const world = torchWorld(file, used);
   let at = legacyMagic.length;
   const next = (): TorchValue => {
-    const { value, end } = unpickle(source.copy(at, Math.min(mostPickle, source.size - at)), file, world);
+    const { value, end } = unpickle(source.bytes(at, Math.min(mostPickle, source.size - at)), file, world);
     at += end;
     return value;
   };

@@ -53,23 +53,28 @@ const bindMaps = (): Maps => {
   };
 };
 
-let bound: Maps | undefined;
-const maps = (): Maps => {
-  bound ??= bindMaps();
+let bound: Maps | undefined | null = null;
+/** undefined on a system without mmap. */
+const maps = (): Maps | undefined => {
+  if (bound !== null) return bound;
+  try {
+    bound = process.platform === 'win32' ? undefined : bindMaps();
+  } catch {
+    bound = undefined;
+  }
   return bound;
 };
 const failed = 2n ** 64n - 1n;
 
 const collected = new FinalizationRegistry<{ readonly address: bigint; readonly length: number }>(({ address, length }) =>
-  maps().unmap(address, length),
+  maps()?.unmap(address, length),
 );
 
 /** The file's own pages, or undefined where they cannot be had. */
 const mapped = (fd: number, offset: number, length: number): Uint8Array | undefined => {
-  if (process.platform === 'win32') return undefined;
   const skip = offset % page;
-  const address = maps().map(fd, offset - skip, length + skip);
-  if (address === failed) return undefined;
+  const address = maps()?.map(fd, offset - skip, length + skip);
+  if (address === undefined || address === failed) return undefined;
   const buffer = koffi.view(address, length + skip);
   collected.register(buffer, { address, length: length + skip });
   return new Uint8Array(buffer, skip, length);
