@@ -5,7 +5,7 @@
  *   fovea convert dinov2_vits14_pretrain.pth vits14 --to hf        // vits14/model.safetensors and vits14/config.json
  *   fovea convert teacher_checkpoint.pth vits.safetensors --to dinov2 --heads drop --dtype bf16
  */
-import { existsSync, lstatSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
@@ -57,7 +57,7 @@ export const convertCommand = (): Command =>
     .option('--debug', 'print the stack of an error')
     .action(convert);
 
-const isFolder = (p: string): boolean => lstatSync(p, { throwIfNoEntry: false })?.isDirectory() ?? false;
+const isFolder = (p: string): boolean => statSync(p, { throwIfNoEntry: false })?.isDirectory() ?? false;
 
 /** The weight file of a folder, as Hugging Face lays it out; any other path is itself. */
 const inputFile = (given: string): string => {
