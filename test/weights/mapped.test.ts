@@ -39,6 +39,17 @@ test.each([true, false])('ranges anywhere in a file, mapped: %s', (map) => {
   s.close();
 });
 
+test('the cpu backend can be loaded after a file was mapped', async () => {
+  const file = join(scratch(), 'first.bin');
+  writeFileSync(file, Buffer.alloc(10, 1));
+  const s = openSource(file);
+  expect(s.bytes(2, 1)[0]).toBe(1);
+  s.close();
+  // koffi takes no configuration once it has loaded a library, and the backend's kernels need larger stacks
+  const { cpu } = await import('../../backends/cpu/index.ts');
+  expect(cpu()).toMatchObject({ name: 'cpu' });
+});
+
 test('a view outlives the closed file; writing to it changes nothing else', () => {
   const file = join(scratch(), 'view.safetensors');
   writeSafetensors(file, tensors());
