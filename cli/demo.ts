@@ -46,7 +46,7 @@ export const demoCommand = (): Command =>
     .option('--steps <n>', 'training steps', whole('--steps', 1), 800)
     .option('--seed <n>', 'decides initial weights, order of images, crops and masks', whole('--seed', 0), 0)
     .option('--backend <name>', `where to run: ${backendNames.join(' or ')}`, 'cpu')
-    .option('--data <dir>', 'a folder of your own JPEG, PNG or WebP images (default: the bundled Fashion-MNIST images)', path('--data'))
+    .option('--data <dir>', 'a folder of your own JPEG, PNG, WebP or GIF images (default: the bundled Fashion-MNIST images)', path('--data'))
     .option('--out <dir>', 'folder for metrics, pictures and the checkpoint (default: runs/demo-<seed>)', path('--out'))
     .option('--debug', 'print the stack of an error')
     .action(runDemo);
