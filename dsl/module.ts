@@ -184,6 +184,8 @@ const bind = (spec: SpecTree, params: unknown, path: string, dims: ReadonlyMap<s
     return fits ? params : fail('FV0006', `parameter ${path}: expected ${showShape(want)}, got ${showShape(have)}`);
   }
   if (isModule(spec)) {
+    // a body may hand what it sees of its submodules on to another module with the same parts
+    if (typeof params === 'function') return params;
     const m: Module = spec;
     return (...xs: unknown[]) => {
       const run = (): unknown => {

@@ -10,6 +10,8 @@
 import {
   type DimArg,
   einsum,
+  type F32,
+  fn,
   gelu,
   initializers,
   module,
@@ -26,6 +28,7 @@ import {
   times,
   unbind,
 } from '../dsl/index.ts';
+import { concatRows, type Segment, segmentRows } from './layers/packing.ts';
 
 const { ones, zeros, truncNormal, constant } = initializers;
 
@@ -61,20 +64,53 @@ export const layerScale = <D extends DimArg>(dim: D, start: number) =>
     (p, x) => x.mul(p.gamma),
   );
 
+/** What each query finds: softmax(q k^T / sqrt(K)) v, for every image and head. */
+const lookUp = (K: DimArg) =>
+  fn(['B H N K', 'B H M K', 'B H M K'], (q, k, v) => {
+    const weights = softmax(einsum('b h n k, b h m k -> b h n m', q.mul(rsqrt(scalar(K))), k));
+    return einsum('b h n m, b h m k -> b h n k', weights, v);
+  });
+
+const projections = <D extends DimArg>(D: D, bias: AttentionBias) => ({
+  qkv: linear(D, times(3, D), bias.qkv),
+  proj: linear(D, D, bias.proj),
+});
+
+export interface AttentionBias {
+  readonly qkv?: boolean;
+  readonly proj?: boolean;
+}
+
 /** Every token looks at all tokens of its image. Rows of qkv are [query key value][head][width of a head]. */
-export const attention = <D extends DimArg, H extends DimArg>(
-  dim: D,
-  heads: H,
-  bias: { readonly qkv?: boolean; readonly proj?: boolean } = {},
-) =>
+export const attention = <D extends DimArg, H extends DimArg>(dim: D, heads: H, bias: AttentionBias = {}) =>
   module(
     { D: dim, H: heads, K: over(dim as DimArg, heads as DimArg) },
-    ({ D }) => ({ qkv: linear(D, times(3, D), bias.qkv), proj: linear(D, D, bias.proj) }),
+    ({ D }) => projections(D, bias),
     ['B N D'],
     ({ qkv, proj, H, K }, x) => {
       const [q, k, v] = unbind(rearrange('b n (t h k) -> t b h n k', qkv(x), { t: 3, h: H }));
-      const weights = softmax(einsum('b h n k, b h m k -> b h n m', q.mul(rsqrt(scalar(K))), k));
-      return proj(rearrange('b h n k -> b n (h k)', einsum('b h n m, b h m k -> b h n k', weights, v)));
+      return proj(rearrange('b h n k -> b n (h k)', lookUp(K)(q, k, v)));
+    },
+  );
+
+/** The same layer on a packed sequence: the two products run on all rows at once, the look-up image by image. */
+export const packedAttention = <D extends DimArg, H extends DimArg>(
+  dim: D,
+  heads: H,
+  segments: readonly Segment[],
+  bias: AttentionBias = {},
+) =>
+  module(
+    { D: dim, H: heads, K: over(dim as DimArg, heads as DimArg) },
+    ({ D }) => projections(D, bias),
+    ['T D'],
+    ({ qkv, proj, H, K }, x) => {
+      const found = segmentRows(qkv(x), segments).map((rows, i) => {
+        const { images } = segments[i] as Segment;
+        const [q, k, v] = unbind(rearrange('(b n) (t h k) -> t b h n k' as string, rows, { b: images, t: 3, h: H }) as F32<'3 B H N K'>);
+        return rearrange('b h n k -> (b n) (h k)', lookUp(K)(q, k, v)) as F32<string>;
+      });
+      return proj(concatRows(found) as F32<'T D'>);
     },
   );
 
@@ -98,5 +134,14 @@ export const swiglu = <D extends DimArg, F extends DimArg>(dim: D, hidden: F, bi
     },
   );
 
-/** Two thirds of the hidden width of an MLP, rounded up to a multiple of 8: as many parameters with three matrices as with two. */
-export const swigluHidden = (hidden: number): number => Math.ceil(Math.trunc((hidden * 2) / 3) / 8) * 8;
+/** The same formula with the gate, the value and the way back as three layers of their own: DINOv2's vision-text head. */
+export const swigluAligned = <D extends DimArg, F extends DimArg>(dim: D, hidden: F, bias = true) =>
+  module(
+    { D: dim, F: hidden },
+    ({ D, F }) => ({ w1: linear(D, F, bias), w2: linear(D, F, bias), w3: linear(F, D, bias) }),
+    ['... D'],
+    (p, x) => p.w3(silu(p.w1(x)).mul(p.w2(x))),
+  );
+
+/** Two thirds of the hidden width of an MLP, rounded up to a multiple of 8 (64 in the vision-text head): as many parameters with three matrices as with two. */
+export const swigluHidden = (hidden: number, multiple = 8): number => Math.ceil(Math.trunc((hidden * 2) / 3) / multiple) * multiple;

@@ -1,30 +1,40 @@
 /**
  * The vision transformer of DINOv2: patches, a class token, optional registers (arXiv 2309.16588), positions, blocks, a final
- * LayerNorm. Its parameter tree has the names and shapes of DINOv2's state dictionary (the flat layout of released files).
+ * LayerNorm. Its parameter tree has the names and shapes of DINOv2's state dictionary, flat or with its blocks in chunks.
  *
- * `encode` takes a list of crops of different sizes and walks through the blocks with all of them side by side: the weights of a
- * block are touched once, whatever the number of crops. Images never see each other, nor do crops of different sizes.
+ * `encode` takes a list of crops of different sizes and runs them as one packed sequence: the weights of a layer are touched once,
+ * whatever the number of crops. Images never see each other, nor do crops of different sizes.
  *
- *   const [global, local] = encode(c, params, [crop(c, images, 'N', { masked }), crop(c, small, 'M')]);
+ *   const [global, local] = encode(c, params, [crop(c, images, 'N', masked), crop(c, small, 'M')]);
  *   global.cls: F32<'2*B D'>    global.patches: F32<'2*B N D'>    local.patches: F32<'L*B M D'>
  */
-import { apply, type F32, module, type Params, rearrange, repeat, scope, size, slice, type Tensor } from '../dsl/index.ts';
+import { FoveaError } from '../compiler/error.ts';
+import { apply, type F32, module, type Params, rearrange, scope, size, slice, type Tensor } from '../dsl/index.ts';
+import { pack, type Segment, unpack } from './layers/packing.ts';
 import { sizeAt } from './layers/sizes.ts';
 import { layerNorm } from './layers.ts';
-import { type BlockConfig, block, thinnedBlock } from './vit/block.ts';
+import { type BlockConfig, packedBlock } from './vit/block.ts';
+import { blockPaths, chunked, inOrder } from './vit/chunks.ts';
+import { type DropScale, type Keep, none } from './vit/drop-path.ts';
 import { embedding, embeddingParts, embeddingSizes, maskedEmbedding } from './vit/embedding.ts';
+import { cutPatches, patchCounts } from './vit/patches.ts';
 import type { Interpolation } from './vit/positions.ts';
+
+export type { Keep } from './vit/drop-path.ts';
 
 export interface VitConfig extends BlockConfig {
   readonly depth: number;
   readonly patch: number;
+  /** Channels of the images, 3 unless given. */
+  readonly channels?: number;
   /** Side in pixels of the images whose grid the learned positions describe. */
   readonly imageSize: number;
   readonly registers: number;
   readonly interpolation: Interpolation;
-  /** Channels of the images, 3 unless given. */
-  readonly channels?: number;
-  /** Groups of blocks in the names of parameters: blocks.<chunk>.<block>; none unless given. Values do not depend on it. */
+  /**
+   * Groups of blocks in the parameter tree and so in checkpoints (`blocks.<group>.<block>`): the units of sharding. 0, the default:
+   * a flat list (`blocks.<block>`). Numbers do not depend on it.
+   */
   readonly chunks?: number;
 }
 
@@ -46,30 +56,26 @@ export interface Features<B extends string, N extends string> {
   readonly prenorm: F32<`${B} ${N}+R+1 D`>;
 }
 
-/** Images that the two branches of a block run on, one index list for every crop of the list; empty: all images. */
-export interface Keep {
-  readonly attn: readonly Tensor<string, 'i32'>[];
-  readonly ffn: readonly Tensor<string, 'i32'>[];
-}
-
-/** Cuts images into rows of pixels, patches in row-major order; `tokens` names their number in types. Sides are multiples of the patch. */
+/**
+ * Cuts images into rows of pixels, patches in row-major order; `tokens` names their number in types. FV0408 where the patch does not
+ * divide a side.
+ */
 export const crop = <B extends string, N extends string>(
   { patch }: Pick<VitConfig, 'patch'>,
-  images: F32<`${B} 3 ${string}`>,
+  images: F32<`${B} ${string}`>,
   _tokens: N,
   masked?: Tensor<NoInfer<`${B} ${N}`>, 'bool'>,
 ): Crop<B, N> => {
-  const [height, width] = [sizeAt(images, 2), sizeAt(images, 3)];
-  const rows = rearrange('b c (h p) (w q) -> b (h w) (c p q)', images as F32<string>, { p: patch, q: patch });
-  return { patches: rows as F32<never>, grid: [height / patch, width / patch], masked };
+  const x: F32<string> = images;
+  const grid = patchCounts([patch, patch], sizeAt(x, 2), sizeAt(x, 3));
+  return { patches: cutPatches(x, [patch, patch]) as F32<never>, grid, masked };
 };
 
-const vitParts = (c: VitConfig) => ({ ...embeddingParts(c), blocks: repeat(c.depth, () => block(c)), norm: layerNorm(size('D', c.width)) });
+const vitParts = (c: VitConfig) => ({ ...embeddingParts(c), blocks: chunked(c), norm: layerNorm(size('D', c.width)) });
 type Layer = (x: F32<string>) => F32<string>;
 
 /** The final norm and the parts of the sequence. Its callers know the names of the axes and state them. */
-const features = (c: VitConfig, norm: Layer, prenorm: F32<string>): { readonly [K in keyof Features<'B', 'N'>]: F32<string> } => {
-  const y = norm(prenorm);
+const features = (c: VitConfig, prenorm: F32<string>, y: F32<string>): { readonly [K in keyof Features<'B', 'N'>]: F32<string> } => {
   const part = (range: string): F32<string> => slice(`b ${range} d` as string, y);
   return { cls: part('0'), registers: part(`1:${1 + c.registers}`), patches: part(`${1 + c.registers}:`), prenorm };
 };
@@ -79,36 +85,96 @@ export const vit = (c: VitConfig) =>
   module(
     embeddingSizes(c),
     () => vitParts(c),
-    ['B 3 S W'],
+    ['B Ch S W'],
     (p, images) => {
       const { grid, patches } = crop(c, images, 'N');
-      let x = apply(embedding(c, grid), p)(patches);
-      for (const layer of p.blocks) x = layer(x);
-      return features(c, p.norm, x) as Features<'B', 'N'>;
+      let x: F32<string> = apply(embedding(c, grid), p as unknown as VitParams)(patches);
+      for (const layer of inOrder<Layer>(p.blocks)) x = layer(x);
+      return features(c, x, (p.norm as Layer)(x)) as Features<'B', 'N'>;
     },
   );
 export type VitParams = Params<ReturnType<typeof vit>>;
 
+/** Tokens [class, registers, patches] of a crop before the first block. */
+export const tokensOf = (c: VitConfig, params: VitParams, { patches, grid, masked }: Crop): F32<string> =>
+  masked ? apply(maskedEmbedding(c, grid), params)(patches, masked) : apply(embedding(c, grid), params)(patches);
+
 type FeaturesOf<X> = { readonly [I in keyof X]: X[I] extends Crop<infer B, infer N> ? Features<B, N> : never };
 
-/** Features of several crops, as in training: block by block, each block on all of them, with masks and stochastic depth. */
-export const encode = <const X extends readonly Crop[]>(
+export interface EncodeOptions {
+  /** Stochastic depth, for every block; without it, evaluation. */
+  readonly keep?: readonly Keep[] | undefined;
+  readonly scale?: DropScale | undefined;
+}
+
+/** The packed sequence after every block. */
+const throughBlocks = (
   c: VitConfig,
   params: VitParams,
-  crops: X,
-  keep: readonly Keep[] = [],
-): FeaturesOf<X> => {
-  let xs: readonly F32<string>[] = crops.map(({ patches, grid, masked }) =>
-    masked ? apply(maskedEmbedding(c, grid), params)(patches, masked) : apply(embedding(c, grid), params)(patches),
-  );
-  params.blocks.forEach((p, i) => {
-    const { attn, ffn } = keep[i] ?? { attn: [], ffn: [] };
-    const layer = (x: F32<string>, j: number): F32<string> => {
-      const [a, f] = [attn[j], ffn[j]];
-      return a && f ? apply(thinnedBlock(c), p)(x, a, f) : apply(block(c), p)(x);
-    };
-    xs = scope(`blocks.${i}`, () => xs.map(layer));
+  rows: F32<string>,
+  segments: readonly Segment[],
+  { keep = [], scale = 'kept' }: EncodeOptions = {},
+): readonly F32<'T D'>[] => {
+  const paths = blockPaths(c);
+  let x = rows as F32<'T D'>;
+  return inOrder<VitParams['blocks'][number]>(params.blocks).map((p, i) => {
+    x = scope(`blocks.${paths[i]}`, () => apply(packedBlock(c, segments, { ...(keep[i] ?? none), scale }), p)(x));
+    return x;
   });
-  const norm = apply(layerNorm(size('D', c.width)), params.norm);
-  return scope('norm', () => xs.map((x) => features(c, norm, x))) as FeaturesOf<X>;
 };
+
+const finalNorm = (c: VitConfig, params: VitParams) => apply(layerNorm(size('D', c.width)), params.norm);
+
+/** Features of several crops, as in training: one packed sequence, with masks and stochastic depth. */
+export const encode = <const X extends readonly Crop[]>(c: VitConfig, params: VitParams, crops: X, options?: EncodeOptions): FeaturesOf<X> => {
+  const { rows, segments } = pack(crops.map((x) => tokensOf(c, params, x)));
+  const last = throughBlocks(c, params, rows, segments, options).at(-1) ?? (rows as F32<'T D'>);
+  return scope('norm', () => {
+    const normed = unpack(finalNorm(c, params)(last), segments);
+    return unpack(last, segments).map((x, i) => features(c, x, normed[i] as F32<string>));
+  }) as unknown as FeaturesOf<X>;
+};
+
+/** What one block gives, split into class token and patches; registers are left out. */
+export interface Layered<B extends string, N extends string> {
+  /** The block's number, from 0. */
+  readonly block: number;
+  readonly cls: F32<`${B} D`>;
+  readonly patches: F32<`${B} ${N} D`>;
+}
+
+/** Blocks to look at: the last n, or those of a list of numbers. */
+const taken = (depth: number, blocks: number | readonly number[]): readonly number[] => {
+  const list = typeof blocks === 'number' ? Array.from({ length: blocks }, (_, i) => depth - blocks + i) : [...new Set(blocks)];
+  const missing = list.filter((i) => !(Number.isInteger(i) && i >= 0 && i < depth));
+  if (missing.length > 0)
+    throw new FoveaError('FV0408', `intermediate: blocks ${missing.join(', ')} are not among the ${depth} of the model`, {
+      hint: `Blocks are numbered from 0 to ${depth - 1}.`,
+    });
+  return list.sort((a, b) => a - b);
+};
+
+/**
+ * Features after some of the blocks, in network order whatever the order of the list, each through the final norm unless `norm` is
+ * false. `onGrid(patches, crop.grid)` gives them as pictures. FV0408 for a block that does not exist.
+ */
+export const intermediate = <B extends string, N extends string>(
+  c: VitConfig,
+  params: VitParams,
+  image: Crop<B, N>,
+  { blocks, norm = true }: { readonly blocks: number | readonly number[]; readonly norm?: boolean },
+): readonly Layered<B, N>[] => {
+  const list = taken(c.depth, blocks);
+  const { rows, segments } = pack([tokensOf(c, params, image as unknown as Crop)]);
+  const after = throughBlocks(c, params, rows, segments);
+  return list.map((block) => {
+    const x = after[block] as F32<'T D'>;
+    const [y] = unpack(norm ? scope('norm', () => finalNorm(c, params)(x)) : x, segments) as readonly [F32<string>];
+    const { cls, patches } = features(c, y, y);
+    return { block, cls, patches } as unknown as Layered<B, N>;
+  });
+};
+
+/** Features of patches as pictures: [B N D] -> [B D rows columns]. */
+export const onGrid = (patches: F32<string>, [rows]: readonly [number, number]): F32<'B D Y X'> =>
+  rearrange('b (y x) d -> b d y x' as string, patches, { y: rows }) as F32<'B D Y X'>;

@@ -21,7 +21,7 @@ import type { Batch, Losses, Network } from './types.ts';
 export const objective = (r: Recipe, student: Network, batch: Batch, wanted: Targets): readonly [Scalar, Losses] => {
   const { global, scores } = scope('student', () => {
     const crops = [crop(r.model, batch.global, 'N', batch.masks), crop(r.model, batch.local, 'M')] as const;
-    const [global, local] = scope('backbone', () => encode(r.model, student.backbone, crops, batch.keep));
+    const [global, local] = scope('backbone', () => encode(r.model, student.backbone, crops, { keep: batch.keep }));
     return { global, scores: answers(r, student, [local.cls, global.cls], rowsAt(global.patches, batch.maskIndices)) };
   });
   return scope('loss', () => {

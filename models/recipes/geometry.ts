@@ -9,9 +9,7 @@
  */
 import { linspace32, upperBound } from '../data/masks.ts';
 import type { Recipe } from '../recipes.ts';
-
-/** Images that a branch runs on, of a batch of b: at least one. */
-export const kept = (b: number, rate: number): number => Math.max(Math.trunc(b * (1 - rate)), 1);
+import { kept } from '../vit/drop-path.ts';
 
 export interface Geometry {
   /** Patches along a side, and in all. */

@@ -1,24 +1,25 @@
 /**
  * A transformer block: two residual branches, each LayerNorm -> attention or feed-forward -> LayerScale.
  *
- * In training with stochastic depth a branch runs on some of the images only: their rows are gathered, go through the branch,
- * and are added back scaled by batch / kept, so that the expected output is that of the whole batch. Which images are kept is
- * an input (one index list a branch); how many is fixed by rate and batch, so every shape is static.
- *
- *   apply(block(c), p)(x)                                 x: Tensor<'B N D'>
- *   apply(thinnedBlock(c), p)(x, attnKeep, ffnKeep)       the same parameters; index lists of I and J images
+ *   apply(block(c), p)(x)                             x: Tensor<'B N D'>
+ *   apply(packedBlock(c, segments, drop), p)(rows)    the same parameters; rows: Tensor<'T D'> of images of several sizes, one after
+ *                                                     the other, and what stochastic depth does to them (drop-path.ts)
  */
-import { type F32, gather, module, scatterAdd, size, type Tensor } from '../../dsl/index.ts';
-import { sizeAt } from '../layers/sizes.ts';
-import { attention, layerNorm, layerScale, mlp, swiglu, swigluHidden } from '../layers.ts';
+import { type F32, module, size } from '../../dsl/index.ts';
+import type { Segment } from '../layers/packing.ts';
+import { attention, layerNorm, layerScale, mlp, packedAttention, swiglu, swigluHidden } from '../layers.ts';
+import { type BlockDrop, branchSegments, dropped, none } from './drop-path.ts';
 
 export interface BlockConfig {
   readonly width: number;
   readonly heads: number;
-  readonly ffn: 'mlp' | 'swiglu' | 'identity';
+  /**
+   * 'identity' keeps the branch: it adds ls2(norm2(x)), as the original does. 'none' leaves the branch out.
+   */
+  readonly ffn: 'mlp' | 'swiglu' | 'identity' | 'none';
   /** Hidden width of the feed-forward over `width`, 4 unless given; SwiGLU takes two thirds of it. */
   readonly mlpRatio?: number;
-  /** First value of LayerScale; null: the block has none. */
+  /** First value of LayerScale; null or 0: the block has none. */
   readonly layerScale: number | null;
   readonly bias?: { readonly qkv?: boolean; readonly proj?: boolean; readonly ffn?: boolean };
 }
@@ -28,58 +29,66 @@ const sizes = (c: BlockConfig) => {
   return { D: size('D', c.width), H: size('H', c.heads), F: size('F', c.ffn === 'swiglu' ? swigluHidden(hidden) : hidden) };
 };
 
-const parts = (c: BlockConfig) => {
-  const { D, H, F } = sizes(c);
-  const feedForward = c.ffn === 'swiglu' ? swiglu : mlp;
-  return {
-    norm1: layerNorm(D),
-    attn: attention(D, H, c.bias),
-    ...(c.layerScale ? { ls1: layerScale(D, c.layerScale) } : {}),
-    norm2: layerNorm(D),
-    mlp: feedForward(D, F, c.bias?.ffn),
-    ...(c.layerScale ? { ls2: layerScale(D, c.layerScale) } : {}),
+/** Parts by the names of checkpoints. `attn` is the dense or the packed layer: their parameters are the same. */
+const parts = <A>(c: BlockConfig, attn: A) => {
+  const { D, F } = sizes(c);
+  const norm = layerNorm(D);
+  const scale = layerScale(D, c.layerScale ?? 0);
+  const feedForward = (c.ffn === 'swiglu' ? swiglu : mlp)(D, F, c.bias?.ffn);
+  const scaled = Boolean(c.layerScale);
+  const second: { readonly norm2?: typeof norm; readonly mlp?: typeof feedForward; readonly ls2?: typeof scale } = {
+    ...(c.ffn === 'none' ? {} : { norm2: norm }),
+    ...(c.ffn === 'mlp' || c.ffn === 'swiglu' ? { mlp: feedForward } : {}),
+    ...(scaled && c.ffn !== 'none' ? { ls2: scale } : {}),
   };
+  const first: { readonly ls1?: typeof scale } = scaled ? { ls1: scale } : {};
+  return { norm1: norm, attn, ...first, ...second };
 };
-type Layer = (x: F32<'B N D'>) => F32<'B N D'>;
+type Layer<X> = (x: X) => X;
 /** What the body of a block sees of them. */
-interface Parts extends Readonly<Record<'norm1' | 'attn' | 'norm2' | 'mlp', Layer>> {
-  readonly ls1?: Layer;
-  readonly ls2?: Layer;
+interface Parts<X> {
+  readonly norm1: Layer<X>;
+  readonly attn: Layer<X>;
+  readonly ls1?: Layer<X>;
+  readonly norm2?: Layer<X>;
+  readonly mlp?: Layer<X>;
+  readonly ls2?: Layer<X>;
 }
 
-const attend = (p: Parts, x: F32<'B N D'>): F32<'B N D'> => {
+const attend = <X>(p: Parts<X>, x: X): X => {
   const y = p.attn(p.norm1(x));
   return p.ls1 ? p.ls1(y) : y;
 };
-const feed = (p: Parts, x: F32<'B N D'>): F32<'B N D'> => {
-  const y = p.mlp(p.norm2(x));
-  return p.ls2 ? p.ls2(y) : y;
-};
+/** The second branch, if there is one. Without a feed-forward layer it adds the normalised tokens. */
+const feed = <X>({ norm2, mlp, ls2 }: Parts<X>): Layer<X> | undefined =>
+  norm2 &&
+  ((x) => {
+    const y = norm2(x);
+    const z = mlp ? mlp(y) : y;
+    return ls2 ? ls2(z) : z;
+  });
 
 export const block = (c: BlockConfig) =>
   module(
     sizes(c),
-    () => parts(c),
+    ({ D, H }) => parts(c, attention(D, H, c.bias)),
     ['B N D'],
-    (p, x) => {
+    (p: Parts<F32<'B N D'>>, x) => {
       const y = x.add(attend(p, x));
-      return y.add(feed(p, y));
+      const second = feed(p);
+      return second ? y.add(second(y)) : y;
     },
   );
 
-/** x with branch(rows) added to the rows that `keep` names, scaled by all rows / kept rows. */
-const thinned = (x: F32<'B N D'>, keep: Tensor<string, 'i32'>, branch: (rows: F32<'B N D'>) => F32<'B N D'>): F32<'B N D'> => {
-  const rows = branch(gather(x, keep) as F32<'B N D'>);
-  return scatterAdd(x, keep, rows.mul(sizeAt(x, 0) / sizeAt(keep, 0)));
-};
-
-export const thinnedBlock = (c: BlockConfig) =>
+/** The block on a packed sequence of `segments`, with stochastic depth where `drop` lists anything. */
+export const packedBlock = (c: BlockConfig, segments: readonly Segment[], drop: BlockDrop = none) =>
   module(
     sizes(c),
-    () => parts(c),
-    ['B N D', 'I:i32', 'J:i32'],
-    (p, x, attnKeep, ffnKeep) => {
-      const y = thinned(x, attnKeep, (rows) => attend(p, rows));
-      return thinned(y, ffnKeep, (rows) => feed(p, rows));
+    ({ D, H }) => parts(c, packedAttention(D, H, branchSegments(segments, drop.attn), c.bias)),
+    ['T D'],
+    (p: Parts<F32<'T D'>>, x) => {
+      const y = dropped(x, segments, drop.attn, drop.scale, (rows) => attend(p, rows));
+      const second = feed(p);
+      return second ? dropped(y, segments, drop.ffn, drop.scale, second) : y;
     },
   );

@@ -2,7 +2,7 @@
  * From patches to tokens: a linear map of the pixels, the mask token in place of hidden patches, positions, a class token and
  * registers. The order is [class, registers, patches]; registers have no position; a hidden patch keeps its position.
  *
- *   patches: Tensor<'B N C'>  ->  tokens: Tensor<'B N+R+1 D'>      C = 3 * patch * patch pixels, R registers
+ *   patches: Tensor<'B N C'>  ->  tokens: Tensor<'B N+R+1 D'>      C = I * patch * patch pixels of I channels, R registers
  */
 import {
   concat,
@@ -20,30 +20,32 @@ import {
   where,
 } from '../../dsl/index.ts';
 import type { VitConfig } from '../vit.ts';
+import { patchProjection } from './patches.ts';
 import { resampleMatrix } from './positions.ts';
 
-const { normal, truncNormal, uniform, zeros } = initializers;
+const { normal, truncNormal, zeros } = initializers;
 
-const side = (c: VitConfig): number => c.imageSize / c.patch;
+/** Patches along a side of the learned grid. */
+const side = (c: VitConfig): number => Math.floor(c.imageSize / c.patch);
 
 export const embeddingSizes = (c: VitConfig) => ({
   D: size('D', c.width),
   P: size('P', c.patch),
-  C: size('C', 3 * c.patch * c.patch),
+  I: size('I', c.channels ?? 3),
+  C: size('C', (c.channels ?? 3) * c.patch * c.patch),
   R: size('R', c.registers),
   G: size('G', side(c) ** 2),
 });
 
-/** Names and initial values as in DINOv2: the patch projection keeps the default of a convolution. */
+/** Names and initial values as in DINOv2. */
 export const embeddingParts = (c: VitConfig) => {
-  const bound = uniform(1 / Math.sqrt(3 * c.patch * c.patch));
   const registers: { readonly register_tokens?: Param<'1 R D'> } = c.registers > 0 ? { register_tokens: param('1 R D', normal(1e-6)) } : {};
   return {
     cls_token: param('1 1 D', normal(1e-6)),
     pos_embed: param('1 G+1 D', truncNormal(0.02)),
     ...registers,
     mask_token: param('1 D', zeros),
-    patch_embed: { proj: { weight: param('D 3 P P', bound), bias: param('D', bound) } },
+    patch_embed: patchProjection(c),
   };
 };
 /** What the bodies below see of them. */
@@ -52,7 +54,7 @@ interface Parts {
   readonly pos_embed: F32<'1 G+1 D'>;
   readonly register_tokens?: F32<'1 R D'>;
   readonly mask_token: F32<'1 D'>;
-  readonly patch_embed: { readonly proj: { readonly weight: F32<'D 3 P P'>; readonly bias: F32<'D'> } };
+  readonly patch_embed: (pixels: F32<'B N C'>) => F32<'B N D'>;
 }
 
 /** The learned table on the grid of the images: as it is on the grid it was learned for, else resampled along both axes. */
@@ -76,19 +78,13 @@ const tokens = (c: VitConfig, grid: readonly [number, number], p: Parts, content
     : concat('b * d', first, placed).as('B N+R+1 D');
 };
 
-const project = (p: Parts, patches: F32<'B N C'>): F32<'B N D'> => {
-  const { weight, bias } = p.patch_embed.proj;
-  const rows = rearrange('d c p q -> d (c p q)', weight).as('D C');
-  return einsum('b n c, d c -> b n d', patches, rows).add(bias);
-};
-
 /** Tokens of images seen whole. */
 export const embedding = (c: VitConfig, grid: readonly [number, number]) =>
   module(
     embeddingSizes(c),
     () => embeddingParts(c),
     ['B N C'],
-    (p, patches) => tokens(c, grid, p, project(p, patches)),
+    (p: Parts, patches) => tokens(c, grid, p, p.patch_embed(patches)),
   );
 
 /** Tokens of images some of whose patches are hidden. */
@@ -97,5 +93,5 @@ export const maskedEmbedding = (c: VitConfig, grid: readonly [number, number]) =
     embeddingSizes(c),
     () => embeddingParts(c),
     ['B N C', 'B N:bool'],
-    (p, patches, masked) => tokens(c, grid, p, where(rearrange('b n -> b n 1', masked), p.mask_token, project(p, patches))),
+    (p: Parts, patches, masked) => tokens(c, grid, p, where(rearrange('b n -> b n 1', masked), p.mask_token, p.patch_embed(patches))),
   );

@@ -16,7 +16,7 @@ it('names the sizes of parameters', () => {
   expectTypeOf<Block['attn']['qkv']['weight']>().toEqualTypeOf<F32<'3*D D'>>();
   expectTypeOf<Block['norm1']['weight']>().toEqualTypeOf<F32<'D'>>();
   expectTypeOf<VitParams['pos_embed']>().toEqualTypeOf<F32<'1 G+1 D'>>();
-  expectTypeOf<VitParams['patch_embed']['proj']['weight']>().toEqualTypeOf<F32<'D 3 P P'>>();
+  expectTypeOf<VitParams['patch_embed']['proj']['weight']>().toEqualTypeOf<F32<'D I P Q'>>();
   expectTypeOf<Network['dino_head']['last_layer']['weight_g']>().toEqualTypeOf<F32<'K 1'>>();
   expectTypeOf<State['student']>().toEqualTypeOf<Network>();
   const layer = linear(384, size('F', 1536));

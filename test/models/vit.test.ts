@@ -63,7 +63,7 @@ describe('forward of several crops', () => {
         config,
         p,
         views.map(({ x, m }): Crop => crop(config, x, 'N', m)),
-        kept,
+        { keep: kept },
       );
     return evaluate(f as (...xs: never[]) => unknown, args) as readonly Outputs[];
   };
