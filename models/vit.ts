@@ -126,7 +126,12 @@ const throughBlocks = (
 const finalNorm = (c: VitConfig, params: VitParams) => apply(layerNorm(size('D', c.width)), params.norm);
 
 /** Features of several crops, as in training: one packed sequence, with masks and stochastic depth. */
-export const encode = <const X extends readonly Crop[]>(c: VitConfig, params: VitParams, crops: X, options?: EncodeOptions): FeaturesOf<X> => {
+export const encode = <const X extends readonly Crop[]>(
+  c: VitConfig,
+  params: VitParams,
+  crops: X,
+  options?: EncodeOptions,
+): FeaturesOf<X> => {
   const { rows, segments } = pack(crops.map((x) => tokensOf(c, params, x)));
   const last = throughBlocks(c, params, rows, segments, options).at(-1) ?? (rows as F32<'T D'>);
   return scope('norm', () => {
