@@ -12,7 +12,19 @@ import { known } from './compiler/graph/dim.ts';
 import { eqType, showType } from './compiler/graph/infer.ts';
 import type { DType, HostData, TensorType, Value } from './compiler/graph/types.ts';
 import type { Backend, Progress } from './compiler/target.ts';
-import { flatten, type HostTensor, isHostTensor, leafMark, rebuild, type Tensor, type TensorOf, trace } from './dsl/index.ts';
+import { checkType, misfit, plainNumbers, scalarNumbers, wrong } from './dsl/fit.ts';
+import {
+  flatten,
+  type HostTensor,
+  isHostTensor,
+  isLazyTensor,
+  type LazyTensor,
+  leafMark,
+  rebuild,
+  type Tensor,
+  type TensorOf,
+  trace,
+} from './dsl/index.ts';
 import { isSpec } from './dsl/params.ts';
 
 export type { CompileReport } from './compiler/compile.ts';
@@ -35,9 +47,13 @@ export interface DeviceTensor<out S extends string = string, out T extends DType
 /** A tree of tensors as the same tree on the device. */
 export type Device<P> =
   P extends Tensor<infer S, infer T> ? DeviceTensor<S, T> : P extends object ? { readonly [K in keyof P]: Device<P[K]> } : P;
-/** What a program takes for a tree of tensors: host tensors, results of programs, numbers for scalars. */
+/** What a program takes for a tree of tensors: host tensors, lazy ones, results of programs, numbers for scalars. */
 export type Input<P> =
-  P extends Tensor<string, DType> ? HostTensor | DeviceTensor | number : P extends object ? { readonly [K in keyof P]: Input<P[K]> } : P;
+  P extends Tensor<string, DType>
+    ? HostTensor | LazyTensor | DeviceTensor | number
+    : P extends object
+      ? { readonly [K in keyof P]: Input<P[K]> }
+      : P;
 
 export interface Options {
   readonly backend: Backend;
@@ -68,6 +84,7 @@ export const toHost = async <T>(tree: T): Promise<Read<T>> => {
 };
 
 const isDeviceTensor = (x: unknown): x is DeviceTensor => typeof x === 'object' && x !== null && leafMark in x;
+const isTensor = (x: unknown): boolean => isHostTensor(x) || isLazyTensor(x) || isDeviceTensor(x);
 
 /** For every result, the donated input whose place it takes, or -1. */
 const donations = (inputs: readonly Leaf[], outputs: readonly Leaf[], donate: readonly number[], count: number): number[] => {
@@ -101,47 +118,7 @@ interface Leaf {
   readonly type: TensorType;
 }
 
-const arrays = {
-  f32: Float32Array,
-  f16: Uint16Array,
-  bf16: Uint16Array,
-  i32: Int32Array,
-  u32: Uint32Array,
-  bool: Uint8Array,
-} as const satisfies { readonly [T in DType]: unknown };
-
-const wrong = (where: string, what: string, hint?: string): never => {
-  throw new FoveaError('FV0305', `${where}: ${what}`, { hint });
-};
-
 const article = (x: unknown): string => (x === undefined ? 'nothing' : x === null ? 'null' : `a ${typeof x}`);
-
-/** A number in the host layout of a scalar. Nothing is rounded to a whole number in silence. */
-const scalarData = (x: number, dtype: DType, where: string): HostData => {
-  const range = { i32: [-(2 ** 31), 2 ** 31 - 1], u32: [0, 2 ** 32 - 1], bool: [0, 1] } as const;
-  if (dtype === 'f32') return Float32Array.of(x);
-  if (dtype === 'f16' || dtype === 'bf16')
-    return wrong(where, `a number cannot be given for a ${dtype} scalar`, 'Pass host(Uint16Array.of(bits), []).');
-  const [low, high] = range[dtype];
-  if (!(Number.isInteger(x) && x >= low && x <= high)) wrong(where, `${x} is no ${dtype}`);
-  return arrays[dtype].of(x);
-};
-
-/** The numbers of a host tensor as the backend takes them, once its type and its array are found to be what `type` says. */
-const hostData = (x: HostTensor, type: TensorType, where: string, backend: Backend): HostData => {
-  if (!eqType({ dtype: x.dtype, shape: x.shape }, type)) wrong(where, `expected ${showType(type)}, got ${showType(x)}`);
-  const { data } = x;
-  const count = x.shape.reduce((a, b) => a * b, 1);
-  if (data.length !== count) wrong(where, `${showType(x)} has ${count} elements, but its array holds ${data.length}`);
-  // float64 results of the reference backend fit wherever they came from, and round to float32 elsewhere
-  if (data instanceof Float64Array && (backend.kind === 'graph' || type.dtype === 'f32'))
-    return backend.kind === 'graph' ? data : Float32Array.from(data);
-  const Kind = arrays[type.dtype];
-  if (!(data instanceof Kind)) return wrong(where, `${showType(type)} takes a ${Kind.name}, got a ${data.constructor.name}`);
-  if (type.dtype === 'bool' && data.some((b) => b > 1)) wrong(where, 'a bool is 0 or 1, and other bytes were given');
-  // a subclass such as Buffer, as the plain array
-  return data.constructor === Kind ? data : new Kind(data.buffer as ArrayBuffer, data.byteOffset, data.length);
-};
 
 /** `argument 1, blocks.0.weight` */
 const placeOf = ({ argument, path }: Pick<Leaf, 'argument' | 'path'>): string => `argument ${argument + 1}${path ? `, ${path}` : ''}`;
@@ -153,8 +130,7 @@ const leavesOf = (tree: unknown): Leaves => new Map(flatten(tree).map(({ path, l
 /** A leaf of an argument that no spec describes. */
 const misplaced = (wanted: Leaves, path: string, leaf: unknown, place: string): never => {
   const below = [...wanted.keys()].find((w) => path === '' || w.startsWith(`${path}.`));
-  if (below !== undefined)
-    return wrong(place, `expected a tree with ${below}, got ${isHostTensor(leaf) || isDeviceTensor(leaf) ? 'a tensor' : article(leaf)}`);
+  if (below !== undefined) return wrong(place, `expected a tree with ${below}, got ${isTensor(leaf) ? 'a tensor' : article(leaf)}`);
   return wrong(
     place,
     wanted.has('') ? 'expected one tensor, got a tree' : 'the program has no such input',
@@ -226,35 +202,75 @@ export const compile = async <const Sp extends readonly unknown[], R>(
     };
     return { dtype, shape: shape.map(known), read, [leafMark]: { program, run, output } };
   };
-  /** What to write to input i; undefined where it lies there already. */
-  const take = async (i: number, x: unknown): Promise<HostData | undefined> => {
+  // the lazy tensor that lies in each input; what a result is written over is held no longer
+  const held: (LazyTensor | undefined)[] = inputs.map(() => undefined);
+  const shared = inputs.map((_, i) => executable.aliases.includes(i));
+  const wide = backend.kind === 'graph';
+  /** What gives the numbers of input i when they are to be written; undefined where they lie there already. Checks all it can. */
+  const source = async (i: number, x: unknown): Promise<(() => HostData) | undefined> => {
     const type = executable.inputs[i] as TensorType;
     const where = placeOf(inputs[i] as Leaf);
+    const checked = ({ shape, dtype, data }: HostTensor): (() => HostData) => {
+      checkType({ shape, dtype }, type, where);
+      const why = misfit(data, type, wide);
+      return why ? wrong(where, why) : () => plainNumbers(data, dtype, wide);
+    };
     if (isDeviceTensor(x)) {
       const from = x[leafMark];
       if (from.program === program && from.run === run && executable.aliases[from.output] === i) return undefined;
       try {
-        return hostData(await x.read(), type, where, backend);
+        return checked(await x.read());
       } catch (e) {
         if (e instanceof FoveaError && e.code === 'FV0304')
           throw new FoveaError(e.code, `${where}: ${e.message}`, { hint: e.hint, cause: e });
         throw e;
       }
     }
-    if (typeof x === 'number' && type.shape.length === 0) return scalarData(x, type.dtype, where);
-    return isHostTensor(x) ? hostData(x, type, where, backend) : wrong(where, `expected a tensor ${showType(type)}, got ${article(x)}`);
+    if (typeof x === 'number' && type.shape.length === 0) {
+      const data = scalarNumbers(x, type.dtype, where);
+      return () => data;
+    }
+    if (isLazyTensor(x)) {
+      checkType(x, type, where);
+      if (held[i] === x) return undefined;
+      return () => {
+        const data = x.load();
+        const why = misfit(data, type, wide);
+        if (why)
+          throw new FoveaError('FV0306', `${where}: ${why}`, { hint: 'What load() gives has the shape and the dtype of its tensor.' });
+        return plainNumbers(data, type.dtype, wide);
+      };
+    }
+    return isHostTensor(x) ? checked(x) : wrong(where, `expected a tensor ${showType(type)}, got ${article(x)}`);
   };
   const call = async (...args: readonly unknown[]): Promise<unknown> => {
     if (busy) throw new FoveaError('FV0305', 'the program is still running', { hint: 'Await one call before the next.' });
     busy = true;
     try {
       const leaves = given(args, wanted);
-      // everything is read and checked before anything is written: a result may be handed to an input that another result's place
-      // depends on (two donated tensors that change places), and a refused call leaves the results of the last one as they are
-      const data: (HostData | undefined)[] = [];
-      for (const [i, { argument, path }] of inputs.entries()) data.push(await take(i, leaves[argument]?.get(path)));
-      for (const [i, d] of data.entries()) if (d) executable.write(i, d);
+      const values = inputs.map(({ argument, path }) => leaves[argument]?.get(path));
+      // everything is checked, and results are read, before anything is written: a result may be handed to an input that another
+      // result's place depends on (two donated tensors that change places), and a refused call leaves the results of the last one as
+      // they are. Only a lazy tensor can still fail; so the places of results, which then go stale, come last
+      const sources: ((() => HostData) | undefined)[] = [];
+      for (const [i, x] of values.entries()) sources.push(await source(i, x));
+      const write = (i: number): void => {
+        const [numbers, x] = [sources[i], values[i]];
+        if (!numbers) return;
+        held[i] = undefined;
+        executable.write(i, numbers());
+        if (isLazyTensor(x)) held[i] = x;
+      };
+      sources.forEach((_, i) => {
+        if (!shared[i]) write(i);
+      });
       run++;
+      sources.forEach((_, i) => {
+        if (shared[i]) write(i);
+      });
+      shared.forEach((over, i) => {
+        if (over) held[i] = undefined;
+      });
       await executable.run();
       return rebuild(
         traced.output,
@@ -264,6 +280,10 @@ export const compile = async <const Sp extends readonly unknown[], R>(
       busy = false;
     }
   };
+  const dispose = (): void => {
+    executable.dispose();
+    held.fill(undefined);
+  };
   // `call` checks its arguments when it runs; their types are those of f's
-  return Object.assign(call as unknown as Program<TensorOf<Sp>, R>, { report, dispose: () => executable.dispose() });
+  return Object.assign(call as unknown as Program<TensorOf<Sp>, R>, { report, dispose });
 };

@@ -8,6 +8,7 @@ import { Command, CommanderError } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
 import { findPackageFile } from '../models/data/package.ts';
 import { demoCommand } from './demo.ts';
+import { parityCommand } from './parity.ts';
 import { report } from './report.ts';
 
 const debug = process.argv.includes('--debug');
@@ -40,6 +41,7 @@ try {
     .configureOutput({ outputError: () => {} })
     .exitOverride();
   program.addCommand(demoCommand().copyInheritedSettings(program));
+  program.addCommand(parityCommand().copyInheritedSettings(program));
   await program.parseAsync();
 } catch (e) {
   process.exitCode = e instanceof CommanderError ? refused(e) : report(e, debug);

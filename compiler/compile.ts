@@ -2,13 +2,12 @@
  * The pipeline, from a traced graph to something that runs. `passes` is the table of contents of the compiler: one line a
  * pass, in order. Passes are pure functions from graph to graph; verify runs between them in tests.
  */
-import { type ErrorDetails, FoveaError } from './error.ts';
 import { bindGraph } from './graph/bind.ts';
-import { showType } from './graph/infer.ts';
-import type { Graph, Value } from './graph/types.ts';
+import type { Graph } from './graph/types.ts';
 import { verify } from './graph/verify.ts';
 import { cse } from './passes/cse.ts';
 import { dce } from './passes/dce.ts';
+import { empty } from './passes/empty.ts';
 import { inline } from './passes/inline.ts';
 import { simplify } from './passes/simplify.ts';
 import { buildPlan } from './plan/build.ts';
@@ -20,6 +19,7 @@ export type Pass = (g: Graph) => Graph;
 
 export const passes: readonly (readonly [name: string, pass: Pass])[] = [
   ['inline', inline],
+  ['empty', empty],
   ['dce', dce],
   ['simplify', simplify],
   ['cse', cse],
@@ -54,23 +54,12 @@ export interface CompiledGraph {
   readonly report: CompileReport;
 }
 
-/** Kernels loop over at least one element: a tensor without any is refused, with the line that made it. */
-const refuseEmpty = (v: Value, what: string, details: ErrorDetails = {}): void => {
-  if (v.type.shape.includes(0))
-    throw new FoveaError('FV0005', `${what} has no elements: ${showType(v.type)}`, {
-      ...details,
-      hint: 'Every size of a program is 1 or more.',
-    });
-};
-
 /** Compiles `graph` for a backend. Throws FV0005 for a size without a number, FV0202 for a plan that does not fit, FV03xx from the backend. */
 export const compileGraph = async (graph: Graph, options: CompileOptions): Promise<CompiledGraph> => {
   const { backend, dims = new Map(), donated = graph.results.map(() => -1), maxBytes = Number.POSITIVE_INFINITY, progress } = options;
   const started = performance.now();
   const bound = bindGraph(graph, dims);
   verify(bound);
-  for (const p of bound.params) refuseEmpty(p, `input ${p.name ?? p.id}`);
-  bound.results.forEach((r, o) => refuseEmpty(r, `result ${o + 1}`));
   if (backend.kind === 'graph') {
     const executable = await backend.prepare(bound, donated);
     const seconds = { passes: 0, plan: 0, backend: (performance.now() - started) / 1e3 };
@@ -78,8 +67,6 @@ export const compileGraph = async (graph: Graph, options: CompileOptions): Promi
   }
   const final = passes.reduce((g, [, pass]) => pass(g), bound);
   verify(final);
-  for (const n of final.nodes)
-    for (const v of n.outputs) refuseEmpty(v, `the result of ${n.op.prim}`, { loc: n.meta.loc, scope: n.meta.scope });
   const passed = performance.now();
   const plan = buildPlan(final, backend.target, { donated, maxBytes });
   const planned = performance.now();

@@ -25,7 +25,19 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   models: ['dsl', 'compiler/error', 'compiler/graph'],
   'models/train': ['index', 'dsl', 'models', 'models/eval', 'compiler/error'],
   'models/eval': ['index', 'dsl', 'models', 'compiler/error'],
-  cli: ['index', 'dsl', 'models', 'models/train', 'models/eval', 'backends/reference', 'backends/cpu', 'compiler/error', 'compiler/target'],
+  'models/parity': ['index', 'dsl', 'models', 'models/eval', 'compiler/error', 'compiler/graph'],
+  cli: [
+    'index',
+    'dsl',
+    'models',
+    'models/train',
+    'models/eval',
+    'models/parity',
+    'backends/reference',
+    'backends/cpu',
+    'compiler/error',
+    'compiler/target',
+  ],
 };
 
 export interface Edge {

@@ -31,6 +31,12 @@ const splitGroups = (left: readonly Group[], v: Value, sizes: Readonly<Record<st
     const names = g.filter((n) => n !== '1');
     const open = names.filter((n) => !given.has(n));
     if (open.length > 1) fail('FV0005', `rearrange: sizes of ${open.join(' and ')} are both unknown: pass one, e.g. { ${open[0]}: ... }`);
+    if (names.some((n) => given.get(n) === 0)) {
+      if (d !== 0) fail('FV0001', `rearrange: ${d} is not the product of the sizes given`);
+      if (open[0] !== undefined) fail('FV0005', `rearrange: the size of ${open[0]} is unknown: pass it, 0 is 0 times anything`);
+      for (const n of names) env.set(n, given.get(n) as Dim);
+      return;
+    }
     let rest = d;
     for (const n of names) {
       const z = given.get(n);

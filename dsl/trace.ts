@@ -44,7 +44,7 @@ export const trace = <const Sp extends readonly unknown[], R>(
 ): Traced<R> => {
   const sizes = new Map<string, Dim>(Object.entries(options.dims ?? {}));
   for (const [name, n] of sizes)
-    if (!(Number.isInteger(n) && (n as number) >= 1)) fail('FV0005', `the size ${name} = ${n} is not a whole number, 1 or more`);
+    if (!(Number.isInteger(n) && (n as number) >= 0)) fail('FV0005', `the size ${name} = ${n} is not a whole number, 0 or more`);
   return tracing(sizes, false, ({ builder }) => {
     const inputs: IoLeaf[] = [];
     const args = walk(

@@ -8,11 +8,11 @@
  *   const step = trainStep(demo);
  *   trace(step, [stateSpec(demo), batchSpec(demo), hyperSpec()], { dims: geometry(demo).sizes })
  */
-import { phase, scope, valueAndGrad } from '../dsl/index.ts';
+import { phase, type Scalar, scope, sqrt, type Tree, treeMap, valueAndGrad, where } from '../dsl/index.ts';
 import { objective } from './dinov2/objective.ts';
 import { targets } from './dinov2/targets.ts';
 import type { Batch, Metrics, Network, State } from './dinov2/types.ts';
-import { adamw, average, clipByNorm, type Hyper, rates } from './optimizer.ts';
+import { adamw, average, clipTo, globalNorm, type Hyper, rates } from './optimizer.ts';
 import type { Recipe } from './recipes.ts';
 
 export { batchSpec, hyperAt, hyperSpec, initState, stateSpec } from './dinov2/state.ts';
@@ -20,13 +20,26 @@ export type { Batch, Metrics, Network, State } from './dinov2/types.ts';
 export { network } from './dinov2/types.ts';
 export type { Hyper } from './optimizer.ts';
 
-/** Gradients of every sub-network clipped by its own norm. */
-const clip = (grads: Network, limit: number | null) => {
-  const backbone = clipByNorm(grads.backbone, limit);
-  const dino = clipByNorm(grads.dino_head, limit);
-  const ibot = grads.ibot_head && clipByNorm(grads.ibot_head, limit);
-  const clipped: Network = { backbone: backbone.clipped, dino_head: dino.clipped, ...(ibot ? { ibot_head: ibot.clipped } : {}) };
-  return { clipped, grad_norm: { backbone: backbone.norm, dino_head: dino.norm, ...(ibot ? { ibot_head: ibot.norm } : {}) } };
+/** Gradients clipped by the norm of their sub-network, or of all; and the norms before. */
+const clip = (grads: Network, { clip: limit, clipBy = 'network' }: Recipe['optim']) => {
+  const entries = Object.entries(grads) as [keyof Network, Tree][];
+  const norms = entries.map(([name, tree]) => [name, globalNorm(tree)] as const);
+  const all = sqrt(norms.map(([, n]) => n.mul(n)).reduce((a, b) => a.add(b)));
+  const clipped = entries.map(([name, tree], i) => {
+    const [, own] = norms[i] as readonly [string, Scalar];
+    return [name, clipTo(tree, clipBy === 'all' ? all : own, limit)] as const;
+  });
+  return {
+    clipped: Object.fromEntries(clipped) as unknown as Network,
+    norm: all,
+    grad_norm: Object.fromEntries(norms) as Metrics['grad_norm'],
+  };
+};
+
+/** `next` where x is a finite number, else `old`. */
+const ifFinite = <P extends Tree>(x: Scalar, next: P, old: P): P => {
+  const finite = x.sub(x).eq(0); // infinity and NaN leave NaN
+  return treeMap((n, o) => where(finite, n, o), next, old);
 };
 
 export const trainStep =
@@ -37,13 +50,17 @@ export const trainStep =
       state.student,
     );
     return phase('opt', () => {
-      const { clipped, grad_norm } = scope('clip', () => clip(grads, recipe.optim.clip));
+      const { clipped, norm, grad_norm } = scope('clip', () => clip(grads, recipe.optim));
       const { params: student, moments } = scope('adamw', () =>
         adamw(recipe.optim, rates(recipe))(state.student, clipped, state.moments, hyper),
       );
       const teacher = scope('average', () => average(state.teacher, student, hyper.momentum));
       const step = scope('count', () => state.step.add(1));
-      const next: State = { student, teacher, moments, step, ...(wanted.centers ? { centers: wanted.centers } : {}) };
+      const moved: State = { student, teacher, moments, step, ...(wanted.centers ? { centers: wanted.centers } : {}) };
+      const next =
+        recipe.optim.update === 'finite'
+          ? scope('finite', () => ifFinite(losses.loss.add(norm), moved as never, state as never) as State)
+          : moved;
       return { state: next, metrics: { ...losses, grad_norm } };
     });
   };

@@ -5,7 +5,20 @@
  *
  *   apply(dinoHead(384, recipe.dino), params)(cls)      cls: Tensor<'B 384'>  ->  logits: Tensor<'B K'>
  */
-import { type DimArg, einsum, type F32, gelu, initializers, module, param, type Size, size, sqrt, sum } from '../dsl/index.ts';
+import {
+  type DimArg,
+  einsum,
+  type F32,
+  gelu,
+  initializers,
+  module,
+  param,
+  type Size,
+  size,
+  sqrt,
+  stopGradient,
+  sum,
+} from '../dsl/index.ts';
 import { linear } from './layers.ts';
 import { unit } from './losses.ts';
 
@@ -18,17 +31,25 @@ export interface HeadConfig {
   readonly bottleneck: number;
   readonly layers: number;
   readonly bias?: boolean;
+  /** The lengths g of the prototypes: trained and decayed like any weight (DINOv2), or fixed (DINO's first version). */
+  readonly lengths?: 'trained' | 'fixed';
 }
 
 /** Products of unit rows with the normalised prototypes. */
-export const prototypes = <I extends DimArg, K extends DimArg>(inputs: I, count: K, bound: number) =>
+export const prototypes = <I extends DimArg, K extends DimArg>(
+  inputs: I,
+  count: K,
+  bound: number,
+  lengths: HeadConfig['lengths'] = 'trained',
+) =>
   module(
     { I: inputs, K: count },
     () => ({ weight_g: param('K 1', ones), weight_v: param('K I', uniform(bound)) }),
     ['... I'],
     ({ weight_g, weight_v }, x) => {
       const length = sqrt(sum('k i -> k 1', weight_v.mul(weight_v)));
-      return einsum('... i, k i -> ... k', x, weight_v.mul(weight_g.div(length)));
+      const g = lengths === 'fixed' ? stopGradient(weight_g) : weight_g;
+      return einsum('... i, k i -> ... k', x, weight_v.mul(g.div(length)));
     },
   );
 
@@ -51,16 +72,19 @@ const projector = <I extends DimArg, H extends DimArg, O extends DimArg>(inputs:
     },
   );
 
+/** What stands before the normalisation: `layers` linear layers to the bottleneck. */
+export const headMlp = <D extends DimArg, H extends DimArg, O extends DimArg>(dim: D, hidden: H, bottleneck: O, c: HeadConfig) =>
+  c.layers > 1
+    ? projector(dim, hidden, bottleneck, c.layers, c.bias ?? true)
+    : // A single layer is not numbered; apart from the names of its parameters it is like the others.
+      (linear(dim, bottleneck, c.bias) as unknown as ReturnType<typeof projector<D, H, O>>);
+
 export const dinoHead = <D extends DimArg, K extends DimArg>(dim: D, count: K, c: HeadConfig) =>
   module(
     { D: dim, K: count, H: size('H', c.hidden), O: size('O', c.bottleneck) },
     ({ D, K, H, O }) => ({
-      // A single layer is not numbered; apart from the names of its parameters it is like the others.
-      mlp:
-        c.layers > 1
-          ? projector(D, H, O, c.layers, c.bias ?? true)
-          : (linear(D, O, c.bias) as unknown as ReturnType<typeof projector<typeof D, typeof H, typeof O>>),
-      last_layer: prototypes(O, K, 1 / Math.sqrt(c.bottleneck)),
+      mlp: headMlp(D, H, O, c),
+      last_layer: prototypes(O, K, 1 / Math.sqrt(c.bottleneck), c.lengths),
     }),
     ['... D'],
     ({ mlp, last_layer }, x) => last_layer(unit(1e-12)(mlp(x))),

@@ -34,6 +34,19 @@ export const ibotLoss = (temp: number) =>
     return sum('u ->', agreement.mul(weight)).neg();
   });
 
+/** 1 / (masked patches of the crop) at a masked patch, 0 at the others: every masked crop weighs 1. */
+export const maskWeights = fn(['B N:bool'], (masks) => {
+  const masked = masks.cast('f32');
+  return masked.div(sum('b n -> b 1', masked).max(1));
+});
+
+/** As ibotLoss of the masked patches with these weights, divided by the number of crops, where all patches of all crops are at hand. */
+export const ibotLossUnpacked = (temp: number) =>
+  fn(['B N K', 'B N K', 'B N:bool'], (student, target, masks) => {
+    const agreement = einsum('b n k, b n k -> b n', logSoftmax(student.div(temp)), stopGradient(target));
+    return mean('b ->', sum('b n -> b', agreement.mul(maskWeights(masks)))).neg();
+  });
+
 /** Row number of the nearest other row, for rows of length 1: the largest product off the diagonal. */
 export const nearestOther = fn(['B D'], (x) => {
   const row = iota('B');

@@ -17,11 +17,12 @@ export interface Rate {
   readonly lastLayer: boolean;
 }
 
-const embeddings = /pos_embed|patch_embed|mask_token|cls_token|register_tokens/;
+const tokens = /pos_embed|mask_token|cls_token|register_tokens/;
+const embeddings = new RegExp(`patch_embed|${tokens.source}`);
 
 /** Factors by path: deeper blocks learn faster, the patch embedding slower; biases, norms and LayerScale do not decay. */
 export const rates =
-  ({ model: { depth }, optim: { layerDecay, patchEmbedLr } }: Recipe) =>
+  ({ model: { depth }, optim: { layerDecay, patchEmbedLr, decayTokens = true }, ...r }: Recipe) =>
   (path: string): Rate => {
     const block = /^backbone\.blocks\.(?:\d+\.)*?(\d+)\.[a-z]/.exec(path)?.[1];
     // Layer 0 is the embedding, layer i + 1 block i; the final norm and the heads count as depth + 1.
@@ -32,9 +33,12 @@ export const rates =
         : block === undefined
           ? depth + 1
           : Number(block) + 1;
+    const exempt = path.endsWith('.bias') || path.includes('norm') || path.includes('gamma') || (!decayTokens && tokens.test(path));
+    const head = path.startsWith('ibot_head.') && r.ibot.head !== 'shared' ? r.ibot.head : r.dino;
+    const fixed = head.lengths === 'fixed' && path.endsWith('last_layer.weight_g');
     return {
-      lr: layerDecay ** (depth + 1 - layer) * (path.includes('patch_embed') ? patchEmbedLr : 1),
-      decay: path.endsWith('.bias') || path.includes('norm') || path.includes('gamma') ? 0 : 1,
+      lr: fixed ? 0 : layerDecay ** (depth + 1 - layer) * (path.includes('patch_embed') ? patchEmbedLr : 1),
+      decay: exempt ? 0 : 1,
       lastLayer: path.includes('last_layer'),
     };
   };
@@ -63,17 +67,16 @@ const squareSum = (x: F32<string>): Scalar => {
 };
 
 /** Euclidean norm of all leaves together. */
-const globalNorm = <P extends Tree>(tree: P): Scalar => {
+export const globalNorm = <P extends Tree>(tree: P): Scalar => {
   const squares = treeLeaves<F32<string>>(tree).map(squareSum);
   return sqrt(squares.reduce((a, b) => a.add(b)));
 };
 
-/** The tree scaled down to norm `limit` if it is longer (null: as it is), and its norm before. */
-export const clipByNorm = <P extends Tree>(tree: P, limit: number | null): { readonly clipped: P; readonly norm: Scalar } => {
-  const norm = globalNorm(tree);
-  if (limit === null) return { clipped: tree, norm };
+/** The tree scaled down so that `norm` is at most `limit` (null: as it is). */
+export const clipTo = <P extends Tree>(tree: P, norm: Scalar, limit: number | null): P => {
+  if (limit === null) return tree;
   const factor = norm.add(1e-6).pow(-1).mul(limit).min(1);
-  return { clipped: treeMap((g) => g.mul(factor), tree), norm };
+  return treeMap((g) => g.mul(factor), tree);
 };
 
 /** One step of AdamW: decay first, then the step along the corrected moments. */

@@ -8,6 +8,7 @@
  *   demo.model.width -> 96        geometry(demo) -> { globalGrid: 7, localGrid: 4, maskRows: 464, ... }
  */
 import type { HeadConfig } from './heads.ts';
+import type { DropForm } from './vit/drop-path.ts';
 import { vitGiant2, vitLarge } from './vit/presets.ts';
 import type { VitConfig } from './vit.ts';
 
@@ -37,13 +38,20 @@ export interface Recipe {
     /** Fraction of the patches of such a crop that are masked. */
     readonly ratio: readonly [number, number];
   };
-  /** Stochastic depth of the student: one rate for all blocks, or rising linearly from 0. */
-  readonly dropPath: { readonly rate: number; readonly uniform: boolean };
-  readonly dino: HeadConfig & { readonly weight: number };
+  /**
+   * Stochastic depth of the student: one rate for all blocks, or rising linearly from 0. DINOv2 thins the batch (`form: 'subset'`) and
+   * scales by batch / kept (`scale: 'kept'`) at any rate; 'mask' and 'rate' give the textbook form, factors 0 or 1 / (1 - rate).
+   */
+  readonly dropPath: { readonly rate: number; readonly uniform: boolean; readonly form?: DropForm; readonly scale?: 'kept' | 'rate' };
+  /** `view: 'whole'` compares class tokens of unmasked global crops, at the price of one more pass; DINOv2 takes the masked ones. */
+  readonly dino: HeadConfig & { readonly weight: number; readonly view?: 'masked' | 'whole' };
   /** `head: 'shared'` sends patch tokens through the DINO head. */
   readonly ibot: { readonly weight: number; readonly head: HeadConfig | 'shared' };
-  readonly koleo: { readonly weight: number };
+  /** Of both global crops, as in DINOv2's code, or of the first alone, as in its paper. */
+  readonly koleo: { readonly weight: number; readonly crops?: 'both' | 'first' };
   readonly centering: 'sinkhorn' | 'softmax';
+  /** The running mean that softmax centering subtracts: of the batches before (DINOv2), or with this batch in it. */
+  readonly center?: 'lagged' | 'current';
   readonly studentTemp: number;
   readonly teacher: {
     readonly momentum: number;
@@ -63,8 +71,17 @@ export interface Recipe {
     readonly warmupEpochs: number;
     readonly weightDecay: number;
     readonly finalWeightDecay: number;
-    /** Largest gradient norm of each of backbone, dino_head, ibot_head; null: no bound. */
+    /** Largest gradient norm; null: no bound. */
     readonly clip: number | null;
+    /** Whose norm is bounded: that of each of backbone, dino_head and ibot_head (DINOv2), or of all gradients together. */
+    readonly clipBy?: 'network' | 'all';
+    /** Whether class, mask and register tokens and positions decay, as in DINOv2 (yes unless given). */
+    readonly decayTokens?: boolean;
+    /**
+     * What a step does whose loss or gradient is not finite: DINOv2 updates all the same and then stops at a NaN; 'finite' leaves
+     * the state as it was.
+     */
+    readonly update?: 'always' | 'finite';
     readonly freezeLastLayerEpochs: number;
     readonly patchEmbedLr: number;
     /** Factor on the learning rate for every block further from the output. */

@@ -46,3 +46,15 @@ export const batchMean = fn(['M K', 'M'], (logits, valid) => {
   const total = sum('m k -> 1 k', logits.mul(rearrange('m -> m 1', valid)));
   return stopGradient(total.div(sum('m ->', valid).max(1)));
 });
+
+/**
+ * One step of softmax centering: the mean of the last batch enters the center, then targets are made with it, and the mean of this batch
+ * is kept for the next step. With 'current' the targets see this batch's mean too.
+ */
+export const centering = (temp: Scalar, use: 'lagged' | 'current' = 'lagged') =>
+  fn(['M K', 'M', '1 K', '1 K'], (logits, valid, old, last) => {
+    const value = settle()(old, last);
+    const pending = batchMean(logits, valid);
+    const center = use === 'current' ? settle()(value, pending) : value;
+    return { targets: centeredSoftmax(temp)(logits, center), center: { value, pending } };
+  });

@@ -17,16 +17,14 @@ import { type BlockConfig, packedBlock } from './vit/block.ts';
 import { blockPaths, chunked, inOrder } from './vit/chunks.ts';
 import { type DropScale, type Keep, none } from './vit/drop-path.ts';
 import { embedding, embeddingParts, embeddingSizes, maskedEmbedding } from './vit/embedding.ts';
-import { cutPatches, patchCounts } from './vit/patches.ts';
+import { cutPatches, type PatchConfig, patchCounts } from './vit/patches.ts';
 import type { Interpolation } from './vit/positions.ts';
 
 export type { Keep } from './vit/drop-path.ts';
 
-export interface VitConfig extends BlockConfig {
+export interface VitConfig extends BlockConfig, Omit<PatchConfig, 'patchNorm'> {
   readonly depth: number;
   readonly patch: number;
-  /** Channels of the images, 3 unless given. */
-  readonly channels?: number;
   /** Side in pixels of the images whose grid the learned positions describe. */
   readonly imageSize: number;
   readonly registers: number;
@@ -104,7 +102,8 @@ type FeaturesOf<X> = { readonly [I in keyof X]: X[I] extends Crop<infer B, infer
 export interface EncodeOptions {
   /** Stochastic depth, for every block; without it, evaluation. */
   readonly keep?: readonly Keep[] | undefined;
-  readonly scale?: DropScale | undefined;
+  /** Factor on thinned branches, for every block; batch / kept unless given. */
+  readonly scales?: readonly DropScale[] | undefined;
 }
 
 /** The packed sequence after every block. */
@@ -113,12 +112,12 @@ const throughBlocks = (
   params: VitParams,
   rows: F32<string>,
   segments: readonly Segment[],
-  { keep = [], scale = 'kept' }: EncodeOptions = {},
+  { keep = [], scales = [] }: EncodeOptions = {},
 ): readonly F32<'T D'>[] => {
   const paths = blockPaths(c);
   let x = rows as F32<'T D'>;
   return inOrder<VitParams['blocks'][number]>(params.blocks).map((p, i) => {
-    x = scope(`blocks.${paths[i]}`, () => apply(packedBlock(c, segments, { ...(keep[i] ?? none), scale }), p)(x));
+    x = scope(`blocks.${paths[i]}`, () => apply(packedBlock(c, segments, { ...none, ...keep[i], scale: scales[i] ?? 'kept' }), p)(x));
     return x;
   });
 };

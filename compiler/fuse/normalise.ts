@@ -11,7 +11,8 @@
  */
 import { known } from '../graph/dim.ts';
 import { infer } from '../graph/infer.ts';
-import { type DType, type Graph, isFloat, type Meta, type Node, type Op, type OpOf, type Value } from '../graph/types.ts';
+import { identityOf, type Reduction } from '../graph/interpret-structure.ts';
+import type { DType, Graph, Meta, Node, Op, OpOf, Value } from '../graph/types.ts';
 import type { Target } from '../target.ts';
 import { shapeOf, sizeOf } from '../tile/emit.ts';
 import { isReduction, reductionSpace, type Space } from '../tile/space.ts';
@@ -93,20 +94,13 @@ export const normalise = (g: Graph, target: Target): Normal => {
   const reshape = (x: Value, shape: readonly number[], meta: Meta, as?: Value): Value => emit({ prim: 'reshape', shape }, [x], meta, as);
 
   const reduced = (n: Node, x: Value, axes: readonly number[], as?: Value): Value => emit({ ...n.op, axes } as Op, [x], n.meta, as);
-  const identity = (n: Node, t: DType): number => {
-    if (n.op.prim === 'reduceSum') return 0;
-    const sign = n.op.prim === 'reduceMax' ? -1 : 1;
-    if (isFloat(t)) return sign * Number.POSITIVE_INFINITY;
-    if (t === 'u32') return sign < 0 ? 0 : 2 ** 32 - 1;
-    return sign < 0 ? -(2 ** 31) : 2 ** 31 - 1;
-  };
   /** Reduces `length` elements behind `before` and in front of `after` in two steps. */
   const twoSteps = (n: Node, x: Value, before: number, length: number, after: number, near: number): Value => {
     const exact = divisor(length, near);
     const chunk = exact ?? near;
     const parts = Math.ceil(length / chunk);
     const flat = reshape(x, [before, length, after], n.meta);
-    const value = identity(n, x.type.dtype);
+    const value = identityOf(n.op.prim as Reduction, x.type.dtype);
     const padded = exact ? flat : emit({ prim: 'pad', low: [0, 0, 0], high: [0, parts * chunk - length, 0], value }, [flat], n.meta);
     const some = reduced(n, reshape(padded, [before, parts, chunk, after], n.meta), [2]);
     return reduced(n, some, [1]);

@@ -78,10 +78,11 @@ export const eqDim = (a: Dim, b: Dim): boolean => a === b || subDim(a, b) === 0;
 export const prodDim = (ds: readonly Dim[]): Dim => ds.reduce<Dim>(mulDim, 1);
 export const eqShape = (a: readonly Dim[], b: readonly Dim[]): boolean => a.length === b.length && a.every((d, i) => eqDim(d, b[i] as Dim));
 
-/** Exact quotient; `undefined` when a number does not divide, or when the quotient is not expressible. */
+/** Exact quotient; `undefined` when a number does not divide (0 divides nothing), or when the quotient is not expressible. */
 export const divDim = (a: Dim, b: Dim): Dim | undefined => {
+  if (b === 0) return undefined;
   if (eqDim(a, b)) return 1;
-  if (typeof a === 'number' && typeof b === 'number') return b !== 0 && a % b === 0 ? a / b + 0 : undefined;
+  if (typeof a === 'number' && typeof b === 'number') return a % b === 0 ? a / b + 0 : undefined;
   const bottom = [...terms(b)];
   if (bottom.length !== 1) return undefined;
   const [kb, vb] = bottom[0] as [string, number];

@@ -130,7 +130,7 @@ export const scatterAdd = (op: OpOf<'scatterAdd'>, x: Tensor64, index: Tensor64,
   return out;
 };
 
-type Reduction = 'reduceSum' | 'reduceMax' | 'reduceMin';
+export type Reduction = 'reduceSum' | 'reduceMax' | 'reduceMin';
 const steps: { readonly [P in Reduction]: (acc: number, x: number) => number } = {
   reduceSum: (a, x) => a + x,
   reduceMax: Math.max,
@@ -138,7 +138,7 @@ const steps: { readonly [P in Reduction]: (acc: number, x: number) => number } =
 };
 
 /** What a reduction over no elements gives. */
-const identityOf = (prim: Reduction, dtype: DType): number => {
+export const identityOf = (prim: Reduction, dtype: DType): number => {
   if (prim === 'reduceSum') return 0;
   if (isFloat(dtype)) return prim === 'reduceMax' ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
   if (prim === 'reduceMax') return dtype === 'i32' ? -0x80000000 : 0;

@@ -18,6 +18,9 @@ export interface Tensor64 {
 export const sizesOf = (t: TensorType): number[] => t.shape.map(known);
 export const countOf = (t: TensorType): number => sizesOf(t).reduce((a, b) => a * b, 1);
 
+/** Whether a bound type has no elements. */
+export const isEmpty = (t: TensorType): boolean => t.shape.includes(0);
+
 export const stridesOf = (sizes: readonly number[]): number[] => {
   const s = new Array<number>(sizes.length).fill(1);
   for (let i = sizes.length - 2; i >= 0; i--) s[i] = (s[i + 1] as number) * (sizes[i + 1] as number);

@@ -10,6 +10,7 @@ import { FoveaError } from '../error.ts';
 import { fuse } from '../fuse/fuse.ts';
 import { prodDim } from '../graph/dim.ts';
 import { eqType } from '../graph/infer.ts';
+import { isEmpty } from '../graph/tensor64.ts';
 import { bytesOf, type Graph, type TensorType, type Value } from '../graph/types.ts';
 import { mayAlias } from '../kernel/inplace.ts';
 import { printKernel } from '../kernel/print.ts';
@@ -62,7 +63,8 @@ const launchesOf = (g: Graph, target: Target) => {
   return { steps, kernels, root, share, results, constants };
 };
 
-export const buildPlan = (g: Graph, target: Target, { donated, maxBytes }: PlanOptions): Plan => {
+/** The plan of a graph all of whose nodes have elements; parameters may have none. */
+const planFull = (g: Graph, target: Target, { donated, maxBytes }: PlanOptions): Plan => {
   const { steps, kernels, root, share, results, constants } = launchesOf(g, target);
   const written = (s: Step): readonly Value[] => s.buffers.filter((_, i) => kernels[s.kernel]?.buffers[i]?.access !== 'read');
   const producer = new Map<Value, number>();
@@ -152,6 +154,19 @@ export const buildPlan = (g: Graph, target: Target, { donated, maxBytes }: PlanO
     arenaBytes,
     lifetimes,
   };
+};
+
+/** Results without elements are written by nobody: the rest is planned, and they get slots of no bytes. */
+export const buildPlan = (g: Graph, target: Target, { donated, maxBytes }: PlanOptions): Plan => {
+  const full = g.results.flatMap((r, o) => (isEmpty(r.type) ? [] : [o]));
+  const nodes = g.nodes.filter((n) => !n.outputs.some((v) => isEmpty(v.type)));
+  const results = full.map((o) => g.results[o] as Value);
+  const plan = planFull({ params: g.params, nodes, results }, target, { donated: full.map((o) => donated[o] ?? -1), maxBytes });
+  const outputs = g.results.map(({ type }): Slot => ({ type, offset: 0, bytes: 0 }));
+  full.forEach((o, k) => {
+    outputs[o] = plan.outputs[k] as Slot;
+  });
+  return { ...plan, outputs, aliases: g.results.map((_, o) => donated[o] ?? -1) };
 };
 
 const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;

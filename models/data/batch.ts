@@ -42,7 +42,7 @@ export interface BatchRecipe {
   readonly patch: number;
   readonly globals: readonly [CropRecipe, CropRecipe];
   readonly local: CropRecipe;
-  /** Local crops of an image (n, at least 1). */
+  /** Local crops of an image (n). */
   readonly locals: number;
   /** Share of the global crops that are masked, and the least and greatest share of their patches. */
   readonly maskProbability: number;
@@ -71,11 +71,15 @@ const validate = (r: BatchRecipe, images: number): void => {
     throw new FoveaError('FV0408', text);
   };
   if (!Number.isInteger(r.batch) || r.batch < 2) fail(`batch: ${r.batch} images; KoLeo needs at least 2`);
-  if (!Number.isInteger(r.locals) || r.locals < 1) fail(`batch: ${r.locals} local crops; at least 1 is needed`);
+  if (!Number.isInteger(r.locals) || r.locals < 0) fail(`batch: ${r.locals} local crops`);
   if (sizes[0] !== sizes[1]) fail(`batch: global crops of ${sizes[0]} and ${sizes[1]} pixels; they are stacked and must agree`);
   for (const s of sizes) if (s % r.patch !== 0) fail(`batch: crops of ${s} pixels do not divide into patches of ${r.patch}`);
   if (images < r.batch) fail(`batch: ${images} images are fewer than a batch of ${r.batch}`);
 };
+
+/** The rows of a stack of crops, crop-major: the first crops of all images, then the second crops of all images, and so on. */
+export const cropMajor = (crops: number, images: number): readonly { readonly crop: number; readonly image: number }[] =>
+  Array.from({ length: crops * images }, (_, row) => ({ crop: Math.floor(row / images), image: row % images }));
 
 /** Which picture stands at place `i` of an endless reading of `n` pictures, each pass in an order of its own. */
 export const sampler = (n: number, seed: number): ((i: number) => number) => {
@@ -98,28 +102,26 @@ export const batches = (set: ImageSet, recipe: BatchRecipe, seed: number): ((ste
   const { batch, locals, globals, local } = recipe;
   const masking = maskRecipe(recipe);
   const pick = sampler(set.pictures.length, seed);
-  const crops = (step: number, kinds: readonly CropRecipe[], from: number): Floats => {
-    const size = kinds[0]!.size;
+  const crops = (step: number, kinds: readonly CropRecipe[], size: number, from: number): Floats => {
     const one = 3 * size * size;
     const data = new Float32Array(kinds.length * batch * one);
-    kinds.forEach((kind, c) => {
-      for (let b = 0; b < batch; b++)
-        augment(
-          set.pictures[pick(step * batch + b)]!,
-          kind,
-          set.normalise,
-          stream(seed, 2, step, b, from + c),
-          data,
-          (c * batch + b) * one,
-        );
-    });
+    cropMajor(kinds.length, batch).forEach(({ crop, image }, row) =>
+      augment(
+        set.pictures[pick(step * batch + image)]!,
+        kinds[crop]!,
+        set.normalise,
+        stream(seed, 2, step, image, from + crop),
+        data,
+        row * one,
+      ),
+    );
     return { shape: [kinds.length * batch, 3, size, size], dtype: 'f32', data };
   };
   return (step) => {
     const m = collateMasks(masking, stream(seed, 3, step));
     return {
-      global: crops(step, globals, 0),
-      local: crops(step, new Array<CropRecipe>(locals).fill(local), 2),
+      global: crops(step, globals, globals[0].size, 0),
+      local: crops(step, new Array<CropRecipe>(locals).fill(local), local.size, 2),
       masks: { shape: [2 * batch, masking.grid[0] * masking.grid[1]], dtype: 'bool', data: m.masks },
       maskIndices: { shape: [m.indices.length], dtype: 'i32', data: m.indices },
       maskWeights: { shape: [m.weights.length], dtype: 'f32', data: m.weights },

@@ -100,6 +100,26 @@ export const upperBound = (recipe: Bounded): number =>
     .slice(1)
     .reduce((sum, e) => sum + Math.floor(f(patches(recipe) * e)), 0);
 
+/**
+ * The masked patches of crops of `n` patches each, ascending, with weight 1 / (masked patches of the crop), in lists of `bound` entries
+ * that zeros fill up.
+ */
+export const maskedPatches = (masks: Uint8Array, n: number, bound: number): Omit<Masks, 'masks'> => {
+  const indices = new Int32Array(bound);
+  const weights = new Float32Array(bound);
+  let count = 0;
+  for (let from = 0; from < masks.length; from += n) {
+    const mask = masks.subarray(from, from + n);
+    const weight = 1 / mask.reduce((a, b) => a + b, 0);
+    mask.forEach((m, i) => {
+      if (m === 0) return;
+      indices[count] = from + i;
+      weights[count++] = weight;
+    });
+  }
+  return { indices, weights, count };
+};
+
 /** The masks of one batch: each masked crop draws its ratio from its own slice of the range, then the crops are shuffled. */
 export const collateMasks = (recipe: MaskRecipe, r: Random): Masks => {
   const [lo, hi] = recipe.ratio;
@@ -115,18 +135,6 @@ export const collateMasks = (recipe: MaskRecipe, r: Random): Masks => {
   });
   shuffle(r, list);
   const masks = new Uint8Array(recipe.crops * n);
-  const bound = upperBound(recipe);
-  const indices = new Int32Array(bound);
-  const weights = new Float32Array(bound);
-  let count = 0;
-  list.forEach((mask, crop) => {
-    masks.set(mask, crop * n);
-    const weight = 1 / mask.reduce((a, b) => a + b, 0);
-    mask.forEach((m, i) => {
-      if (m === 0) return;
-      indices[count] = crop * n + i;
-      weights[count++] = weight;
-    });
-  });
-  return { masks, indices, weights, count };
+  list.forEach((mask, crop) => masks.set(mask, crop * n));
+  return { masks, ...maskedPatches(masks, n, upperBound(recipe)) };
 };

@@ -7,8 +7,8 @@
  */
 import type { Picture } from './picture.ts';
 
-/** For each output position: the first source position and the weights, `width` of them in a row of `weights`. */
-interface Taps {
+/** For each output position: the first source position and the weights, `width` of them in a row of `weights`; rows sum to 1. */
+export interface Taps {
   readonly first: Int32Array;
   readonly count: Int32Array;
   readonly width: number;
@@ -31,7 +31,7 @@ const cubic = (x: number): number => {
 
 const unit = 2 ** 22;
 
-const taps = (source: number, target: number): Taps => {
+export const taps = (source: number, target: number): Taps => {
   const step = source / target;
   const stretch = Math.max(step, 1);
   const support = 2 * stretch;
@@ -49,15 +49,18 @@ const taps = (source: number, target: number): Taps => {
       weights[o * width + j] = w;
       sum += w;
     }
-    for (let j = 0; j < n; j++) {
-      const w = (weights[o * width + j]! / sum) * unit;
-      weights[o * width + j] = w < 0 ? Math.trunc(w - 0.5) : Math.trunc(w + 0.5);
-    }
+    for (let j = 0; j < n; j++) weights[o * width + j] = weights[o * width + j]! / sum;
     first[o] = from;
     count[o] = n;
   }
   return { first, count, width, weights };
 };
+
+/** The weights as whole multiples of 2^-22, halves away from zero. */
+const fixed = (t: Taps): Taps => ({
+  ...t,
+  weights: t.weights.map((w) => (w < 0 ? Math.trunc(w * unit - 0.5) : Math.trunc(w * unit + 0.5))),
+});
 
 const clamp8 = (sum: number): number => {
   const v = Math.floor((sum + unit / 2) / unit);
@@ -75,7 +78,7 @@ export const resize = (p: Picture, box: Box, width: number, height: number): Pic
       wide.set(p.data.subarray(from, from + width * c), y * width * c);
     }
   } else {
-    const t = taps(box.width, width);
+    const t = fixed(taps(box.width, width));
     for (let y = 0; y < rows; y++) {
       const row = ((box.top + y) * p.width + box.left) * c;
       for (let x = 0; x < width; x++) {
@@ -90,7 +93,7 @@ export const resize = (p: Picture, box: Box, width: number, height: number): Pic
     }
   }
   if (height !== rows) {
-    const t = taps(rows, height);
+    const t = fixed(taps(rows, height));
     const line = width * c;
     const out = new Uint8Array(height * line);
     for (let y = 0; y < height; y++) {
@@ -113,12 +116,33 @@ export const roundEven = (x: number): number => {
   return x - f === 0.5 ? f + (f & 1) : Math.round(x);
 };
 
+interface Size {
+  readonly width: number;
+  readonly height: number;
+}
+
+/** The size at which the shorter side is `short`; the longer one is rounded down. */
+export const shortSide = ({ width, height }: Size, short: number): Size =>
+  width >= height
+    ? { width: Math.floor((short * width) / height), height: short }
+    : { width: short, height: Math.floor((short * height) / width) };
+
+/** The centre `crop` x `crop` pixels; half a pixel goes to the even side. */
+export const centreBox = ({ width, height }: Size, crop: number): Box => ({
+  left: roundEven((width - crop) / 2),
+  top: roundEven((height - crop) / 2),
+  width: crop,
+  height: crop,
+});
+
+/** All of a picture, with `short` pixels on its shorter side. */
+export const resizeShort = (p: Picture, short: number): Picture => {
+  const { width, height } = shortSide(p, short);
+  return resize(p, { left: 0, top: 0, width: p.width, height: p.height }, width, height);
+};
+
 /** Evaluation view: the shorter side becomes `short`, then the centre `crop` x `crop` pixels. */
 export const centreView = (p: Picture, short: number, crop: number): Picture => {
-  const wider = p.width >= p.height;
-  const width = wider ? Math.floor((short * p.width) / p.height) : short;
-  const height = wider ? short : Math.floor((short * p.height) / p.width);
-  const whole = resize(p, { left: 0, top: 0, width: p.width, height: p.height }, width, height);
-  const box = { left: roundEven((width - crop) / 2), top: roundEven((height - crop) / 2), width: crop, height: crop };
-  return resize(whole, box, crop, crop);
+  const whole = resizeShort(p, short);
+  return resize(whole, centreBox(whole, crop), crop, crop);
 };

@@ -9,13 +9,14 @@ import { apply, concat, type F32, gather, rearrange, scope, size, slice, type Te
 import { dinoHead } from '../heads.ts';
 import { sizeAt } from '../layers/sizes.ts';
 import type { Recipe } from '../recipes.ts';
-import type { Network } from './types.ts';
+import { ibotHead, type Network } from './types.ts';
 
 type Rows<X extends readonly F32<string>[]> = { readonly [I in keyof X]: X[I] extends F32<`${infer B} D`> ? F32<`${B} K`> : F32<string> };
 
 export interface Answers<X extends readonly F32<string>[]> {
   readonly cls: Rows<X>;
-  readonly patches: F32<'U J'>;
+  /** Absent where no patches were asked about. */
+  readonly patches: F32<'U J'> | undefined;
 }
 
 /** The tokens of the given numbers, counted over all images. */
@@ -35,14 +36,25 @@ const together = (f: (rows: F32<string>) => F32<string>, parts: readonly F32<str
   });
 };
 
-export const answers = <const X extends readonly F32<string>[]>(r: Recipe, params: Network, cls: X, patches: F32<'U D'>): Answers<X> => {
+export const answers = <const X extends readonly F32<string>[]>(
+  r: Recipe,
+  params: Network,
+  cls: X,
+  patches: F32<'U D'> | undefined,
+): Answers<X> => {
   const D = size('D', r.model.width);
   const dino = apply(dinoHead(D, size('K', r.dino.prototypes), r.dino), params.dino_head);
-  const split = (scores: readonly F32<string>[]): Answers<X> => ({
-    cls: scores.slice(0, -1) as unknown as Rows<X>,
-    patches: scores.at(-1) as F32<'U J'>,
-  });
-  if (r.ibot.head === 'shared' || !params.ibot_head) return split(scope('dino_head', () => together(dino, [...cls, patches])));
-  const ibot = apply(dinoHead(D, size('J', r.ibot.head.prototypes), r.ibot.head), params.ibot_head);
-  return split([...scope('dino_head', () => together(dino, cls)), scope('ibot_head', () => ibot(patches))]);
+  const own = ibotHead(r);
+  const shared = patches && !(own && params.ibot_head) ? [patches] : [];
+  const rows = [...cls, ...shared];
+  const scores = rows.length > 0 ? scope('dino_head', () => together(dino, rows)) : [];
+  const separate = (): F32<string> | undefined =>
+    patches &&
+    own &&
+    params.ibot_head &&
+    scope('ibot_head', () => apply(dinoHead(D, size('J', own.prototypes), own), params.ibot_head!)(patches));
+  return {
+    cls: scores.slice(0, cls.length) as unknown as Rows<X>,
+    patches: (shared.length > 0 ? scores.at(-1) : separate()) as F32<'U J'> | undefined,
+  };
 };

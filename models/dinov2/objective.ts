@@ -9,33 +9,69 @@
  *     koleo    weight * sum over the two global crops, on class tokens of the backbone
  *     ibot     masked patches: mean over the patches of a crop, mean over all 2 B crops (crops without a mask count as 0)
  */
-import { rearrange, type Scalar, scope, unbind } from '../../dsl/index.ts';
+import { type F32, rearrange, type Scalar, scalar, scope, unbind } from '../../dsl/index.ts';
 import { crossEntropy, dinoLoss, ibotLoss, koleoLoss } from '../losses.ts';
+import { geometry } from '../recipes/geometry.ts';
 import type { Recipe } from '../recipes.ts';
-import { crop, encode } from '../vit.ts';
+import { type Crop, crop, encode, type Features } from '../vit.ts';
 import { answers, rowsAt } from './answers.ts';
 import type { Targets } from './targets.ts';
 import type { Batch, Losses, Network } from './types.ts';
 
-/** The number minimised, and its parts as DINOv2 logs them. */
+/** Of the student: class tokens of the views that the losses compare, patches that are masked, scores for both. */
+const look = (r: Recipe, student: Network, batch: Batch) => {
+  const [doDino, doIbot] = [r.dino.weight > 0, r.ibot.weight > 0];
+  const whole = doDino && r.dino.view === 'whole';
+  const crops: Crop[] = [crop(r.model, batch.global, 'N', batch.masks)];
+  if (r.crops.locals > 0) crops.push(crop(r.model, batch.local, 'M'));
+  if (whole) crops.push(crop(r.model, batch.global, 'N'));
+  const scales = r.dropPath.scale === 'rate' ? geometry(r).rates.map((p) => 1 / (1 - p)) : undefined;
+  const views = scope('backbone', () => encode(r.model, student.backbone, crops, { keep: batch.keep, scales }));
+  const global = views[0] as Features<'2*B', 'N'>;
+  const local = r.crops.locals > 0 ? (views[1] as Features<'L*B', 'M'>).cls : undefined;
+  const compared = whole ? (views.at(-1) as Features<'2*B', 'N'>).cls : global.cls;
+  const cls = doDino ? [...(local ? [local] : []), compared] : [];
+  const scores = answers(r, student, cls, doIbot ? rowsAt(global.patches, batch.maskIndices) : undefined);
+  return {
+    cls: global.cls,
+    global: scores.cls.at(-1) as F32<'2*B K'> | undefined,
+    local: (local && scores.cls[0]) as F32<'L*B K'> | undefined,
+    patches: scores.patches,
+  };
+};
+
+/** The number minimised, and its parts as DINOv2 logs them. Terms without weight are left out. */
 export const objective = (r: Recipe, student: Network, batch: Batch, wanted: Targets): readonly [Scalar, Losses] => {
-  const { global, scores } = scope('student', () => {
-    const crops = [crop(r.model, batch.global, 'N', batch.masks), crop(r.model, batch.local, 'M')] as const;
-    const [global, local] = scope('backbone', () => encode(r.model, student.backbone, crops, { keep: batch.keep }));
-    return { global, scores: answers(r, student, [local.cls, global.cls], rowsAt(global.patches, batch.maskIndices)) };
-  });
+  const seen = scope('student', () => look(r, student, batch));
   return scope('loss', () => {
-    const pairs = 2 + 2 * r.crops.locals;
-    const views = rearrange('(l b) k -> l b k', scores.cls[0], { l: r.crops.locals });
-    const localLoss = dinoLoss(r.studentTemp)(views, rearrange('(t b) k -> t b k', wanted.cls, { t: 2 })).div(pairs);
-    const globalLoss = crossEntropy(r.studentTemp)(scores.cls[1], wanted.cls).mul(2 / pairs);
-    const [first, second] = unbind(rearrange('(v b) d -> v b d', global.cls, { v: 2 }));
-    const koleo = koleoLoss(first).add(koleoLoss(second)).mul(r.koleo.weight);
-    const ibot = ibotLoss(r.studentTemp)(scores.patches, wanted.patches, batch.maskWeights).div(2 * r.batch);
-    const loss = localLoss.add(globalLoss).mul(r.dino.weight).add(koleo).add(ibot.mul(r.ibot.weight));
-    return [
-      loss,
-      { loss, dino_local_crops_loss: localLoss, dino_global_crops_loss: globalLoss, koleo_loss: koleo.mul(0.5), ibot_loss: ibot.mul(0.5) },
-    ];
+    // the original counts one local pair even without local crops
+    const pairs = 2 + Math.max(2 * r.crops.locals, 1);
+    const none = scalar(0);
+    const { cls, patches } = wanted;
+    const local = (): Scalar => {
+      if (!(cls && seen.local)) return none;
+      const views = rearrange('(l b) k -> l b k', seen.local, { l: r.crops.locals });
+      return dinoLoss(r.studentTemp)(views, rearrange('(t b) k -> t b k', cls, { t: 2 })).div(pairs);
+    };
+    const koleo = (): Scalar => {
+      if (r.dino.weight === 0 || r.koleo.weight === 0) return none;
+      const [first, second] = unbind(rearrange('(v b) d -> v b d', seen.cls, { v: 2 }));
+      const spread = koleoLoss(first);
+      return (r.koleo.crops === 'first' ? spread : spread.add(koleoLoss(second))).mul(r.koleo.weight);
+    };
+    const terms = {
+      local: local(),
+      global: cls && seen.global ? crossEntropy(r.studentTemp)(seen.global, cls).mul(2 / pairs) : none,
+      koleo: koleo(),
+      ibot: patches && seen.patches ? ibotLoss(r.studentTemp)(seen.patches, patches, batch.maskWeights).div(2 * r.batch) : none,
+    };
+    const loss = terms.local.add(terms.global).mul(r.dino.weight).add(terms.koleo).add(terms.ibot.mul(r.ibot.weight));
+    const logged = {
+      dino_local_crops_loss: terms.local,
+      dino_global_crops_loss: terms.global,
+      koleo_loss: terms.koleo.mul(0.5),
+      ibot_loss: terms.ibot.mul(0.5),
+    };
+    return [loss, { loss, ...logged, total_loss: Object.values(logged).reduce((a, b) => a.add(b)) }];
   });
 };

@@ -21,6 +21,7 @@ import type { Hyper } from '../optimizer.ts';
 import { geometry } from '../recipes/geometry.ts';
 import type { Recipe } from '../recipes.ts';
 import { type Schedules, schedules } from '../schedules.ts';
+import type { VitParams } from '../vit.ts';
 import { type Batch, type Network, network, type State } from './types.ts';
 
 /** Shapes of the state of a run. */
@@ -48,7 +49,7 @@ export const batchSpec = (r: Recipe): SpecOf<Batch> => ({
   ...(r.dropPath.rate > 0
     ? {
         keep: geometry(r).kept.map((counts) => {
-          const lists = counts.map((n) => spec(`${n}` as string, 'i32'));
+          const lists = counts.map((n) => spec(`${n}` as string, r.dropPath.form === 'mask' ? 'f32' : 'i32'));
           return { attn: lists, ffn: lists };
         }),
       }
@@ -79,9 +80,13 @@ const startOf = (r: Recipe, seed: number): HostOf<Network> => {
   return treeMapWithPath<HostOf<Network>, HostTensor, HostTensor>(spread, init(net, seed)) as HostOf<Network>;
 };
 
-/** The state before the first step; the same bits on every machine for a seed. */
-export const initState = (r: Recipe, seed: number): HostOf<State> => {
-  const student = startOf(r, seed);
+/**
+ * The state before the first step; the same bits on every machine for a seed. `backbone`: parameters that the student starts from, and
+ * so the teacher, in place of first values.
+ */
+export const initState = (r: Recipe, seed: number, { backbone }: { readonly backbone?: HostOf<VitParams> } = {}): HostOf<State> => {
+  const fresh = startOf(r, seed);
+  const student = backbone ? { ...fresh, backbone } : fresh;
   const copy = (x: HostTensor): HostTensor => ({ ...x, data: x.data.slice() });
   const zero = (x: HostTensor): HostTensor => host(new Float32Array(x.data.length), x.shape);
   const scalar = (): HostTensor => host(new Float32Array(1), []);

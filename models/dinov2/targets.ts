@@ -7,14 +7,16 @@
  */
 import { concat, type F32, iota, ones, rearrange, type Scalar, scope, unbind } from '../../dsl/index.ts';
 import type { Recipe } from '../recipes.ts';
-import { batchMean, centeredSoftmax, settle, sinkhorn } from '../sinkhorn.ts';
+import { centering, sinkhorn } from '../sinkhorn.ts';
 import { crop, encode } from '../vit.ts';
 import { answers, rowsAt } from './answers.ts';
 import type { Batch, Centers, Network } from './types.ts';
 
 export interface Targets {
-  readonly cls: F32<'2*B K'>;
-  readonly patches: F32<'U J'>;
+  /** Absent where the DINO loss has no weight. */
+  readonly cls: F32<'2*B K'> | undefined;
+  /** Absent where the iBOT loss has no weight. */
+  readonly patches: F32<'U J'> | undefined;
   readonly centers?: Centers;
 }
 
@@ -23,20 +25,23 @@ export const targets = (r: Recipe, teacher: Network, batch: Batch, temp: Scalar,
   // Row i of the targets belongs to row i of the student's crops, which is the other crop of the same image.
   const [first, second] = unbind(rearrange('(v b) d -> v b d', view.cls, { v: 2 }));
   const swapped = concat('* d', second, first).as('2*B D');
-  const logits = answers(r, teacher, [swapped], rowsAt(view.patches, batch.maskIndices));
+  const masked = r.ibot.weight > 0 ? rowsAt(view.patches, batch.maskIndices) : undefined;
+  const { cls, patches } = answers(r, teacher, r.dino.weight > 0 ? [swapped] : [], masked);
+  const logits = { cls: cls[0] as F32<'2*B K'> | undefined, patches };
   const every = ones('2*B');
   const valid = iota('U', 'f32').lt(batch.maskCount).cast('f32');
   return scope('centering', () => {
-    if (!centers) return { cls: sinkhorn(temp)(logits.cls[0], every), patches: sinkhorn(temp)(logits.patches, valid) };
-    const { dino, ibot } = centers;
-    const now = { dino: settle()(dino.value, dino.pending), ibot: settle()(ibot.value, ibot.pending) };
+    if (!centers) {
+      const balance = sinkhorn(temp);
+      return { cls: logits.cls && balance(logits.cls, every), patches: logits.patches && balance(logits.patches, valid) };
+    }
+    const step = centering(temp, r.center);
+    const dino = logits.cls && step(logits.cls, every, centers.dino.value, centers.dino.pending);
+    const ibot = logits.patches && step(logits.patches, valid, centers.ibot.value, centers.ibot.pending);
     return {
-      cls: centeredSoftmax(temp)(logits.cls[0], now.dino),
-      patches: centeredSoftmax(temp)(logits.patches, now.ibot),
-      centers: {
-        dino: { value: now.dino, pending: batchMean(logits.cls[0], every) },
-        ibot: { value: now.ibot, pending: batchMean(logits.patches, valid) },
-      },
+      cls: dino?.targets,
+      patches: ibot?.targets,
+      centers: { dino: dino?.center ?? centers.dino, ibot: ibot?.center ?? centers.ibot },
     };
   });
 };

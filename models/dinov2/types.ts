@@ -6,28 +6,34 @@
  *   U rows for masked patches; D features; K and J prototypes of the DINO and iBOT heads (the same head where it is shared)
  */
 import { type F32, module, type Params, type Scalar, size, type Tensor } from '../../dsl/index.ts';
-import { dinoHead } from '../heads.ts';
+import { dinoHead, type HeadConfig } from '../heads.ts';
 import type { Moments } from '../optimizer.ts';
 import type { Recipe } from '../recipes.ts';
 import type { Center } from '../sinkhorn.ts';
 import { type Keep, vit } from '../vit.ts';
 
+/** The iBOT head's configuration, if it has one of its own and its loss counts. */
+export const ibotHead = ({ ibot: { weight, head } }: Recipe): HeadConfig | undefined =>
+  head === 'shared' || weight === 0 ? undefined : head;
+
 /** Backbone and heads of the student, or of the teacher. Applied to images it gives their scores for the prototypes. */
-export const network = (r: Recipe) =>
-  module(
+export const network = (r: Recipe) => {
+  const ibot = ibotHead(r);
+  return module(
     {
       D: size('D', r.model.width),
       K: size('K', r.dino.prototypes),
-      J: size('J', r.ibot.head === 'shared' ? r.dino.prototypes : r.ibot.head.prototypes),
+      J: size('J', (ibot ?? r.dino).prototypes),
     },
     ({ D, K, J }) => ({
       backbone: vit(r.model),
       dino_head: dinoHead(D, K, r.dino),
-      ...(r.ibot.head === 'shared' ? {} : { ibot_head: dinoHead(D, J, r.ibot.head) }),
+      ...(ibot ? { ibot_head: dinoHead(D, J, ibot) } : {}),
     }),
     ['B 3 S W'],
     (p, images) => p.dino_head(p.backbone(images).cls),
   );
+};
 export type Network = Params<ReturnType<typeof network>>;
 
 export interface State {
@@ -48,6 +54,7 @@ export interface Centers {
 /** Crops are crop-major: crop 0 of every image first, then crop 1 of every image. */
 export interface Batch {
   readonly global: F32<'2*B 3 S S'>;
+  /** Without local crops (L = 0) a tensor without elements. */
   readonly local: F32<'L*B 3 Z Z'>;
   /** Patches of the global crops that the student does not see. */
   readonly masks: Tensor<'2*B N', 'bool'>;
@@ -61,7 +68,7 @@ export interface Batch {
   readonly keep?: readonly Keep[];
 }
 
-/** Names as in DINOv2's logs; there koleo and ibot count half. */
+/** Names as in DINOv2's logs; there koleo and ibot count half. A term whose weight is 0 is not computed and reads 0. */
 export interface Losses {
   /** What is minimised. */
   readonly loss: Scalar;
@@ -69,6 +76,8 @@ export interface Losses {
   readonly dino_global_crops_loss: Scalar;
   readonly koleo_loss: Scalar;
   readonly ibot_loss: Scalar;
+  /** What DINOv2 logs as the total: the sum of the four above, which is not what is minimised. */
+  readonly total_loss: Scalar;
 }
 
 /** `grad_norm`: of each sub-network, before clipping. */

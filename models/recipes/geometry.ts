@@ -8,6 +8,7 @@
  *   geometry(demo)  ->  { globalTokens: 49, localTokens: 16, maskRows: 464, sizes: { B: 32, L: 2, N: 49, ... } }
  */
 import { linspace32, upperBound } from '../data/masks.ts';
+import { ibotHead } from '../dinov2/types.ts';
 import type { Recipe } from '../recipes.ts';
 import { kept } from '../vit/drop-path.ts';
 
@@ -19,8 +20,12 @@ export interface Geometry {
   readonly localTokens: number;
   /** Rows of `maskIndices` and `maskWeights`. */
   readonly maskRows: number;
-  /** Images that each branch of each block runs on, by crop size; a block without stochastic depth has none listed. */
-  readonly kept: readonly (readonly [global: number, local: number] | readonly [])[];
+  /** Images of each entry of the student's list of crops: global, local if there are any, global once more for `view: 'whole'`. */
+  readonly entries: readonly number[];
+  /** Rates of stochastic depth, by block. */
+  readonly rates: readonly number[];
+  /** Images that each branch of each block runs on, by entry; a block without stochastic depth has none listed. */
+  readonly kept: readonly (readonly number[])[];
   /** Every named size of a training step. */
   readonly sizes: Readonly<Record<'B' | 'L' | 'S' | 'Z' | 'N' | 'M' | 'U' | 'D' | 'C' | 'K' | 'J', number>>;
 }
@@ -30,7 +35,12 @@ export const geometry = (r: Recipe): Geometry => {
   const [globalGrid, localGrid] = [r.crops.globalSize / patch, r.crops.localSize / patch];
   const [globalTokens, localTokens] = [globalGrid ** 2, localGrid ** 2];
   const maskRows = upperBound({ ...r.masking, crops: 2 * r.batch, grid: [globalGrid, globalGrid] });
-  const { rate, uniform } = r.dropPath;
+  const { rate, uniform, form = 'subset' } = r.dropPath;
+  const entries = [
+    2 * r.batch,
+    ...(r.crops.locals > 0 ? [r.crops.locals * r.batch] : []),
+    ...(r.dino.weight > 0 && r.dino.view === 'whole' ? [2 * r.batch] : []),
+  ];
   const rates = uniform ? new Array<number>(depth).fill(rate) : linspace32(0, rate, depth);
   return {
     globalGrid,
@@ -38,7 +48,9 @@ export const geometry = (r: Recipe): Geometry => {
     globalTokens,
     localTokens,
     maskRows,
-    kept: rates.map((p) => (p > 0 ? ([kept(2 * r.batch, p), kept(r.crops.locals * r.batch, p)] as const) : ([] as const))),
+    entries,
+    rates,
+    kept: rates.map((p) => (p > 0 ? entries.map((b) => (form === 'mask' ? b : kept(b, p))) : [])),
     sizes: {
       B: r.batch,
       L: r.crops.locals,
@@ -50,7 +62,7 @@ export const geometry = (r: Recipe): Geometry => {
       D: width,
       C: 3 * patch * patch,
       K: r.dino.prototypes,
-      J: r.ibot.head === 'shared' ? r.dino.prototypes : r.ibot.head.prototypes,
+      J: (ibotHead(r) ?? r.dino).prototypes,
     },
   };
 };

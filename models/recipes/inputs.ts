@@ -25,30 +25,32 @@ export const batchRecipe = (r: Recipe): BatchRecipe => ({
   maskRatio: r.masking.ratio,
 });
 
-/** Index lists on the host, in the form of the step's argument. */
+/** Stochastic depth on the host, in the form of the step's argument. */
 export interface HostKeep {
-  readonly attn: readonly HostIndices[];
-  readonly ffn: readonly HostIndices[];
+  readonly attn: readonly HostDrop[];
+  readonly ffn: readonly HostDrop[];
 }
-export interface HostIndices {
-  readonly shape: readonly number[];
-  readonly dtype: 'i32';
-  readonly data: Int32Array;
-}
+export type HostDrop =
+  | { readonly shape: readonly number[]; readonly dtype: 'i32'; readonly data: Int32Array }
+  | { readonly shape: readonly number[]; readonly dtype: 'f32'; readonly data: Float32Array };
 
-/** For every block, branch and crop size an independent random subset of the images. */
+/** For every block, branch and entry of the list of crops an independent random subset of the images, or factors for all of them. */
 export const keepLists = (r: Recipe, seed: number): ((step: number) => readonly HostKeep[]) => {
-  const images = [2 * r.batch, r.crops.locals * r.batch] as const;
-  const { kept } = geometry(r);
+  const { kept, entries, rates } = geometry(r);
   return (step) => {
-    const lists = (block: number, branch: number): readonly HostIndices[] =>
-      (kept[block] ?? []).map((count, entry) => {
+    const drops = (block: number, branch: number): readonly HostDrop[] =>
+      (kept[block] ?? []).map((count, entry): HostDrop => {
+        const random = stream(seed, 4, step, block, branch, entry);
+        if (r.dropPath.form === 'mask') {
+          const keep = 1 - (rates[block] as number);
+          return { shape: [count], dtype: 'f32', data: Float32Array.from({ length: count }, () => (random() < keep ? 1 / keep : 0)) };
+        }
         const order = shuffle(
-          stream(seed, 4, step, block, branch, entry),
-          Int32Array.from({ length: images[entry] ?? 0 }, (_, i) => i),
+          random,
+          Int32Array.from({ length: entries[entry] ?? 0 }, (_, i) => i),
         );
         return { shape: [count], dtype: 'i32', data: order.slice(0, count) };
       });
-    return kept.map((_, block) => ({ attn: lists(block, 0), ffn: lists(block, 1) }));
+    return kept.map((_, block) => ({ attn: drops(block, 0), ffn: drops(block, 1) }));
   };
 };

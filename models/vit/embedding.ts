@@ -26,7 +26,7 @@ import { resampleMatrix } from './positions.ts';
 const { normal, truncNormal, zeros } = initializers;
 
 /** Patches along a side of the learned grid. */
-const side = (c: VitConfig): number => Math.floor(c.imageSize / c.patch);
+const side = (c: Pick<VitConfig, 'imageSize' | 'patch'>): number => Math.floor(c.imageSize / c.patch);
 
 export const embeddingSizes = (c: VitConfig) => ({
   D: size('D', c.width),
@@ -57,21 +57,25 @@ interface Parts {
   readonly patch_embed: (pixels: F32<'B N C'>) => F32<'B N D'>;
 }
 
-/** The learned table on the grid of the images: as it is on the grid it was learned for, else resampled along both axes. */
-const positions = (c: VitConfig, [rows, columns]: readonly [number, number], table: F32<'1 G D'>): F32<'N D'> => {
+/**
+ * The learned table [1 G D] on a grid of rows x columns patches, [N D]: as it is on the grid it was learned for, else resampled along
+ * both axes.
+ */
+export const positions = (
+  c: Pick<VitConfig, 'imageSize' | 'patch' | 'interpolation'>,
+  [rows, columns]: readonly [number, number],
+  table: F32<'1 G D'>,
+): F32<string> => {
   const from = side(c);
-  if (rows === from && columns === from) return rearrange('1 n d -> n d', table).as('N D');
+  if (rows === from && columns === from) return rearrange('1 n d -> n d', table);
   const matrix = (to: number): F32<string> => constant(resampleMatrix(from, to, c.interpolation), `${to} ${from}` as string);
   const grid = rearrange('1 (y x) d -> y x d', table, { y: from });
-  return rearrange(
-    'h w d -> (h w) d',
-    einsum('w x, h x d -> h w d', matrix(columns), einsum('h y, y x d -> h x d', matrix(rows), grid)),
-  ).as('N D');
+  return rearrange('h w d -> (h w) d', einsum('w x, h x d -> h w d', matrix(columns), einsum('h y, y x d -> h x d', matrix(rows), grid)));
 };
 
 const tokens = (c: VitConfig, grid: readonly [number, number], p: Parts, content: F32<'B N D'>): F32<'B N+R+1 D'> => {
   const cls = p.cls_token.add(slice('a 0:1 d', p.pos_embed));
-  const placed = content.add(positions(c, grid, slice('a 1: d', p.pos_embed)));
+  const placed = content.add(positions(c, grid, slice('a 1: d', p.pos_embed)).as('N D'));
   const first = expand(cls, 'B 1 D');
   return p.register_tokens
     ? concat('b * d', first, expand(p.register_tokens, 'B R D'), placed).as('B N+R+1 D')

@@ -16,6 +16,8 @@ export interface PatchConfig {
   readonly patch: number | readonly [number, number];
   /** Channels of the images, 3 unless given. */
   readonly channels?: number;
+  /** First values of the projection: those of a convolution, as in DINOv2, or of the other linear layers (N(0, 0.02), bias 0). */
+  readonly patchInit?: 'convolution' | 'linear';
   /** A LayerNorm after the projection; DINOv2 has none. */
   readonly patchNorm?: boolean;
 }
@@ -49,11 +51,11 @@ const sizes = (c: PatchConfig) => {
 
 const parts = (c: PatchConfig) => {
   const [p, q] = patchSides(c);
-  // the first values of a convolution, unlike those of linear layers
   const bound = initializers.uniform(1 / Math.sqrt((c.channels ?? 3) * p * q));
+  const [weight, bias] = c.patchInit === 'linear' ? [initializers.truncNormal(0.02), initializers.zeros] : [bound, bound];
   const norm = layerNorm(size('D', c.width));
   const optional: { readonly norm?: typeof norm } = c.patchNorm ? { norm } : {};
-  return { proj: { weight: param('D I P Q', bound), bias: param('D', bound) }, ...optional };
+  return { proj: { weight: param('D I P Q', weight), bias: param('D', bias) }, ...optional };
 };
 
 /** What a body sees of them. */

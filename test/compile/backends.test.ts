@@ -17,6 +17,7 @@ import { programs as chains } from '../fuse/programs.ts';
 import { runReference, sample } from '../fuse/run.ts';
 import { allPrims, programs } from '../graph/arbitrary.ts';
 import { together } from '../plan/programs.ts';
+import { gradGraph, numbers } from '../transform/support.ts';
 
 const half = (t: DType): t is 'f16' | 'bf16' => t === 'f16' || t === 'bf16';
 const arrays = { f32: Float32Array, f16: Uint16Array, bf16: Uint16Array, i32: Int32Array, u32: Uint32Array, bool: Uint8Array };
@@ -37,9 +38,8 @@ interface Case {
   readonly graph: Graph;
   readonly inputs: readonly Tensor64[];
 }
-/** Programs without empty tensors, which are refused. */
-const full = ({ graph }: Case): boolean =>
-  ![...graph.params, ...graph.nodes.flatMap((n) => n.outputs)].some((v) => v.type.shape.includes(0));
+const hollow = ({ graph }: Case): boolean =>
+  [...graph.params, ...graph.nodes.flatMap((n) => n.outputs)].some((v) => v.type.shape.includes(0));
 
 const run = async (cases: readonly Case[], backend: Backend, donated?: readonly number[]): Promise<number[][]> => {
   const graph = together(cases.map((c) => c.graph));
@@ -73,16 +73,26 @@ const regions = new Set(['call', 'scan', 'perShard', 'reshard', 'axisIndex']);
 const prims = new Set([...allPrims].filter((p) => !regions.has(p)));
 const typed: Case[] = fc
   .sample(programs({ prims, maxNodes: 12 }), { seed: 31, numRuns: 60 })
-  .map(({ graph, inputs }) => ({ graph, inputs: inputs.map(rounded) }))
-  .filter(full);
+  .map(({ graph, inputs }) => ({ graph, inputs: inputs.map(rounded) }));
 const floats: Case[] = fc
   .sample(chains, { seed: 32, numRuns: 40 })
-  .map((graph, k) => ({ graph, inputs: graph.params.map((p, i) => sample(p.type, 10 * k + i)) }))
-  .filter(full);
+  .map((graph, k) => ({ graph, inputs: graph.params.map((p, i) => sample(p.type, 10 * k + i)) }));
+/** Programs in which tensors without elements meet such with elements. */
+const empties: Case[] = fc
+  .sample(programs({ prims, maxNodes: 12, sizes: [0, 1, 2, 3] }), { seed: 33, numRuns: 120 })
+  .map(({ graph, inputs }) => ({ graph, inputs: inputs.map(rounded) }))
+  .filter(hollow);
+/** Gradients of such programs with respect to all their floats. */
+const gradients: Case[] = fc
+  .sample(programs({ prims, maxNodes: 8, sizes: [0, 1, 2, 3], differentiable: true }), { seed: 34, numRuns: 120 })
+  .filter(hollow)
+  .map(({ graph, inputs }, k) => ({ graph: gradGraph(graph, numbers(k)), inputs: inputs.map(rounded) }));
 
 test.each([
   ['every primitive and dtype', typed],
   ['longer chains of floats', floats],
+  ['tensors without elements', empties],
+  ['their gradients', gradients],
 ])('C agrees with float64: %s', { timeout: 120_000 }, async (_, cases) => {
   expect(cases.length).toBeGreaterThan(20);
   const got = await run(cases, cpu({ threads: 2 }));
@@ -93,9 +103,10 @@ test.each([
 });
 
 test('the reference backend is the interpreter', async () => {
-  const got = await run(typed, reference);
+  const cases = [...typed, ...empties];
+  const got = await run(cases, reference);
   let o = 0;
-  for (const { graph, inputs } of typed) for (const { value } of runReference(graph, inputs)) expect(got[o++]).toEqual(value);
+  for (const { graph, inputs } of cases) for (const { value } of runReference(graph, inputs)) expect(got[o++]).toEqual(value);
 });
 
 test('donation changes where results lie, not what they are', { timeout: 120_000 }, async () => {

@@ -224,7 +224,7 @@ test('a set is cut in two without loss', () => {
 
 test.each([
   ['batch of 1', { batch: 1 }],
-  ['no local crop', { locals: 0 }],
+  ['fewer local crops than none', { locals: -1 }],
   ['patch that does not divide', { patch: 5 }],
   ['unequal global crops', { globals: [globals[0], { ...globals[1], size: 32 }] as const }],
   ['more than there are images', { batch: 51 }],

@@ -43,6 +43,16 @@ describe('einsum', () => {
   });
 });
 
+test('rearrange with axes of size 0: a size beside a given 0 must be given too', () => {
+  const rearrange = d.rearrange as unknown as (pattern: string, x: d.Tensor, sizes: Record<string, number>) => d.Tensor;
+  const shape = (pattern: string, sizes: Record<string, number>): readonly number[] =>
+    first(run((x) => rearrange(pattern, x, sizes), [spec('0 3')], [[]])).shape;
+  expect(shape('(l b) k -> l b k', { b: 4 })).toEqual([0, 4, 3]);
+  expect(shape('(l b) k -> b l k', { l: 0, b: 4 })).toEqual([4, 0, 3]);
+  expect(() => shape('(l b) k -> l b k', { l: 0 })).toThrow('rearrange: the size of b is unknown: pass it');
+  expect(() => shape('l (b k) -> l b k', { k: 0 })).toThrow('rearrange: 3 is not the product of the sizes given');
+});
+
 test('rearrange with 1 inside and outside of groups', () => {
   const y = first(run((x) => d.rearrange('a (1 b) -> 1 (b 1) a', x), [spec('2 3')], [a]));
   expect(y).toEqual({ shape: [1, 3, 2], values: [1, 4, -2, 0.5, 3, -6] });

@@ -50,9 +50,9 @@ describe('the place is the line of the mistake', () => {
     same(caught(() => d.trace(f, [spec('3 2')])));
   });
   test('of the call of compile, for what is wrong with its sizes', async () => {
-    const options = { backend: undefined as never, dims: { B: 0 } };
+    const options = { backend: undefined as never, dims: { B: -1 } };
     const e = await compile((x) => x, mark(here(), [spec('B')] as const), options).catch((x: unknown) => x);
-    expect(e).toMatchObject({ code: 'FV0005', message: 'the size B = 0 is not a whole number, 1 or more' });
+    expect(e).toMatchObject({ code: 'FV0005', message: 'the size B = -1 is not a whole number, 0 or more' });
     same(e as FoveaError);
   });
 });

@@ -25,6 +25,8 @@ export interface ArbitraryOptions {
   readonly maxNodes?: number;
   /** Types of parameters and casts. Default: all six, only f32, i32, u32 and bool where differentiable. */
   readonly dtypes?: readonly DType[];
+  /** Sizes of axes to choose from. Default: 0 to 5, small ones more often. */
+  readonly sizes?: readonly number[];
 }
 
 export const allPrims: ReadonlySet<Prim> = new Set(Object.keys(rows) as Prim[]);
@@ -45,9 +47,9 @@ const reader = (step: readonly number[]): ((n: number) => number) => {
   return (n) => (n <= 1 ? 0 : (step[i++ % width] ?? 0) % n);
 };
 
-const sizes = [2, 3, 1, 2, 4, 3, 2, 5, 1, 2, 3, 0];
+const common = [2, 3, 1, 2, 4, 3, 2, 5, 1, 2, 3, 0];
 
-const typeFrom = (pick: (n: number) => number, dtypes: readonly DType[]): TensorType => {
+const typeFrom = (pick: (n: number) => number, dtypes: readonly DType[], sizes: readonly number[]): TensorType => {
   const dtype = dtypes[pick(dtypes.length)] as DType;
   const shape = Array.from({ length: [1, 2, 3, 0][pick(4)] as number }, () => sizes[pick(sizes.length)] as number);
   return { dtype, shape };
@@ -58,6 +60,7 @@ const state = (
   params: readonly { type: TensorType; bound: number }[],
   pickOf: () => (n: number) => number,
   dtypes: readonly DType[],
+  sizes: readonly number[],
   depth: number,
 ): Grow => {
   const b = builder();
@@ -104,8 +107,8 @@ const state = (
             () => fill(t),
           ),
     fits: (...shapes) => shapes.every((s) => s.reduce<number>((n, d) => n * known(d), 1) <= most && s.length <= 4),
-    shape: () => typeFrom(pick, dtypes).shape,
-    sub: (inner) => state(inner, pickOf, dtypes, depth + 1),
+    shape: () => typeFrom(pick, dtypes, sizes).shape,
+    sub: (inner) => state(inner, pickOf, dtypes, sizes, depth + 1),
     param: (type, bound) => {
       const v = b.param(type, depth === 0 ? `x${pool.length}` : undefined);
       bounds.set(v, bound);
@@ -125,13 +128,14 @@ const state = (
 const grow = (recipe: { readonly inputs: number[][]; readonly steps: number[][]; readonly tail: number[] }, o: ArbitraryOptions): Graph => {
   const dtypes: readonly DType[] =
     o.dtypes ?? (o.differentiable ? ['f32', 'i32', 'u32', 'bool'] : ['f32', 'i32', 'f32', 'u32', 'f32', 'bool', 'bf16', 'f16']);
+  const { sizes = common } = o;
   const wanted = o.prims ?? allPrims;
   const prims = [...allPrims].filter((p) => wanted.has(p));
   let pick = reader([]);
-  const g = state([], () => pick, dtypes, 0);
+  const g = state([], () => pick, dtypes, sizes, 0);
   recipe.inputs.forEach((numbers, i) => {
     pick = reader(numbers);
-    const t = typeFrom(pick, dtypes);
+    const t = typeFrom(pick, dtypes, sizes);
     g.param(o.differentiable && i === 0 ? { ...t, dtype: 'f32' } : t, 2);
   });
   for (const numbers of recipe.steps) {

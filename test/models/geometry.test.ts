@@ -2,9 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { maskBound } from '../../models/data/batch.ts';
 import { linspace32 } from '../../models/data/masks.ts';
 import { geometry } from '../../models/recipes/geometry.ts';
-import { kept } from '../../models/vit/drop-path.ts';
 import { batchRecipe, keepLists } from '../../models/recipes/inputs.ts';
 import { demo, recipes, vitLarge14, vitLarge16 } from '../../models/recipes.ts';
+import { kept } from '../../models/vit/drop-path.ts';
 import { recipeOf } from './configs.ts';
 import { golden, recorded } from './goldens.ts';
 

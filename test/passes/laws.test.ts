@@ -4,10 +4,12 @@ import { describe, expect, it } from 'vitest';
 import { builder } from '../../compiler/graph/builder.ts';
 import { interpret, type Tensor64 } from '../../compiler/graph/interpret.ts';
 import { print } from '../../compiler/graph/print.ts';
+import { isEmpty } from '../../compiler/graph/tensor64.ts';
 import type { Graph, Prim } from '../../compiler/graph/types.ts';
 import { verify } from '../../compiler/graph/verify.ts';
 import { cse } from '../../compiler/passes/cse.ts';
 import { dce } from '../../compiler/passes/dce.ts';
+import { empty } from '../../compiler/passes/empty.ts';
 import { inline } from '../../compiler/passes/inline.ts';
 import { simplify } from '../../compiler/passes/simplify.ts';
 import { allPrims, programs } from '../graph/arbitrary.ts';
@@ -16,9 +18,10 @@ import { allPrims, programs } from '../graph/arbitrary.ts';
 const bits = (ts: readonly Tensor64[]) => ts.map((t) => ({ type: t.type, data: Array.from(t.data, (x) => x + 0) }));
 // pow(x, 2) -> x * x and pow(x, -1) -> 1 / x round differently from Math.pow: tested by themselves in simplify.test.ts
 const prims: ReadonlySet<Prim> = new Set([...allPrims].filter((p) => p !== 'pow'));
-const all = (g: Graph): Graph => dce(cse(simplify(cse(simplify(dce(inline(g)))))));
+const all = (g: Graph): Graph => dce(cse(simplify(cse(simplify(dce(empty(inline(g))))))));
 const passes: readonly (readonly [string, (g: Graph) => Graph])[] = [
   ['inline', inline],
+  ['inline and empty', (g) => empty(inline(g))],
   ['dce', dce],
   ['simplify', simplify],
   ['cse', cse],
@@ -76,6 +79,25 @@ describe('passes', () => {
       }),
       { seed: 7, numRuns: 100 },
     );
+  });
+
+  it('empty leaves no node that reads a value without elements, and the passes after it bring none back', () => {
+    const small = { prims: allPrims, maxNodes: 20, sizes: [0, 1, 2, 3] };
+    let removed = 0;
+    fc.assert(
+      fc.property(programs(small), ({ graph, inputs }) => {
+        const plain = inline(graph);
+        for (const after of [empty(plain), all(graph)]) {
+          verify(after);
+          const hollow = after.nodes.filter((n) => [...n.inputs, ...n.outputs].some((v) => isEmpty(v.type)));
+          expect(hollow.filter((n) => n.op.prim !== 'array' || n.inputs.length > 0)).toEqual([]);
+        }
+        removed += plain.nodes.filter((n) => n.inputs.some((v) => isEmpty(v.type))).length;
+        expect(bits(interpret(empty(plain), inputs))).toEqual(bits(interpret(graph, inputs)));
+      }),
+      { seed: 9, numRuns: 300 },
+    );
+    expect(removed).toBeGreaterThan(500);
   });
 
   it('cse and dce are idempotent', () => {

@@ -7,6 +7,7 @@ import type { Graph } from '../../compiler/graph/types.ts';
 import { verify } from '../../compiler/graph/verify.ts';
 import { cse } from '../../compiler/passes/cse.ts';
 import { dce } from '../../compiler/passes/dce.ts';
+import { empty } from '../../compiler/passes/empty.ts';
 import { inline } from '../../compiler/passes/inline.ts';
 import { simplify } from '../../compiler/passes/simplify.ts';
 
@@ -160,6 +161,35 @@ describe('simplify', () => {
       0,
       0,
     ]);
+  });
+});
+
+describe('empty', () => {
+  const none = '%1: f32[0 3] = slice(%0) start=[2 0] limit=[2 3]';
+  const removed = (text: string): string => afterPass((g) => dce(empty(g)), text);
+  it.each([
+    ['a concatenation drops it', `${none} %2: f32[2 3] = concat(%1, %0, %1) axis=0 return %2`, 'return %0'],
+    [
+      'and keeps the others',
+      `${none} %2: f32[4 3] = concat(%0, %1, %0) axis=0 return %2`,
+      '%1: f32[4 3] = concat(%0, %0) axis=0\nreturn %1',
+    ],
+    ['a sum over it is 0', `${none} %2: f32[3] = reduceSum(%1) axes=[0] return %2`, 'value=0 dtype=f32'],
+    ['a maximum is the smallest number', `${none} %2: f32[3] = reduceMax(%1) axes=[0] return %2`, 'value=-Infinity dtype=f32'],
+    ['a minimum the largest', `${none} %2: f32[3] = reduceMin(%1) axes=[0] return %2`, 'value=Infinity dtype=f32'],
+    ['the first of no maxima is 0', `${none} %2: i32[3] = argmax(%1) axis=0 return %2`, 'value=0 dtype=i32'],
+    ['padding stays', `${none} %2: f32[5 3] = pad(%1) low=[2 0] high=[3 0] value=7 return %2`, 'value=7 dtype=f32'],
+    ['a sum of no products is 0', `${none} %2: f32[3 3] = dot(%1, %1) batch=[][] contract=[0][0] dtype=f32 return %2`, 'value=0 dtype=f32'],
+    ['every index is out of range', `graph (%0: bool[0 3], %1: i32[2]) { %2: bool[2 3] = gather(%0, %1) axis=0 return %2 }`, 'dtype=bool'],
+    [
+      'no update is added',
+      `graph (%0: f32[2 3], %1: i32[0], %2: f32[0 3]) { %3: f32[2 3] = scatterAdd(%0, %1, %2) axis=0 return %3 }`,
+      'return %0',
+    ],
+    ['a result stays, as a constant', `${none} %2: f32[0 3] = exp(%1) return %2`, '%1: f32[0 3] = array() data=[] shape=[0 3] dtype=f32'],
+  ])('%s', (_, text, expected) => {
+    expect(removed(text)).toContain(expected);
+    expect(removed(text)).not.toMatch(/slice|exp|reduce|argmax|dot|gather|scatter|pad\(/);
   });
 });
 
