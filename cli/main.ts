@@ -8,6 +8,7 @@ import { Command, CommanderError } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
 import { findPackageFile } from '../models/data/package.ts';
 import { demoCommand } from './demo.ts';
+import { featuresCommand } from './features.ts';
 import { parityCommand } from './parity.ts';
 import { report } from './report.ts';
 
@@ -41,6 +42,7 @@ try {
     .configureOutput({ outputError: () => {} })
     .exitOverride();
   program.addCommand(demoCommand().copyInheritedSettings(program));
+  program.addCommand(featuresCommand().copyInheritedSettings(program));
   program.addCommand(parityCommand().copyInheritedSettings(program));
   await program.parseAsync();
 } catch (e) {

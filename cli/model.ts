@@ -1,0 +1,94 @@
+/**
+ * The backbone that `--model` names: one of the four sizes (with `--registers`), one of the eight evaluation configurations, or a JSON
+ * file of constructor arguments in the original's names, for networks of other widths. And the weights for it: there are no features
+ * without weights, so their lack is an error that says where the released ones are.
+ *
+ *   modelNamed('vits14_reg4')   // { label: 'vits14_reg4', config: evaluations.vits14_reg4, released: 'https://...' }
+ */
+import { readFileSync } from 'node:fs';
+import { FoveaError } from '../compiler/error.ts';
+import { paramSpecs } from '../dsl/index.ts';
+import type { Input } from '../index.ts';
+import { vitConfigOf } from '../models/recipes/config.ts';
+import { type EvaluationName, evaluationNames, evaluations, releasedWeights } from '../models/recipes/evaluations.ts';
+import { architectures, published } from '../models/vit/presets.ts';
+import { type VitConfig, type VitParams, vit } from '../models/vit.ts';
+import { readSafetensors, restore } from '../models/weights/index.ts';
+
+export interface NamedModel {
+  /** As given; of a file, its path. */
+  readonly label: string;
+  readonly config: VitConfig;
+  /** Where the weights of the released model are, if it is one. */
+  readonly released?: string;
+}
+
+const sizes = { vit_small: 'vits14', vit_base: 'vitb14', vit_large: 'vitl14', vit_giant2: 'vitg14' } as const;
+export const modelNames: readonly string[] = [...Object.keys(architectures), ...evaluationNames];
+
+const configFile = (file: string): VitConfig => {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (e) {
+    throw new FoveaError('FV0402', `cannot read the model ${file}: ${e instanceof Error ? e.message : String(e)}`, {
+      hint: `Give a JSON file that you may read, or one of ${modelNames.join(', ')}.`,
+      cause: e,
+    });
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (e) {
+    throw new FoveaError('FV0415', `${file}: not JSON: ${e instanceof Error ? e.message : String(e)}`, {
+      hint: 'The file holds constructor arguments, for example {"embed_dim": 48, "depth": 2, "num_heads": 4}.',
+      cause: e,
+    });
+  }
+  return vitConfigOf(json);
+};
+
+/** FV0503: no such model, or registers where the name decides. FV0402, FV0415: a file that cannot be read or is malformed. */
+export const modelNamed = (name: string, registers?: number): NamedModel => {
+  if (Object.hasOwn(sizes, name)) {
+    const size = name as keyof typeof sizes;
+    const like = registers === 4 ? (`${sizes[size]}_reg4` as const) : registers ? undefined : sizes[size];
+    return {
+      label: registers ? `${name} with ${registers} registers` : name,
+      config: published(size, { registers: registers ?? 0 }),
+      ...(like ? { released: releasedWeights(like) } : {}),
+    };
+  }
+  if (registers !== undefined)
+    throw new FoveaError('FV0503', `--registers ${registers}: the model ${name} has a number of its own`, {
+      hint: `The option goes with ${Object.keys(sizes).join(', ')}.`,
+    });
+  if (Object.hasOwn(evaluations, name)) {
+    const evaluation = name as EvaluationName;
+    return { label: name, config: evaluations[evaluation], released: releasedWeights(evaluation) };
+  }
+  if (name.endsWith('.json')) return { label: name, config: configFile(name) };
+  throw new FoveaError('FV0503', `unknown model '${name}'`, {
+    hint: `Known models: ${modelNames.join(', ')}, or a JSON file of constructor arguments.`,
+  });
+};
+
+/** Shapes of a model's parameters, as `restore` compares them. */
+const shapesOf = (spec: unknown): unknown => {
+  const node = spec as Readonly<Record<string, unknown>>;
+  if (node.kind === 'spec') return { shape: node.dims, dtype: node.dtype };
+  return Array.isArray(spec) ? spec.map(shapesOf) : Object.fromEntries(Object.entries(node).map(([key, child]) => [key, shapesOf(child)]));
+};
+
+/**
+ * The parameters of a model from a file; `prefix` is what its names there start with ('teacher.backbone' in a run's checkpoint).
+ * FV0503: no file is given. FV0402, FV0405, FV0406: it cannot be read, is damaged, does not fit.
+ */
+export const backboneWeights = ({ label, config, released }: NamedModel, file: string | undefined, prefix = ''): Input<VitParams> => {
+  if (file === undefined)
+    throw new FoveaError('FV0503', `--weights is missing: features of random weights say nothing about an image`, {
+      hint: released ? `The released weights of ${label} are ${released}.` : 'Give the file of weights that this network was trained to.',
+    });
+  const shapes = shapesOf(paramSpecs(vit(config))) as Input<VitParams>;
+  return restore(shapes, readSafetensors(file).tensors, file, prefix);
+};
