@@ -124,7 +124,7 @@ const preprocessing = (o: FeaturesOptions, patch: number): Preprocessing => {
   if (crop % patch !== 0) {
     const near = Math.max(patch, Math.floor(crop / patch) * patch);
     throw new FoveaError('FV0408', `an image of ${crop} x ${crop} pixels does not divide into patches of ${patch}`, {
-      hint: `Give --crop ${near}${near < crop ? ` or ${near + patch}` : ''}.`,
+      hint: `Give --crop ${near} or --crop ${near + patch}.`,
     });
   }
   return { view: centreCrop(resize, crop), size: [crop, crop], record: { view: o.view, resize, crop, ...bicubic } };
