@@ -225,7 +225,9 @@ test('what is wrong with a call is said before anything is compiled', { timeout:
   mkdirSync(join(dir, 'empty'));
   expect(await refused('FV0401', [join(dir, 'empty'), ...model, ...out])).toContain('empty');
   expect(await refused('FV0402', [join(dir, 'none.png'), ...model, ...out])).toContain('none.png');
-  expect(await refused('FV0408', [files[0], ...model, '--crop', '60', ...out])).toMatch(/60 x 60 .* patches of 14[\s\S]*--crop 56 or --crop 70/);
+  expect(await refused('FV0408', [files[0], ...model, '--crop', '60', ...out])).toMatch(
+    /60 x 60 .* patches of 14[\s\S]*--crop 56 or --crop 70/,
+  );
   expect(await refused('FV0408', [files[0], ...model, '--view', 'exact', ...out])).toMatch(
     /a\.png: an image of 90 x 70 [\s\S]*84 x 70, .* 98 x 70\. --fit crop and --fit pad/,
   );
