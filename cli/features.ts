@@ -27,7 +27,7 @@ import { evaluationView } from '../models/recipes/evaluations.ts';
 import { type Extract, featureExtractor } from '../models/train/features.ts';
 import { writeAtomic } from '../models/weights/index.ts';
 import { backendNames, backendOf } from './backends.ts';
-import { backboneWeights, modelNamed, modelNames, type NamedModel } from './model.ts';
+import { backboneWeights, type LoadedBackbone, modelNamed, modelNames, type NamedModel } from './model.ts';
 import { path, whole } from './options.ts';
 import { type OutputFolder, outputFolder } from './output.ts';
 import { type ProgressLine, progressLine, seconds } from './progress.ts';
@@ -187,8 +187,11 @@ async function runFeatures(args: readonly string[], o: FeaturesOptions): Promise
   const backend = await backendOf(o.backend);
   const places = outputs(o, roomFor(model, prepared, files.length, o.clsOnly ?? false));
   const line = progressLine();
+  let close = (): void => {};
   try {
-    const { images, pictures } = await extractAll(model, prepared, files, backend, o, line);
+    const backbone = await backboneWeights(model, o.weights, o.prefix);
+    close = backbone.close;
+    const { images, pictures } = await extractAll(model, backbone.params, prepared, files, backend, o, line);
     const set: FeatureSet = { model: model.label, preprocessing: prepared.record, images };
     for (const { file } of places) {
       if (file !== o.pca) featureFormats[extname(file) as keyof typeof featureFormats](file, set);
@@ -205,20 +208,21 @@ async function runFeatures(args: readonly string[], o: FeaturesOptions): Promise
     line.clear();
     for (const { folder } of places) folder.abandon();
     throw e;
+  } finally {
+    close();
   }
 }
 
 /** Features of all images in their order, and the first pictures with their patches. FV0403: none could be read. FV0416. */
 const extractAll = async (
-  model: NamedModel,
+  { config }: NamedModel,
+  params: LoadedBackbone['params'],
   { view, size }: Preprocessing,
   files: readonly ImageFile[],
   backend: Backend,
   o: FeaturesOptions,
   line: ProgressLine,
 ): Promise<{ readonly images: readonly NamedFeatures[]; readonly pictures: readonly PatchRows[] }> => {
-  const { config } = model;
-  const params = backboneWeights(model, o.weights, o.prefix);
   // canvases of many sizes do not stack
   const batch = size ? Math.min(o.batch, files.length) : 1;
   const extractors = new Map<string, Promise<Extract>>();

@@ -80,15 +80,25 @@ const shapesOf = (spec: unknown): unknown => {
   return Array.isArray(spec) ? spec.map(shapesOf) : Object.fromEntries(Object.entries(node).map(([key, child]) => [key, shapesOf(child)]));
 };
 
+export interface LoadedBackbone {
+  readonly params: Input<VitParams>;
+  /** Of no use before the last program has run. */
+  readonly close: () => void;
+}
+
 /**
  * The parameters of a model from a file; `prefix` is what its names there start with ('teacher.backbone' in a run's checkpoint).
  * FV0503: no file is given. FV0402, FV0405, FV0406: it cannot be read, is damaged, does not fit.
  */
-export const backboneWeights = ({ label, config, released }: NamedModel, file: string | undefined, prefix = ''): Input<VitParams> => {
+export const backboneWeights = async (
+  { label, config, released }: NamedModel,
+  file: string | undefined,
+  prefix = '',
+): Promise<LoadedBackbone> => {
   if (file === undefined)
-    throw new FoveaError('FV0503', `--weights is missing: features of random weights say nothing about an image`, {
+    throw new FoveaError('FV0503', '--weights is missing: features of random weights say nothing about an image', {
       hint: released ? `The released weights of ${label} are ${released}.` : 'Give the file of weights that this network was trained to.',
     });
   const shapes = shapesOf(paramSpecs(vit(config))) as Input<VitParams>;
-  return restore(shapes, readSafetensors(file).tensors, file, prefix);
+  return { params: restore(shapes, readSafetensors(file).tensors, file, prefix), close: () => {} };
 };
