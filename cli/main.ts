@@ -29,7 +29,7 @@ const refused = (e: CommanderError): number => {
   if (e.exitCode === 0) return 0;
   // `fovea` alone: the help is on standard error already
   if (e.code === 'commander.help') return 1;
-  const hint = 'fovea --help lists the commands, fovea demo --help the options of demo.';
+  const hint = 'fovea --help lists the commands, fovea demo --help the options of demo, and so for the others.';
   return report(new FoveaError('FV0503', e.message.replace(/^error: /, ''), { hint }), debug);
 };
 

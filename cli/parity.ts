@@ -45,20 +45,19 @@ export const parityCommand = (): Command =>
 
 /** The entries that were asked for. FV0503 names what exists where something does not. */
 const chosen = (entries: readonly Entry[], { group, case: ids }: Pick<ParityCommandOptions, 'group' | 'case'>): readonly Entry[] => {
-  const check = (option: string, wanted: readonly string[] | undefined, known: readonly string[]): void => {
+  const check = (option: string, wanted: readonly string[] | undefined, known: readonly string[], where: string): void => {
     const unknown = wanted?.filter((w) => !known.includes(w)) ?? [];
     if (unknown.length > 0 || wanted?.length === 0)
-      throw new FoveaError('FV0503', `${option} ${unknown.join(', ') || "''"}: the folder has none of that name`, {
-        hint: `It has: ${known.join(', ')}.`,
+      throw new FoveaError('FV0503', `${option} ${unknown.join(', ') || "''"}: no such name in ${where}`, {
+        hint: `There are: ${known.join(', ')}.`,
       });
   };
-  check('--group', group, [...new Set(entries.map((e) => e.group))]);
-  check(
-    '--case',
-    ids,
-    entries.filter((e) => group?.includes(e.group) ?? true).map((e) => e.id),
-  );
-  return entries.filter((e) => (group?.includes(e.group) ?? true) && (ids?.includes(e.id) ?? true));
+  const all = [...new Set(entries.map((e) => e.group))];
+  check('--group', group, all, 'the folder');
+  const inside = group ? entries.filter((e) => group.includes(e.group)) : entries;
+  const known = inside.map((e) => e.id);
+  check('--case', ids, known, group ? `group ${group.join(', ')}` : 'the folder');
+  return ids ? inside.filter((e) => ids.includes(e.id)) : inside;
 };
 
 const columns = ['case', 'group', 'tensors', 'of tolerance', 'result', 'seconds', 'worst tensor'] as const;

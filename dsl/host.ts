@@ -17,6 +17,7 @@ export interface HostTensor {
 /**
  * A tensor whose numbers are made when they are needed: they lie in a file, or follow from a formula. `load` gives the same numbers at
  * every call, so a program that holds them already does not ask again. The array may be a view of the file: it is not to be written to.
+ * A program has copied it before it loads another tensor, so a formula may fill one buffer again and again.
  */
 export interface LazyTensor {
   readonly shape: readonly number[];

@@ -42,25 +42,38 @@ const ifFinite = <P extends Tree>(x: Scalar, next: P, old: P): P => {
   return treeMap((n, o) => where(finite, n, o), next, old);
 };
 
-export const trainStep =
+/** What a step learns from a batch, before anything moves: the student's losses and gradients, and the targets that they go by. */
+export const gradients = (recipe: Recipe) => (state: State, batch: Batch, hyper: Hyper) => {
+  const wanted = scope('teacher', () => targets(recipe, state.teacher, batch, hyper.teacherTemp, state.centers));
+  const [, losses, grads] = valueAndGrad((student: Network) => objective(recipe, student, batch, wanted), { hasAux: true })(state.student);
+  return { losses, grads, targets: wanted };
+};
+
+/** What a step does with them: clipping, AdamW, the teacher's average. */
+export const update =
   (recipe: Recipe) =>
-  (state: State, batch: Batch, hyper: Hyper): { readonly state: State; readonly metrics: Metrics } => {
-    const wanted = scope('teacher', () => targets(recipe, state.teacher, batch, hyper.teacherTemp, state.centers));
-    const [, losses, grads] = valueAndGrad((student: Network) => objective(recipe, student, batch, wanted), { hasAux: true })(
-      state.student,
-    );
-    return phase('opt', () => {
+  (state: State, { losses, grads, targets: { centers } }: ReturnType<ReturnType<typeof gradients>>, hyper: Hyper): StepResult =>
+    phase('opt', () => {
       const { clipped, norm, grad_norm } = scope('clip', () => clip(grads, recipe.optim));
       const { params: student, moments } = scope('adamw', () =>
         adamw(recipe.optim, rates(recipe))(state.student, clipped, state.moments, hyper),
       );
       const teacher = scope('average', () => average(state.teacher, student, hyper.momentum));
       const step = scope('count', () => state.step.add(1));
-      const moved: State = { student, teacher, moments, step, ...(wanted.centers ? { centers: wanted.centers } : {}) };
+      const moved: State = { student, teacher, moments, step, ...(centers ? { centers } : {}) };
       const next =
         recipe.optim.update === 'finite'
           ? scope('finite', () => ifFinite(losses.loss.add(norm), moved as never, state as never) as State)
           : moved;
       return { state: next, metrics: { ...losses, grad_norm } };
     });
-  };
+
+export interface StepResult {
+  readonly state: State;
+  readonly metrics: Metrics;
+}
+
+export const trainStep =
+  (recipe: Recipe) =>
+  (state: State, batch: Batch, hyper: Hyper): StepResult =>
+    update(recipe)(state, gradients(recipe)(state, batch, hyper), hyper);

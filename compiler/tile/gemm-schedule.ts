@@ -55,7 +55,8 @@ export const chooseGemm = (spec: GemmSpec, target: Target): GemmSchedule => {
   const bk = panels === 1 ? Math.max(1, k) : Math.min(k, up(cuts(k, panels), 16));
   let best: GemmSchedule = { bm: tm, bn: width, bk, tm, tn, lanes };
   let least = Number.POSITIVE_INFINITY;
-  for (const rows of [1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 32]) {
+  // with all rows in one block, b is packed once: what matters where b is a large weight and m a few hundred tokens
+  for (const rows of new Set([1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 32, Math.min(32, cuts(m, tm))])) {
     for (const columns of [1, 2, 3, 4, 6, 8]) {
       const [bm, bn] = [rows * tm, columns * width];
       const spare = (rows > 1 && bm >= m + tm) || (columns > 1 && bn >= n + width);

@@ -27,8 +27,8 @@ const numberList = (text: string): number[] =>
 
 /** Each rule in words, as the index writes it. */
 const rules: Readonly<Record<'int' | 'u8' | 'bool', readonly (readonly [RegExp, (m: string) => Rule])[]>> = {
-  int: [[/^floor\(u \* (\d+)\)$/, (n) => ({ kind: 'int', n: Number(n) })]],
-  u8: [[/^floor\(u \* (\d+)\)$/, (n) => ({ kind: 'u8', n: Number(n) })]],
+  int: [[/^floor\((?:u \* )?(\d+)(?: \* u)?\)$/, (n) => ({ kind: 'int', n: Number(n) })]],
+  u8: [[/^floor\((?:u \* )?(\d+)(?: \* u)?\)$/, (n) => ({ kind: 'u8', n: Number(n) })]],
   bool: [
     [/^u < (\d*\.?\d+(?:e-?\d+)?)$/, (p) => ({ kind: 'below', p: Number(p) })],
     [
@@ -129,7 +129,7 @@ const index = z.object({
       )
       .min(1),
   }),
-  cases: z.array(z.looseObject({ id: z.string(), group: z.string() })),
+  cases: z.array(z.looseObject({ id: z.string(), group: z.string() })).min(1),
 });
 
 /** `outputs[3].shape: expected array` */

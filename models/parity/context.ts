@@ -16,6 +16,7 @@ import {
   type Input,
   isHostTensor,
   isLazyTensor,
+  type LazyTensor,
   leaves,
   type Module,
   type Params,
@@ -63,21 +64,29 @@ const specsOf = (examples: readonly unknown[]): readonly unknown[] =>
   ) as readonly unknown[];
 
 export const contextOf = (backend: Backend): Context => {
-  const program: Context['program'] = async (f, examples, dims = {}) =>
-    // the specs are made from the arguments' own shapes; compile checks that f accepts them
-    (await compile(f as (...args: readonly unknown[]) => unknown, specsOf(examples), { backend, dims })) as never;
-  return {
-    backend,
-    program,
-    run: async (f, args, dims) => {
-      const p = await program(f, args, dims);
-      try {
-        return (await toHost(await (p as unknown as (...xs: readonly unknown[]) => Promise<unknown>)(...args))) as never;
-      } finally {
-        p.dispose();
-      }
-    },
+  const program = async <A extends readonly unknown[], R>(
+    f: (...args: A) => R,
+    examples: Inputs<A>,
+    dims: Readonly<Record<string, number>> = {},
+  ): Promise<Program<A, R>> => {
+    // specs of the examples' own sizes; compile finds where f does not accept them
+    const compiled = await compile(f as unknown as (...args: unknown[]) => R, specsOf(examples), { backend, dims });
+    return compiled as unknown as Program<A, R>;
   };
+  const run = async <A extends readonly unknown[], R>(
+    f: (...args: A) => R,
+    args: Inputs<A>,
+    dims?: Readonly<Record<string, number>>,
+  ): Promise<HostOf<R>> => {
+    const p = await program(f, args, dims);
+    try {
+      const results = await (p as unknown as (...xs: Inputs<A>) => Promise<unknown>)(...args);
+      return (await toHost(results)) as HostOf<R>;
+    } finally {
+      p.dispose();
+    }
+  };
+  return { backend, program, run };
 };
 
 // ---- inputs and parameters ------------------------------------------------------------------------
@@ -120,10 +129,10 @@ export const numbered = (c: Case, prefix: string): readonly HostTensor[] => {
 };
 
 /**
- * The parameters of a module from those of a case whose names start with `prefix`, as the tree that programs take. FV0406: the case has
+ * The parameters (lazy) of a module from those of a case whose names start with `prefix`, as the tree that programs take. FV0406: the case has
  * other names or shapes than the module.
  */
-export const parameters = <M extends Module>(c: Case, module: M, prefix = ''): HostOf<Params<M>> => {
+export const parameters = <M extends Module>(c: Case, module: M, prefix = ''): Input<Params<M>> => {
   const mine = new Map(c.params.filter((p) => p.name.startsWith(prefix)).map((p) => [p.name.slice(prefix.length), p]));
   const wrong: string[] = [];
   for (const { path, shape } of leaves(module)) {
@@ -138,7 +147,9 @@ export const parameters = <M extends Module>(c: Case, module: M, prefix = ''): H
     throw new FoveaError('FV0406', `case ${c.id}: its parameters do not fit: ${wrong.slice(0, 8).join('; ')}`, {
       hint: 'The configuration of the case gives another model.',
     });
-  return treeMapWithPath((path) => tensorOf(c, mine.get(path) as Filled), pathTree(module)) as HostOf<Params<M>>;
+  // made when they are asked for: the largest model has 4.5 GB of them
+  const lazy = (f: Filled): LazyTensor => ({ shape: f.shape, dtype: dtypeOf(c, f), load: () => fill(f) });
+  return treeMapWithPath((path) => lazy(mine.get(path) as Filled), pathTree(module)) as unknown as Input<Params<M>>;
 };
 
 // ---- outputs --------------------------------------------------------------------------------------

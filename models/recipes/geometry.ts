@@ -30,18 +30,22 @@ export interface Geometry {
   readonly sizes: Readonly<Record<'B' | 'L' | 'S' | 'Z' | 'N' | 'M' | 'U' | 'D' | 'C' | 'K' | 'J', number>>;
 }
 
+/** Rates of stochastic depth by block: one for all, or rising evenly from 0, in float32 as the original computes them. */
+export const blockRates = (depth: number, { rate, uniform }: Pick<Recipe['dropPath'], 'rate' | 'uniform'>): readonly number[] =>
+  uniform ? new Array<number>(depth).fill(rate) : linspace32(0, rate, depth);
+
 export const geometry = (r: Recipe): Geometry => {
   const { patch, width, depth } = r.model;
   const [globalGrid, localGrid] = [r.crops.globalSize / patch, r.crops.localSize / patch];
   const [globalTokens, localTokens] = [globalGrid ** 2, localGrid ** 2];
   const maskRows = upperBound({ ...r.masking, crops: 2 * r.batch, grid: [globalGrid, globalGrid] });
-  const { rate, uniform, form = 'subset' } = r.dropPath;
+  const { form = 'subset' } = r.dropPath;
   const entries = [
     2 * r.batch,
     ...(r.crops.locals > 0 ? [r.crops.locals * r.batch] : []),
     ...(r.dino.weight > 0 && r.dino.view === 'whole' ? [2 * r.batch] : []),
   ];
-  const rates = uniform ? new Array<number>(depth).fill(rate) : linspace32(0, rate, depth);
+  const rates = blockRates(depth, r.dropPath);
   return {
     globalGrid,
     localGrid,

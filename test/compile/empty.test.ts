@@ -1,20 +1,25 @@
-/** Tensors without elements go in, through and out, on both backends: no registers, no masked patches, no images, and gradients through all of it. */
+/** Tensors without elements go in, through and out, on both backends: no registers, no masked patches, no rows, and gradients of all that. */
 import { describe, expect, test } from 'vitest';
 import { cpu } from '../../backends/cpu/index.ts';
 import { reference } from '../../backends/reference/index.ts';
 import {
+  apply,
   argmax,
   type Backend,
   compile,
   concat,
   einsum,
   type F32,
+  flatten,
   gather,
   grad,
   type HostTensor,
   host,
+  init,
   max,
   mean,
+  type Params,
+  paramSpecs,
   scatterAdd,
   slice,
   softmax,
@@ -23,6 +28,10 @@ import {
   type Tensor,
   toHost,
 } from '../../index.ts';
+import { batchSpec, hyperSpec, stateSpec, trainStep } from '../../models/dinov2.ts';
+import { geometry } from '../../models/recipes/geometry.ts';
+import { type VitConfig, vit } from '../../models/vit.ts';
+import { batchAt, hyper, start, tiny } from './tiny.ts';
 
 const numbers = (t: unknown): number[] => Array.from((t as HostTensor).data);
 const f32 = (shape: readonly number[], ...x: number[]): HostTensor => host(Float32Array.from(x), shape);
@@ -99,6 +108,53 @@ describe.each(backends.map((b) => [b.name, b] as const))('%s', (_, backend) => {
     close(g.w, [2 * (-0.75 + 1.5), 2 * (1.5 + 0.375), 2 * (-1.25 + 4), 2 * (2.5 + 1)]);
   });
 });
+
+test('a vision transformer without registers gives none', async () => {
+  const c: VitConfig = { ...tiny.model, registers: 0 };
+  const model = vit(c);
+  const [native, whole] = await Promise.all(
+    backends.map(async (backend) => {
+      const program = await compile(
+        (p: Params<typeof model>, x: F32<'2 3 28 28'>) => apply(model, p)(x),
+        [paramSpecs(model), spec('2 3 28 28')],
+        {
+          backend,
+        },
+      );
+      const out = await toHost(
+        await program(init(model, 3), f32([2, 3, 28, 28], ...Array.from({ length: 2 * 3 * 28 * 28 }, (_, i) => Math.sin(i)))),
+      );
+      expect([out.registers.shape, out.registers.data.length]).toEqual([[2, 0, 32], 0]);
+      return out;
+    }),
+  );
+  // two blocks of width 32 after a norm: well below a thousand roundings of numbers around 1
+  expect(Math.max(...numbers(native?.cls).map((x, i) => Math.abs(x - (numbers(whole?.cls)[i] as number))))).toBeLessThan(1000 * 2 ** -24);
+});
+
+test('a training step without masked patches', async () => {
+  const sizes = { ...geometry(tiny).sizes, U: 0 };
+  const full = batchAt(0);
+  const batch = {
+    ...full,
+    masks: { ...full.masks, data: new Uint8Array(full.masks.data.length) },
+    maskIndices: host(new Int32Array(0), [0]),
+    maskWeights: host(new Float32Array(0), [0]),
+    maskCount: host([0], []),
+  };
+  const [native, truth] = await Promise.all(
+    backends.map(async (backend) => {
+      const step = await compile(trainStep(tiny), [stateSpec(tiny), batchSpec(tiny), hyperSpec()], { backend, dims: sizes, donate: [0] });
+      return flatten((await toHost(await step(start(), batch, hyper(0)))).metrics).map(
+        ({ path, leaf }) => [path, numbers(leaf)[0] as number] as const,
+      );
+    }),
+  );
+  expect(new Map(truth).get('ibot_loss')).toBeCloseTo(0, 12);
+  // sums of positive terms: 32 roundings relative, as in dinov2.test.ts
+  for (const [k, [path, x]] of (truth ?? []).entries())
+    expect(Math.abs(x - (native?.[k]?.[1] as number)), path).toBeLessThanOrEqual(32 * 2 ** -24 * Math.abs(x));
+}, 60_000);
 
 test('a program with elements is the same program beside an empty one', async () => {
   const f = (x: F32<'4 8'>) => softmax(x.mul(2));

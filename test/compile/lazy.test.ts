@@ -133,6 +133,13 @@ describe.each(backends.map((b) => [b.name, b] as const))('%s', (_, backend) => {
   });
 });
 
+test.each(backends.map((b) => [b.name, b] as const))('%s: tensors may share the buffer that they are loaded into', async (_, backend) => {
+  const buffer = new Float32Array(3);
+  const filled = (x: number): LazyTensor => ({ shape: [3], dtype: 'f32', load: () => buffer.fill(x) });
+  const program = await compile((s: Pair, x: F32<'3'>) => s.a.sub(s.b).mul(x), [pair, spec('3')], { backend });
+  expect(await numbers(await program({ a: filled(7), b: filled(2) }, filled(3)))).toEqual([15, 15, 15]);
+});
+
 test('one tensor at a time: each is written before the next is loaded, without a copy in between', async () => {
   const log: string[] = [];
   const inner = cpu({ threads: 1 });

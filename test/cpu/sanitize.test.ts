@@ -81,16 +81,12 @@ const flags = [
 test('plans of random programs touch only their buffers', async () => {
   const regions = new Set(['call', 'scan', 'perShard', 'reshard', 'axisIndex']);
   const prims = new Set([...allPrims].filter((p) => !regions.has(p)));
-  const full = (g: (typeof cases)[number]['graph']): boolean =>
-    ![...g.params, ...g.nodes.flatMap((n) => n.outputs)].some((v) => v.type.shape.includes(0));
   const cases = [
     ...fc.sample(programs({ prims, maxNodes: 16 }), { seed: 51, numRuns: 16 }),
     ...fc.sample(chains, { seed: 52, numRuns: 8 }).map((graph) => ({ graph, inputs: graph.params.map((p, i) => sample(p.type, i)) })),
   ];
-  const kept = cases.filter((c) => full(c.graph));
-  expect(kept.length).toBeGreaterThan(12);
-  const inputs = kept.flatMap((c) => c.inputs.map((x) => host(x.type.dtype, x.data)));
-  const { executable, report } = await compileGraph(together(kept.map((c) => c.graph)), { backend: cpu({ threads: 2 }) });
+  const inputs = cases.flatMap((c) => c.inputs.map((x) => host(x.type.dtype, x.data)));
+  const { executable, report } = await compileGraph(together(cases.map((c) => c.graph)), { backend: cpu({ threads: 2 }) });
   inputs.forEach((x, i) => executable.write(i, x));
   await executable.run();
   const want = Buffer.concat(executable.outputs.map((_, o) => bytes(executable.read(o))));

@@ -1,43 +1,19 @@
-/** k-NN and PCA against recorded results, their laws, and the pictures of a run. */
+/** Laws of k-NN, PCA and linear probes, and the pictures of a run. Recorded results are checked in test/parity. */
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
-import { knn, neighbours, normaliseRows, ranking } from '../../models/eval/knn.ts';
+import type { F32 } from '../../dsl/index.ts';
+import { knn, neighbours, normaliseRows } from '../../models/eval/knn.ts';
 import { pca, symmetricEigen, toColours } from '../../models/eval/pca.ts';
+import { type BlockTokens, centrePadding, probeInput } from '../../models/eval/probe.ts';
+import { fill, floats } from '../../models/parity/formula.ts';
 import { chartSvg, ticks } from '../../models/plot/chart.ts';
 import { drawGrid } from '../../models/plot/grid.ts';
 import { lineChart, pictureGrid, trailingMean } from '../../models/plot/index.ts';
-import { floats, integers } from '../data/formula.ts';
-import { distance, golden } from '../data/goldens.ts';
-
-test('k-NN equals the recorded classifier', () => {
-  const want = golden('knn');
-  const [dim, classes] = [32, 7];
-  const centres = floats('pub/knn/centers', classes * dim, 1);
-  const features = (part: string, n: number): { x: Float32Array; labels: Int32Array } => {
-    const labels = integers(`pub/knn/${part}_labels`, n, classes);
-    const noise = floats(`pub/knn/${part}_noise`, n * dim, 1.1);
-    return { labels, x: noise.map((v, i) => v + centres[labels[Math.floor(i / dim)]! * dim + (i % dim)]!) };
-  };
-  const bank = features('train', 200);
-  const query = features('query', 12);
-  const input = { bank: bank.x, bankLabels: bank.labels, queries: query.x, dim, classes, k: [10, 20] };
-  const got = neighbours(input);
-  // recorded tolerance: 20 times the float32 run's own error
-  expect(distance(got.similarities, want('topk_sims'))).toBeLessThanOrEqual(3.2e-6);
-  expect([...got.labels]).toEqual(want('topk_labels'));
-  for (const k of [10, 20]) {
-    const votes = got.votes.get(k)!;
-    expect(distance(votes, want(`probas_k${k}`))).toBeLessThanOrEqual(2.6e-6);
-    const best = Array.from({ length: 12 }, (_, q) => ranking(votes.subarray(q * classes, (q + 1) * classes), 1)[0]!);
-    expect(best).toEqual(want(`top1_k${k}`));
-    const at = (top: number): number => knn({ ...input, queryLabels: query.labels, top }).accuracy.get(k)!;
-    expect(distance([at(1), at(5)], want(`acc_top1_top5_k${k}`))).toBeLessThanOrEqual(1e-7);
-  }
-});
+import { evaluate, type Numbers, numbers } from '../models/evaluate.ts';
 
 test('a bank classifies itself with k = 1, and scaling a feature changes nothing', () => {
-  const x = floats('self', 50 * 8, 1);
-  const labels = integers('labels', 50, 3);
+  const x = floats('self', 50 * 8, 0, 1);
+  const labels = fill({ formulaName: 'labels', shape: [50], rule: { kind: 'int', n: 3 } });
   const input = { bank: x, bankLabels: labels, queries: x.map((v, i) => v * (1 + Math.floor(i / 8))), dim: 8, classes: 3, k: [1] };
   expect(knn({ ...input, queryLabels: labels }).accuracy.get(1)).toBe(1);
   const norms = normaliseRows(x, 8);
@@ -52,33 +28,13 @@ test('k-NN refuses sizes and labels that do not fit', () => {
   expect(() => neighbours({ ...input, dim: 5 })).toThrow(/no rows of 5/);
 });
 
-test('PCA equals the recorded decomposition', () => {
-  const want = golden('pca');
-  const [n, dim, rank] = [120, 48, 5];
-  const a = floats('pub/pca/a', n * rank, 1);
-  const b = floats('pub/pca/b', rank * dim, 1);
-  const e = floats('pub/pca/e', n * dim, 1);
-  const weights = [3, 2, 1.3, 0.6, 0.3];
-  const x = Float32Array.from({ length: n * dim }, (_, i) => {
-    const [r, c] = [Math.floor(i / dim), i % dim];
-    return weights.reduce((s, w, k) => s + a[r * rank + k]! * w * b[k * dim + c]!, 0) + 0.1 * e[i]!;
-  });
-  const p = pca(x, dim, 3);
-  // recorded tolerances
-  expect(distance(p.mean, want('mean'))).toBeLessThanOrEqual(2.3e-6);
-  expect(distance(p.components, want('components'))).toBeLessThanOrEqual(3.2e-6);
-  expect(distance(p.projections, want('projections'))).toBeLessThanOrEqual(1.4e-4);
-  expect(distance(p.explained, want('explained_variance_ratio'))).toBeLessThanOrEqual(6.1e-6);
-  expect(distance(pca(x, dim, 6).singularValues, want('singular_values'))).toBeLessThanOrEqual(7.6e-4);
-});
-
 test('components are orthonormal, also with more dimensions than rows and with no variance at all', () => {
   for (const [rows, dim, count] of [
     [40, 30, 3],
     [4, 60, 3],
     [10, 2, 2],
   ] as const) {
-    const { components } = pca(floats(`${rows}`, rows * dim, 1), dim, count);
+    const { components } = pca(floats(`${rows}`, rows * dim, 0, 1), dim, count);
     for (let i = 0; i < count; i++)
       for (let j = 0; j < count; j++) {
         let s = 0;
@@ -92,7 +48,7 @@ test('components are orthonormal, also with more dimensions than rows and with n
 
 test('Jacobi rotations rebuild the matrix', () => {
   const n = 12;
-  const r = floats('sym', n * n, 1);
+  const r = floats('sym', n * n, 0, 1);
   const m = Array.from({ length: n }, (_, i) => Float64Array.from({ length: n }, (_, j) => r[i * n + j]! + r[j * n + i]!));
   const { values, vectors } = symmetricEigen(m);
   for (let i = 0; i < n; i++)
@@ -197,4 +153,22 @@ test('a grid repeats pixels without smoothing and keeps the shape of a picture',
   ]);
   const { info } = await sharp(await pictureGrid([[p]], { cell: 8 })).toBuffer({ resolveWithObject: true });
   expect([info.width, info.height, info.format]).toEqual([16, 16, 'png']);
+});
+
+test('a probe reads the last class tokens in network order, and images are padded around the centre', () => {
+  const blocks = [1, 2, 3].map((b) => ({
+    cls: numbers([b, b + 0.5], [1, 2]),
+    patches: numbers([b, 0, 3 * b, 1], [1, 2, 2]),
+  }));
+  const read = (n: number, average: boolean): number[] => {
+    const f = (x: readonly BlockTokens[]) => probeInput(x, n, average);
+    return Array.from((evaluate(f, [blocks]) as Numbers).data);
+  };
+  expect(read(2, false)).toEqual([2, 2.5, 3, 3.5]);
+  expect(read(1, true)).toEqual([3, 3.5, 6, 0.5]);
+  expect(() => read(4, false)).toThrow(/the last 4 of 3 blocks/);
+  const image = numbers([1, 2, 3, 4, 5, 6], [1, 1, 2, 3]);
+  const padded = evaluate((x: F32<string>) => centrePadding(4)(x, [2, 3]), [image]) as Numbers;
+  expect(padded.shape).toEqual([1, 1, 4, 4]);
+  expect(Array.from(padded.data)).toEqual([0, 0, 0, 0, 1, 2, 3, 0, 4, 5, 6, 0, 0, 0, 0, 0]);
 });

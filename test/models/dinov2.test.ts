@@ -2,16 +2,16 @@ import { describe, expect, it } from 'vitest';
 import { leaves } from '../../dsl/index.ts';
 import { network, trainStep } from '../../models/dinov2.ts';
 import { rates } from '../../models/optimizer.ts';
+import { recipeFromConfig } from '../../models/recipes/config.ts';
 import { geometry } from '../../models/recipes/geometry.ts';
 import { schedules } from '../../models/schedules.ts';
-import { recipeOf } from './configs.ts';
 import { type Compiled, compileFor, filled, mapNumbers, type Numbers, numbers, parameters } from './evaluate.ts';
 import type { Case } from './goldens.ts';
 import { check, golden, recorded } from './goldens.ts';
 
 /** The arguments of a recorded run: state before the first step, batches, scalars. */
 const runOf = (c: Case) => {
-  const r = recipeOf(c.config);
+  const r = recipeFromConfig(c.config);
   const g = geometry(r);
   const saved = recorded(c.file);
   const student = parameters(c.params);
@@ -100,7 +100,7 @@ describe('whole training runs', () => {
 describe('parameter groups', () => {
   it.each(['ssl_sk_sep', 'ssl_center_shared', 'ssl_droppath'])('%s: factors on learning rate and decay as recorded', (id) => {
     const c = golden(id);
-    const r = recipeOf(c.config);
+    const r = recipeFromConfig(c.config);
     const ours = Object.fromEntries(leaves(network(r)).map(({ path }) => [path, rates(r)(path)]));
     expect(Object.keys(ours)).toEqual(c.params.map((p) => p.name));
     for (const [path, [lr, decay, lastLayer]] of Object.entries(c.param_groups ?? {})) {

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { maskBound } from '../../models/data/batch.ts';
 import { linspace32 } from '../../models/data/masks.ts';
+import { recipeFromConfig } from '../../models/recipes/config.ts';
 import { geometry } from '../../models/recipes/geometry.ts';
 import { batchRecipe, keepLists } from '../../models/recipes/inputs.ts';
 import { demo, recipes, vitLarge14, vitLarge16 } from '../../models/recipes.ts';
 import { kept } from '../../models/vit/drop-path.ts';
-import { recipeOf } from './configs.ts';
 import { golden, recorded } from './goldens.ts';
 
 describe('rows of the buffer of masked patches', () => {
@@ -19,7 +19,7 @@ describe('rows of the buffer of masked patches', () => {
     const c = golden(id);
     const bounds = recorded(c.file).get('upperbound')?.data ?? [];
     expect(bounds.length).toBeGreaterThan(0);
-    for (const bound of Array.from(bounds)) expect(geometry(recipeOf(c.config)).maskRows).toBe(bound);
+    for (const bound of Array.from(bounds)) expect(geometry(recipeFromConfig(c.config)).maskRows).toBe(bound);
   });
 });
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { apply, type F32, leaves, type Tensor } from '../../dsl/index.ts';
+import { vitConfigOf } from '../../models/recipes/config.ts';
 import { published } from '../../models/vit/presets.ts';
 import { type Crop, crop, encode, type Keep, type VitConfig, type VitParams, vit } from '../../models/vit.ts';
-import { vitConfig } from './configs.ts';
 import { evaluate, filled, type Numbers, numbers, parameters } from './evaluate.ts';
 import { type Case, check, golden, readJson, recorded, stream } from './goldens.ts';
 
@@ -42,7 +42,7 @@ describe('forward of a whole image', () => {
     '%s equals the recorded features',
     (id) => {
       const c = golden(id);
-      const model = vit(vitConfig(c.config));
+      const model = vit(vitConfigOf(c.config));
       expect(leaves(model).map((l) => [l.path, l.shape])).toEqual(c.params.map((p) => [p.name, p.shape]));
       for (const i of images(c)) {
         const out = evaluate((p: VitParams, x: F32<'B 3 S W'>) => apply(model, p)(x), [parameters(c.params), filled(i)]);
@@ -54,7 +54,7 @@ describe('forward of a whole image', () => {
 
 describe('forward of several crops', () => {
   const run = (c: Case, keep?: unknown): readonly Outputs[] => {
-    const config: VitConfig = vitConfig(c.config);
+    const config: VitConfig = vitConfigOf(c.config);
     const crops = images(c).map((i) => ({ images: filled(i), masks: masks(c, i.name) }));
     const args = [parameters(c.params), crops.map(({ images: x, masks: m }) => (m ? { x, m } : { x })), ...(keep ? [keep] : [])];
     type Views = readonly { readonly x: F32<'B 3 S W'>; readonly m?: Tensor<'B N', 'bool'> }[];

@@ -256,6 +256,9 @@ describe('chooseGemm', () => {
       { seed: 3, numRuns: 300 },
     );
   });
+  it('packs a large weight once where the rows are few: a block takes all of them', () => {
+    for (const m of [78, 257]) expect(choose(m, 4608, 1536).bm).toBeGreaterThanOrEqual(m);
+  });
   it('gives many workers enough blocks', () => {
     const s = choose(384, 1536, 6400, { ...target, workers: 16 });
     expect(Math.ceil(384 / s.bm) * Math.ceil(1536 / s.bn)).toBeGreaterThanOrEqual(32);

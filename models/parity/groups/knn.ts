@@ -6,7 +6,7 @@ import type { Numbers } from '../compare.ts';
 import { filled, numbers, type Runner } from '../context.ts';
 
 const whole = z.number().int().positive();
-const config = z.object({ dim: whole, classes: whole, nb_knn: z.array(whole).min(1), temperature: z.number() });
+const config = z.object({ dim: whole, classes: whole, nb_knn: z.array(whole).min(1), temperature: z.number().default(0.07) });
 
 /** Centre of the label plus noise, each row scaled to length 1. */
 const features = (c: Case, part: string, dim: number) => {

@@ -1,11 +1,14 @@
 /** Group linear_eval: what a linear classifier reads of the last blocks, its logits, and centre padding of an image. */
 import { z } from 'zod';
-import { apply, type F32, size } from '../../../index.ts';
+import { apply, type F32, type Params, size } from '../../../index.ts';
 import { type BlockTokens, centrePadding, probeInput } from '../../eval/probe.ts';
 import { linear } from '../../layers.ts';
 import { configOf } from '../catalogue.ts';
 import type { Numbers } from '../compare.ts';
 import { filled, has, numbered, parameters, type Runner } from '../context.ts';
+
+const classifierOf = (inputs: number, classes: number) => linear(size('I', inputs), size('O', classes));
+type Classifier = Params<ReturnType<typeof classifierOf>>;
 
 const whole = z.number().int().positive();
 const config = z.object({ dim: whole, classes: whole, use_n_blocks: z.array(whole), pad_multiple: whole.default(14) });
@@ -18,22 +21,22 @@ export const linearEval: Runner = async (c, context) => {
     .flatMap((n) =>
       [false, true].map((average) => ({ n, average, suffix: `n${n}_avg${Number(average)}`, width: (n + Number(average)) * dim })),
     )
+    .filter(({ suffix }) => c.outputs.some((o) => o.name === `feat_${suffix}` || o.name === `logits_${suffix}`))
     .map((v) => {
-      const classifier = linear(size('I', v.width), size('O', classes));
+      const classifier = classifierOf(v.width, classes);
       return { ...v, classifier, params: parameters(c, classifier, `clf_${v.suffix}/linear.`) };
     });
   const image = has(c, 'pad_image') ? { x: filled(c, 'pad_image') } : {};
   const [height = 0, width = 0] = image.x?.shape.slice(-2) ?? [];
-  type Classifier = { readonly weight: F32<'O I'>; readonly bias?: F32<'O'> };
   const out = await context.run(
     (blocks: readonly BlockTokens[], classifiers: readonly Classifier[], { x }: { readonly x?: F32<string> }) => ({
       each: variants.map(({ n, average, classifier }, i) => {
         const feature = probeInput(blocks, n, average);
-        return { feature, logits: apply(classifier, classifiers[i] as never)(feature as F32<'B I'>) };
+        return { feature, logits: apply(classifier, classifiers[i] as Classifier)(feature as F32<'B I'>) };
       }),
       ...(x ? { padded: centrePadding(pad_multiple)(x, [height, width]) } : {}),
     }),
-    [patches.map((p, i) => ({ patches: p, cls: cls[i]! })), variants.map((v) => v.params) as never, image],
+    [patches.map((p, i) => ({ patches: p, cls: cls[i]! })), variants.map((v) => v.params), image],
   );
   const made = new Map<string, Numbers>();
   variants.forEach(({ suffix }, i) => made.set(`feat_${suffix}`, out.each[i]!.feature).set(`logits_${suffix}`, out.each[i]!.logits));

@@ -1,6 +1,5 @@
 /**
- * Group loss: the terms of DINOv2's objective and the targets they compare with. A case is one of six kinds; its inputs and its
- * configuration tell which.
+ * Group loss: the terms of DINOv2's objective and the targets they compare with. A case is one of several kinds; its inputs tell which.
  */
 import { malformed } from '../catalogue.ts';
 import { has, type Runner } from '../context.ts';
@@ -13,8 +12,8 @@ import { sinkhornTargets } from './losses/sinkhorn.ts';
 export const loss: Runner = (c, context) => {
   if (has(c, 'masks')) return masked(c, context);
   if (has(c, 'student0')) return pairs(c, context);
-  if ('center_momentum' in c.config) return centering(c, context);
-  if ('iterations' in c.config) return sinkhornTargets(c, context);
+  if (has(c, 'teacher0')) return centering(c, context);
+  if (has(c, 'teacher')) return sinkhornTargets(c, context);
   if (has(c, 'x0')) return koleo(c, context);
   throw malformed(`case ${c.id}`, `no loss has the inputs ${c.inputs.map((i) => i.name).join(', ')}`);
 };

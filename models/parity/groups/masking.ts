@@ -53,7 +53,7 @@ export const masking: Runner = (c) => {
   }
   for (const [name, k] of Object.entries(collates)) {
     const s = stream(`${c.formula_prefix}rng/${name}`);
-    const side = k.global_size / k.patch_size;
+    const side = Math.floor(k.global_size / k.patch_size);
     const m = collateMasks(
       {
         crops: 2 * k.batch,

@@ -26,7 +26,7 @@ export const posEmbed: Runner = async (c, context) => {
       patch: m.patch_size,
       interpolation: { offset: m.interpolate_offset, antialias: m.interpolate_antialias },
     };
-    return { name, table, config, grid: [Number(height) / m.patch_size, Number(width) / m.patch_size] as const };
+    return { name, table, config, grid: [height, width].map((s) => Math.floor(Number(s) / m.patch_size)) as [number, number] };
   });
   const out = await context.run(
     (all: readonly F32<string>[]) =>

@@ -11,7 +11,7 @@ import { filled, type Runner, reshaped } from '../../context.ts';
 
 const config = z.object({
   K: z.number().int().positive(),
-  center_momentum: z.number(),
+  center_momentum: z.number().default(0.9),
   teacher_temps: z.array(z.number()),
   rows: z.array(z.number()).optional(),
 });
