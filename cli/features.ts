@@ -165,6 +165,8 @@ const outputs = (o: FeaturesOptions, bytes: number): readonly { readonly file: s
     throw new FoveaError('FV0503', `--out ${file}: the name tells no format`, {
       hint: `Give a name that ends with ${Object.keys(featureFormats).join(' or ')}.`,
     });
+  if (file !== undefined && o.pca !== undefined && resolve(file) === resolve(o.pca))
+    throw new FoveaError('FV0503', `--out and --pca are one file: ${file}`, { hint: 'Give the picture a name of its own.' });
   const places = [...(file === undefined ? [] : [[file, bytes] as const]), ...(o.pca === undefined ? [] : [[o.pca, 1 << 22] as const])];
   return places.map(([f, size]) => ({ file: f, folder: outputFolder(dirname(resolve(f)), [basename(f)], size) }));
 };

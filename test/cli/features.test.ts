@@ -233,6 +233,7 @@ test('what is wrong with a call is said before anything is compiled', { timeout:
   );
   expect(await refused('FV0503', [files[0], ...model, '--view', 'whole', '--crop', '56', ...out])).toContain('no meaning');
   expect(await refused('FV0503', [files[0], ...model, '--out', join(dir, 'f.npz')])).toContain('.safetensors or .json');
+  expect(await refused('FV0503', [files[0], ...model, ...out, '--pca', join(dir, 'new/../new/f.json')])).toContain('one file');
   expect(await refused('FV0407', [files[0], ...model, '--out', '/sys/fovea-test/f.json'])).toContain('/sys/fovea-test');
   writeFileSync(join(dir, 'bad.json'), '{"embed_dims": 3}');
   expect(await refused('FV0415', [files[0], '--model', join(dir, 'bad.json'), ...out])).toContain('unknown key embed_dims');
