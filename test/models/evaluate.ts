@@ -5,7 +5,6 @@
  */
 import { interpret, tensor64 } from '../../compiler/graph/interpret.ts';
 import { rebuild, spec, trace } from '../../dsl/index.ts';
-import { type Filled, fill } from './goldens.ts';
 
 /** Numbers on the host, read in float64. */
 export interface Numbers {
@@ -18,7 +17,6 @@ export const numbers = (data: ArrayLike<number>, shape: readonly number[], dtype
   dtype,
   data,
 });
-export const filled = (p: Filled): Numbers => numbers(fill(p), p.shape);
 
 const isNumbers = (x: unknown): x is Numbers => typeof x === 'object' && x !== null && 'data' in x && 'shape' in x;
 export const mapNumbers = (f: (x: Numbers, path: string) => unknown, tree: unknown, path = ''): unknown => {
@@ -89,7 +87,3 @@ export const nest = <T>(entries: readonly (readonly [path: string, value: T])[])
   };
   return lists(root);
 };
-
-/** The parameters of a case as a tree, after removing `prefix` from their names. */
-export const parameters = (params: readonly Filled[], prefix = ''): unknown =>
-  nest(params.filter((p) => p.name.startsWith(prefix)).map((p) => [p.name.slice(prefix.length), filled(p)] as const));

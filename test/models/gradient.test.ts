@@ -12,7 +12,7 @@ import { geometry } from '../../models/recipes/geometry.ts';
 import { keepLists } from '../../models/recipes/inputs.ts';
 import { demo, type Recipe } from '../../models/recipes.ts';
 import { allNumbers, compileFor, type Numbers, nest, numbers } from './evaluate.ts';
-import { stream } from './goldens.ts';
+import { random } from './random.ts';
 
 const tiny: Recipe = {
   ...demo,
@@ -36,23 +36,14 @@ const variants: readonly (readonly [string, Recipe])[] = [
   ],
 ];
 
-const random = (name: string, shape: readonly number[], offset = 0, scale = 1): Numbers =>
-  numbers(
-    Float64Array.from(
-      stream(
-        name,
-        shape.reduce((a, b) => a * b, 1),
-      ),
-      (u) => offset + scale * (2 * u - 1),
-    ),
-    shape,
-  );
-
 const weights = (r: Recipe, side: string): unknown =>
   nest(
     leaves(network(r)).map(
       ({ path, shape }) =>
-        [path, random(`${side}/${path}`, shape as number[], /norm.*weight|weight_g|gamma/.test(path) ? 1 : 0, 0.4)] as const,
+        [
+          path,
+          random(`${side}/${path}`, shape as number[], { offset: /norm.*weight|weight_g|gamma/.test(path) ? 1 : 0, scale: 0.4 }),
+        ] as const,
     ),
   );
 

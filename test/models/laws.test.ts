@@ -5,7 +5,7 @@ import { batchSpec, hyperAt, hyperSpec, initState, stateSpec, trainStep } from '
 import { geometry } from '../../models/recipes/geometry.ts';
 import { demo, type Recipe } from '../../models/recipes.ts';
 import { allNumbers, compileFor, mapNumbers, type Numbers, numbers } from './evaluate.ts';
-import { distance, stream } from './goldens.ts';
+import { distance, random } from './random.ts';
 
 const recipe: Recipe = {
   ...demo,
@@ -17,17 +17,6 @@ const recipe: Recipe = {
 const g = geometry(recipe);
 const n = g.globalTokens;
 
-const random = (name: string, shape: readonly number[]): Numbers =>
-  numbers(
-    Float64Array.from(
-      stream(
-        name,
-        shape.reduce((a, b) => a * b, 1),
-      ),
-      (u) => 2 * u - 1,
-    ),
-    shape,
-  );
 /** Initial parameters are close to the identity of the network; larger ones make every term count. */
 const state = mapNumbers((x, path) => (/student|teacher/.test(path) ? { ...random(path, x.shape) } : x), initState(recipe, 1));
 

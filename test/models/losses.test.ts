@@ -5,7 +5,7 @@ import { dinoHead } from '../../models/heads.ts';
 import { ibotLoss, ibotLossUnpacked, maskWeights } from '../../models/losses.ts';
 import { sinkhorn } from '../../models/sinkhorn.ts';
 import { allNumbers, evaluate, type Numbers, numbers } from './evaluate.ts';
-import { stream } from './goldens.ts';
+import { stream } from './random.ts';
 
 const random = (name: string, ...shape: readonly number[]): Numbers =>
   numbers(

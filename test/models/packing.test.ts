@@ -19,21 +19,10 @@ import { pack, rowsOfImages, type Segment, unpack } from '../../models/layers/pa
 import { packedAttention } from '../../models/layers.ts';
 import { type Crop, crop, encode, type VitConfig, type VitParams, vit } from '../../models/vit.ts';
 import { allNumbers, evaluate, type Numbers, nest, numbers } from './evaluate.ts';
-import { distance, stream } from './goldens.ts';
+import { distance, random } from './random.ts';
 
-const random = (name: string, shape: readonly number[], scale = 1): Numbers =>
-  numbers(
-    Float64Array.from(
-      stream(
-        name,
-        shape.reduce((a, b) => a * b, 1),
-      ),
-      (u) => scale * (2 * u - 1),
-    ),
-    shape,
-  );
 const weights = (m: Parameters<typeof leaves>[0]): unknown =>
-  nest(leaves(m).map(({ path, shape }) => [path, random(path, shape as number[], 0.5)] as const));
+  nest(leaves(m).map(({ path, shape }) => [path, random(path, shape as number[], { scale: 0.5 })] as const));
 
 const c: VitConfig = {
   width: 12,

@@ -3,6 +3,7 @@
  * the three training recipes and the eight evaluation configurations, and what follows from them.
  */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { FoveaError } from '../../compiler/error.ts';
@@ -15,7 +16,6 @@ import { type Recipe, recipes, vitGiant14, vitLarge14, vitLarge16 } from '../../
 import { scaledLr, schedules } from '../../models/schedules.ts';
 import { published } from '../../models/vit/presets.ts';
 import { type VitConfig, vit } from '../../models/vit.ts';
-import { readJson } from './goldens.ts';
 
 /** Where each key of the original lies in a recipe. */
 const places: Readonly<Record<string, (r: Recipe) => unknown>> = {
@@ -301,7 +301,10 @@ describe('the eight evaluation configurations', () => {
   });
 
   it('the released builders are read from their recorded arguments', () => {
-    const states = readJson('state_dicts.json') as Record<string, { config: Record<string, unknown> }>;
+    const states = JSON.parse(readFileSync(join(import.meta.dirname, '../goldens/state_dicts.json'), 'utf8')) as Record<
+      string,
+      { config: Record<string, unknown> }
+    >;
     expect(Object.keys(states)).toHaveLength(8);
     for (const { config } of Object.values(states)) {
       const registers = (config.num_register_tokens ?? 0) as number;

@@ -7,19 +7,9 @@ import { type Drop, dropForm, kept } from '../../models/vit/drop-path.ts';
 import { patchEmbed, patchGrid } from '../../models/vit/patches.ts';
 import { type Crop, crop, encode, intermediate, type VitConfig, type VitParams, vit } from '../../models/vit.ts';
 import { allNumbers, evaluate, type Numbers, nest, numbers } from './evaluate.ts';
-import { distance, stream } from './goldens.ts';
+import { distance, random as unitRandom } from './random.ts';
 
-const random = (name: string, shape: readonly number[], scale = 0.5): Numbers =>
-  numbers(
-    Float64Array.from(
-      stream(
-        name,
-        shape.reduce((a, b) => a * b, 1),
-      ),
-      (u) => scale * (2 * u - 1),
-    ),
-    shape,
-  );
+const random = (name: string, shape: readonly number[]): Numbers => unitRandom(name, shape, { scale: 0.5 });
 type Leaves = Parameters<typeof leaves>[0];
 /** Formula weights; `name` may map several models' paths to the same numbers. */
 const weights = (m: Leaves, name = (path: string) => path): unknown =>

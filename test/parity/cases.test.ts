@@ -20,7 +20,7 @@ const all = async (backend: Backend): Promise<readonly Outcome[]> => {
 /** What is wrong with the outcomes, in words. */
 const faults = (outcomes: readonly Outcome[]): string[] =>
   outcomes
-    .filter((o) => o.status !== 'pass')
+    .filter((o) => o.status === 'fail')
     .map((o) => `${o.id}: ${o.reason ?? o.verdicts.filter((v) => !v.pass).map((v) => `${v.name}: ${v.why}`)}`);
 
 test('the folder has the files and tensors that its index lists, and no others', () => {
@@ -36,9 +36,15 @@ test('every group of the table has a case', () => {
 test('on the float64 reference', async () => {
   const outcomes = await all(reference);
   expect(faults(outcomes)).toEqual([]);
-  expect(outcomes.map((o) => o.verdicts.length)).toEqual(mine.map((e) => e.read().outputs.length));
+  const skipped = outcomes.filter((o) => o.status === 'skipped');
+  for (const o of skipped) console.log(`${o.id} skipped: ${o.reason}`);
+  expect([...new Set(skipped.map((o) => o.group))]).toEqual(['real_size']);
+  const ran = mine.filter((e) => e.group !== 'real_size');
+  expect(outcomes.filter((o) => o.status === 'pass').map((o) => o.verdicts.length)).toEqual(ran.map((e) => e.read().outputs.length));
 });
 
 test('on the CPU backend', async () => {
-  expect(faults(await all(cpu()))).toEqual([]);
+  const outcomes = await all(cpu());
+  expect(faults(outcomes)).toEqual([]);
+  expect(outcomes.filter((o) => o.status !== 'pass')).toEqual([]);
 }, 300_000);
