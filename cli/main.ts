@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
 import { findPackageFile } from '../models/data/package.ts';
+import { convertCommand } from './convert.ts';
 import { demoCommand } from './demo.ts';
 import { featuresCommand } from './features.ts';
 import { parityCommand } from './parity.ts';
@@ -44,6 +45,7 @@ try {
   program.addCommand(demoCommand().copyInheritedSettings(program));
   program.addCommand(featuresCommand().copyInheritedSettings(program));
   program.addCommand(parityCommand().copyInheritedSettings(program));
+  program.addCommand(convertCommand().copyInheritedSettings(program));
   await program.parseAsync();
 } catch (e) {
   process.exitCode = e instanceof CommanderError ? refused(e) : report(e, debug);

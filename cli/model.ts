@@ -13,7 +13,16 @@ import { vitConfigOf } from '../models/recipes/config.ts';
 import { type EvaluationName, evaluationNames, evaluations, releasedWeights } from '../models/recipes/evaluations.ts';
 import { architectures, published } from '../models/vit/presets.ts';
 import { type VitConfig, type VitParams, vit } from '../models/vit.ts';
-import { readSafetensors, restore } from '../models/weights/index.ts';
+import {
+  chunkedBlocks,
+  fromHuggingFace,
+  isHuggingFace,
+  loadWeights,
+  readWeights,
+  unwrapped,
+  type Weights,
+  withoutHeads,
+} from '../models/weights/index.ts';
 
 export interface NamedModel {
   /** As given; of a file, its path. */
@@ -73,22 +82,20 @@ export const modelNamed = (name: string, registers?: number): NamedModel => {
   });
 };
 
-/** Shapes of a model's parameters, as `restore` compares them. */
-const shapesOf = (spec: unknown): unknown => {
-  const node = spec as Readonly<Record<string, unknown>>;
-  if (node.kind === 'spec') return { shape: node.dims, dtype: node.dtype };
-  return Array.isArray(spec) ? spec.map(shapesOf) : Object.fromEntries(Object.entries(node).map(([key, child]) => [key, shapesOf(child)]));
-};
-
 export interface LoadedBackbone {
+  /** Lazy: numbers are read when a program takes them. */
   readonly params: Input<VitParams>;
   /** Of no use before the last program has run. */
   readonly close: () => void;
 }
 
+/** Names as `vit(config)` has them, whoever wrote the file: DINOv2 flat or in groups, a training export, Hugging Face. */
+const ownNames = (tensors: Weights, { chunks = 0 }: VitConfig): Weights =>
+  chunkedBlocks(isHuggingFace(tensors) ? fromHuggingFace(tensors) : unwrapped(withoutHeads(tensors)), chunks);
+
 /**
  * The parameters of a model from a file; `prefix` is what its names there start with ('teacher.backbone' in a run's checkpoint).
- * FV0503: no file is given. FV0402, FV0405, FV0406: it cannot be read, is damaged, does not fit.
+ * FV0503: no file is given. FV0402, FV0405, FV0410, FV0412: it cannot be read. FV0406: it does not fit. FV0411: it is not finite.
  */
 export const backboneWeights = async (
   { label, config, released }: NamedModel,
@@ -99,6 +106,14 @@ export const backboneWeights = async (
     throw new FoveaError('FV0503', '--weights is missing: features of random weights say nothing about an image', {
       hint: released ? `The released weights of ${label} are ${released}.` : 'Give the file of weights that this network was trained to.',
     });
-  const shapes = shapesOf(paramSpecs(vit(config))) as Input<VitParams>;
-  return { params: restore(shapes, readSafetensors(file).tensors, file, prefix), close: () => {} };
+  const { tensors, close } = await readWeights(file, { as: 'f32' });
+  const start = prefix === '' ? '' : `${prefix}.`;
+  const mine = [...tensors].filter(([name]) => name.startsWith(start)).map(([name, t]) => [name.slice(start.length), t] as const);
+  try {
+    const { params } = loadWeights(paramSpecs(vit(config)), ownNames(new Map(mine), config), { source: file });
+    return { params: params as Input<VitParams>, close };
+  } catch (e) {
+    close();
+    throw e;
+  }
 };

@@ -11,8 +11,10 @@ import type { Launch, Plan, Slot } from '../../compiler/plan/types.ts';
 import type { Executable } from '../../compiler/target.ts';
 import type { Library } from './toolchain.ts';
 
-// foreign calls run on koffi's stacks, 128 KiB by default: a kernel's arrays would overflow them. Before the first load
-koffi.config({ ...koffi.config(), sync_stack_size: 16 << 20, async_stack_size: 16 << 20 });
+// foreign calls run on koffi's stacks, 128 KiB by default: a kernel's arrays would overflow them. Before the first load, which may have
+// been that of models/weights/source.ts: it sets the same
+if ((koffi.config().sync_stack_size ?? 0) < 16 << 20)
+  koffi.config({ ...koffi.config(), sync_stack_size: 16 << 20, async_stack_size: 16 << 20 });
 
 /** An Executable that can also say how long each launch took. */
 export interface CpuExecutable extends Executable {

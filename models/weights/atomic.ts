@@ -34,8 +34,8 @@ const flush = (path: string): void => {
   }
 };
 
-/** Writes the concatenation of `parts` to `file`. FV0407. */
-export const writeAtomic = (file: string, parts: readonly Uint8Array[]): void => {
+/** Writes the concatenation of `parts` to `file`, each as soon as it is made. FV0407; an error with a code from a part goes on as it is. */
+export const writeAtomic = (file: string, parts: Iterable<Uint8Array>): void => {
   const temporary = join(dirname(file), `.${basename(file)}.${process.pid}.tmp`);
   let made = false;
   try {
@@ -59,6 +59,6 @@ export const writeAtomic = (file: string, parts: readonly Uint8Array[]): void =>
         // the first error is the one that matters
       }
     }
-    throw cannotWrite(file, e);
+    throw e instanceof FoveaError ? e : cannotWrite(file, e);
   }
 };

@@ -1,14 +1,14 @@
-/** Weight files: safetensors in and out, trees and flat names, atomic writing. */
+/** Weight files: safetensors in and out, PyTorch checkpoints in, names and layouts, loading into a model, atomic writing. */
 export { cannotWrite, writeAtomic } from './atomic.ts';
-export {
-  type HostLike,
-  readSafetensors,
-  readStored,
-  type StoredFile,
-  type StoredTensor,
-  type StoredType,
-  type TensorData,
-  toHost,
-  writeSafetensors,
-} from './safetensors.ts';
-export { flatten, restore } from './tree.ts';
+export { type Float, fromF32, toF32 } from './floats.ts';
+export { configOf, configText, type HuggingFaceConfig, readConfig } from './hf-config.ts';
+export { fromHuggingFace, isHuggingFace, toHuggingFace } from './hugging-face.ts';
+export { chunkedBlocks, depthOf, flatBlocks, unwrapped, withoutHeads } from './layouts.ts';
+export { type Loaded, type LoadOptions, type LoadReport, loadWeights } from './load.ts';
+export { parseWeights, type ReadOptions, readWeights, type WeightFile, type WeightFormat } from './read.ts';
+export { castTo, joinRows, splitRows, type Weights } from './rows.ts';
+export { openSafetensors, readSafetensors, readStored, type Safetensors, type StoredFile, type StoredTensor } from './safetensors.ts';
+export { type ByteSource, bytesSource, openSource } from './source.ts';
+export type { StoredType, WeightTensor } from './stored.ts';
+export { few, flatten, restore } from './tree.ts';
+export { type TensorData, writeSafetensors } from './write.ts';

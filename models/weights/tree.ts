@@ -6,19 +6,21 @@
  *   restore(params, tensors, 'model.safetensors')     // a tree like params, with the tensors' values
  */
 import { FoveaError } from '../../compiler/error.ts';
-import type { TensorData } from './safetensors.ts';
+import { isHostTensor, isLazyTensor } from '../../dsl/index.ts';
+import type { TensorData } from './write.ts';
 
-/** What restore needs to know of a leaf: a host tensor has it, and so has a spec. */
-interface LeafShape {
-  readonly shape: readonly unknown[];
+/** What is known of a leaf: its form. Host and lazy tensors have a shape of numbers; specs have `dims`, in which sizes may have names. */
+interface Form {
+  readonly shape: readonly number[] | string;
+  readonly dims?: readonly unknown[];
   readonly dtype: string;
 }
 
-const isLeaf = (x: unknown): x is LeafShape =>
-  typeof x === 'object' && x !== null && 'shape' in x && 'dtype' in x && Array.isArray(x.shape);
+const isForm = (x: unknown): x is Form =>
+  typeof x === 'object' && x !== null && 'shape' in x && 'dtype' in x && (Array.isArray(x.shape) || 'dims' in x);
 
-const walk = (node: unknown, path: string, leaf: (l: LeafShape, path: string) => unknown): unknown => {
-  if (isLeaf(node)) return leaf(node, path);
+const walk = (node: unknown, path: string, leaf: (l: Form, path: string) => unknown): unknown => {
+  if (isForm(node)) return leaf(node, path);
   const below = (key: string): string => (path === '' ? key : `${path}.${key}`);
   if (Array.isArray(node)) return node.map((child, i) => walk(child, below(String(i)), leaf));
   if (typeof node === 'object' && node !== null)
@@ -30,30 +32,59 @@ const walk = (node: unknown, path: string, leaf: (l: LeafShape, path: string) =>
 export const flatten = (tree: unknown, prefix = ''): Map<string, TensorData> => {
   const out = new Map<string, TensorData>();
   walk(tree, prefix, (leaf, path) => {
-    if (!('data' in leaf)) throw new FoveaError('FV0406', `${path}: a spec has no values to store`);
-    out.set(path, leaf as unknown as TensorData);
+    if (!isHostTensor(leaf)) throw new FoveaError('FV0406', `${path}: a spec has no values to store`);
+    out.set(path, leaf);
   });
   return out;
 };
 
-/** A tree of the structure of `like` with the leaves taken from `tensors`. FV0406 lists what is missing, left over or of another shape. */
-export const restore = <T>(like: T, tensors: ReadonlyMap<string, TensorData>, source: string, prefix = ''): T => {
-  const wrong: string[] = [];
+/** Names where a tree and a map of tensors differ. `wrong` are sentences: the name, what it has, what is expected. */
+export interface Differences {
+  readonly missing: readonly string[];
+  readonly unexpected: readonly string[];
+  readonly wrong: readonly string[];
+}
+
+/** A tensor's form as text: f32 [384 384]. */
+const formOf = (t: Form): string => `${t.dtype} [${(t.dims ?? (t.shape as readonly number[])).map(String).join(' ')}]`;
+
+/**
+ * A tree of the structure of `like` with the leaves taken from `tensors` wherever name, shape and dtype fit, and everything that does
+ * not. Where nothing fits the leaf of `like` stays. With a prefix only names below it count.
+ */
+export const match = (like: unknown, tensors: ReadonlyMap<string, Form>, prefix = ''): Differences & { readonly tree: unknown } => {
+  const [missing, wrong]: [string[], string[]] = [[], []];
   const used = new Set<string>();
   const tree = walk(like, prefix, (leaf, path) => {
     const t = tensors.get(path);
     used.add(path);
-    const want = `${leaf.dtype} [${leaf.shape.join(' ')}]`;
-    if (!t) wrong.push(`${path}: missing`);
-    else if (`${t.dtype} [${t.shape.join(' ')}]` !== want)
-      wrong.push(`${path}: ${t.dtype} [${t.shape.join(' ')}] where ${want} is expected`);
-    return t;
+    if (!t) missing.push(path);
+    else if (formOf(t) !== formOf(leaf)) wrong.push(`${path}: ${formOf(t)} where ${formOf(leaf)} is expected`);
+    else return t;
+    return leaf;
   });
   const mine = (name: string): boolean => prefix === '' || name === prefix || name.startsWith(`${prefix}.`);
-  for (const name of tensors.keys()) if (mine(name) && !used.has(name)) wrong.push(`${name}: not part of the model`);
-  if (wrong.length > 0) {
-    const shown = wrong.slice(0, 8).join('; ') + (wrong.length > 8 ? `; and ${wrong.length - 8} more` : '');
-    throw new FoveaError('FV0406', `${source} does not fit: ${shown}`, { hint: 'The file belongs to another model or configuration.' });
-  }
+  const unexpected = [...tensors.keys()].filter((name) => mine(name) && !used.has(name));
+  return { tree, missing, unexpected, wrong };
+};
+
+/** The first few of many, and how many more there are. */
+export const few = (all: readonly string[], most = 8): string =>
+  all.slice(0, most).join('; ') + (all.length > most ? `; and ${all.length - most} more` : '');
+
+/** Throws FV0406 with all differences, if there are any. */
+export const refuse = ({ missing, unexpected, wrong }: Differences, source: string): void => {
+  const all = [...missing.map((n) => `${n}: missing`), ...wrong, ...unexpected.map((n) => `${n}: not part of the model`)];
+  if (all.length === 0) return;
+  throw new FoveaError('FV0406', `${source} does not fit: ${few(all)}`, { hint: 'The file belongs to another model or configuration.' });
+};
+
+/** A tree of the structure of `like` with the leaves taken from `tensors`. FV0406 lists what is missing, left over or of another shape. */
+export const restore = <T>(like: T, tensors: ReadonlyMap<string, TensorData>, source: string, prefix = ''): T => {
+  const { tree, ...differences } = match(like, tensors, prefix);
+  refuse(differences, source);
   return tree as T; // same structure, and every leaf was checked against its namesake
 };
+
+/** true for leaves that have numbers, in memory or in a file. */
+export const hasValues = (x: unknown): boolean => isHostTensor(x) || isLazyTensor(x);

@@ -7,7 +7,7 @@ import { apply, type F32, leaves } from '../../dsl/index.ts';
 import { centreView, imagenet, type Picture, readImage, stream } from '../../models/data/index.ts';
 import { vitConfigOf } from '../../models/recipes/config.ts';
 import { type VitParams, vit } from '../../models/vit.ts';
-import { readSafetensors, type TensorData, writeSafetensors } from '../../models/weights/index.ts';
+import { castTo, chunkedBlocks, readSafetensors, type TensorData, toHuggingFace, writeSafetensors } from '../../models/weights/index.ts';
 import { flatJpeg } from '../data/files.ts';
 import { evaluate, nest, numbers } from '../models/evaluate.ts';
 import { fovea, scratch } from './command.ts';
@@ -51,6 +51,8 @@ const picture = async (file: string, width: number, height: number, phase: numbe
     .png()
     .toFile(file);
 };
+
+const lazyOf = ({ shape, dtype, data }: TensorData & { readonly data: Float32Array }) => ({ shape, dtype, load: () => data });
 
 interface Prepared {
   readonly dir: string;
@@ -239,6 +241,38 @@ test('what is wrong with a call is said before anything is compiled', { timeout:
   expect(await refused('FV0415', [files[0], '--model', join(dir, 'bad.json'), ...out])).toContain('unknown key embed_dims');
   // nothing is left of the folders that were tried out
   expect(readdirSync(dir)).not.toContain('new');
+});
+
+test('weights in groups of blocks, of a training export, with names of Hugging Face: the same features', { timeout: limit }, async () => {
+  const { dir, files } = await prepare();
+  const flat = new Map([...weights()].map(([name, t]) => [name, lazyOf(t)] as const));
+  const layouts = {
+    chunks: chunkedBlocks(flat, 2),
+    training: new Map([
+      ...[...chunkedBlocks(flat, 2)].map(([name, t]) => [`backbone.${name}`, t] as const),
+      ['dino_head.last_layer.weight_g', lazyOf({ shape: [1, 1], dtype: 'f32', data: Float32Array.of(1) })] as const,
+    ]),
+    hub: toHuggingFace(flat),
+    half: new Map([...flat].map(([name, t]) => [name, castTo(t, 'bf16')] as const)),
+  };
+  const run = async (name: string, model = 'model.json'): Promise<readonly number[]> => {
+    const [file, out] = [join(dir, name), join(dir, `${name}.json`)];
+    const ran = await fovea(['features', files[0], '--crop', '56', '--model', join(dir, model), '--weights', file, '--out', out]);
+    expect(ran, name).toMatchObject({ status: 0, stderr: '' });
+    return (JSON.parse(readFileSync(out, 'utf8')) as { images: readonly { cls: readonly number[] }[] }).images[0]!.cls;
+  };
+  const want = await run('weights.safetensors');
+  for (const [name, tensors] of Object.entries(layouts)) writeSafetensors(join(dir, `${name}.safetensors`), tensors);
+  for (const name of ['chunks', 'training', 'hub']) expect(await run(`${name}.safetensors`), name).toEqual(want);
+  // a network in groups takes a flat file
+  writeFileSync(join(dir, 'groups.json'), JSON.stringify({ ...network, block_chunks: 2 }));
+  expect(await run('weights.safetensors', 'groups.json')).toEqual(want);
+  // Every weight is off by at most 2^-9 of itself, so a sum of n products by at most 2^-9 sqrt(n) times the size of its inputs (rows of
+  // unit gain have length 1): 0.047 for a patch, 0.029 for the three layers of 24 inputs of a block and 0.019 for the one of 96, in two blocks.
+  const half = await run('half.safetensors');
+  const worst = Math.max(...want.map((x, i) => Math.abs(x - (half[i] as number))));
+  expect(worst).toBeGreaterThan(0);
+  expect(worst).toBeLessThan(0.15 * Math.max(...want.map(Math.abs)));
 });
 
 test('features that are no numbers are not written', { timeout: limit }, async () => {

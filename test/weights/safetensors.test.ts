@@ -5,7 +5,16 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FoveaError } from '../../compiler/error.ts';
-import { flatten, type HostLike, readSafetensors, readStored, restore, writeAtomic, writeSafetensors } from '../../models/weights/index.ts';
+import type { HostTensor } from '../../dsl/index.ts';
+import {
+  flatten,
+  openSafetensors,
+  readSafetensors,
+  readStored,
+  restore,
+  writeAtomic,
+  writeSafetensors,
+} from '../../models/weights/index.ts';
 
 let dir = '';
 beforeAll(() => {
@@ -15,7 +24,7 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const tensor = fc
   .tuple(fc.constantFrom('f32', 'f16', 'bf16', 'i32', 'u32', 'bool'), fc.array(fc.integer({ min: 0, max: 4 }), { maxLength: 3 }), fc.nat())
-  .map(([dtype, shape, seed]): HostLike => {
+  .map(([dtype, shape, seed]): HostTensor => {
     const n = shape.reduce((a, b) => a * b, 1);
     const at = (i: number): number => Math.imul(seed + i, 0x9e3779b9) >>> 0;
     if (dtype === 'f32') return { shape, dtype, data: Float32Array.from({ length: n }, (_, i) => at(i) / 1e6 - 1000) };
@@ -55,7 +64,7 @@ const sample = (): Buffer => {
   const file = join(dir, 'sample.safetensors');
   writeSafetensors(
     file,
-    new Map<string, HostLike>([
+    new Map<string, HostTensor>([
       ['a', { shape: [2, 3], dtype: 'f32', data: new Float32Array(6) }],
       ['b', { shape: [4], dtype: 'u32', data: new Uint32Array(4) }],
     ]),
@@ -88,6 +97,20 @@ const a = '"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}';
 test.each([
   ['no JSON', '{', /not JSON/],
   ['an array', '[]', /not a JSON object/],
+  ['a key twice', `{${a},${a}}`, /the key "a" stands there twice/],
+  [
+    'a key twice, written differently',
+    `{${a},"\\u0061":{"dtype":"F32","shape":[0],"data_offsets":[40,40]}}`,
+    /the key "a" stands there twice/,
+  ],
+  ['a field twice', '{"a":{"dtype":"F32","dtype":"I32","shape":[10],"data_offsets":[0,40]}}', /the key "dtype" stands there twice/],
+  ['metadata twice', '{"__metadata__":{},"__metadata__":{}}', /stands there twice/],
+  ['deep nesting', `{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`, /nested more than 16 deep/],
+  ['nesting that does not end', '['.repeat(100_000), /nested more than 16 deep/],
+  ['a string that does not end', '{"a', /not JSON/],
+  ['a huge number', '{"a":{"dtype":"F32","shape":[1e400],"data_offsets":[0,40]}}', /malformed shape/],
+  ['a number that is not exact', '{"a":{"dtype":"U8","shape":[40],"data_offsets":[0,9007199254740993]}}', /malformed data_offsets/],
+  ['the wrong count of bytes', '{"a":{"dtype":"F64","shape":[10],"data_offsets":[0,40]}}', /80 bytes, but has 40/],
   ['an unknown dtype', '{"a":{"dtype":"F31","shape":[10],"data_offsets":[0,40]}}', /unknown dtype/],
   ['a dtype of the object prototype', '{"a":{"dtype":"toString","shape":[10],"data_offsets":[0,40]}}', /unknown dtype/],
   ['a negative size', '{"a":{"dtype":"F32","shape":[-10],"data_offsets":[0,40]}}', /malformed shape/],
@@ -101,6 +124,18 @@ test.each([
   ['bytes left over', `{${a}}`, /belong to no tensor/],
   ['metadata that are numbers', `{"__metadata__":{"step":1},${a},"b":{"dtype":"U32","shape":[4],"data_offsets":[24,40]}}`, /metadata/],
 ])('a header with %s is refused', (_, header, why) => refused(withHeader(header), why));
+
+test('a header that is not UTF-8 is refused', () => {
+  const b = withHeader('{"a":1}', 0);
+  b[10] = 0xff;
+  refused(b, /not UTF-8/);
+});
+
+test('many keys take time in proportion', () => {
+  // 300 000 names with one equal pair; a scan that compared them with each other would not end
+  const names = Array.from({ length: 300_000 }, (_, i) => `"k${i}":0`);
+  refused(withHeader(`{${names.join(',')},"k7":0}`), /the key "k7" stands there twice/);
+});
 
 test('hostile lengths neither allocate nor crash', () => {
   refused(Buffer.alloc(0), /too few/);
@@ -131,9 +166,38 @@ test('any cut is refused, and any change of a byte is refused or read as tensors
 
 test('a name of the object prototype is a name like any other', () => {
   const file = join(dir, 'proto.safetensors');
-  const t: HostLike = { shape: [1], dtype: 'f32', data: Float32Array.of(7) };
+  const t: HostTensor = { shape: [1], dtype: 'f32', data: Float32Array.of(7) };
   writeSafetensors(file, new Map([['__proto__', t]]));
   expect(readSafetensors(file).tensors.get('__proto__')).toEqual(t);
+});
+
+test('types that the language lacks are held as the nearest one, whole numbers exactly', () => {
+  const file = join(dir, 'types.safetensors');
+  const data = Buffer.alloc(40);
+  data.writeDoubleLE(1 / 3, 0);
+  data.writeBigInt64LE(-5n, 8);
+  data.writeBigUInt64LE(2n ** 53n + 1n, 16);
+  data.writeInt16LE(-300, 24);
+  data.writeInt8(-7, 26);
+  data.writeUInt8(2, 27);
+  const at = (dtype: string, from: number, to: number): string => `{"dtype":"${dtype}","shape":[1],"data_offsets":[${from},${to}]}`;
+  const header = `{"d":${at('F64', 0, 8)},"l":${at('I64', 8, 16)},"u":${at('U64', 16, 24)},"s":${at('I16', 24, 26)},"c":${at('I8', 26, 27)},"b":${at('BOOL', 27, 28)},"rest":{"dtype":"U8","shape":[12],"data_offsets":[28,40]}}`;
+  writeFileSync(file, Buffer.concat([withHeader(header, 0), data]));
+  const { tensors, close } = openSafetensors(file);
+  const load = (n: string): unknown => tensors.get(n)?.load();
+  expect(load('d')).toEqual(Float32Array.of(1 / 3));
+  expect(load('l')).toEqual(Int32Array.of(-5));
+  expect(() => load('u')).toThrow(/9007199254740993 at element 0 cannot be held exactly as u32/);
+  expect(load('s')).toEqual(Int32Array.of(-300));
+  expect(load('c')).toEqual(Int32Array.of(-7));
+  expect(() => load('b')).toThrow(/2 at element 0 is no boolean/);
+  expect(load('rest')).toEqual(new Uint32Array(12));
+  close();
+  const wide = openSafetensors(file, { as: 'f32' });
+  expect(wide.tensors.get('l')?.load()).toEqual(Float32Array.of(-5));
+  // 2^53 + 1 is 2^53 as a double, which f32 holds: the loss is seen all the same
+  expect(() => wide.tensors.get('u')?.load()).toThrow(/cannot be held exactly as f32/);
+  wide.close();
 });
 
 test('missing files and folders in their place', () => {
@@ -162,7 +226,7 @@ test('a failed write leaves the old file and nothing else', () => {
 });
 
 test('trees and flat names', () => {
-  const leaf = (v: number): HostLike => ({ shape: [2], dtype: 'f32', data: Float32Array.of(v, v) });
+  const leaf = (v: number): HostTensor => ({ shape: [2], dtype: 'f32', data: Float32Array.of(v, v) });
   const tree = { cls_token: leaf(1), blocks: [{ norm1: { weight: leaf(2) } }, { norm1: { weight: leaf(3) } }] };
   const flat = flatten(tree, 'backbone');
   expect([...flat.keys()]).toEqual(['backbone.cls_token', 'backbone.blocks.0.norm1.weight', 'backbone.blocks.1.norm1.weight']);
