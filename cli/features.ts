@@ -149,8 +149,7 @@ const look = async (files: readonly ImageFile[], view: View, orient: boolean, li
     } catch (e) {
       if (!(e instanceof FoveaError)) throw e;
       // a view knows the picture and not its file
-      const hint = e.message.includes('divide') ? `${e.hint} --fit crop and --fit pad do so.` : e.hint;
-      const named = e.message.includes(file) ? e : new FoveaError(e.code, `${file}: ${e.message}`, { hint, cause: e });
+      const named = e.message.includes(file) ? e : new FoveaError(e.code, `${file}: ${e.message}`, { hint: e.hint, cause: e });
       if (!found) throw named;
       warn(`${named.message}; skipped`);
       return [];

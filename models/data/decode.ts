@@ -4,6 +4,9 @@
  * (255 - c)(255 - k) / 255, of an animation the first frame is taken. Two things can be chosen: the original drops an alpha channel
  * (the colours under it show) and leaves a picture as the sensor saw it, whatever the orientation that a camera noted.
  *
+ * Where that library's versions differ or guess, this reader goes by the file: a 16-bit gray PNG is read like a 16-bit colour one, and the
+ * inks of a CMYK JPEG are inverted only if Adobe's marker is there.
+ *
  * The reader trusts nothing: the kind of file is told from its first bytes, never from its name; what is no image, cut short or
  * claims more pixels than a file should is refused with its name, before its pixels are unpacked.
  *

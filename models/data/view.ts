@@ -72,7 +72,7 @@ export const ownPixels = (patch: number, fit: Fit = 'refuse'): View => {
     if (fit === 'refuse' || width === 0 || height === 0)
       throw misfit(
         `an image of ${w} x ${h} pixels does not divide into patches of ${patch}`,
-        `Cut or resize it to ${Math.max(patch, width)} x ${Math.max(patch, height)}, or pad it to ${up(w)} x ${up(h)}.`,
+        `${width > 0 && height > 0 ? `Fit crop cuts it to ${width} x ${height}, fit pad` : 'Fit pad'} makes it ${up(w)} x ${up(h)}.`,
       );
     const box = { left: Math.floor((w - width) / 2), top: Math.floor((h - height) / 2), width, height };
     return filled(resize(p, box, width, height));
