@@ -4,13 +4,14 @@
  *
  *   init(vit, 0).blocks[0].attn.qkv.weight.data     // the key is threefry(seed, hash of 'blocks.0.attn.qkv.weight')
  */
+import { erf } from '../compiler/graph/erf.ts';
 import { threefry2x32 } from '../compiler/graph/threefry.ts';
 
 export type Init =
   | { readonly kind: 'constant'; readonly value: number }
   | { readonly kind: 'normal'; readonly std: number }
-  /** A normal cut off at two standard deviations. */
-  | { readonly kind: 'truncNormal'; readonly std: number }
+  /** A normal cut off at -bound and bound. */
+  | { readonly kind: 'truncNormal'; readonly std: number; readonly bound: number }
   /** Between -bound and bound. */
   | { readonly kind: 'uniform'; readonly bound: number }
   /** Any deterministic function of the shape, e.g. fixed sinusoids; row-major. */
@@ -21,7 +22,8 @@ export const initializers = {
   ones: { kind: 'constant', value: 1 },
   constant: (value: number): Init => ({ kind: 'constant', value }),
   normal: (std: number): Init => ({ kind: 'normal', std }),
-  truncNormal: (std: number): Init => ({ kind: 'truncNormal', std }),
+  /** `bound` is a value, not a number of standard deviations: at DINOv2's std of 0.02 the default cuts nothing off, as in the original. */
+  truncNormal: (std: number, bound = 2): Init => ({ kind: 'truncNormal', std, bound }),
   uniform: (bound: number): Init => ({ kind: 'uniform', bound }),
   custom: (values: (shape: readonly number[]) => Float32Array): Init => ({ kind: 'custom', values }),
 } as const;
@@ -50,8 +52,6 @@ export const erfinv = (x: number): number => {
   const w = -Math.log((1 - x) * (1 + x));
   return x * (w < 5 ? horner(erfinvNear, w - 2.5) : horner(erfinvFar, Math.sqrt(w) - 3));
 };
-/** erf(sqrt 2): the mass of a normal within two standard deviations. */
-export const twoSigma = 0.9544997361036416;
 
 /** Number i of a stream, strictly between -1 and 1 and symmetric: 23 bits and a half. */
 const symmetric = (key: readonly [number, number], i: number): number => {
@@ -73,8 +73,10 @@ export const initialize = (init: Init, seed: number, path: string, shape: readon
       return new Float32Array(n).fill(init.value);
     case 'normal':
       return fill((u) => init.std * Math.SQRT2 * erfinv(u));
-    case 'truncNormal':
-      return fill((u) => init.std * Math.SQRT2 * erfinv(u * twoSigma));
+    case 'truncNormal': {
+      const mass = erf(init.bound / (init.std * Math.SQRT2));
+      return fill((u) => init.std * Math.SQRT2 * erfinv(u * mass));
+    }
     case 'uniform':
       return fill((u) => init.bound * u);
     case 'custom':

@@ -12,7 +12,7 @@
 import type { Builder } from '../compiler/graph/builder.ts';
 import type { TensorType, Value } from '../compiler/graph/types.ts';
 import { fail, type Handle, isTensor, lift, located, shapeOf } from './context.ts';
-import { erfinvFar, erfinvNear, seedWords, twoSigma } from './init.ts';
+import { erfinvFar, erfinvNear, seedWords } from './init.ts';
 import { stretch } from './pointwise.ts';
 import { type F32, type Key, type Scalar, type Tensor, unwrap, wrap } from './tensor.ts';
 
@@ -84,6 +84,8 @@ const symmetric = (b: Builder, k: Value, shape: TensorType['shape']): Value =>
 /** Standard normal; the largest value is about 5.3. */
 const normal = <const S extends string>(k: Key, shape: S): F32<S> =>
   located((b) => wrap(scaled(b, erfinv(b, symmetric(b, keyOf('random.normal', k), shapeOf(shape))), Math.SQRT2)));
+/** erf(sqrt 2): the mass of a normal within two standard deviations. */
+const twoSigma = 0.9544997361036416;
 /** Standard normal, cut off at two standard deviations (not rescaled). */
 const truncatedNormal = <const S extends string>(k: Key, shape: S): F32<S> =>
   located((b) =>

@@ -120,7 +120,7 @@ export const demo: Recipe = {
     interpolation: { offset: 0.1, antialias: false },
   },
   crops: { globalSize: 28, localSize: 16, locals: 2, globalScale: [0.5, 1], localScale: [0.2, 0.5], augment: 'small' },
-  start: { linear: 0.1, positions: 0.3 },
+  start: { linear: 0.088, positions: 0.264 },
   masking,
   dropPath: { rate: 0, uniform: true },
   dino: { weight: 1, prototypes: 512, hidden: 256, bottleneck: 64, layers: 3 },

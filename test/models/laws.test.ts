@@ -1,62 +1,17 @@
 /** What must hold of a training step whatever the numbers: symmetries, the limits of its rates, the irrelevance of padding. */
 import { describe, expect, it } from 'vitest';
 import { trace } from '../../dsl/index.ts';
-import { batchSpec, hyperAt, hyperSpec, initState, stateSpec, trainStep } from '../../models/dinov2.ts';
+import { batchSpec, hyperSpec, initState, stateSpec, trainStep } from '../../models/dinov2.ts';
 import { geometry } from '../../models/recipes/geometry.ts';
-import { demo, type Recipe } from '../../models/recipes.ts';
-import { allNumbers, compileFor, mapNumbers, type Numbers, numbers } from './evaluate.ts';
-import { distance, random } from './random.ts';
+import { demo } from '../../models/recipes.ts';
+import { allNumbers, type Numbers, numbers } from './evaluate.ts';
+import { distance } from './random.ts';
+import { masked, tiny, tinyStep } from './tiny.ts';
 
-const recipe: Recipe = {
-  ...demo,
-  batch: 3,
-  model: { ...demo.model, width: 8, depth: 2, heads: 2, imageSize: 12 },
-  crops: { ...demo.crops, globalSize: 12, localSize: 8, locals: 2 },
-  dino: { weight: 1, prototypes: 10, hidden: 12, bottleneck: 6, layers: 3 },
-};
-const g = geometry(recipe);
-const n = g.globalTokens;
-
-/** Initial parameters are close to the identity of the network; larger ones make every term count. */
-const state = mapNumbers((x, path) => (/student|teacher/.test(path) ? { ...random(path, x.shape) } : x), initState(recipe, 1));
-
-/** Masked patches per crop; rows are listed in ascending order, as collation does. */
-const batch = (masked: readonly (readonly number[])[], images: { global: Numbers; local: Numbers }, filler = 0): unknown => {
-  const masks = new Float64Array(2 * recipe.batch * n);
-  const rows: number[] = [];
-  const weights: number[] = [];
-  masked.forEach((list, crop) =>
-    list.forEach((i) => {
-      masks[crop * n + i] = 1;
-      rows.push(crop * n + i);
-      weights.push(1 / list.length);
-    }),
-  );
-  const pad = (xs: readonly number[], fill: number): number[] => Array.from({ length: g.maskRows }, (_, i) => xs[i] ?? fill);
-  return {
-    ...images,
-    masks: numbers(masks, [2 * recipe.batch, n], 'bool'),
-    maskIndices: numbers(pad(rows, filler), [g.maskRows], 'i32'),
-    maskWeights: numbers(pad(weights, 0), [g.maskRows]),
-    maskCount: numbers([rows.length], []),
-  };
-};
-const images = { global: random('global', [6, 3, 12, 12]), local: random('local', [6, 3, 8, 8]) };
-const masked = [[1, 4], [], [0], [2, 3], [], []];
-const hyper = (change: Record<string, number> = {}): unknown => {
-  const base = { ...hyperAt(recipe)(recipe.optim.epochLength * 2) } as Record<string, Numbers>;
-  return Object.fromEntries(Object.entries(base).map(([k, v]) => [k, k in change ? numbers([change[k] as number], []) : v]));
-};
-
-const { run } = compileFor(trainStep(recipe) as (...xs: never[]) => unknown, [state, batch(masked, images), hyper()], g.sizes);
-interface Out {
-  readonly state: { readonly student: unknown; readonly teacher: unknown; readonly step: Numbers };
-  readonly metrics: Readonly<Record<string, Numbers>>;
-}
-const step = (b: unknown, h: unknown = hyper()): Out => run(state, b, h) as Out;
+const { state, images, batch, hyper, step } = tinyStep(tiny);
 const apart = (a: unknown, b: unknown): number =>
   Math.max(...allNumbers(a).map((x, i) => distance(x.data, (allNumbers(b)[i] as Numbers).data)));
-const side = (name: 'student' | 'teacher'): unknown => (state as Record<string, unknown>)[name];
+const side = (name: 'student' | 'teacher'): unknown => state[name];
 
 describe('a training step', () => {
   it('has the same losses when the two global crops of every image change places', () => {
