@@ -8,11 +8,12 @@ import { Command } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
 import type { CompileReport } from '../index.ts';
 import { toHost } from '../index.ts';
-import { holdOut, type ImageSet, loadFashion, loadFolder, take } from '../models/data/index.ts';
+import { centreCrop, holdOut, type ImageSet, loadFashion, loadFolder, take } from '../models/data/index.ts';
 import { knn } from '../models/eval/knn.ts';
+import { patchPicture } from '../models/eval/patches.ts';
 import { demo as demoRecipe, type Recipe } from '../models/recipes.ts';
-import { type Extract, featureExtractor } from '../models/train/features.ts';
-import { lossCurve, metricsLog, patchPicture } from '../models/train/keep.ts';
+import { featureExtractor, type ImageFeatures } from '../models/train/features.ts';
+import { lossCurve, metricsLog } from '../models/train/keep.ts';
 import { checkpointBytes, type Run, spanning, startRun } from '../models/train/run.ts';
 import { flatten, writeAtomic, writeSafetensors } from '../models/weights/index.ts';
 import { backendNames, backendOf } from './backends.ts';
@@ -46,7 +47,11 @@ export const demoCommand = (): Command =>
     .option('--steps <n>', 'training steps', whole('--steps', 1), 800)
     .option('--seed <n>', 'decides initial weights, order of images, crops and masks', whole('--seed', 0), 0)
     .option('--backend <name>', `where to run: ${backendNames.join(' or ')}`, 'cpu')
-    .option('--data <dir>', 'a folder of your own JPEG, PNG or WebP images (default: the bundled Fashion-MNIST images)', path('--data'))
+    .option(
+      '--data <dir>',
+      'a folder of your own JPEG, PNG, WebP or GIF images (default: the bundled Fashion-MNIST images)',
+      path('--data'),
+    )
     .option('--out <dir>', 'folder for metrics, pictures and the checkpoint (default: runs/demo-<seed>)', path('--out'))
     .option('--debug', 'print the stack of an error')
     .action(runDemo);
@@ -67,11 +72,13 @@ const load = async ({ data, seed }: DemoOptions, recipe: Recipe): Promise<{ read
   return sets;
 };
 
+/** Features of whole sets, by the teacher as it is now. */
+type Look = (set: ImageSet) => Promise<ImageFeatures>;
+
 /** k-NN accuracy of the teacher's class tokens in per cent, if the images have labels. */
-const accuracy = async (run: Run, extract: Extract, bank: ImageSet, queries: ImageSet): Promise<number | undefined> => {
+const accuracy = async (look: Look, bank: ImageSet, queries: ImageSet): Promise<number | undefined> => {
   if (!bank.labels || !queries.labels) return undefined;
-  const { backbone } = run.state().teacher;
-  const [known, asked] = [await extract(backbone, bank), await extract(backbone, queries)];
+  const [known, asked] = [await look(bank), await look(queries)];
   const k = Math.min(20, bank.pictures.length);
   const dim = known.cls.length / bank.pictures.length;
   const result = knn({
@@ -115,9 +122,11 @@ async function runDemo(options: DemoOptions): Promise<void> {
     const run = await startRun({ recipe, images: train, backend, seed: options.seed, progress });
     line.clear();
     console.log(`training step: ${describe(run.report)}`);
-    const extract = await featureExtractor(recipe, backend);
+    const { globalSize: side } = recipe.crops;
+    const extract = await featureExtractor({ model: recipe.model, size: [side, side], batch: 100, backend });
+    const look: Look = (set) => extract(run.state().teacher.backbone, set.pictures.map(centreCrop(side, side)), set.normalise);
     line.show('k-NN accuracy before training ...');
-    const before = await accuracy(run, extract, bank, queries);
+    const before = await accuracy(look, bank, queries);
     line.clear();
     if (before === undefined) console.log('the images have no labels (no sub-folders), so there is no k-NN accuracy');
     else console.log(`k-NN accuracy before training: ${before.toFixed(1)} %`);
@@ -127,11 +136,17 @@ async function runDemo(options: DemoOptions): Promise<void> {
       console.log('stopping: this step is finished and the files are written (Ctrl-C again to leave at once) ...');
     });
     await trainAndKeep(run, recipe, options.steps, out, stop, line, async () => {
-      const after = await accuracy(run, extract, bank, queries);
+      const after = await accuracy(look, bank, queries);
       if (before !== undefined && after !== undefined)
         console.log(`k-NN accuracy after training: ${after.toFixed(1)} % (before: ${before.toFixed(1)} %)`);
       const shown = take(test, 12);
-      return patchPicture(shown, (await extract(run.state().teacher.backbone, shown)).patches, recipe);
+      const { patches } = await look(shown);
+      const grid = [side / recipe.model.patch, side / recipe.model.patch] as const;
+      const each = patches.length / shown.pictures.length;
+      return patchPicture(
+        shown.pictures.map((picture, i) => ({ picture, grid, patches: patches.subarray(i * each, (i + 1) * each) })),
+        recipe.model.width,
+      );
     });
     console.log(`${seconds((performance.now() - started) / 1e3)} in all`);
   } catch (e) {

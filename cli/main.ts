@@ -9,6 +9,7 @@ import { FoveaError } from '../compiler/error.ts';
 import { findPackageFile } from '../models/data/package.ts';
 import { convertCommand } from './convert.ts';
 import { demoCommand } from './demo.ts';
+import { featuresCommand } from './features.ts';
 import { parityCommand } from './parity.ts';
 import { report } from './report.ts';
 
@@ -42,8 +43,9 @@ try {
     .configureOutput({ outputError: () => {} })
     .exitOverride();
   program.addCommand(demoCommand().copyInheritedSettings(program));
-  program.addCommand(convertCommand().copyInheritedSettings(program));
+  program.addCommand(featuresCommand().copyInheritedSettings(program));
   program.addCommand(parityCommand().copyInheritedSettings(program));
+  program.addCommand(convertCommand().copyInheritedSettings(program));
   await program.parseAsync();
 } catch (e) {
   process.exitCode = e instanceof CommanderError ? refused(e) : report(e, debug);

@@ -50,6 +50,7 @@ export const codes = {
   FV0413: 'malformed recorded case',
   FV0414: 'recorded with another formula',
   FV0415: 'malformed recipe',
+  FV0416: 'features are not finite',
   FV0501: 'no space left',
   FV0502: 'no access to a path',
   FV0503: 'malformed option',

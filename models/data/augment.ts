@@ -213,6 +213,6 @@ export const augment = (p: Picture, recipe: CropRecipe, normalise: Normalise, r:
   store(x, normalise, out, offset);
 };
 
-/** A square picture as it is, [3, size, size]: what evaluation reads. */
+/** A picture as it is, [3, height, width]: what evaluation reads. */
 export const plain = (p: Picture, normalise: Normalise, out: Float32Array, offset: number): void =>
   store(planes(p, false), normalise, out, offset);

@@ -7,11 +7,10 @@
  *   batchAt(0)   // { global: [64 3 28 28], local: [64 3 16 16], masks: [64 49], maskIndices: [U], maskWeights: [U], maskCount: [] }
  */
 import { FoveaError } from '../../compiler/error.ts';
-import { augment, type CropRecipe, plain } from './augment.ts';
+import { augment, type CropRecipe } from './augment.ts';
 import { collateMasks, type MaskRecipe, maxPatches, upperBound } from './masks.ts';
 import type { ImageSet } from './picture.ts';
 import { shuffle, stream } from './random.ts';
-import { centreView } from './resize.ts';
 
 /** A tensor on the host, as the language's `HostTensor` (dtype and data agree for each field below). */
 interface Host<T extends 'f32' | 'i32' | 'bool', D> {
@@ -129,14 +128,4 @@ export const batches = (set: ImageSet, recipe: BatchRecipe, seed: number): ((ste
       maskCount: { shape: [], dtype: 'f32', data: Float32Array.of(m.count) },
     };
   };
-};
-
-/** Pictures `from` .. `from + count - 1` as evaluation sees them: centre view of `size` pixels, [count 3 size size]. */
-export const evaluationBatch = (set: ImageSet, from: number, count: number, size: number): Floats => {
-  const data = new Float32Array(count * 3 * size * size);
-  for (let i = 0; i < count; i++) {
-    const p = set.pictures[from + i];
-    if (p) plain(centreView(p, size, size), set.normalise, data, i * 3 * size * size);
-  }
-  return { shape: [count, 3, size, size], dtype: 'f32', data };
 };

@@ -1,20 +1,18 @@
 /**
- * A folder of the user's own JPEG, PNG and WebP files as an image set. Files are found recursively, decoded once, shrunk to what
- * training can use and kept in memory as 8-bit RGB. If every file lies in a sub-folder and there are at least two sub-folders,
+ * A folder of the user's own JPEG, PNG, WebP and GIF files as an image set. Files are found recursively, decoded once (upright,
+ * transparency over black), shrunk to what training can use and kept in memory as 8-bit RGB. If every file lies in a sub-folder and there are at least two sub-folders,
  * their names are the labels (for k-NN); otherwise the images are unlabelled.
  *
  *   const { set, warnings } = await loadFolder('photos', { short: 64 });
  *   set.pictures[0]   // { width: 85, height: 64, channels: 3, data }
- *   warnings          // ['photos/cat/3.jpg skipped: Input file contains unsupported image format']
+ *   warnings          // ['photos/cat/3.jpg: the file is empty; skipped']
  */
 import { type Dirent, readdirSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
-import sharp from 'sharp';
 import { FoveaError } from '../../compiler/error.ts';
+import { imageName, message, readImage } from './decode.ts';
 import { type ImageSet, imagenet, type Picture } from './picture.ts';
 import { shuffle, stream } from './random.ts';
-
-const extension = /\.(jpe?g|png|webp)$/i;
 
 export interface FolderOptions {
   /** The shorter side of the kept pictures, in pixels. Larger images shrink to it, smaller ones grow. */
@@ -26,13 +24,12 @@ export interface FolderOptions {
 
 export interface Loaded {
   readonly set: ImageSet;
-  /** One sentence for each file that was skipped, and one if the limit left files out. */
+  /** One sentence for each file of which something was left out or that was skipped, and one if the limit left files out. */
   readonly warnings: readonly string[];
 }
 
-const message = (e: unknown): string => (e instanceof Error ? e.message : String(e)).split('\n')[0]!;
-
-const find = (dir: string): string[] => {
+/** Image files in a folder and its sub-folders, sorted by name: one folder gives one order on every machine. FV0402. */
+export const findImages = (dir: string): string[] => {
   let entries: Dirent[];
   try {
     entries = readdirSync(dir, { withFileTypes: true });
@@ -42,34 +39,18 @@ const find = (dir: string): string[] => {
       cause: e,
     });
   }
-  // sorted by name, so that one folder gives one order on every machine
   return entries
     .sort((a, b) => (a.name < b.name ? -1 : 1))
-    .flatMap((e) => (e.isDirectory() ? find(join(dir, e.name)) : extension.test(e.name) ? [join(dir, e.name)] : []));
-};
-
-/** Decodes to RGB (orientation applied, transparency over black) with the shorter side `short`. */
-const decode = async (file: string, short: number): Promise<Picture> => {
-  const { data, info } = await sharp(file, { failOn: 'error' })
-    .rotate()
-    .flatten({ background: 'black' })
-    .toColourspace('srgb')
-    .resize(short, short, { fit: 'outside', kernel: 'cubic' })
-    .removeAlpha()
-    .raw({ depth: 'uchar' })
-    .toBuffer({ resolveWithObject: true });
-  const n = info.width * info.height;
-  if (info.channels === 3) return { width: info.width, height: info.height, channels: 3, data: new Uint8Array(data) };
-  const rgb = new Uint8Array(3 * n);
-  for (let i = 0; i < 3 * n; i++) rgb[i] = data[Math.floor(i / 3) * info.channels]!;
-  return { width: info.width, height: info.height, channels: 3, data: rgb };
+    .flatMap((e) => (e.isDirectory() ? findImages(join(dir, e.name)) : imageName.test(e.name) ? [join(dir, e.name)] : []));
 };
 
 export const loadFolder = async (dir: string, options: FolderOptions): Promise<Loaded> => {
   const limit = options.limit ?? 20000;
-  const all = find(dir);
+  const all = findImages(dir);
   if (all.length === 0)
-    throw new FoveaError('FV0401', `no images in ${dir}`, { hint: 'It (or its sub-folders) must hold .jpg, .jpeg, .png or .webp files.' });
+    throw new FoveaError('FV0401', `no images in ${dir}`, {
+      hint: 'It (or its sub-folders) must hold .jpg, .jpeg, .png, .webp or .gif files.',
+    });
   const warnings: string[] = [];
   let files = all;
   if (all.length > limit) {
@@ -85,23 +66,25 @@ export const loadFolder = async (dir: string, options: FolderOptions): Promise<L
   }
   // a few decodes in flight: enough to keep libvips' threads busy, few enough to bound the memory
   const pictures: (Picture | undefined)[] = new Array(files.length);
-  const skipped: (string | undefined)[] = new Array(files.length);
+  const said: (string | undefined)[] = new Array(files.length);
   let next = 0;
   const worker = async (): Promise<void> => {
     for (let i = next++; i < files.length; i = next++) {
       try {
-        pictures[i] = await decode(files[i]!, options.short);
+        const { picture, notes } = await readImage(files[i]!, { short: options.short, orient: true, overBlack: true });
+        pictures[i] = picture;
+        said[i] = notes[0];
       } catch (e) {
-        skipped[i] = `${files[i]} skipped: ${message(e)}`;
+        said[i] = `${message(e)}; skipped`;
       }
     }
   };
   await Promise.all(Array.from({ length: 4 }, worker));
-  for (const s of skipped) if (s) warnings.push(s);
+  for (const s of said) if (s) warnings.push(s);
   const good = files.flatMap((file, i) => (pictures[i] ? [{ file, picture: pictures[i] }] : []));
   if (good.length === 0)
-    throw new FoveaError('FV0403', `none of the ${files.length} images in ${dir} could be decoded; the first: ${skipped[0]}`, {
-      hint: 'Check that the files are whole JPEG, PNG or WebP images.',
+    throw new FoveaError('FV0403', `none of the ${files.length} images in ${dir} could be decoded; the first: ${said[0]}`, {
+      hint: 'Check that the files are whole JPEG, PNG, WebP or GIF images.',
     });
   const groups = good.map(({ file }) => {
     const parts = relative(dir, file).split(sep);

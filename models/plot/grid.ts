@@ -7,7 +7,7 @@ import sharp from 'sharp';
 import type { Picture } from '../data/picture.ts';
 
 export interface GridOptions {
-  /** Pixels on a side of one cell; every picture is stretched to it. */
+  /** Pixels on a side of one cell; every picture is scaled to fit into it, its shape kept. */
   readonly cell: number;
   /** Pixels between cells; 4 unless given. */
   readonly gap?: number;
@@ -23,10 +23,13 @@ export const drawGrid = (rows: readonly (readonly Picture[])[], options: GridOpt
   const data = new Uint8Array(width * height * 3).fill(255);
   rows.forEach((row, r) => {
     row.forEach((p, c) => {
-      for (let y = 0; y < cell; y++)
-        for (let x = 0; x < cell; x++) {
-          const from = (Math.floor((y * p.height) / cell) * p.width + Math.floor((x * p.width) / cell)) * p.channels;
-          const to = ((gap + r * (cell + gap) + y) * width + gap + c * (cell + gap) + x) * 3;
+      const long = Math.max(p.width, p.height);
+      const [w, h] = [p.width, p.height].map((side) => Math.max(1, Math.round((cell * side) / long))) as [number, number];
+      const [left, top] = [c * (cell + gap) + gap + ((cell - w) >> 1), r * (cell + gap) + gap + ((cell - h) >> 1)];
+      for (let y = 0; y < h; y++)
+        for (let x = 0; x < w; x++) {
+          const from = (Math.floor((y * p.height) / h) * p.width + Math.floor((x * p.width) / w)) * p.channels;
+          const to = ((top + y) * width + left + x) * 3;
           for (let k = 0; k < 3; k++) data[to + k] = p.data[from + (p.channels === 3 ? k : 0)]!;
         }
     });

@@ -27,3 +27,7 @@ export const evaluations = {
 
 export type EvaluationName = keyof typeof evaluations;
 export const evaluationNames = Object.keys(evaluations) as readonly EvaluationName[];
+
+/** Where the weights of a released backbone lie: the short name is the folder, the long one the file. */
+export const releasedWeights = (name: EvaluationName): string =>
+  `https://dl.fbaipublicfiles.com/dinov2/dinov2_${name.replace('_reg4', '')}/dinov2_${name}_pretrain.pth`;

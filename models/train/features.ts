@@ -1,51 +1,64 @@
 /**
- * Features of many images with one compiled program: class tokens for k-NN, patch tokens for pictures. The program is compiled
- * for a fixed batch; the last batch is padded with empty images whose features are dropped.
+ * Features of many images with one compiled program. The program is compiled for images of one size and a fixed batch; the last
+ * batch is padded with empty images whose features are dropped.
  *
- *   const extract = await featureExtractor(recipe, backend);
- *   const { cls } = await extract(teacher.backbone, test);    // Float32Array [test.pictures.length, width]
+ *   const extract = await featureExtractor({ model: published('vit_small'), size: [224, 224], batch: 8, backend });
+ *   const { cls } = await extract(weights, pictures.map(centreCrop(256, 224)), imagenet);    // Float32Array [pictures.length, 384]
  */
 import { apply, type F32, paramSpecs, spec } from '../../dsl/index.ts';
-import { type Backend, compile, type Input } from '../../index.ts';
-import { evaluationBatch, type ImageSet } from '../data/index.ts';
-import type { Recipe } from '../recipes.ts';
-import { type VitParams, vit } from '../vit.ts';
+import { type Backend, compile, type Input, type Progress } from '../../index.ts';
+import { type Normalise, type Placed, viewBatch } from '../data/index.ts';
+import { type VitConfig, type VitParams, vit } from '../vit.ts';
 
 export interface ImageFeatures {
   /** [images, width] */
   readonly cls: Float32Array;
+  /** [images, registers, width] */
+  readonly registers: Float32Array;
   /** [images, patches, width] */
   readonly patches: Float32Array;
 }
 
-export type Extract = (backbone: Input<VitParams>, set: ImageSet) => Promise<ImageFeatures>;
+export interface ExtractorOptions {
+  readonly model: VitConfig;
+  /** Height and width of every image in pixels, multiples of the patch. */
+  readonly size: readonly [height: number, width: number];
+  /** Images of one call of the program. */
+  readonly batch: number;
+  readonly backend: Backend;
+  readonly progress?: Progress;
+}
 
-/** Images of one call. */
-const batch = 100;
+export type Extract = (backbone: Input<VitParams>, images: readonly Placed[], normalise: Normalise) => Promise<ImageFeatures>;
 
-export const featureExtractor = async (recipe: Recipe, backend: Backend): Promise<Extract> => {
-  const { width, patch } = recipe.model;
-  const side = recipe.crops.globalSize;
-  const model = vit(recipe.model);
+/** FV0408: the patch does not divide the size. */
+export const featureExtractor = async ({ model, size: [S, W], batch, backend, progress }: ExtractorOptions): Promise<Extract> => {
+  const network = vit(model);
   const program = await compile(
-    (params: VitParams, images: F32<'B 3 S S'>) => {
-      const { cls, patches } = apply(model, params)(images);
-      return { cls, patches };
+    (params: VitParams, images: F32<'B 3 S W'>) => {
+      const { cls, registers, patches } = apply(network, params)(images);
+      return model.registers > 0 ? { cls, patches, registers } : { cls, patches };
     },
-    [paramSpecs(model), spec('B 3 S S')],
-    { backend, dims: { B: batch, S: side } },
+    [paramSpecs(network), spec('B 3 S W')],
+    { backend, dims: { B: batch, S, W }, ...(progress ? { progress } : {}) },
   );
-  const perImage = (side / patch) ** 2 * width;
-  return async (backbone, set) => {
-    const count = set.pictures.length;
-    const cls = new Float32Array(count * width);
-    const patches = new Float32Array(count * perImage);
+  const tokens = (S / model.patch) * (W / model.patch);
+  const array = (images: number, rows: number) => new Float32Array(images * rows * model.width);
+  return async (backbone, images, normalise) => {
+    const count = images.length;
+    const all = { cls: array(count, 1), registers: array(count, model.registers), patches: array(count, tokens) };
     for (let from = 0; from < count; from += batch) {
-      const some = Math.min(batch, count - from);
-      const out = await program(backbone, evaluationBatch(set, from, batch, side));
-      cls.set((await out.cls.read()).data.subarray(0, some * width), from * width);
-      patches.set((await out.patches.read()).data.subarray(0, some * perImage), from * perImage);
+      const some = images.slice(from, from + batch);
+      const out: { readonly [K in keyof ImageFeatures]?: { read(): Promise<{ readonly data: ArrayLike<number> }> } } = await program(
+        backbone,
+        viewBatch(some, normalise, batch),
+      );
+      for (const [name, into] of Object.entries(all) as [keyof ImageFeatures, Float32Array][]) {
+        const each = into.length / count;
+        const read = await out[name]?.read();
+        for (let i = 0; read && i < some.length * each; i++) into[from * each + i] = read.data[i] as number;
+      }
     }
-    return { cls, patches };
+    return all;
   };
 };

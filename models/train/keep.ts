@@ -1,12 +1,8 @@
 /**
- * What a run leaves behind: a line of metrics per step (appended, so that a killed run keeps what it had), the loss curve,
- * and a picture of patch features, their three principal components as red, green and blue.
+ * What a run leaves behind: a line of metrics per step (appended, so that a killed run keeps what it had) and the loss curve.
  */
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
-import type { ImageSet, Picture } from '../data/index.ts';
-import { pca, toColours } from '../eval/pca.ts';
-import { lineChart, pictureGrid, trailingMean } from '../plot/index.ts';
-import type { Recipe } from '../recipes.ts';
+import { lineChart, trailingMean } from '../plot/index.ts';
 import { cannotWrite } from '../weights/index.ts';
 import type { StepMetrics } from './run.ts';
 
@@ -73,16 +69,4 @@ export const lossCurve = (all: readonly StepMetrics[]): Promise<Uint8Array> => {
       of('koleo', (m) => m.losses.koleo_loss),
     ],
   });
-};
-
-/** The images above, their patch features below: three principal components over all shown images, each stretched to 0..255. */
-export const patchPicture = (set: ImageSet, patches: Float32Array, recipe: Recipe): Promise<Uint8Array> => {
-  const { width, patch } = recipe.model;
-  const side = recipe.crops.globalSize / patch;
-  const { projections } = pca(patches, width, 3);
-  const colour = toColours(projections);
-  const maps = set.pictures.map(
-    (_, i): Picture => ({ width: side, height: side, channels: 3, data: colour.subarray(i * side * side * 3, (i + 1) * side * side * 3) }),
-  );
-  return pictureGrid([set.pictures, maps], { cell: 84 });
 };

@@ -12,6 +12,10 @@ test('help and version', { timeout: 120_000 }, async () => {
   const demo = await fovea(['demo', '--help']);
   expect(demo).toMatchObject({ status: 0, stderr: '' });
   for (const option of ['--steps', '--seed', '--backend', '--data', '--out', '--debug']) expect(demo.stdout).toContain(option);
+  const features = await fovea(['features', '--help']);
+  expect(features).toMatchObject({ status: 0, stderr: '' });
+  for (const option of ['--model', '--registers', '--weights', '--out', '--pca', '--batch', '--resize', '--crop'])
+    expect(features.stdout).toContain(option);
   // no command at all: how to call it, and a status that scripts notice
   const bare = await fovea([]);
   expect(bare).toMatchObject({ status: 1, stdout: '' });

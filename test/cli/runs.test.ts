@@ -49,7 +49,7 @@ test('Ctrl-C, a full disk, a run to the end', { timeout: 600_000 }, async () => 
     },
   });
   expect(stopped).toMatchObject({ status: 130 });
-  expect(stopped.stderr).toMatch(/^warning: .*broken\.png skipped: .*\n$/);
+  expect(stopped.stderr).toMatch(/^warning: .*broken\.png: .*; skipped\n$/);
   expect(stopped.stdout).toMatch(/35 training and 9 held-out images\n/);
   expect(stopped.stdout).toMatch(/\d+ graph nodes traced, .* kernels \(\d+ distinct\), arena .* MiB/);
   expect(stopped.stdout).toMatch(/k-NN accuracy before training: .*\n[\s\S]*stopping: [\s\S]*k-NN accuracy after training/);

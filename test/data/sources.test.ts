@@ -10,13 +10,14 @@ import { sampler } from '../../models/data/batch.ts';
 import {
   type BatchRecipe,
   batches,
+  centreCrop,
   dinov2Crops,
-  evaluationBatch,
   holdOut,
   loadFashion,
   loadFolder,
   maskBound,
   take,
+  viewBatch,
 } from '../../models/data/index.ts';
 import { findPackageFile } from '../../models/data/package.ts';
 
@@ -199,7 +200,7 @@ test('crops are stacked crop-major', () => {
   for (let i = 0; i < 4; i++) expect(crop(i)).toEqual(crop(4 + i));
   expect(crop(0)).not.toEqual(crop(1));
   // the four pictures of the pass are all there
-  const views = evaluationBatch(set, 0, 4, 28);
+  const views = viewBatch(set.pictures.map(centreCrop(28, 28)), set.normalise, 4);
   const want = [0, 1, 2, 3].map((i) => [...views.data.subarray(i * one, (i + 1) * one)].join());
   expect([0, 1, 2, 3].map((i) => crop(i).join()).sort()).toEqual(want.sort());
 });

@@ -127,8 +127,8 @@ test('a trailing mean', () => {
   ]);
 });
 
-test('a grid repeats pixels without smoothing', async () => {
-  const p = { width: 2, height: 1, channels: 1, data: Uint8Array.of(0, 200) } as const;
+test('a grid repeats pixels without smoothing and keeps the shape of a picture', async () => {
+  const p = { width: 2, height: 2, channels: 1, data: Uint8Array.of(0, 90, 90, 200) } as const;
   const q = { width: 1, height: 1, channels: 3, data: Uint8Array.of(1, 2, 3) } as const;
   const g = drawGrid([[p, q], [q]], { cell: 2, gap: 1 });
   expect([g.width, g.height]).toEqual([7, 7]);
@@ -140,6 +140,16 @@ test('a grid repeats pixels without smoothing', async () => {
     [1, 2, 3],
     [1, 2, 3],
     [255, 255, 255],
+  ]);
+  // twice as wide as high: the full width, in the middle of the height
+  const wide = { width: 2, height: 1, channels: 1, data: Uint8Array.of(10, 20) } as const;
+  const framed = drawGrid([[wide]], { cell: 4, gap: 0 });
+  const row = (y: number): number[] => [0, 1, 2, 3].map((x) => framed.data[(y * 4 + x) * 3] as number);
+  expect([0, 1, 2, 3].map(row)).toEqual([
+    [255, 255, 255, 255],
+    [10, 10, 20, 20],
+    [10, 10, 20, 20],
+    [255, 255, 255, 255],
   ]);
   const { info } = await sharp(await pictureGrid([[p]], { cell: 8 })).toBuffer({ resolveWithObject: true });
   expect([info.width, info.height, info.format]).toEqual([16, 16, 'png']);

@@ -5,11 +5,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { FoveaError } from '../../compiler/error.ts';
 import { leaves } from '../../dsl/index.ts';
 import { dropPathOf, recipeFromConfig, vitConfigOf } from '../../models/recipes/config.ts';
 import { evaluationNames, evaluations } from '../../models/recipes/evaluations.ts';
 import { geometry } from '../../models/recipes/geometry.ts';
+import { trainingConfig } from '../../models/recipes/original.ts';
 import { type Recipe, recipes, vitGiant14, vitLarge14, vitLarge16 } from '../../models/recipes.ts';
 import { scaledLr, schedules } from '../../models/schedules.ts';
 import { published } from '../../models/vit/presets.ts';
@@ -179,6 +181,19 @@ describe('the three training recipes', () => {
     expect(recipeFromConfig(large, 'vitl14')).toEqual(vitLarge14);
     const giant = { ...large, train: { ...large.train, batch_size_per_gpu: 12 }, student: { ...student, arch: 'vit_giant2' } };
     expect(recipeFromConfig(giant, 'vitg14')).toEqual(vitGiant14);
+  });
+
+  it('are documented key by key', () => {
+    const text = readFileSync(new URL('../../docs/recipes.md', import.meta.url), 'utf8');
+    const keys = Object.entries(trainingConfig.shape).flatMap(([section, schema]) => {
+      const inner = schema instanceof z.ZodPrefault ? schema.unwrap() : schema;
+      return inner instanceof z.ZodObject ? Object.keys(inner.shape).map((key) => [section, key] as const) : [];
+    });
+    expect(keys.length).toBeGreaterThan(60);
+    for (const [section, key] of keys) {
+      const rows = text.split('\n').filter((line) => line.includes(`\`${section}.`) || line.includes(`of \`${section}\``));
+      expect(rows.some((line) => line.includes(key)) || text.includes(`\`${section}.${key}\``), `${section}.${key}`).toBe(true);
+    }
   });
 
   it('scale their learning rate to the devices they are meant for', () => {
