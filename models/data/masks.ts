@@ -84,7 +84,8 @@ const f = Math.fround;
 /** n evenly spaced float32 numbers as torch.linspace has them: the first half (the smaller one) counts up from lo, the rest down from hi. */
 export const linspace32 = (lo: number, hi: number, n: number): number[] => {
   const [a, b] = [f(lo), f(hi)];
-  const step = n > 1 ? f(f(b - a) / (n - 1)) : 0;
+  if (n === 1) return [a];
+  const step = f(f(b - a) / (n - 1));
   return Array.from({ length: n }, (_, i) => (i < Math.floor(n / 2) ? f(a + f(step * i)) : f(b - f(step * (n - 1 - i)))));
 };
 

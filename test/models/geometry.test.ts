@@ -54,6 +54,7 @@ describe('stochastic depth', () => {
 });
 
 it('spaces float32 numbers evenly, end points included', () => {
+  expect(linspace32(0.2, 0.4, 1)).toEqual([Math.fround(0.2)]); // a linear rate over one block is 0
   const xs = linspace32(0.1, 0.5, 9);
   expect([xs[0], xs[8], xs.length]).toEqual([Math.fround(0.1), Math.fround(0.5), 9]);
   // Each value is rounded three times, at magnitudes up to 0.5: 3 * 2^-25.

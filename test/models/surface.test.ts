@@ -180,6 +180,13 @@ describe('patches', () => {
       /^FV0408: an image of 4 x 5 pixels does not divide into patches of 2 x 2\n(.*\n)* {2}Resize or crop it, for example to 4 x 4\.$/,
     );
   });
+  it('rounds the learned grid down: the image size counts whole patches', () => {
+    const c = { ...base, imageSize: 5 };
+    expect(leaves(vit(c)).find((l) => l.path === 'pos_embed')?.shape).toEqual([1, 5, 8]);
+    features(c, weights(vit(c))).forEach((x, i) =>
+      expect(Array.from(x.data)).toEqual(Array.from((features(base, weights(vit(base)))[i] as Numbers).data)),
+    );
+  });
   it('takes images of other channels than three', () => {
     const c = { ...base, channels: 1 };
     expect(leaves(vit(c)).find((l) => l.path === 'patch_embed.proj.weight')?.shape).toEqual([8, 1, 2, 2]);
