@@ -31,3 +31,7 @@ export const evaluationNames = Object.keys(evaluations) as readonly EvaluationNa
 /** Where the weights of a released backbone lie: the short name is the folder, the long one the file. */
 export const releasedWeights = (name: EvaluationName): string =>
   `https://dl.fbaipublicfiles.com/dinov2/dinov2_${name.replace('_reg4', '')}/dinov2_${name}_pretrain.pth`;
+
+/** Where the released linear classifier on the last 1 or 4 blocks lies. */
+export const releasedClassifier = (name: EvaluationName, layers: 1 | 4): string =>
+  releasedWeights(name).replace('_pretrain.pth', `_linear${layers === 4 ? '4' : ''}_head.pth`);
