@@ -18,6 +18,6 @@ export { random } from './random.ts';
 export { type DimArg, minus, over, plus, type Size, size, times } from './sizes.ts';
 export type { AnyTensor, DType, F32, Key, Operand, Scalar, ShapeOf, Tensor } from './tensor.ts';
 export { type IoLeaf, type Traced, type TraceOptions, trace } from './trace.ts';
-export { checkpoint, grad, jvp, scan, valueAndGrad } from './transforms.ts';
+export { checkpoint, grad, jvp, scan, valueAndGrad, vmap } from './transforms.ts';
 export { flatten, type Leafwise, leafMark, type Paths, rebuild, type Tree, treeLeaves, treeMap, treeMapWithPath } from './tree.ts';
 export type { Callable } from './types/signature.ts';

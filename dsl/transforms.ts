@@ -1,5 +1,5 @@
 /**
- * Transformations of functions, while they are traced: grad, valueAndGrad, jvp, checkpoint, scan. They take and give plain functions of
+ * Transformations of functions, while they are traced: grad, valueAndGrad, jvp, checkpoint, scan, vmap. They take and give plain functions of
  * trees, so they compose with each other and with themselves. The function is traced into a closed sub-graph, which compiler/transform
  * differentiates; tensors that it uses from outside are constants of the derivative.
  *
@@ -9,11 +9,13 @@
  *   };
  */
 
-import type { Dim } from '../compiler/graph/dim.ts';
+import { type Dim, eqDim } from '../compiler/graph/dim.ts';
 import { eqType, showType } from '../compiler/graph/infer.ts';
-import { type DType, isFloat, type Value } from '../compiler/graph/types.ts';
+import { type DType, isFloat, type TensorType, type Value } from '../compiler/graph/types.ts';
+import { repeated } from '../compiler/transform/batched.ts';
 import { valueAndGrad as gradGraph } from '../compiler/transform/grad.ts';
 import { jvp as jvpGraph } from '../compiler/transform/jvp.ts';
+import { vmap as vmapGraph } from '../compiler/transform/vmap.ts';
 import { region, subgraph, tensorsLike, tensorsOf, withValues } from './closure.ts';
 import { close, fail, isTensor, lift, located } from './context.ts';
 import type { Scalar, Tensor } from './tensor.ts';
@@ -193,3 +195,58 @@ export const scan = <C, XS, Y>(
       withValues(ys, results.slice(carries.length)) as Stacked<Y, Length<XS>>,
     ];
   });
+
+// ---- vmap
+/** The tree with a first axis before those of every tensor. */
+type Examples<X> =
+  X extends Tensor<infer S, infer T>
+    ? Tensor<string extends S ? string : S extends '' ? string : `${string} ${S}`, T>
+    : X extends object
+      ? { [K in keyof X]: Examples<X[K]> }
+      : X;
+
+/**
+ * f for a batch of examples: every tensor of the arguments has a new first axis, all of one size, and so has every tensor of the result.
+ * What f uses from outside is the same for all examples. The program does not grow with the batch, and composes with the other
+ * transformations: vmap(grad(f)) are the gradients of single examples, grad of a sum over vmap(f) is that of the batch.
+ * FV0001 where first axes differ or an argument is a scalar, FV0006 where there is no tensor to map over.
+ *
+ *   vmap((x: F32<'D'>) => sum('d ->', x.mul(x)))(rows)      rows: F32<'B D'>  ->  F32<'B'>
+ */
+export const vmap =
+  <P extends readonly unknown[], R>(f: (...example: P) => R) =>
+  <A extends Examples<P>>(...args: A): Stacked<R, Length<A>> =>
+    located((b) => {
+      const leaves = tensorsOf(args);
+      const size: Dim =
+        leaves[0]?.value.type.shape[0] ??
+        fail('FV0006', 'vmap: the arguments have no tensor with a first axis', 'Give at least one tensor of examples.');
+      const examples = leaves.map(({ path, value: { type } }): TensorType => {
+        const [first, ...shape] = type.shape;
+        if (first === undefined || !eqDim(first, size))
+          fail(
+            'FV0001',
+            `vmap: argument ${path} is ${showType(type)}; its first axis should be ${size}`,
+            'Use what is shared by all examples from outside f.',
+          );
+        return { dtype: type.dtype, shape };
+      });
+      let out: unknown;
+      const closed = close(examples, [], false, (_, params) => {
+        out = f(...(withValues(args, params) as P));
+        return tensorsOf(out).map((y) => y.value);
+      });
+      const operands = [...leaves.map((l) => l.value), ...closed.captured];
+      const { values, batched } = vmapGraph(
+        b,
+        closed.graph,
+        operands,
+        operands.map((_, i) => i < leaves.length),
+        size,
+      );
+      // a result that depends on no example is the same for all
+      return withValues(
+        out,
+        values.map((v, i) => repeated(b, v, batched[i] as boolean, size)),
+      ) as Stacked<R, Length<A>>;
+    });

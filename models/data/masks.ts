@@ -86,7 +86,8 @@ export const linspace32 = (lo: number, hi: number, n: number): number[] => {
   const [a, b] = [f(lo), f(hi)];
   if (n === 1) return [a];
   const step = f(f(b - a) / (n - 1));
-  return Array.from({ length: n }, (_, i) => (i < Math.floor(n / 2) ? f(a + f(step * i)) : f(b - f(step * (n - 1 - i)))));
+  // multiply-add with one rounding, as the original's machines have it
+  return Array.from({ length: n }, (_, i) => f(i < Math.floor(n / 2) ? a + step * i : b - step * (n - 1 - i)));
 };
 
 type Bounded = Pick<MaskRecipe, 'crops' | 'grid' | 'probability' | 'ratio'>;

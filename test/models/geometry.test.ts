@@ -57,8 +57,11 @@ it('spaces float32 numbers evenly, end points included', () => {
   expect(linspace32(0.2, 0.4, 1)).toEqual([Math.fround(0.2)]); // a linear rate over one block is 0
   const xs = linspace32(0.1, 0.5, 9);
   expect([xs[0], xs[8], xs.length]).toEqual([Math.fround(0.1), Math.fround(0.5), 9]);
-  // Each value is rounded three times, at magnitudes up to 0.5: 3 * 2^-25.
+  // Each value is rounded twice, at magnitudes up to 0.5, and so is the step: 3 * 2^-25.
   xs.forEach((x, i) => expect(Math.abs(x - (0.1 + 0.05 * i))).toBeLessThan(3 * 2 ** -25));
+  // products are not rounded before they are added: with two roundings the bound of these masks would be 89
+  const small = { ...demo, batch: 12, model: { ...demo.model, patch: 14 }, crops: { ...demo.crops, globalSize: 70, localSize: 28 } };
+  expect(geometry(small).maskRows).toBe(90);
 });
 
 it('has whole grids in every recipe, and plain data', () => {

@@ -1,0 +1,148 @@
+/** Law: example i of vmap(f)(xs) is f(x_i), bit for bit in the interpreter, for generated graphs over all primitives and regions. */
+import fc from 'fast-check';
+import { describe, expect, it, test } from 'vitest';
+import { builder } from '../../compiler/graph/builder.ts';
+import { interpret, type Tensor64, tensor64 } from '../../compiler/graph/interpret.ts';
+import { countOf } from '../../compiler/graph/tensor64.ts';
+import { type Graph, isFloat } from '../../compiler/graph/types.ts';
+import { verify } from '../../compiler/graph/verify.ts';
+import { valueAndGrad } from '../../compiler/transform/grad.ts';
+import { vmap } from '../../compiler/transform/vmap.ts';
+import { arbitraryGraph, programs } from '../graph/arbitrary.ts';
+
+const size = 3;
+
+/** The graph of batches: parameters that `batched` names have a first axis. */
+const batchedGraph = (g: Graph, batched: readonly boolean[]): { readonly graph: Graph; readonly out: readonly boolean[] } => {
+  const b = builder();
+  const params = g.params.map((p, i) => b.param(batched[i] ? { ...p.type, shape: [size, ...p.type.shape] } : p.type));
+  const out = vmap(b, g, params, batched, size);
+  return { graph: b.build(out.values), out: out.batched };
+};
+
+/** Example k of an argument: its numbers moved round by k places, so that examples differ and stay in range. */
+const example = (t: Tensor64, k: number): Tensor64 => {
+  const n = countOf(t.type);
+  return tensor64(
+    t.type,
+    Array.from({ length: n }, (_, i) => t.data[(i + k) % n] as number),
+  );
+};
+const stacked = (ts: readonly Tensor64[]): Tensor64 => {
+  const { type } = ts[0] as Tensor64;
+  return tensor64(
+    { ...type, shape: [ts.length, ...type.shape] },
+    ts.flatMap((t) => Array.from(t.data)),
+  );
+};
+
+/** Every example of the batch against the graph itself. */
+const check = (g: Graph, inputs: readonly Tensor64[], batched: readonly boolean[]): void => {
+  const { graph, out } = batchedGraph(g, batched);
+  verify(graph);
+  const examples = Array.from({ length: size }, (_, k) => inputs.map((t, i) => (batched[i] ? example(t, k) : t)));
+  const got = interpret(
+    graph,
+    inputs.map((t, i) => (batched[i] ? stacked(examples.map((e) => e[i] as Tensor64)) : t)),
+  );
+  const want = examples.map((e) => interpret(g, e));
+  got.forEach((y, r) => {
+    const n = countOf((g.results[r] as Graph['results'][number]).type);
+    for (let k = 0; k < size; k++) {
+      const mine = out[r] ? Array.from(y.data).slice(k * n, (k + 1) * n) : Array.from(y.data);
+      expect([r, k, mine]).toEqual([r, k, Array.from(want[k]?.[r]?.data ?? [])]);
+    }
+  });
+};
+
+test('vmap is a loop, for generated programs and any choice of batched arguments', () => {
+  fc.assert(
+    fc.property(programs({ maxNodes: 16 }), fc.nat(7), ({ graph, inputs }, choice) => {
+      const batched = graph.params.map((_, i) => ((choice >> i) & 1) === 0);
+      check(graph, inputs, batched);
+    }),
+    { seed: 41, numRuns: 400 },
+  );
+});
+
+test('vmap of the gradient is the gradient of single examples', () => {
+  fc.assert(
+    fc.property(programs({ maxNodes: 8, differentiable: true }), ({ graph, inputs }) => {
+      const at = graph.params.flatMap((p, i) => (isFloat(p.type.dtype) ? [i] : []));
+      const b = builder();
+      const params = graph.params.map((p) => b.param(p.type));
+      const sums = builder();
+      const ps = graph.params.map((p) => sums.param(p.type));
+      const [y] = sums.inline(graph, ps) as [Graph['results'][number]];
+      const scalar = sums.build([
+        sums.sum(
+          y,
+          y.type.shape.map((_, i) => i),
+        ),
+      ]);
+      const { results, grads } = valueAndGrad(b, scalar, params, at);
+      check(
+        b.build([...results, ...grads]),
+        inputs,
+        graph.params.map(() => true),
+      );
+    }),
+    { seed: 42, numRuns: 60 },
+  );
+});
+
+test('generated graphs reach every rule', () => {
+  const seen = new Set<string>();
+  const visit = (g: Graph): void => {
+    for (const n of g.nodes) {
+      seen.add(n.op.prim);
+      if ('body' in n.op) visit(n.op.body);
+    }
+  };
+  for (const g of fc.sample(arbitraryGraph({ maxNodes: 16 }), { seed: 41, numRuns: 400 })) visit(g);
+  for (const prim of ['gather', 'scatterAdd', 'dot', 'scan', 'call', 'perShard', 'randomBits', 'argmax', 'cumsum', 'concat', 'reshard'])
+    expect([prim, seen.has(prim)]).toEqual([prim, true]);
+});
+
+describe('indices of an example', () => {
+  const build = (f: (b: ReturnType<typeof builder>) => Graph['results'][number]): Graph => {
+    const b = builder();
+    return b.build([f(b)]);
+  };
+  it('stay among its own rows, and out of range where they were', () => {
+    const g = build((b) => b.gather(b.param({ dtype: 'f32', shape: [2, 3, 2] }), b.param({ dtype: 'i32', shape: [2, 2] }), 1));
+    const x = tensor64(
+      { dtype: 'f32', shape: [2, 3, 2] },
+      Array.from({ length: 12 }, (_, i) => i + 1),
+    );
+    const index = tensor64({ dtype: 'i32', shape: [2, 2] }, [-1, 2, 3, 0]);
+    for (const batched of [
+      [true, true],
+      [false, true],
+      [true, false],
+    ])
+      check(g, [x, index], batched);
+  });
+  it('add to its own rows', () => {
+    const g = build((b) =>
+      b.scatterAdd(
+        b.param({ dtype: 'f32', shape: [2, 3] }),
+        b.param({ dtype: 'i32', shape: [4] }),
+        b.param({ dtype: 'f32', shape: [2, 4] }),
+        1,
+      ),
+    );
+    const t = (shape: number[], from: number): Tensor64 =>
+      tensor64(
+        { dtype: 'f32', shape },
+        Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => from + i),
+      );
+    const index = tensor64({ dtype: 'i32', shape: [4] }, [2, -1, 3, 2]);
+    for (let choice = 1; choice < 8; choice++)
+      check(
+        g,
+        [t([2, 3], 1), index, t([2, 4], 20)],
+        [0, 1, 2].map((i) => ((choice >> i) & 1) === 1),
+      );
+  });
+});
