@@ -20,7 +20,9 @@ import {
   flatBlocks,
   fromHuggingFace,
   isHuggingFace,
+  quoted,
   readWeights,
+  shown,
   toHuggingFace,
   unwrapped,
   type Weights,
@@ -120,7 +122,7 @@ const convert = async (from: string, to: string, options: ConvertOptions): Promi
   const out = outputOf(resolve(to), options);
   const file = await readWeights(inputFile(resolve(from)), { key: options.key });
   try {
-    const under = file.key === undefined ? '' : `, under the key ${JSON.stringify(file.key)}`;
+    const under = file.key === undefined ? '' : `, under the key ${quoted(file.key)}`;
     console.log(`read ${from}: ${file.format}, ${count(file.tensors.size)}${under}`);
     const drop = options.heads === 'drop' || (options.heads === undefined && options.to === 'hf');
     const kept = drop ? withoutHeads(file.tensors) : file.tensors;
@@ -140,7 +142,7 @@ const convert = async (from: string, to: string, options: ConvertOptions): Promi
     const dropped = [...file.tensors.keys()].filter((name) => !kept.has(name));
     if (dropped.length > 0) console.log(`dropped ${count(dropped.length)} of projection heads: ${few(dropped, 3)}`);
     const fresh = [...weights.keys()].filter((n) => !file.tensors.has(n));
-    if (fresh.length > 0) console.log(`renamed ${count(fresh.length)}, such as ${fresh[0]}`);
+    if (fresh.length > 0) console.log(`renamed ${count(fresh.length)}, such as ${shown(fresh[0] as string)}`);
     console.log(`wrote ${out.weights}: ${count(weights.size)}, ${bytesOf(weights)}, ${typesOf(weights)}`);
     if (out.config !== undefined) console.log(`wrote ${out.config}`);
   } finally {

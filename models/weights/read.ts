@@ -8,6 +8,7 @@ import { FoveaError } from '../../compiler/error.ts';
 import type { Float } from './floats.ts';
 import { legacyMagic, parseLegacyPth, parseZipPth } from './pth.ts';
 import { parseSafetensors } from './safetensors.ts';
+import { quoted, shown } from './shown.ts';
 import { type ByteSource, openSource, type SourceOptions } from './source.ts';
 import { lazily, type WeightTensor } from './stored.ts';
 
@@ -57,10 +58,10 @@ export const parseWeights = async (source: ByteSource, { as, key }: ReadOptions 
         ? await parseZipPth(source, { key })
         : parseLegacyPth(source, { key });
   if (format === 'safetensors' && key !== undefined)
-    throw new FoveaError('FV0406', `${source.name} is a safetensors file, which has no key ${JSON.stringify(key)}`, {
+    throw new FoveaError('FV0406', `${source.name} is a safetensors file, which has no key ${quoted(key)}`, {
       hint: 'Leave the key out: only PyTorch checkpoints nest their tensors.',
     });
-  const tensors = new Map([...file.tensors].map(([name, t]) => [name, lazily(t, `${source.name}: ${name}`, as)]));
+  const tensors = new Map([...file.tensors].map(([name, t]) => [name, lazily(t, `${source.name}: ${shown(name)}`, as)]));
   return { format, tensors, metadata: file.metadata, key: found, close: source.close };
 };
 
