@@ -6,7 +6,7 @@
  *   fovea convert teacher_checkpoint.pth vits.safetensors --to dinov2 --heads drop --dtype bf16
  */
 import { existsSync, mkdirSync, statSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
 import {
@@ -21,6 +21,7 @@ import {
   fromHuggingFace,
   isHuggingFace,
   quoted,
+  readConfig,
   readWeights,
   shown,
   toHuggingFace,
@@ -38,6 +39,7 @@ interface ConvertOptions {
   readonly dtype?: Float;
   readonly key?: string;
   readonly heads?: 'keep' | 'drop';
+  readonly attentionHeads?: number;
   readonly force?: boolean;
 }
 
@@ -54,6 +56,11 @@ export const convertCommand = (): Command =>
     .option('--key <name>', 'entry of a PyTorch checkpoint to read (default: teacher, model, state_dict or student, if there is one)')
     .addOption(
       new Option('--heads <what>', 'projection heads of a training export (default: keep; drop with --to hf)').choices(['keep', 'drop']),
+    )
+    .option(
+      '--attention-heads <n>',
+      'heads of each block, for config.json (default: as the config.json beside IN says, otherwise of 64 channels)',
+      whole('--attention-heads', 1),
     )
     .option('--force', 'replace what is there')
     .option('--debug', 'print the stack of an error')
@@ -103,8 +110,16 @@ const named = (given: Weights, { to, chunks }: ConvertOptions): Weights => {
 };
 
 /** config.json for tensors with the names of the Hub. */
-const configOfHub = (weights: Weights): string =>
-  configText(configOf(fromHuggingFace(weights)), { labels: weights.get('classifier.bias')?.shape[0] });
+const configOfHub = (weights: Weights, heads: number | undefined): string =>
+  configText(configOf(fromHuggingFace(weights), heads === undefined ? {} : { heads }), {
+    labels: weights.get('classifier.bias')?.shape[0],
+  });
+
+/** The number of heads does not follow from the tensors; a model of Hugging Face brings it beside them. */
+const headsBeside = (weightFile: string, given: Weights): number | undefined => {
+  const config = join(dirname(weightFile), 'config.json');
+  return isHuggingFace(given) && existsSync(config) ? readConfig(config).num_attention_heads : undefined;
+};
 
 const bytesOf = (weights: Weights): string => {
   const widths = { f32: 4, f16: 2, bf16: 2, i32: 4, u32: 4, bool: 1 } as const;
@@ -120,7 +135,12 @@ const convert = async (from: string, to: string, options: ConvertOptions): Promi
       hint: 'Leave out --chunks, or use --to dinov2.',
     });
   const out = outputOf(resolve(to), options);
-  const file = await readWeights(inputFile(resolve(from)), { key: options.key });
+  if (options.attentionHeads !== undefined && out.config === undefined)
+    throw new FoveaError('FV0503', '--attention-heads has no meaning where no config.json is written', {
+      hint: 'Leave it out, or write a folder with --to hf.',
+    });
+  const weightFile = inputFile(resolve(from));
+  const file = await readWeights(weightFile, { key: options.key });
   try {
     const under = file.key === undefined ? '' : `, under the key ${quoted(file.key)}`;
     console.log(`read ${from}: ${file.format}, ${count(file.tensors.size)}${under}`);
@@ -128,7 +148,7 @@ const convert = async (from: string, to: string, options: ConvertOptions): Promi
     const kept = drop ? withoutHeads(file.tensors) : file.tensors;
     const { dtype } = options;
     const weights: Weights = new Map([...named(kept, options)].map(([name, t]) => [name, dtype ? castTo(t, dtype) : t]));
-    const config = out.config === undefined ? undefined : configOfHub(weights);
+    const config = out.config === undefined ? undefined : configOfHub(weights, options.attentionHeads ?? headsBeside(weightFile, kept));
     if (out.folder !== undefined) {
       try {
         mkdirSync(out.folder, { recursive: true });

@@ -102,6 +102,42 @@ test('a training export to Hugging Face and back', { timeout: limit }, async () 
   );
 });
 
+test('heads that are not 64 channels wide', { timeout: limit }, async () => {
+  const dir = scratch();
+  const [own, hub, again, flat] = ['own.safetensors', 'hub', 'again', 'flat.safetensors'].map((n) => join(dir, n)) as [
+    string,
+    string,
+    string,
+    string,
+  ];
+  writeSafetensors(own, backbone(1));
+  const heads = (folder: string): unknown => JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')).num_attention_heads;
+  expect((await fovea(['convert', own, hub, '--to', 'hf', '--attention-heads', '4'])).status).toBe(0);
+  expect(heads(hub)).toBe(4);
+  // a model of Hugging Face says it itself; what is asked for goes first
+  expect((await fovea(['convert', hub, again, '--to', 'hf', '--dtype', 'f16'])).status).toBe(0);
+  expect(heads(again)).toBe(4);
+  expect((await fovea(['convert', hub, again, '--to', 'hf', '--attention-heads', '2', '--force'])).status).toBe(0);
+  expect(heads(again)).toBe(2);
+  expect(await refused('FV0406', [own, join(dir, 'x'), '--to', 'hf', '--attention-heads', '5'])).toContain('64 channels in 5 heads');
+  expect(await refused('FV0503', [own, flat, '--attention-heads', '4'])).toContain('no config.json is written');
+  expect(readdirSync(dir).sort()).toEqual(['again', 'hub', 'own.safetensors']);
+});
+
+test('a full disk: the code says so, and nothing is left behind', { timeout: limit }, async () => {
+  const dir = scratch();
+  const [own, out] = ['own.safetensors', 'out.safetensors'].map((n) => join(dir, n)) as [string, string];
+  writeSafetensors(own, backbone());
+  writeFileSync(out, 'old');
+  const { status, stderr } = await fovea(['convert', own, out, '--force'], { fileLimit: 400 });
+  expect({ status, stderr }).toMatchObject({
+    status: 1,
+    stderr: expect.stringMatching(/^fovea: FV0407: cannot write .*out\.safetensors: EFBIG/),
+  });
+  expect(readFileSync(out, 'utf8')).toBe('old');
+  expect(readdirSync(dir).sort()).toEqual(['out.safetensors', 'own.safetensors']);
+});
+
 test('types: half precision and back', { timeout: limit }, async () => {
   const dir = scratch();
   const [half, full] = ['half.safetensors', 'full.safetensors'].map((n) => join(dir, n)) as [string, string];
