@@ -7,6 +7,7 @@
  */
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
 import {
@@ -29,8 +30,9 @@ import {
   type Weights,
   withoutHeads,
   writeAtomic,
-  writeSafetensors,
+  writingSafetensors,
 } from '../models/weights/index.ts';
+import { interruptible } from './interrupt.ts';
 import { path, whole } from './options.ts';
 
 interface ConvertOptions {
@@ -129,6 +131,16 @@ const bytesOf = (weights: Weights): string => {
 const count = (n: number): string => `${n} tensor${n === 1 ? '' : 's'}`;
 const typesOf = (weights: Weights): string => [...new Set([...weights.values()].map((t) => t.dtype))].join(', ');
 
+/** Writes a tensor at a time and looks for signals in between: Ctrl-C leaves what was there, and nothing besides. */
+const written = async (steps: Generator<void, void>): Promise<void> => {
+  const interrupt = interruptible(() => steps.return());
+  try {
+    while (!steps.next().done) await setImmediate();
+  } finally {
+    interrupt.release();
+  }
+};
+
 const convert = async (from: string, to: string, options: ConvertOptions): Promise<void> => {
   if (options.to === 'hf' && options.chunks !== undefined)
     throw new FoveaError('FV0503', '--chunks has no meaning for names of Hugging Face', {
@@ -157,7 +169,7 @@ const convert = async (from: string, to: string, options: ConvertOptions): Promi
       }
     }
     // the library of Hugging Face looks for the entry `format`
-    writeSafetensors(out.weights, weights, { ...file.metadata, format: 'pt' });
+    await written(writingSafetensors(out.weights, weights, { ...file.metadata, format: 'pt' }));
     if (out.config !== undefined && config !== undefined) writeAtomic(out.config, [Buffer.from(config)]);
     const dropped = [...file.tensors.keys()].filter((name) => !kept.has(name));
     if (dropped.length > 0) console.log(`dropped ${count(dropped.length)} of projection heads: ${few(dropped, 3)}`);

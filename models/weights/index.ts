@@ -12,4 +12,4 @@ export { quoted, shown } from './shown.ts';
 export { type ByteSource, bytesSource, openSource } from './source.ts';
 export type { StoredType, WeightTensor } from './stored.ts';
 export { few, flatten, restore } from './tree.ts';
-export { type TensorData, writeSafetensors } from './write.ts';
+export { type TensorData, writeSafetensors, writingSafetensors } from './write.ts';

@@ -1,5 +1,5 @@
 /** `fovea convert`: what it writes, what it says, what it refuses. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openSafetensors, readSafetensors, type TensorData, writeSafetensors } from '../../models/weights/index.ts';
@@ -134,6 +134,40 @@ test('a full disk: the code says so, and nothing is left behind', { timeout: lim
     status: 1,
     stderr: expect.stringMatching(/^fovea: FV0407: cannot write .*out\.safetensors: EFBIG/),
   });
+  expect(readFileSync(out, 'utf8')).toBe('old');
+  expect(readdirSync(dir).sort()).toEqual(['out.safetensors', 'own.safetensors']);
+});
+
+test('Ctrl-C while tensors are written leaves what was there, and nothing besides', { timeout: limit }, async () => {
+  const dir = scratch();
+  const [own, out] = ['own.safetensors', 'out.safetensors'].map((n) => join(dir, n)) as [string, string];
+  // a hole in a file: many tensors, long to write, without room on the disk
+  const [count, bytes] = [100, 8 << 20];
+  const entry = (i: number): unknown => ({ dtype: 'F32', shape: [bytes / 4], data_offsets: [i * bytes, (i + 1) * bytes] });
+  const header = Buffer.from(JSON.stringify(Object.fromEntries(Array.from({ length: count }, (_, i) => [`t${i}`, entry(i)]))));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  writeFileSync(own, Buffer.concat([length, header]));
+  truncateSync(own, 8 + header.length + count * bytes);
+  writeFileSync(out, 'old');
+  let seen = false;
+  const stop = new AbortController();
+  const ran = fovea(['convert', own, out, '--force'], {
+    watch: (stdout, kill) => {
+      if (!stdout.startsWith('read ')) return;
+      // the temporary file is there: in the middle of writing
+      const look = setInterval(() => {
+        if (stop.signal.aborted) return clearInterval(look);
+        if (!readdirSync(dir).some((n) => n.endsWith('.tmp'))) return;
+        seen = true;
+        kill('SIGINT');
+        clearInterval(look);
+      }, 2);
+    },
+  });
+  const { status, stdout } = await ran;
+  stop.abort();
+  expect({ seen, status, stdout }).toMatchObject({ seen: true, status: 130, stdout: expect.not.stringContaining('wrote') });
   expect(readFileSync(out, 'utf8')).toBe('old');
   expect(readdirSync(dir).sort()).toEqual(['out.safetensors', 'own.safetensors']);
 });
