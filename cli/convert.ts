@@ -4,6 +4,7 @@
  *
  *   fovea convert dinov2_vits14_pretrain.pth vits14 --to hf        // vits14/model.safetensors and vits14/config.json
  *   fovea convert teacher_checkpoint.pth vits.safetensors --to dinov2 --heads drop --dtype bf16
+ *   fovea convert runs/demo/checkpoint.safetensors mine.safetensors --to dinov2 --key teacher
  */
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -55,7 +56,10 @@ export const convertCommand = (): Command =>
     )
     .option('--chunks <n>', 'write DINOv2 blocks in n chunks, 0 for a flat list', whole('--chunks', 0))
     .addOption(new Option('--dtype <type>', 'type of floating tensors (default: as they are)').choices(['f32', 'f16', 'bf16']))
-    .option('--key <name>', 'entry of a PyTorch checkpoint to read (default: teacher, model, state_dict or student, if there is one)')
+    .option(
+      '--key <name>',
+      'part to read, such as teacher (default: all; of PyTorch checkpoints teacher, model, state_dict or student, if there is one)',
+    )
     .addOption(
       new Option('--heads <what>', 'projection heads of a training export (default: keep; drop with --to hf)').choices(['keep', 'drop']),
     )

@@ -102,6 +102,23 @@ test('a training export to Hugging Face and back', { timeout: limit }, async () 
   );
 });
 
+test('a checkpoint of a training run: the teacher of safetensors', { timeout: limit }, async () => {
+  const dir = scratch();
+  const [run, out, flat] = ['run.safetensors', 'out.safetensors', 'flat.safetensors'].map((n) => join(dir, n)) as [string, string, string];
+  const student = [...backbone(1)].map(
+    ([n, t]) => [`student.backbone.${n}`, { ...t, data: new Float32Array(t.data.byteLength / 4) }] as const,
+  );
+  const teacher = [...backbone(1)].map(([n, t]) => [`teacher.backbone.${n}`, t] as const);
+  writeSafetensors(run, new Map<string, TensorData>([...student, ...teacher]));
+  writeSafetensors(flat, backbone(1));
+  const { stdout, status } = await fovea(['convert', run, out, '--to', 'dinov2', '--key', 'teacher']);
+  expect(status).toBe(0);
+  expect(stdout).toContain('safetensors, 21 tensors, under the key "teacher"\n');
+  expect(values(out)).toEqual(values(flat));
+  const why = await refused('FV0406', [run, join(dir, 'x.safetensors'), '--key', 'teach']);
+  expect(why).toContain('has no tensors under the key "teach"\n  Its names start with "student"; "teacher".');
+});
+
 test('heads that are not 64 channels wide', { timeout: limit }, async () => {
   const dir = scratch();
   const [own, hub, again, flat] = ['own.safetensors', 'hub', 'again', 'flat.safetensors'].map((n) => join(dir, n)) as [
