@@ -4,7 +4,7 @@
  *
  *   fovea convert dinov2_vits14_pretrain.pth vits14 --to hf        // vits14/model.safetensors and vits14/config.json
  *   fovea convert teacher_checkpoint.pth vits.safetensors --to dinov2 --heads drop --dtype bf16
- *   fovea convert runs/demo/checkpoint.safetensors mine.safetensors --to dinov2 --key teacher
+ *   fovea convert runs/demo-0/checkpoint.safetensors mine.safetensors --to dinov2 --key teacher
  */
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
