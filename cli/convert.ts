@@ -4,9 +4,11 @@
  *
  *   fovea convert dinov2_vits14_pretrain.pth vits14 --to hf        // vits14/model.safetensors and vits14/config.json
  *   fovea convert teacher_checkpoint.pth vits.safetensors --to dinov2 --heads drop --dtype bf16
+ *   fovea convert runs/demo-0/checkpoint.safetensors mine.safetensors --to dinov2 --key teacher
  */
 import { existsSync, mkdirSync, statSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
 import {
@@ -20,14 +22,18 @@ import {
   flatBlocks,
   fromHuggingFace,
   isHuggingFace,
+  quoted,
+  readConfig,
   readWeights,
+  shown,
   toHuggingFace,
   unwrapped,
   type Weights,
   withoutHeads,
   writeAtomic,
-  writeSafetensors,
+  writingSafetensors,
 } from '../models/weights/index.ts';
+import { interruptible } from './interrupt.ts';
 import { path, whole } from './options.ts';
 
 interface ConvertOptions {
@@ -36,6 +42,7 @@ interface ConvertOptions {
   readonly dtype?: Float;
   readonly key?: string;
   readonly heads?: 'keep' | 'drop';
+  readonly attentionHeads?: number;
   readonly force?: boolean;
 }
 
@@ -49,9 +56,17 @@ export const convertCommand = (): Command =>
     )
     .option('--chunks <n>', 'write DINOv2 blocks in n chunks, 0 for a flat list', whole('--chunks', 0))
     .addOption(new Option('--dtype <type>', 'type of floating tensors (default: as they are)').choices(['f32', 'f16', 'bf16']))
-    .option('--key <name>', 'entry of a PyTorch checkpoint to read (default: teacher, model, state_dict or student, if there is one)')
+    .option(
+      '--key <name>',
+      'part to read, such as teacher (default: all; of PyTorch checkpoints teacher, model, state_dict or student, if there is one)',
+    )
     .addOption(
       new Option('--heads <what>', 'projection heads of a training export (default: keep; drop with --to hf)').choices(['keep', 'drop']),
+    )
+    .option(
+      '--attention-heads <n>',
+      'heads of each block, for config.json (default: as the config.json beside IN says, otherwise of 64 channels)',
+      whole('--attention-heads', 1),
     )
     .option('--force', 'replace what is there')
     .option('--debug', 'print the stack of an error')
@@ -101,8 +116,16 @@ const named = (given: Weights, { to, chunks }: ConvertOptions): Weights => {
 };
 
 /** config.json for tensors with the names of the Hub. */
-const configOfHub = (weights: Weights): string =>
-  configText(configOf(fromHuggingFace(weights)), { labels: weights.get('classifier.bias')?.shape[0] });
+const configOfHub = (weights: Weights, heads: number | undefined): string =>
+  configText(configOf(fromHuggingFace(weights), heads === undefined ? {} : { heads }), {
+    labels: weights.get('classifier.bias')?.shape[0],
+  });
+
+/** The number of heads does not follow from the tensors; a model of Hugging Face brings it beside them. */
+const headsBeside = (weightFile: string, given: Weights): number | undefined => {
+  const config = join(dirname(weightFile), 'config.json');
+  return isHuggingFace(given) && existsSync(config) ? readConfig(config).num_attention_heads : undefined;
+};
 
 const bytesOf = (weights: Weights): string => {
   const widths = { f32: 4, f16: 2, bf16: 2, i32: 4, u32: 4, bool: 1 } as const;
@@ -112,21 +135,36 @@ const bytesOf = (weights: Weights): string => {
 const count = (n: number): string => `${n} tensor${n === 1 ? '' : 's'}`;
 const typesOf = (weights: Weights): string => [...new Set([...weights.values()].map((t) => t.dtype))].join(', ');
 
+/** Writes a tensor at a time and looks for signals in between: Ctrl-C leaves what was there, and nothing besides. */
+const written = async (steps: Generator<void, void>): Promise<void> => {
+  const interrupt = interruptible(() => steps.return());
+  try {
+    while (!steps.next().done) await setImmediate();
+  } finally {
+    interrupt.release();
+  }
+};
+
 const convert = async (from: string, to: string, options: ConvertOptions): Promise<void> => {
   if (options.to === 'hf' && options.chunks !== undefined)
     throw new FoveaError('FV0503', '--chunks has no meaning for names of Hugging Face', {
       hint: 'Leave out --chunks, or use --to dinov2.',
     });
   const out = outputOf(resolve(to), options);
-  const file = await readWeights(inputFile(resolve(from)), { key: options.key });
+  if (options.attentionHeads !== undefined && out.config === undefined)
+    throw new FoveaError('FV0503', '--attention-heads has no meaning where no config.json is written', {
+      hint: 'Leave it out, or write a folder with --to hf.',
+    });
+  const weightFile = inputFile(resolve(from));
+  const file = await readWeights(weightFile, { key: options.key });
   try {
-    const under = file.key === undefined ? '' : `, under the key ${JSON.stringify(file.key)}`;
+    const under = file.key === undefined ? '' : `, under the key ${quoted(file.key)}`;
     console.log(`read ${from}: ${file.format}, ${count(file.tensors.size)}${under}`);
     const drop = options.heads === 'drop' || (options.heads === undefined && options.to === 'hf');
     const kept = drop ? withoutHeads(file.tensors) : file.tensors;
     const { dtype } = options;
     const weights: Weights = new Map([...named(kept, options)].map(([name, t]) => [name, dtype ? castTo(t, dtype) : t]));
-    const config = out.config === undefined ? undefined : configOfHub(weights);
+    const config = out.config === undefined ? undefined : configOfHub(weights, options.attentionHeads ?? headsBeside(weightFile, kept));
     if (out.folder !== undefined) {
       try {
         mkdirSync(out.folder, { recursive: true });
@@ -135,12 +173,12 @@ const convert = async (from: string, to: string, options: ConvertOptions): Promi
       }
     }
     // the library of Hugging Face looks for the entry `format`
-    writeSafetensors(out.weights, weights, { ...file.metadata, format: 'pt' });
+    await written(writingSafetensors(out.weights, weights, { ...file.metadata, format: 'pt' }));
     if (out.config !== undefined && config !== undefined) writeAtomic(out.config, [Buffer.from(config)]);
     const dropped = [...file.tensors.keys()].filter((name) => !kept.has(name));
     if (dropped.length > 0) console.log(`dropped ${count(dropped.length)} of projection heads: ${few(dropped, 3)}`);
     const fresh = [...weights.keys()].filter((n) => !file.tensors.has(n));
-    if (fresh.length > 0) console.log(`renamed ${count(fresh.length)}, such as ${fresh[0]}`);
+    if (fresh.length > 0) console.log(`renamed ${count(fresh.length)}, such as ${shown(fresh[0] as string)}`);
     console.log(`wrote ${out.weights}: ${count(weights.size)}, ${bytesOf(weights)}, ${typesOf(weights)}`);
     if (out.config !== undefined) console.log(`wrote ${out.config}`);
   } finally {

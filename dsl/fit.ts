@@ -40,6 +40,8 @@ export const checkType = (x: { readonly dtype: DType; readonly shape: readonly n
 
 /** Why `data` cannot hold a tensor of `type`, or undefined. Float64 results of the reference backend fit wherever floats do. */
 export const misfit = (data: HostData, type: TensorType, wide: boolean): string | undefined => {
+  if (!ArrayBuffer.isView(data))
+    return `${showType(type)} takes a ${arrays[type.dtype].name}, got ${data === undefined ? 'nothing' : 'no array'}`;
   const count = type.shape.reduce<number>((n, d) => n * Number(d), 1);
   if (data.length !== count) return `${showType(type)} has ${count} elements, but its array holds ${data.length}`;
   if (data instanceof Float64Array && (wide || type.dtype === 'f32')) return undefined;

@@ -53,7 +53,11 @@ export const bindGraph = (g: Graph, env: ReadonlyMap<string, number>): Graph => 
   const type = (t: TensorType): TensorType => {
     const shape = t.shape.map(dim);
     const bad = shape.findIndex((s) => typeof s === 'number' && s < 0);
-    if (bad >= 0) throw new FoveaError('FV0005', `the size ${t.shape[bad]} is ${shape[bad]} for ${show(t.shape[bad] as Dim, env)}`);
+    if (bad >= 0) {
+      const d = t.shape[bad] as Dim;
+      // a size that was a number from the start has no names to blame
+      throw new FoveaError('FV0005', typeof d === 'number' ? `a size is ${d}` : `the size ${d} is ${shape[bad]} for ${show(d, env)}`);
+    }
     return { dtype: t.dtype, shape };
   };
   const whole = (from: Graph): Graph => {

@@ -34,15 +34,22 @@ const flush = (path: string): void => {
   }
 };
 
-/** Writes the concatenation of `parts` to `file`, each as soon as it is made. FV0407; an error with a code from a part goes on as it is. */
-export const writeAtomic = (file: string, parts: Iterable<Uint8Array>): void => {
+/**
+ * Writes the concatenation of `parts` to `file`, each as soon as it is made, and stops after each for whoever wants to do something in
+ * between, such as hear a signal. `return()` gives up: what is there stays, nothing is left behind. FV0407; an error with a code from a
+ * part goes on as it is.
+ */
+export function* writingAtomic(file: string, parts: Iterable<Uint8Array>): Generator<void, void> {
   const temporary = join(dirname(file), `.${basename(file)}.${process.pid}.tmp`);
   let made = false;
   try {
     const fd = openSync(temporary, 'w');
     made = true;
     try {
-      for (const part of parts) for (let done = 0; done < part.length; ) done += writeSync(fd, part, done, part.length - done);
+      for (const part of parts) {
+        for (let done = 0; done < part.length; ) done += writeSync(fd, part, done, part.length - done);
+        yield;
+      }
       fsyncSync(fd);
     } finally {
       closeSync(fd);
@@ -52,6 +59,8 @@ export const writeAtomic = (file: string, parts: Iterable<Uint8Array>): void => 
     // the rename itself is on the disk only when its folder is; not every system can open a folder
     if (process.platform !== 'win32') flush(dirname(file));
   } catch (e) {
+    throw e instanceof FoveaError ? e : cannotWrite(file, e);
+  } finally {
     if (made) {
       try {
         unlinkSync(temporary);
@@ -59,6 +68,13 @@ export const writeAtomic = (file: string, parts: Iterable<Uint8Array>): void => 
         // the first error is the one that matters
       }
     }
-    throw e instanceof FoveaError ? e : cannotWrite(file, e);
   }
+}
+
+/** To the end, without a stop. */
+export const finish = (steps: Generator<void, void>): void => {
+  while (!steps.next().done);
 };
+
+/** writingAtomic without stops. */
+export const writeAtomic = (file: string, parts: Iterable<Uint8Array>): void => finish(writingAtomic(file, parts));

@@ -4,7 +4,7 @@
  *
  *   configOf(weights)   // { hidden_size: 384, num_hidden_layers: 12, num_attention_heads: 6, ... }
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { z } from 'zod';
 import { FoveaError } from '../../compiler/error.ts';
 import { strictJson } from './json.ts';
@@ -35,6 +35,8 @@ export type HuggingFaceConfig = z.infer<typeof schema>;
 export const readConfig = (file: string): HuggingFaceConfig => {
   let bytes: Buffer;
   try {
+    // of a pipe or a device there is no end
+    if (!statSync(file).isFile()) throw new Error('not a file');
     bytes = readFileSync(file);
   } catch (e) {
     throw new FoveaError('FV0402', `cannot read the configuration ${file}: ${(e as Error).message}`, { cause: e });
@@ -69,7 +71,7 @@ const needed = [
 ];
 
 /**
- * The configuration of DINOv2's flat tensors. `heads` is for models whose heads are not 64 channels wide. FV0406 lists what a model of
+ * The configuration of DINOv2's flat tensors. `heads`, 1 or more, is for models whose heads are not 64 channels wide. FV0406 lists what a model of
  * Hugging Face has and these tensors lack: LayerScale, biases.
  */
 export const configOf = (weights: Weights, { heads }: { readonly heads?: number } = {}): HuggingFaceConfig => {
@@ -95,7 +97,13 @@ export const configOf = (weights: Weights, { heads }: { readonly heads?: number 
     ...(Number.isInteger(grid) && grid > 0 ? [] : ['pos_embed: not a square of patches and one more']),
     ...(patch > 0 && patch === size('patch_embed.proj.weight', 3) ? [] : ['patch_embed.proj.weight: patches are not square']),
     ...(ratio !== undefined ? [] : [`blocks.0.mlp.w12.weight: ${rows} rows follow from no ratio`]),
-    ...(Number.isInteger(heads ?? width / 64) && width % (heads ?? 64) === 0 ? [] : [`${width} channels are not a number of heads of 64`]),
+    ...(width % (heads ?? 64) === 0
+      ? []
+      : [
+          heads === undefined
+            ? `${width} channels are not heads of 64: how many there are is to be said`
+            : `${width} channels in ${heads} heads`,
+        ]),
   ];
   if (odd.length > 0 || ratio === undefined) throw unfit('the tensors do not say what the configuration is', odd);
   const registers = size('register_tokens', 1);

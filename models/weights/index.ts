@@ -8,7 +8,8 @@ export { type Loaded, type LoadOptions, type LoadReport, loadWeights } from './l
 export { parseWeights, type ReadOptions, readWeights, type WeightFile, type WeightFormat } from './read.ts';
 export { castTo, joinRows, splitRows, type Weights } from './rows.ts';
 export { openSafetensors, readSafetensors, readStored, type Safetensors, type StoredFile, type StoredTensor } from './safetensors.ts';
+export { quoted, shown } from './shown.ts';
 export { type ByteSource, bytesSource, openSource } from './source.ts';
 export type { StoredType, WeightTensor } from './stored.ts';
 export { few, flatten, restore } from './tree.ts';
-export { type TensorData, writeSafetensors } from './write.ts';
+export { type TensorData, writeSafetensors, writingSafetensors } from './write.ts';

@@ -10,6 +10,7 @@
  */
 import { FoveaError } from '../../compiler/error.ts';
 import { names, refusedOps } from './pickle-ops.ts';
+import { shown } from './shown.ts';
 
 /** What a pickle can hold. `made` is what the allowed names build: M is the caller's. `pairs` has keys and values in turn. */
 export type Value<M> =
@@ -42,8 +43,6 @@ const longestInteger = 64;
 const longestName = 256;
 
 export const onlyData = 'Only tensors, dictionaries, lists, numbers and strings are read; save a state_dict alone, or safetensors.';
-
-const printable = (s: string): string => s.slice(0, 100).replace(/[^\x20-\x7e]/g, '?');
 
 /** How messages call a value. */
 export const kindOf = (v: Value<unknown>): string =>
@@ -128,7 +127,7 @@ export const unpickle = <M>(bytes: Uint8Array, file: string, world: World<M>): {
   };
   const global = (module: string, name: string): void => {
     const full = `${module}.${name}`;
-    if (!world.allowed(full)) throw refused(`asks for ${printable(full)}`);
+    if (!world.allowed(full)) throw refused(`asks for ${shown(full, 100)}`);
     stack.push({ kind: 'global', name: full });
   };
   const recall = (key: number): void => {
@@ -233,7 +232,7 @@ export const unpickle = <M>(bytes: Uint8Array, file: string, world: World<M>): {
     // the old form of an object: its class can be named
     [names.INST]: () => {
       const module = line();
-      throw refused(`asks for ${printable(`${module}.${line()}`)}`);
+      throw refused(`asks for ${shown(`${module}.${line()}`, 100)}`);
     },
   };
 

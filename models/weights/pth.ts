@@ -7,6 +7,7 @@
  */
 import { FoveaError } from '../../compiler/error.ts';
 import { unpickle } from './pickle.ts';
+import { quoted } from './shown.ts';
 import type { ByteSource } from './source.ts';
 import { type StateDict, stateDict } from './state-dict.ts';
 import { type Stored, stored } from './stored.ts';
@@ -63,7 +64,7 @@ export const parseZipPth = async (source: ByteSource, { key }: PthOptions = {}):
   const root = unpickle(zipContent(source, entries.get(pickle) as ZipEntry, 'data.pkl', mostPickle), file, torchWorld(file, used)).value;
   for (const s of used.values()) {
     const e = entries.get(`${prefix}data/${s.key}`);
-    const what = `storage ${JSON.stringify(s.key.slice(0, 40))}`;
+    const what = `storage ${quoted(s.key, 40)}`;
     if (!e) throw damaged(file, `${what} is missing`);
     if (e.method !== 0) throw unknown(file, `${what} is compressed`, again);
     if (s.length * stored[s.type] > e.size)
@@ -97,16 +98,16 @@ export const parseLegacyPth = (source: ByteSource, { key }: PthOptions = {}): Pt
   const starts = new Map<string, number>();
   for (const k of keys.items) {
     const s = used.get(k);
-    if (!s || starts.has(k)) throw damaged(file, `storage ${JSON.stringify(k.slice(0, 40))} stands there ${s ? 'twice' : 'for nothing'}`);
+    if (!s || starts.has(k)) throw damaged(file, `storage ${quoted(k, 40)} stands there ${s ? 'twice' : 'for nothing'}`);
     const head = source.copy(at, 8);
     const length = new DataView(head.buffer, head.byteOffset, 8).getBigInt64(0, true);
     if (length !== BigInt(s.length))
-      throw damaged(file, `storage ${JSON.stringify(k.slice(0, 40))} has ${length} elements where its pickle claims ${s.length}`);
+      throw damaged(file, `storage ${quoted(k, 40)} has ${length} elements where its pickle claims ${s.length}`);
     starts.set(k, at + 8);
     at += 8 + s.length * stored[s.type];
     if (at > source.size) throw damaged(file, 'it ends early');
   }
   const missing = [...used.keys()].find((k) => !starts.has(k));
-  if (missing !== undefined) throw damaged(file, `storage ${JSON.stringify(missing.slice(0, 40))} is missing`);
+  if (missing !== undefined) throw damaged(file, `storage ${quoted(missing, 40)} is missing`);
   return located(stateDict(root, file, key), source, (s) => starts.get(s.key) as number);
 };

@@ -8,15 +8,17 @@ import { FoveaError } from '../../compiler/error.ts';
 import type { Float } from './floats.ts';
 import { legacyMagic, parseLegacyPth, parseZipPth } from './pth.ts';
 import { parseSafetensors } from './safetensors.ts';
+import { quoted, shown } from './shown.ts';
 import { type ByteSource, openSource, type SourceOptions } from './source.ts';
 import { lazily, type WeightTensor } from './stored.ts';
+import { few } from './tree.ts';
 
 export type WeightFormat = 'safetensors' | 'pytorch' | 'pytorch-legacy';
 
 export interface ReadOptions {
   /** The floating type that tensors are to have; without it they keep theirs, see `lazily`. */
   readonly as?: Float | undefined;
-  /** Of a PyTorch checkpoint: the entry of its top dictionary that holds the tensors. */
+  /** The part to read: an entry of a PyTorch checkpoint's top dictionary, or the first part, or parts, of names in safetensors. */
   readonly key?: string | undefined;
 }
 
@@ -25,7 +27,7 @@ export interface WeightFile {
   /** In the order of the file. Valid until `close`; arrays that were loaded stay valid after it. */
   readonly tensors: ReadonlyMap<string, WeightTensor>;
   readonly metadata: Readonly<Record<string, string>>;
-  /** Of a PyTorch checkpoint: the entry that the tensors were found under, if any. */
+  /** The entry that the tensors were found under, if any. */
   readonly key: string | undefined;
   readonly close: () => void;
 }
@@ -47,20 +49,31 @@ const formatOf = (source: ByteSource): WeightFormat => {
   throw unknown('neither safetensors nor a PyTorch checkpoint');
 };
 
+/** Safetensors are a flat list; a training run's has teacher.backbone.… in it, and what is below `key` are the names that start with it. */
+const below = (source: ByteSource, key: string | undefined): ReturnType<typeof parseSafetensors> => {
+  const file = parseSafetensors(source);
+  if (key === undefined) return file;
+  const start = `${key}.`;
+  const tensors = new Map(
+    [...file.tensors].flatMap(([name, t]) => (name.startsWith(start) ? [[name.slice(start.length), t] as const] : [])),
+  );
+  if (tensors.size > 0) return { ...file, tensors };
+  const firsts = [...new Set([...file.tensors.keys()].map((name) => name.split('.', 1)[0] as string))];
+  throw new FoveaError('FV0406', `${source.name} has no tensors under the key ${quoted(key)}`, {
+    hint: `Its names start with ${few(firsts.map((n) => quoted(n))) || 'nothing'}.`,
+  });
+};
+
 /** As readWeights, of bytes from anywhere. `close` closes the source. */
 export const parseWeights = async (source: ByteSource, { as, key }: ReadOptions = {}): Promise<WeightFile> => {
   const format = formatOf(source);
   const { key: found, ...file } =
     format === 'safetensors'
-      ? { ...parseSafetensors(source), key: undefined }
+      ? { ...below(source, key), key }
       : format === 'pytorch'
         ? await parseZipPth(source, { key })
         : parseLegacyPth(source, { key });
-  if (format === 'safetensors' && key !== undefined)
-    throw new FoveaError('FV0406', `${source.name} is a safetensors file, which has no key ${JSON.stringify(key)}`, {
-      hint: 'Leave the key out: only PyTorch checkpoints nest their tensors.',
-    });
-  const tensors = new Map([...file.tensors].map(([name, t]) => [name, lazily(t, `${source.name}: ${name}`, as)]));
+  const tensors = new Map([...file.tensors].map(([name, t]) => [name, lazily(t, `${source.name}: ${shown(name)}`, as)]));
   return { format, tensors, metadata: file.metadata, key: found, close: source.close };
 };
 

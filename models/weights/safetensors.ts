@@ -10,6 +10,7 @@ import { FoveaError } from '../../compiler/error.ts';
 import type { HostTensor } from '../../dsl/index.ts';
 import type { Float } from './floats.ts';
 import { strictJson } from './json.ts';
+import { quoted, shown } from './shown.ts';
 import { type ByteSource, openSource, type SourceOptions } from './source.ts';
 import { lazily, type Stored, type StoredType, stored, type WeightTensor } from './stored.ts';
 
@@ -22,6 +23,9 @@ export interface StoredTensor {
 
 /** The longest header that is read; the format's own limit. */
 const maxHeader = 100_000_000;
+/** Characters of a name, and axes of a tensor: far above what models have. */
+const longestName = 1000;
+const mostAxes = 64;
 
 const isRecord = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x);
 const isCount = (x: unknown): x is number => typeof x === 'number' && Number.isSafeInteger(x) && x >= 0;
@@ -38,13 +42,14 @@ interface Entry {
 
 /** One tensor's description, checked against the number of data bytes. */
 const parseEntry = (name: string, value: unknown, dataBytes: number, bad: (why: string) => FoveaError): Entry => {
-  const where = `tensor ${JSON.stringify(name.slice(0, 200))}`;
+  const where = `tensor ${quoted(name)}`;
+  if (name.length > longestName) throw bad(`${where} has a name of ${name.length} characters`);
   if (!isRecord(value)) throw bad(`${where} is not described by an object`);
   const { dtype, shape, data_offsets: at } = value;
   if (typeof dtype !== 'string' || !Object.hasOwn(stored, dtype))
-    throw bad(`${where} has unknown dtype ${JSON.stringify(dtype)?.slice(0, 40)}`);
+    throw bad(`${where} has unknown dtype ${shown(String(JSON.stringify(dtype)), 40)}`);
   const type = dtype as StoredType;
-  if (!Array.isArray(shape) || !shape.every(isCount)) throw bad(`${where} has a malformed shape`);
+  if (!Array.isArray(shape) || shape.length > mostAxes || !shape.every(isCount)) throw bad(`${where} has a malformed shape`);
   if (!Array.isArray(at) || at.length !== 2 || !isCount(at[0]) || !isCount(at[1])) throw bad(`${where} has malformed data_offsets`);
   const [begin, end] = at as [number, number];
   // a product of counts may pass 2^53 and lose digits, but never comes down to a size that fits the file
@@ -81,7 +86,7 @@ const parseHeader = (bytes: Uint8Array, dataBytes: number, file: string): Header
   let at = 0;
   for (const e of placed) {
     if (e.begin !== at)
-      throw bad(e.begin < at ? `tensor ${JSON.stringify(e.name)} overlaps another` : `bytes ${at}..${e.begin} belong to no tensor`);
+      throw bad(e.begin < at ? `tensor ${quoted(e.name)} overlaps another` : `bytes ${at}..${e.begin} belong to no tensor`);
     at = e.end;
   }
   if (at !== dataBytes) throw bad(`${dataBytes - at} bytes at its end belong to no tensor`);
@@ -121,7 +126,7 @@ export const openSafetensors = (file: string, { as, ...how }: SourceOptions & { 
   try {
     const { tensors, metadata } = parseSafetensors(source);
     return {
-      tensors: new Map([...tensors].map(([name, t]) => [name, lazily(t, `${file}: ${name}`, as)])),
+      tensors: new Map([...tensors].map(([name, t]) => [name, lazily(t, `${file}: ${shown(name)}`, as)])),
       metadata,
       close: source.close,
     };

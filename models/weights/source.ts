@@ -9,7 +9,7 @@
  *   const s = openSource('model.safetensors');
  *   s.bytes(8, 100)   // Uint8Array of 100 bytes
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import koffi from 'koffi';
 import { FoveaError } from '../../compiler/error.ts';
 
@@ -118,7 +118,9 @@ export const openSource = (file: string, { map = true }: SourceOptions = {}): By
       throw e instanceof FoveaError ? e : cannotRead(file, e);
     }
   };
-  let fd: number | undefined = guarded(() => openSync(file, 'r'));
+  // a pipe would be waited for; that it is no file is seen below. Windows has neither
+  const how = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+  let fd: number | undefined = guarded(() => openSync(file, how));
   const close = (): void => {
     if (fd !== undefined) closeSync(fd);
     fd = undefined;

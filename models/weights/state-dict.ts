@@ -5,6 +5,7 @@
  */
 import { FoveaError } from '../../compiler/error.ts';
 import { kindOf, onlyData } from './pickle.ts';
+import { quoted } from './shown.ts';
 import type { Strided, TorchValue } from './torch.ts';
 
 /** Values looked at, and nesting, in one state dictionary. */
@@ -13,25 +14,28 @@ const deepest = 32;
 const longestName = 1000;
 const wrappers = ['teacher', 'model', 'state_dict', 'student'] as const;
 
-type Dict = ReadonlyMap<string, TorchValue>;
+type Dict = ReadonlyMap<string | number, TorchValue>;
 
-/** The entries of a dictionary, the last of equal keys. */
+/** Keys that can be part of a tensor's name. 1 and '1' are two keys, as in Python. */
+const isName = (key: TorchValue): key is string | number => typeof key === 'string' || typeof key === 'number';
+
+/** The entries of a dictionary that have a name, the last of equal keys. */
 const entries = (v: TorchValue | undefined): Dict | undefined => {
   if (typeof v !== 'object' || v === null || !('kind' in v) || v.kind !== 'dict') return undefined;
-  const out = new Map<string, TorchValue>();
+  const out = new Map<string | number, TorchValue>();
   for (let i = 0; i < v.pairs.length; i += 2) {
     const key = v.pairs[i] as TorchValue;
-    if (typeof key === 'string' || typeof key === 'number') out.set(String(key), v.pairs[i + 1] as TorchValue);
+    if (isName(key)) out.set(key, v.pairs[i + 1] as TorchValue);
   }
   return out;
 };
 
-const tensorOf = (v: TorchValue): Strided | undefined =>
+const tensorOf = (v: TorchValue | undefined): Strided | undefined =>
   typeof v === 'object' && v !== null && 'kind' in v && v.kind === 'made' && v.made.kind === 'tensor' ? v.made : undefined;
 
 /** The keys of a dictionary for a message. */
 const keysOf = (d: Dict): string => {
-  const keys = [...d.keys()].map((k) => JSON.stringify(k.slice(0, 60)));
+  const keys = [...d.keys()].map((k) => quoted(String(k), 60));
   return keys.length === 0 ? 'nothing' : keys.slice(0, 12).join(', ') + (keys.length > 12 ? ' and more' : '');
 };
 
@@ -49,7 +53,7 @@ const choose = (
   const isDict = (k: string): boolean => entries(top.get(k)) !== undefined;
   if (key !== undefined) {
     if (!isDict(key))
-      throw new FoveaError('FV0406', `${file} has no dictionary under the key ${JSON.stringify(key)}`, {
+      throw new FoveaError('FV0406', `${file} has no dictionary under the key ${quoted(key)}`, {
         hint: `It holds ${keysOf(top)}.`,
       });
     return { dict: top.get(key) as TorchValue, key };
@@ -85,7 +89,7 @@ export const stateDict = (root: TorchValue, file: string, key?: string): StateDi
     const tensor = tensorOf(v);
     if (tensor) {
       if (tensors.has(path))
-        throw new FoveaError('FV0405', `${file}: two tensors have the name ${JSON.stringify(path.slice(0, 200))}`, {
+        throw new FoveaError('FV0405', `${file}: two tensors have the name ${quoted(path)}`, {
           hint: 'The file is damaged.',
         });
       tensors.set(path, tensor);
@@ -103,7 +107,9 @@ export const stateDict = (root: TorchValue, file: string, key?: string): StateDi
     if (v.kind === 'dict') {
       // pairs of equal keys are work too, and a dictionary may be met many times
       count(v.pairs.length / 2);
-      for (const [k, child] of entries(v) as Dict) walk(child, below(k));
+      const nameless = v.pairs.find((k, i) => i % 2 === 0 && !isName(k) && tensorOf(v.pairs[i + 1]) !== undefined);
+      if (nameless !== undefined) throw refused(`a tensor is kept under a ${kindOf(nameless)}, not under a name`);
+      for (const [k, child] of entries(v) as Dict) walk(child, below(String(k)));
     } else v.items.forEach((child, i) => walk(child, below(String(i))));
     above.delete(v);
   };

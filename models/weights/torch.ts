@@ -5,6 +5,7 @@
  */
 import { FoveaError } from '../../compiler/error.ts';
 import type { Value, World } from './pickle.ts';
+import { quoted } from './shown.ts';
 import { type Stored, type StoredType, stored } from './stored.ts';
 
 export interface Storage {
@@ -70,7 +71,7 @@ const rebuild = (args: readonly TorchValue[], file: string): Strided | undefined
   if (!(n <= storage.length && offset + spanOf(size, stride) <= storage.length))
     throw new FoveaError(
       'FV0405',
-      `${file}: a tensor of ${n} elements is said to lie in storage ${storage.key.slice(0, 40)}, which has ${storage.length}`,
+      `${file}: a tensor of ${n} elements is said to lie in storage ${quoted(storage.key, 40)}, which has ${storage.length}`,
       {
         hint: 'The file is damaged or hostile. A tensor expanded by PyTorch must be made contiguous before it is saved.',
       },

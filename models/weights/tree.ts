@@ -7,6 +7,7 @@
  */
 import { FoveaError } from '../../compiler/error.ts';
 import { isHostTensor, isLazyTensor } from '../../dsl/index.ts';
+import { shown } from './shown.ts';
 import type { TensorData } from './write.ts';
 
 /** What is known of a leaf: its form. Host and lazy tensors have a shape of numbers; specs have `dims`, in which sizes may have names. */
@@ -70,7 +71,10 @@ export const match = (like: unknown, tensors: ReadonlyMap<string, Form>, prefix 
 
 /** The first few of many, and how many more there are. */
 export const few = (all: readonly string[], most = 8): string =>
-  all.slice(0, most).join('; ') + (all.length > most ? `; and ${all.length - most} more` : '');
+  all
+    .slice(0, most)
+    .map((x) => shown(x, 300))
+    .join('; ') + (all.length > most ? `; and ${all.length - most} more` : '');
 
 /** Throws FV0406 with all differences, if there are any. */
 export const refuse = ({ missing, unexpected, wrong }: Differences, source: string): void => {

@@ -7,7 +7,7 @@
 import { FoveaError } from '../../compiler/error.ts';
 import type { DType } from '../../compiler/graph/types.ts';
 import type { LazyTensor } from '../../dsl/index.ts';
-import { writeAtomic } from './atomic.ts';
+import { finish, writingAtomic } from './atomic.ts';
 import { type StoredType, stored } from './stored.ts';
 
 /** A tensor in memory: any HostTensor; that dtype and data agree is checked when it is written. */
@@ -32,12 +32,15 @@ const bytesOf = (name: string, t: TensorData | LazyTensor): Uint8Array => {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 };
 
-/** Writes `tensors` in the map's order; the header is padded so that the data start at a multiple of 8. FV0407: cannot be written. */
-export const writeSafetensors = (
+/**
+ * Writes `tensors` in the map's order; the header is padded so that the data start at a multiple of 8. Stops after each, and `return()`
+ * gives up, as writingAtomic does. FV0407: cannot be written.
+ */
+export const writingSafetensors = (
   file: string,
   tensors: ReadonlyMap<string, TensorData | LazyTensor>,
   metadata: Readonly<Record<string, string>> = {},
-): void => {
+): Generator<void, void> => {
   const header: Record<string, unknown> = Object.create(null);
   if (Object.keys(metadata).length > 0) header.__metadata__ = metadata;
   let at = 0;
@@ -57,5 +60,8 @@ export const writeSafetensors = (
     yield padded;
     for (const [name, t] of tensors) yield bytesOf(name, t);
   };
-  writeAtomic(file, parts());
+  return writingAtomic(file, parts());
 };
+
+/** writingSafetensors without stops. */
+export const writeSafetensors = (...args: Parameters<typeof writingSafetensors>): void => finish(writingSafetensors(...args));

@@ -7,6 +7,7 @@
 import { inflateRawSync } from 'node:zlib';
 import yauzl from 'yauzl';
 import { FoveaError } from '../../compiler/error.ts';
+import { quoted } from './shown.ts';
 import type { ByteSource } from './source.ts';
 
 export interface ZipEntry {
@@ -43,7 +44,16 @@ class SourceReader extends yauzl.RandomAccessReader {
   }
 }
 
-/** Entries by name. FV0405: the directory is malformed, or an entry lies outside the file or stands there twice. */
+/** The name of an entry that lies in another one, if there is any: one reader would see one content, another another. */
+const overlapping = (entries: ReadonlyMap<string, ZipEntry>): string | undefined => {
+  const placed = [...entries].filter(([, e]) => e.packed > 0).sort(([, a], [, b]) => a.start - b.start);
+  return placed.find(([, e], i) => {
+    const [, before] = placed[i - 1] ?? [];
+    return before !== undefined && e.start < before.start + before.packed;
+  })?.[0];
+};
+
+/** Entries by name. FV0405: the directory is malformed, or an entry lies outside the file or in another, or stands there twice. */
 export const zipEntries = async (source: ByteSource): Promise<ReadonlyMap<string, ZipEntry>> => {
   const damaged = (why: string, cause?: unknown): FoveaError => new FoveaError('FV0405', `${source.name}: ${why}`, { hint, cause });
   const guarded = async <T>(p: Promise<T>): Promise<T> => {
@@ -61,13 +71,16 @@ export const zipEntries = async (source: ByteSource): Promise<ReadonlyMap<string
     const each = zip.eachEntry()[Symbol.asyncIterator]();
     for (;;) {
       const next = await guarded(each.next());
-      if (next.done) return out;
+      if (next.done) {
+        const inner = overlapping(out);
+        if (inner !== undefined) throw damaged(`the entry ${quoted(inner, 100)} overlaps another`);
+        return out;
+      }
       const e = next.value;
-      if (out.has(e.fileName)) throw damaged(`the entry ${JSON.stringify(e.fileName.slice(0, 100))} stands there twice`);
+      if (out.has(e.fileName)) throw damaged(`the entry ${quoted(e.fileName, 100)} stands there twice`);
       if (e.isEncrypted()) throw damaged('its entries are encrypted');
       const { fileDataStart } = await guarded(zip.readLocalFileHeaderPromise(e, { minimal: true }));
-      if (fileDataStart + e.compressedSize > source.size)
-        throw damaged(`the entry ${JSON.stringify(e.fileName.slice(0, 100))} ends behind it`);
+      if (fileDataStart + e.compressedSize > source.size) throw damaged(`the entry ${quoted(e.fileName, 100)} ends behind it`);
       out.set(e.fileName, { start: fileDataStart, packed: e.compressedSize, size: e.uncompressedSize, method: e.compressionMethod });
     }
   } finally {

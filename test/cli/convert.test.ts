@@ -1,5 +1,5 @@
 /** `fovea convert`: what it writes, what it says, what it refuses. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openSafetensors, readSafetensors, type TensorData, writeSafetensors } from '../../models/weights/index.ts';
@@ -100,6 +100,93 @@ test('a training export to Hugging Face and back', { timeout: limit }, async () 
   expect([...openSafetensors(chunked).tensors.keys()].map((n) => `backbone.${n}`)).toEqual(
     [...exported().keys()].filter((n) => !n.startsWith('dino_head')),
   );
+});
+
+test('a checkpoint of a training run: the teacher of safetensors', { timeout: limit }, async () => {
+  const dir = scratch();
+  const [run, out, flat] = ['run.safetensors', 'out.safetensors', 'flat.safetensors'].map((n) => join(dir, n)) as [string, string, string];
+  const student = [...backbone(1)].map(
+    ([n, t]) => [`student.backbone.${n}`, { ...t, data: new Float32Array(t.data.byteLength / 4) }] as const,
+  );
+  const teacher = [...backbone(1)].map(([n, t]) => [`teacher.backbone.${n}`, t] as const);
+  writeSafetensors(run, new Map<string, TensorData>([...student, ...teacher]));
+  writeSafetensors(flat, backbone(1));
+  const { stdout, status } = await fovea(['convert', run, out, '--to', 'dinov2', '--key', 'teacher']);
+  expect(status).toBe(0);
+  expect(stdout).toContain('safetensors, 21 tensors, under the key "teacher"\n');
+  expect(values(out)).toEqual(values(flat));
+  const why = await refused('FV0406', [run, join(dir, 'x.safetensors'), '--key', 'teach']);
+  expect(why).toContain('has no tensors under the key "teach"\n  Its names start with "student"; "teacher".');
+});
+
+test('heads that are not 64 channels wide', { timeout: limit }, async () => {
+  const dir = scratch();
+  const [own, hub, again, flat] = ['own.safetensors', 'hub', 'again', 'flat.safetensors'].map((n) => join(dir, n)) as [
+    string,
+    string,
+    string,
+    string,
+  ];
+  writeSafetensors(own, backbone(1));
+  const heads = (folder: string): unknown => JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')).num_attention_heads;
+  expect((await fovea(['convert', own, hub, '--to', 'hf', '--attention-heads', '4'])).status).toBe(0);
+  expect(heads(hub)).toBe(4);
+  // a model of Hugging Face says it itself; what is asked for goes first
+  expect((await fovea(['convert', hub, again, '--to', 'hf', '--dtype', 'f16'])).status).toBe(0);
+  expect(heads(again)).toBe(4);
+  expect((await fovea(['convert', hub, again, '--to', 'hf', '--attention-heads', '2', '--force'])).status).toBe(0);
+  expect(heads(again)).toBe(2);
+  expect(await refused('FV0406', [own, join(dir, 'x'), '--to', 'hf', '--attention-heads', '5'])).toContain('64 channels in 5 heads');
+  expect(await refused('FV0503', [own, flat, '--attention-heads', '4'])).toContain('no config.json is written');
+  expect(readdirSync(dir).sort()).toEqual(['again', 'hub', 'own.safetensors']);
+});
+
+test('a full disk: the code says so, and nothing is left behind', { timeout: limit }, async () => {
+  const dir = scratch();
+  const [own, out] = ['own.safetensors', 'out.safetensors'].map((n) => join(dir, n)) as [string, string];
+  writeSafetensors(own, backbone());
+  writeFileSync(out, 'old');
+  const { status, stderr } = await fovea(['convert', own, out, '--force'], { fileLimit: 400 });
+  expect({ status, stderr }).toMatchObject({
+    status: 1,
+    stderr: expect.stringMatching(/^fovea: FV0407: cannot write .*out\.safetensors: EFBIG/),
+  });
+  expect(readFileSync(out, 'utf8')).toBe('old');
+  expect(readdirSync(dir).sort()).toEqual(['out.safetensors', 'own.safetensors']);
+});
+
+test('Ctrl-C while tensors are written leaves what was there, and nothing besides', { timeout: limit }, async () => {
+  const dir = scratch();
+  const [own, out] = ['own.safetensors', 'out.safetensors'].map((n) => join(dir, n)) as [string, string];
+  // a hole in a file: many tensors, long to write, without room on the disk
+  const [count, bytes] = [100, 8 << 20];
+  const entry = (i: number): unknown => ({ dtype: 'F32', shape: [bytes / 4], data_offsets: [i * bytes, (i + 1) * bytes] });
+  const header = Buffer.from(JSON.stringify(Object.fromEntries(Array.from({ length: count }, (_, i) => [`t${i}`, entry(i)]))));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  writeFileSync(own, Buffer.concat([length, header]));
+  truncateSync(own, 8 + header.length + count * bytes);
+  writeFileSync(out, 'old');
+  let seen = false;
+  const stop = new AbortController();
+  const ran = fovea(['convert', own, out, '--force'], {
+    watch: (stdout, kill) => {
+      if (!stdout.startsWith('read ')) return;
+      // the temporary file is there: in the middle of writing
+      const look = setInterval(() => {
+        if (stop.signal.aborted) return clearInterval(look);
+        if (!readdirSync(dir).some((n) => n.endsWith('.tmp'))) return;
+        seen = true;
+        kill('SIGINT');
+        clearInterval(look);
+      }, 2);
+    },
+  });
+  const { status, stdout } = await ran;
+  stop.abort();
+  expect({ seen, status, stdout }).toMatchObject({ seen: true, status: 130, stdout: expect.not.stringContaining('wrote') });
+  expect(readFileSync(out, 'utf8')).toBe('old');
+  expect(readdirSync(dir).sort()).toEqual(['out.safetensors', 'own.safetensors']);
 });
 
 test('types: half precision and back', { timeout: limit }, async () => {

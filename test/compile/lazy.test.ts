@@ -102,6 +102,10 @@ describe.each(backends.map((b) => [b.name, b] as const))('%s', (_, backend) => {
     expect(await failure(() => program({ a }, ints, m))).toMatch(/^FV0306: argument 2: f32\[3\] takes a Float32Array, got a Int32Array/);
     const bytes = lazy(log, 'bytes', Uint8Array.of(1, 2, 0), 'bool');
     expect(await failure(() => program({ a }, three(1, 1, 1), bytes))).toMatch(/^FV0306: argument 3: a bool is 0 or 1/);
+    // an async load, or one without a result, is a mistake that types do not catch everywhere
+    const later: LazyTensor = { shape: [3], dtype: 'f32', load: (async () => Float32Array.of(1, 2, 3)) as never };
+    expect(await failure(() => program({ a }, later, m))).toBe('FV0306: argument 2: f32[3] takes a Float32Array, got no array');
+    expect(await failure(() => program({ a }, { ...later, load: () => undefined as never }, m))).toMatch(/got nothing$/);
     const gone: LazyTensor = {
       shape: [3],
       dtype: 'f32',

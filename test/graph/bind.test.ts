@@ -115,5 +115,7 @@ describe('bindGraph', () => {
     expect(message({ N: 3 })).toBe('FV0005: no number is given for B, D, H');
     expect(message({ B: 2, N: 3, D: 7, H: 2 })).toBe('FV0005: the size (D/H) is no whole number for D = 7, H = 2');
     expect(message({ B: 2, N: -3, D: 8, H: 2 })).toBe('FV0005: the size N+1 is -2 for N = -3');
+    const x = { id: 0, type: { dtype: 'f32', shape: [-1] } } as const;
+    expect(() => bindGraph({ params: [x], nodes: [], results: [x] }, new Map())).toThrow('a size is -1');
   });
 });

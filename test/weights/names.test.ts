@@ -191,7 +191,8 @@ test('the configuration follows from the tensors, is written and read', () => {
   const without = new Map(model('dinov2_vits14'));
   without.delete('blocks.3.ls1.gamma');
   expect(() => configOf(without, { heads: 6 })).toThrow('a DINOv2 of Hugging Face also has: blocks.3.ls1.gamma');
-  expect(() => configOf(model('dinov2_vits14'))).toThrow('6 channels are not a number of heads of 64');
+  expect(() => configOf(model('dinov2_vits14'))).toThrow('6 channels are not heads of 64');
+  expect(() => configOf(model('dinov2_vits14'), { heads: 4 })).toThrow('6 channels in 4 heads');
   // a single name must not make a list of a billion
   expect(() => configOf(new Map([['blocks.999999999.norm1.weight', tensor('x', [1])]]))).toThrow('blocks are missing');
   writeFileSync(file, '{"model_type": "vit", "hidden_size": 3}');
@@ -199,6 +200,7 @@ test('the configuration follows from the tensors, is written and read', () => {
   writeFileSync(file, '{"hidden_size": 1, "hidden_size": 2}');
   expect(() => readConfig(file)).toThrow(/"hidden_size" stands there twice/);
   expect(() => readConfig(join(dir, 'none.json'))).toThrow(/cannot read the configuration/);
+  expect(() => readConfig(dir)).toThrow(/cannot read the configuration .*: not a file/);
 });
 
 test('a type for the floating tensors, the others stay', () => {

@@ -1,4 +1,5 @@
 /** Weight files: round trips, agreement with recorded files, damaged and hostile input, atomic writing. */
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -108,6 +109,10 @@ test.each([
   ['deep nesting', `{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`, /nested more than 16 deep/],
   ['nesting that does not end', '['.repeat(100_000), /nested more than 16 deep/],
   ['a string that does not end', '{"a', /not JSON/],
+  ['too many values', `{"a":[${'[],'.repeat(1_000_000)}[]]}`, /more than 1000000 values/],
+  ['too many numbers', `{"a":{"dtype":"F32","shape":[${'1,'.repeat(1_000_000)}1],"data_offsets":[0,40]}}`, /more than 1000000 values/],
+  ['too many axes', `{"a":{"dtype":"F32","shape":[${'1,'.repeat(64)}10],"data_offsets":[0,40]}}`, /malformed shape/],
+  ['a name of a novel', `{"${'n'.repeat(5000)}":{"dtype":"F32","shape":[10],"data_offsets":[0,40]}}`, /a name of 5000 characters/],
   ['a huge number', '{"a":{"dtype":"F32","shape":[1e400],"data_offsets":[0,40]}}', /malformed shape/],
   ['a number that is not exact', '{"a":{"dtype":"U8","shape":[40],"data_offsets":[0,9007199254740993]}}', /malformed data_offsets/],
   ['the wrong count of bytes', '{"a":{"dtype":"F64","shape":[10],"data_offsets":[0,40]}}', /80 bytes, but has 40/],
@@ -198,6 +203,23 @@ test('types that the language lacks are held as the nearest one, whole numbers e
   // 2^53 + 1 is 2^53 as a double, which f32 holds: the loss is seen all the same
   expect(() => wide.tensors.get('u')?.load()).toThrow(/cannot be held exactly as f32/);
   wide.close();
+});
+
+test('what is no file is refused, also a pipe that nobody writes to', { timeout: 20_000 }, ({ skip }) => {
+  expect(() => readStored('/dev/zero')).toThrow(/cannot read the weights \/dev\/zero/);
+  if (process.platform === 'win32') {
+    console.log('skipped: Windows has no named pipes in folders');
+    skip();
+  }
+  const pipe = join(dir, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  // in a process of its own: waiting for the pipe would stop this one for good
+  const program = `import(${JSON.stringify(join(import.meta.dirname, '../../models/weights/index.ts'))}).then(({ readStored }) => {
+    try { readStored(${JSON.stringify(pipe)}); } catch (e) { console.log(e.code); }
+  });`;
+  expect(
+    execFileSync(process.execPath, ['--import', 'tsx', '-e', program], { encoding: 'utf8', timeout: 15_000, killSignal: 'SIGKILL' }),
+  ).toBe('FV0402\n');
 });
 
 test('missing files and folders in their place', () => {
