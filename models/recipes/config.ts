@@ -37,6 +37,7 @@ interface Backbone extends Sizes, Omit<Layers, 'drop_path_rate'> {
 const modelOf = (c: Backbone): VitConfig => {
   const wrong = [
     ...(c.embed_dim % c.num_heads === 0 ? [] : [`embed_dim ${c.embed_dim} is no multiple of num_heads ${c.num_heads}`]),
+    ...(c.img_size >= c.patch_size ? [] : [`img_size ${c.img_size} is less than patch_size ${c.patch_size}`]),
     ...(c.block_chunks <= c.depth ? [] : [`block_chunks ${c.block_chunks} is more than the ${c.depth} blocks`]),
   ];
   if (wrong.length > 0) throw malformed(wrong);
