@@ -90,6 +90,8 @@ export const recipeFromConfig = (input: unknown, name = 'configured'): Recipe =>
   for (const side of ['global_crops_size', 'local_crops_size'] as const)
     if (crops[side] % student.patch_size !== 0)
       throw malformed([`crops.${side} ${crops[side]} is no multiple of student.patch_size ${student.patch_size}`]);
+  if (optim.warmup_epochs > optim.epochs)
+    throw malformed([`optim.warmup_epochs ${optim.warmup_epochs} is more than optim.epochs ${optim.epochs}`]);
   const sizes = typeof architecture === 'object' ? architecture : sizesOf(architecture ?? student.arch);
   return {
     name,

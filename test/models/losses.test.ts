@@ -33,6 +33,9 @@ describe('Sinkhorn-Knopp', () => {
     // another constant is subtracted before exp: it cancels, but for a rounding of each factor
     q.forEach((x, i) => expect(Math.abs((padded[i] as number) - x)).toBeLessThanOrEqual(64 * 2 ** -52 * x));
     expect(padded.slice(8 * 64)).toEqual(new Array(3 * 64).fill(0));
+    // exp(-100 / 0.07) is 0 in float64: a constant taken from the padding would leave nothing of the valid rows
+    const far = numbers([...data(logits), ...new Array(64).fill(100)], [9, 64]);
+    expect(targets(far, [...new Array(8).fill(1), 0]).slice(0, 8 * 64)).toEqual(q);
   });
   it('is finite with no valid row at all, and with a prototype that all rows are too far from', () => {
     const targets = (valid: readonly number[]): number[] =>

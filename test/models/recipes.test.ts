@@ -222,6 +222,9 @@ describe('the three training recipes', () => {
     near(s.teacherTemp(18_750), '0.0550004');
     // the first epoch's 1250 iterations leave the last layer where it is
     expect([s.lastLayerLr(1249), s.lastLayerLr(1250)]).toEqual([0, s.lr(1250)]);
+    // a freeze that is longer than the run ends with it
+    const frozen = schedules({ ...vitLarge14, optim: { ...vitLarge14.optim, freezeLastLayerEpochs: 501 } });
+    expect([frozen.lastLayerLr(624_999), frozen.lastLayerLr(625_000)]).toEqual([0, 1e-6]);
   });
 
   it('have the published sizes of buffers and kept images', () => {
@@ -375,6 +378,8 @@ describe('reading configurations', () => {
     [{ optim: { scaling_rule: 'linear' } }, "optim.scaling_rule is 'linear'; known: 'sqrt_wrt_1024'"],
     [{ train: { centering: 'mean' } }, "train.centering is 'mean'; known: 'centering', 'sinkhorn_knopp'"],
     [{ student: { ffn_layer: 'conv' } }, "known: 'mlp', 'swiglu', 'swiglufused', 'identity'"],
+    [{ optim: { epochs: 5 } }, 'optim.warmup_epochs 10 is more than optim.epochs 5'],
+    [{ student: { interpolate_offset: 1 } }, 'student.interpolate_offset is 1: '],
     [{ student: { patch_size: 14 } }, 'crops.local_crops_size 96 is no multiple of student.patch_size 14'],
     [{ student: { block_chunks: 25 } }, 'block_chunks 25 is more than the 24 blocks'],
     [{ ibot: { mask_ratio_min_max: [0.5, 0.1] } }, 'ibot.mask_ratio_min_max is [0.5,0.1]'],
