@@ -19,6 +19,8 @@ import { checkVectors, type Formula, type Rule } from './formula.ts';
 const whole = z.number().int().nonnegative();
 /** Numbers of a tensor: twice those of the largest matrix of a published model. More would be made before anything could fail. */
 const most = 2 ** 27;
+/** What is printed. */
+const printable = z.string().regex(/^\P{Cc}*$/u, 'it holds control characters');
 const shape = z.array(whole).refine((s) => s.reduce((a, b) => a * b, 1) <= most, `more than ${most} numbers`);
 
 /**
@@ -53,7 +55,7 @@ export interface Filled extends Formula {
 
 const filled = z
   .object({
-    name: z.string(),
+    name: printable,
     formula_name: z.string(),
     shape,
     offset: z.number().optional(),
@@ -85,7 +87,7 @@ const filled = z
 
 const output = z
   .object({
-    name: z.string(),
+    name: printable,
     shape,
     dtype: z.enum(['F32', 'F64', 'I32', 'U8']),
     exact: z.boolean().optional(),
@@ -99,8 +101,8 @@ const output = z
 export type Output = z.infer<typeof output>;
 
 const body = z.object({
-  id: z.string(),
-  group: z.string(),
+  id: printable,
+  group: printable,
   file: z.string().regex(/^[\w.-]+\.safetensors$/, 'expected the name of a safetensors file of the folder'),
   config: z.record(z.string(), z.unknown()),
   formula_prefix: z.string(),
@@ -136,7 +138,7 @@ const index = z.object({
       )
       .min(1),
   }),
-  cases: z.array(z.looseObject({ id: z.string(), group: z.string() })).min(1),
+  cases: z.array(z.looseObject({ id: printable, group: printable })).min(1),
 });
 
 /** `outputs[3].shape: expected array` */

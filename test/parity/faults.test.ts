@@ -107,6 +107,11 @@ describe('a malformed case fails alone and names the field', () => {
     ['a missing setting', (c) => Reflect.deleteProperty(c.config, 'classes'), /case knn: config: classes: /],
     ['a file outside the folder', (c) => Object.assign(c, { file: '../knn.safetensors' }), /file: expected the name of a safetensors file/],
     ['an input less', (c) => c.inputs.shift(), /it has no input centers/],
+    [
+      'a name that writes on the terminal',
+      (c) => Object.assign(c.outputs[0] as object, { name: 'x\u001b[2J' }),
+      /outputs\[0\]\.name: it holds control/,
+    ],
     ['no outputs', (c) => Object.assign(c, { outputs: [] }), /outputs: /],
     ['a group that nobody runs', (c) => Object.assign(c, { group: 'segmentation' }), /no runner for group segmentation/],
     ['a group that every object has', (c) => Object.assign(c, { group: 'toString' }), /no runner for group toString/],
