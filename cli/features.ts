@@ -5,28 +5,19 @@
  *
  *   fovea features photos cat.jpg --model vits14 --weights dinov2_vits14.safetensors --out cats.json --pca cats.png
  */
-import { lstatSync } from 'node:fs';
+import { realpathSync } from 'node:fs';
 import { basename, dirname, extname, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
 import type { Backend } from '../index.ts';
-import {
-  centreCrop,
-  type Fit,
-  findImages,
-  imagenet,
-  ownPixels,
-  type Placed,
-  readImage,
-  type View,
-  wholePicture,
-} from '../models/data/index.ts';
+import { centreCrop, type Fit, imagenet, ownPixels, type Placed, type View, wholePicture } from '../models/data/index.ts';
 import { type FeatureSet, featureFormats, type NamedFeatures } from '../models/eval/feature-file.ts';
 import { type PatchRows, patchPicture } from '../models/eval/patches.ts';
 import { evaluationView } from '../models/recipes/evaluations.ts';
 import { type Extract, featureExtractor } from '../models/train/features.ts';
 import { writeAtomic } from '../models/weights/index.ts';
 import { backendNames, backendOf } from './backends.ts';
+import { type ImageFile, imageFiles, look } from './images.ts';
 import { backboneWeights, type LoadedBackbone, modelNamed, modelNames, type NamedModel } from './model.ts';
 import { path, whole } from './options.ts';
 import { type OutputFolder, outputFolder } from './output.ts';
@@ -81,25 +72,6 @@ export const featuresCommand = (): Command =>
     .option('--debug', 'print the stack of an error')
     .action(runFeatures);
 
-interface ImageFile {
-  readonly file: string;
-  /** Found in a folder: a broken one is left out with a warning. */
-  readonly found: boolean;
-}
-
-/** FV0401: none. FV0402: a folder that cannot be read. */
-const imageFiles = (args: readonly string[]): readonly ImageFile[] => {
-  const isFolder = (p: string): boolean => lstatSync(p, { throwIfNoEntry: false })?.isDirectory() ?? false;
-  const all = args.flatMap((arg) =>
-    isFolder(arg) ? findImages(arg).map((file) => ({ file, found: true })) : [{ file: arg, found: false }],
-  );
-  if (all.length === 0)
-    throw new FoveaError('FV0401', `no images in ${args.join(', ')}`, {
-      hint: 'Folders (or their sub-folders) must hold .jpg, .jpeg, .png, .webp or .gif files.',
-    });
-  return all;
-};
-
 interface Preprocessing {
   readonly view: View;
   /** What a reader of the features must know of it. */
@@ -130,35 +102,21 @@ const preprocessing = (o: FeaturesOptions, patch: number): Preprocessing => {
   return { view: centreCrop(resize, crop), size: [crop, crop], record: { view: o.view, resize, crop, ...bicubic } };
 };
 
-interface Seen {
-  readonly file: string;
-  readonly placed: Placed;
-}
-
-/** The images of a batch; warnings go to standard error. FV0402, FV0403, FV0408: an image that was named and cannot serve. */
-const look = async (files: readonly ImageFile[], view: View, orient: boolean, line: ProgressLine): Promise<readonly Seen[]> => {
-  const warn = (text: string): void => {
-    line.clear();
-    console.error(`warning: ${text}`);
-  };
-  const seen = files.map(async ({ file, found }): Promise<readonly Seen[]> => {
-    try {
-      const { picture, notes } = await readImage(file, { orient });
-      notes.forEach(warn);
-      return [{ file, placed: view(picture) }];
-    } catch (e) {
-      if (!(e instanceof FoveaError)) throw e;
-      // a view knows the picture and not its file
-      const named = e.message.includes(file) ? e : new FoveaError(e.code, `${file}: ${e.message}`, { hint: e.hint, cause: e });
-      if (!found) throw named;
-      warn(`${named.message}; skipped`);
-      return [];
-    }
-  });
-  return (await Promise.all(seen)).flat();
+/** What a path leads to, so that one file under two names is seen to be one. */
+const target = (p: string): string => {
+  try {
+    return realpathSync(p);
+  } catch {
+    return resolve(p);
+  }
 };
 
-const outputs = (o: FeaturesOptions, bytes: number): readonly { readonly file: string; readonly folder: OutputFolder<string> }[] => {
+/** The files to write, in folders that can be written. FV0407, FV0501, FV0502, FV0503. */
+const outputs = (
+  o: FeaturesOptions,
+  inputs: readonly string[],
+  bytes: number,
+): readonly { readonly file: string; readonly folder: OutputFolder<string> }[] => {
   const file = o.out ?? (o.pca === undefined ? 'features.safetensors' : undefined);
   if (file !== undefined && !Object.hasOwn(featureFormats, extname(file)))
     throw new FoveaError('FV0503', `--out ${file}: the name tells no format`, {
@@ -166,6 +124,12 @@ const outputs = (o: FeaturesOptions, bytes: number): readonly { readonly file: s
     });
   if (file !== undefined && o.pca !== undefined && resolve(file) === resolve(o.pca))
     throw new FoveaError('FV0503', `--out and --pca are one file: ${file}`, { hint: 'Give the picture a name of its own.' });
+  if (o.pca !== undefined && extname(o.pca) !== '.png')
+    throw new FoveaError('FV0503', `--pca ${o.pca}: the picture is a PNG`, { hint: 'Give a name that ends with .png.' });
+  const taken = new Set(inputs.map(target));
+  for (const [option, f] of [['--out', file] as const, ['--pca', o.pca] as const])
+    if (f !== undefined && taken.has(target(f)))
+      throw new FoveaError('FV0503', `${option} ${f}: this file is read, and would be overwritten`, { hint: 'Give another name.' });
   const places = [...(file === undefined ? [] : [[file, bytes] as const]), ...(o.pca === undefined ? [] : [[o.pca, 1 << 22] as const])];
   return places.map(([f, size]) => ({ file: f, folder: outputFolder(dirname(resolve(f)), [basename(f)], size) }));
 };
@@ -183,10 +147,15 @@ async function runFeatures(args: readonly string[], o: FeaturesOptions): Promise
     throw new FoveaError('FV0408', `${model.label}: images of ${model.config.channels} channels; pictures have three`, {
       hint: 'Choose a network for pictures of red, green and blue.',
     });
+  if (o.pca !== undefined && model.config.width < 3)
+    throw new FoveaError('FV0408', `--pca: features of ${model.config.width} numbers have no three components`, {
+      hint: 'Leave --pca out.',
+    });
   const prepared = preprocessing(o, model.config.patch);
   const files = imageFiles(args);
   const backend = await backendOf(o.backend);
-  const places = outputs(o, roomFor(model, prepared, files.length, o.clsOnly ?? false));
+  const inputs = [...files.map((f) => f.file), o.model, ...(o.weights === undefined ? [] : [o.weights])];
+  const places = outputs(o, inputs, roomFor(model, prepared, files.length, o.clsOnly ?? false));
   const line = progressLine();
   let close = (): void => {};
   try {

@@ -110,6 +110,10 @@ export const backboneWeights = async (
   const start = prefix === '' ? '' : `${prefix}.`;
   const mine = [...tensors].filter(([name]) => name.startsWith(start)).map(([name, t]) => [name.slice(start.length), t] as const);
   try {
+    if (mine.length === 0 && prefix !== '')
+      throw new FoveaError('FV0406', `${file}: no name starts with ${start}`, {
+        hint: `Its names are like ${[...tensors.keys()].slice(0, 2).join(' and ')}.`,
+      });
     const { params } = loadWeights(paramSpecs(vit(config)), ownNames(new Map(mine), config), { source: file });
     return { params: params as Input<VitParams>, close };
   } catch (e) {

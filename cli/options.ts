@@ -20,8 +20,8 @@ export const path =
   (name: string) =>
   (text: string): string => {
     if (text.trim() === '' || text.includes('\0'))
-      throw new FoveaError('FV0503', `${name}: expected the path of a folder, got '${text.replaceAll('\0', '\\0')}'`, {
-        hint: 'Use . for the current folder.',
+      throw new FoveaError('FV0503', `${name}: expected a path, got '${text.replaceAll('\0', '\\0')}'`, {
+        hint: 'The current folder is called . (a dot).',
       });
     return text;
   };

@@ -2,8 +2,8 @@
  * Everything that a training run is, as one typed record: the model, the crops, the masks, the losses, the optimizer. Plain data
  * (it survives JSON), so a variant of a run is a spread: `{ ...demo, dropPath: { rate: 0.2, uniform: true } }`.
  *
- * `demo` is small enough for a laptop: Fashion-MNIST images of 28 x 28 as 49 patches. `vitLarge16` and `vitGiant14` are the
- * published recipes of DINOv2 (configs of the paper, arXiv 2304.07193, and its released code).
+ * `demo` is small enough for a laptop: Fashion-MNIST images of 28 x 28 as 49 patches. `vitLarge16`, `vitLarge14` and
+ * `vitGiant14` are the published recipes of DINOv2 (configs of the paper, arXiv 2304.07193, and its released code).
  *
  *   demo.model.width -> 96        geometry(demo) -> { globalGrid: 7, localGrid: 4, maskRows: 464, ... }
  */

@@ -64,7 +64,8 @@ export const schedules = (recipe: Recipe, devices = 1): Schedules => {
   const tempSteps = epochs(teacher.tempWarmupEpochs);
   return {
     lr,
-    lastLayerLr: (i) => (i < frozen ? 0 : lr(i)),
+    // past the end the original gives `final`, however long the freeze
+    lastLayerLr: (i) => (i < Math.min(frozen, total) ? 0 : lr(i)),
     weightDecay: cosine({ base: optim.weightDecay, final: optim.finalWeightDecay, total }),
     momentum: cosine({ base: teacher.momentum, final: teacher.finalMomentum, total }),
     teacherTemp: cosine({ base: teacher.temp, final: teacher.temp, total: tempSteps, warmup: tempSteps, start: teacher.warmupTemp }),

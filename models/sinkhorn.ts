@@ -9,18 +9,21 @@
  *
  *   sinkhorn(temp)(logits, valid)      logits: Tensor<'M K'>, valid: Tensor<'M'> of 0 and 1  ->  Tensor<'M K'>, rows sum to 1
  */
-import { exp, type F32, fn, max, rearrange, type Scalar, softmax, stopGradient, sum } from '../dsl/index.ts';
+import { exp, type F32, fn, max, rearrange, type Scalar, softmax, stopGradient, sum, where } from '../dsl/index.ts';
 
 /** The smallest normal float32: no sum above 0 is changed by it. */
 const tiny = 2 ** -126;
+/** Below every logit. */
+const lowest = -(2 ** 126);
 
 /** Targets of a teacher temperature: logits [M K], valid [M] of 0 and 1 -> [M K], rows sum to 1, rows of padding are 0. */
 export const sinkhorn = (temp: Scalar, iterations = 3) =>
   fn(['M K', 'M'], (logits, valid) => {
-    const used = rearrange('m -> m 1', valid);
-    // One constant for all rows cancels in the first division; a constant for each row would not.
-    const shifted = logits.sub(max('m k ->', logits)).div(temp);
-    let q = exp(shifted).mul(used);
+    const used = rearrange('m -> m 1', valid).gt(0);
+    // One constant for all rows cancels in the first division; a constant for each row would not. It is that of the valid rows: below a
+    // larger one of a row of padding they could all vanish.
+    const shifted = logits.sub(max('m k ->', where(used, logits, lowest))).div(temp);
+    let q = where(used, exp(shifted), 0);
     for (let i = 0; i < iterations; i++) {
       // A sum is 0 for a row of padding, and for a prototype that every row is too far from, or without any valid row: 0 / tiny is 0.
       q = q.div(sum('m k -> 1 k', q).max(tiny));

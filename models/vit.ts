@@ -149,13 +149,17 @@ export interface Layered<B extends string, N extends string> {
 
 /** Blocks to look at: the last n, or those of a list of numbers. */
 const taken = (depth: number, blocks: number | readonly number[]): readonly number[] => {
-  const list = typeof blocks === 'number' ? Array.from({ length: blocks }, (_, i) => depth - blocks + i) : [...new Set(blocks)];
-  const missing = list.filter((i) => !(Number.isInteger(i) && i >= 0 && i < depth));
-  if (missing.length > 0)
-    throw new FoveaError('FV0408', `intermediate: blocks ${missing.join(', ')} are not among the ${depth} of the model`, {
+  const refused = (what: string): FoveaError =>
+    new FoveaError('FV0408', `intermediate: ${what} are not among the ${depth} of the model`, {
       hint: `Blocks are numbered from 0 to ${depth - 1}.`,
     });
-  return list.sort((a, b) => a - b);
+  if (typeof blocks === 'number') {
+    if (!(Number.isInteger(blocks) && blocks >= 0 && blocks <= depth)) throw refused(`the last ${blocks} blocks`);
+    return Array.from({ length: blocks }, (_, i) => depth - blocks + i);
+  }
+  const missing = blocks.filter((i) => !(Number.isInteger(i) && i >= 0 && i < depth));
+  if (missing.length > 0) throw refused(`blocks ${missing.join(', ')}`);
+  return [...new Set(blocks)].sort((a, b) => a - b);
 };
 
 /**

@@ -8,5 +8,5 @@ export { blockMask, collateMasks, type MaskRecipe, type Masks, maskedPatches, ma
 export { holdOut, type ImageSet, imagenet, type Normalise, type Picture, subset, take } from './picture.ts';
 export { centrePlanes, normalised, type Planes, planeBytes, planesOf, resizePlanes, resizeShortPlanes } from './planes.ts';
 export { type Random, stream } from './random.ts';
-export { centreView, resize, resizeShort } from './resize.ts';
+export { centreView, resize, resizeShort, shortSide } from './resize.ts';
 export { centreCrop, type Fit, ownPixels, type Placed, type View, viewBatch, wholePicture } from './view.ts';

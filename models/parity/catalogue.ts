@@ -9,7 +9,7 @@
  *
  * Only `id` and `group` are read at once: one malformed case is a failure of that case and of no other.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { FoveaError } from '../../compiler/error.ts';
@@ -17,7 +17,17 @@ import { readStored } from '../weights/index.ts';
 import { checkVectors, type Formula, type Rule } from './formula.ts';
 
 const whole = z.number().int().nonnegative();
-const shape = z.array(whole);
+/** Numbers of a tensor: twice those of the largest matrix of a published model. More would be made before anything could fail. */
+const most = 2 ** 27;
+/** What is printed. */
+const printable = z.string().regex(/^\P{Cc}*$/u, 'it holds control characters');
+const shape = z.array(whole).refine((s) => s.reduce((a, b) => a * b, 1) <= most, `more than ${most} numbers`);
+
+/**
+ * A whole number of a configuration, from `least` on. Runners make arrays and programs of that size before there is anything to compare, so
+ * a damaged number has to be found here; `longest` is for what is traced one by one, such as layers.
+ */
+export const sizeFrom = (least: number, longest = 2 ** 20) => z.number().int().min(least).max(longest);
 
 const numberList = (text: string): number[] =>
   text
@@ -45,7 +55,7 @@ export interface Filled extends Formula {
 
 const filled = z
   .object({
-    name: z.string(),
+    name: printable,
     formula_name: z.string(),
     shape,
     offset: z.number().optional(),
@@ -77,7 +87,7 @@ const filled = z
 
 const output = z
   .object({
-    name: z.string(),
+    name: printable,
     shape,
     dtype: z.enum(['F32', 'F64', 'I32', 'U8']),
     exact: z.boolean().optional(),
@@ -91,8 +101,8 @@ const output = z
 export type Output = z.infer<typeof output>;
 
 const body = z.object({
-  id: z.string(),
-  group: z.string(),
+  id: printable,
+  group: printable,
   file: z.string().regex(/^[\w.-]+\.safetensors$/, 'expected the name of a safetensors file of the folder'),
   config: z.record(z.string(), z.unknown()),
   formula_prefix: z.string(),
@@ -104,7 +114,6 @@ const body = z.object({
   outputs: z.array(output).min(1),
   permutations: z.object({ list: z.array(z.tuple([whole, whole, z.array(whole)])) }).optional(),
   param_groups: z.record(z.string(), z.tuple([z.number(), z.number(), z.boolean()])).optional(),
-  params_without_grad: z.array(z.string()).optional(),
   models: z.record(z.string(), z.record(z.string(), z.unknown())).optional(),
   takes: z.array(z.record(z.string(), z.unknown())).optional(),
 });
@@ -129,7 +138,7 @@ const index = z.object({
       )
       .min(1),
   }),
-  cases: z.array(z.looseObject({ id: z.string(), group: z.string() })).min(1),
+  cases: z.array(z.looseObject({ id: printable, group: printable })).min(1),
 });
 
 /** `outputs[3].shape: expected array` */
@@ -164,6 +173,8 @@ export const openCatalogue = (folder: string): Catalogue => {
   const file = join(folder, 'index.json');
   let text: string;
   try {
+    // a pipe would be waited for
+    if (!statSync(file).isFile()) throw new Error('not a file');
     text = readFileSync(file, 'utf8');
   } catch (e) {
     throw new FoveaError('FV0402', `cannot read the catalogue ${file}: ${e instanceof Error ? e.message : String(e)}`, {

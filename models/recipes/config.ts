@@ -37,6 +37,7 @@ interface Backbone extends Sizes, Omit<Layers, 'drop_path_rate'> {
 const modelOf = (c: Backbone): VitConfig => {
   const wrong = [
     ...(c.embed_dim % c.num_heads === 0 ? [] : [`embed_dim ${c.embed_dim} is no multiple of num_heads ${c.num_heads}`]),
+    ...(c.img_size >= c.patch_size ? [] : [`img_size ${c.img_size} is less than patch_size ${c.patch_size}`]),
     ...(c.block_chunks <= c.depth ? [] : [`block_chunks ${c.block_chunks} is more than the ${c.depth} blocks`]),
   ];
   if (wrong.length > 0) throw malformed(wrong);
@@ -89,6 +90,8 @@ export const recipeFromConfig = (input: unknown, name = 'configured'): Recipe =>
   for (const side of ['global_crops_size', 'local_crops_size'] as const)
     if (crops[side] % student.patch_size !== 0)
       throw malformed([`crops.${side} ${crops[side]} is no multiple of student.patch_size ${student.patch_size}`]);
+  if (optim.warmup_epochs > optim.epochs)
+    throw malformed([`optim.warmup_epochs ${optim.warmup_epochs} is more than optim.epochs ${optim.epochs}`]);
   const sizes = typeof architecture === 'object' ? architecture : sizesOf(architecture ?? student.arch);
   return {
     name,

@@ -11,7 +11,9 @@ import { z } from 'zod';
 import { FoveaError } from '../../compiler/error.ts';
 import { architectures } from '../vit/presets.ts';
 
-const count = (least: number) => z.int().min(least);
+/** A whole number; `most` bounds what would be made one by one before anything else could be wrong with it. */
+const count = (least: number, most = 2 ** 31 - 1) => z.int().min(least).max(most);
+const depth = count(1, 1000);
 const fraction = z.number().min(0).max(1);
 const positive = z.number().positive();
 const range = z.tuple([fraction, fraction]).refine(([low, high]) => low <= high, { error: 'the first number is above the second' });
@@ -25,7 +27,7 @@ const arch = z
 const ffnLayer = z.enum(['mlp', 'swiglu', 'swiglufused', 'identity']);
 const ratio = positive.default(4);
 /** A backbone by its sizes instead of by a name. */
-const sizes = z.strictObject({ embed_dim: count(1), depth: count(1), num_heads: count(1), mlp_ratio: ratio });
+const sizes = z.strictObject({ embed_dim: count(1), depth, num_heads: count(1), mlp_ratio: ratio });
 export type Sizes = z.infer<typeof sizes>;
 
 /** Arguments that constructor and configuration have in common. */
@@ -38,7 +40,8 @@ const layers = {
   ffn_bias: z.boolean().default(true),
   num_register_tokens: count(0).default(0),
   interpolate_antialias: z.boolean().default(false),
-  interpolate_offset: z.number().min(0).default(0.1),
+  /** From 1 on the original's resampling gives another grid than asked for, and fails. */
+  interpolate_offset: z.number().min(0).lt(1).default(0.1),
 };
 export type Layers = z.infer<z.ZodObject<typeof layers>>;
 
@@ -56,7 +59,7 @@ export const constructorArguments = z.strictObject({
   patch_size: square(count(1)).default(16),
   in_chans: count(1).default(3),
   embed_dim: count(1).optional(),
-  depth: count(1).optional(),
+  depth: depth.optional(),
   num_heads: count(1).optional(),
   mlp_ratio: ratio,
   drop_path_rate: layers.drop_path_rate.default(0),
@@ -66,7 +69,11 @@ export const constructorArguments = z.strictObject({
 });
 export type ConstructorArguments = z.infer<typeof constructorArguments>;
 
-const head = { head_n_prototypes: count(1).default(65536), head_nlayers: count(0).default(3), head_hidden_dim: count(1).default(2048) };
+const head = {
+  head_n_prototypes: count(1).default(65536),
+  head_nlayers: count(0, 100).default(3),
+  head_hidden_dim: count(1).default(2048),
+};
 
 /** Known to the original, without meaning for what a run learns. */
 const ignored = z.unknown().optional();
@@ -96,7 +103,7 @@ export const trainingConfig = z.strictObject({
     .prefault({}),
   train: z
     .strictObject({
-      batch_size_per_gpu: count(1).default(64),
+      batch_size_per_gpu: count(1, 2 ** 20).default(64),
       dataset_path: z.string().default('ImageNet:split=TRAIN'),
       OFFICIAL_EPOCH_LENGTH: count(1).default(1250),
       centering: z.enum(['centering', 'sinkhorn_knopp']).default('centering'),
@@ -149,7 +156,7 @@ export const trainingConfig = z.strictObject({
   crops: z
     .strictObject({
       global_crops_scale: range.default([0.32, 1]),
-      local_crops_number: count(0).default(8),
+      local_crops_number: count(0, 1000).default(8),
       local_crops_scale: range.default([0.05, 0.32]),
       global_crops_size: count(1).default(224),
       local_crops_size: count(1).default(96),

@@ -1,5 +1,5 @@
 /** The command from image files to features: numbers against the float64 interpreter, both formats, the picture, and its refusals. */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
@@ -167,8 +167,10 @@ test('other views: the whole picture, its own pixels cut or padded; the interpre
   await picture(join(folder, 'deep/c.png'), 75, 45, 4);
   writeFileSync(join(folder, 'broken.jpg'), flatJpeg([1, 2, 3]).subarray(0, 100));
   const out = join(dir, 'w.safetensors');
+  // a link to a folder is a folder
+  symlinkSync(folder, join(dir, 'link'));
   const run = async (args: readonly string[]) => {
-    const ran = await fovea(['features', folder, ...args, ...model, '--out', out]);
+    const ran = await fovea(['features', join(dir, 'link'), ...args, ...model, '--out', out]);
     expect(ran.status, ran.stderr).toBe(0);
     // what was found in a folder and is broken is left out, and named
     expect(ran.stderr).toMatch(/^warning: .*broken\.jpg: .*; skipped\n$/);
@@ -236,6 +238,15 @@ test('what is wrong with a call is said before anything is compiled', { timeout:
   expect(await refused('FV0503', [files[0], ...model, '--view', 'whole', '--crop', '56', ...out])).toContain('no meaning');
   expect(await refused('FV0503', [files[0], ...model, '--out', join(dir, 'f.npz')])).toContain('.safetensors or .json');
   expect(await refused('FV0503', [files[0], ...model, ...out, '--pca', join(dir, 'new/../new/f.json')])).toContain('one file');
+  expect(await refused('FV0503', [files[0], ...model, '--pca', join(dir, 'p.jpg')])).toContain('ends with .png');
+  symlinkSync(files[0], join(dir, 'same.png'));
+  expect(await refused('FV0503', [files[0], ...model, '--pca', join(dir, 'same.png')])).toContain('would be overwritten');
+  expect(await refused('FV0503', [files[0], ...model, '--out', join(dir, 'weights.safetensors')])).toContain('would be overwritten');
+  expect(await refused('FV0406', [files[0], ...model, '--prefix', 'teacher', ...out])).toContain('no name starts with teacher.\n');
+  const narrow = join(dir, 'narrow.json');
+  writeFileSync(narrow, '{"embed_dim": 2, "depth": 1, "num_heads": 1}');
+  expect(await refused('FV0408', [files[0], '--model', narrow, '--pca', join(dir, 'p.png')])).toContain('features of 2 numbers');
+  expect(await refused('FV0503', [files[0], ...model, '--out', ''])).toContain("--out: expected a path, got ''");
   expect(await refused('FV0407', [files[0], ...model, '--out', '/sys/fovea-test/f.json'])).toContain('/sys/fovea-test');
   writeFileSync(join(dir, 'bad.json'), '{"embed_dims": 3}');
   expect(await refused('FV0415', [files[0], '--model', join(dir, 'bad.json'), ...out])).toContain('unknown key embed_dims');

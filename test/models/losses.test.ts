@@ -1,8 +1,23 @@
 /** What must hold of targets and losses whatever the numbers. Recorded values and gradients are checked in test/parity. */
 import { describe, expect, it } from 'vitest';
-import { apply, type F32, gather, grad, type Params, rearrange, type Scalar, size, sum, type Tensor } from '../../dsl/index.ts';
+import { cpu } from '../../backends/cpu/index.ts';
+import {
+  apply,
+  type F32,
+  gather,
+  grad,
+  type Params,
+  rearrange,
+  type Scalar,
+  size,
+  spec,
+  sum,
+  type Tensor,
+  valueAndGrad,
+} from '../../dsl/index.ts';
+import { compile, host, toHost } from '../../index.ts';
 import { dinoHead } from '../../models/heads.ts';
-import { ibotLoss, ibotLossUnpacked, maskWeights } from '../../models/losses.ts';
+import { crossEntropy, ibotLoss, ibotLossUnpacked, maskWeights } from '../../models/losses.ts';
 import { sinkhorn } from '../../models/sinkhorn.ts';
 import { allNumbers, evaluate, type Numbers, numbers } from './evaluate.ts';
 import { stream } from './random.ts';
@@ -33,6 +48,9 @@ describe('Sinkhorn-Knopp', () => {
     // another constant is subtracted before exp: it cancels, but for a rounding of each factor
     q.forEach((x, i) => expect(Math.abs((padded[i] as number) - x)).toBeLessThanOrEqual(64 * 2 ** -52 * x));
     expect(padded.slice(8 * 64)).toEqual(new Array(3 * 64).fill(0));
+    // exp(-100 / 0.07) is 0 in float64: a constant taken from the padding would leave nothing of the valid rows
+    const far = numbers([...data(logits), ...new Array(64).fill(100)], [9, 64]);
+    expect(targets(far, [...new Array(8).fill(1), 0]).slice(0, 8 * 64)).toEqual(q);
   });
   it('is finite with no valid row at all, and with a prototype that all rows are too far from', () => {
     const targets = (valid: readonly number[]): number[] =>
@@ -75,6 +93,36 @@ describe('iBOT loss', () => {
     // 30 products in another order, each below 25
     expect(Math.abs((listed.data[0] as number) - (whole.data[0] as number))).toBeLessThan(30 * 25 * 2 ** -52);
   });
+});
+
+it('cross-entropy over 65,536 prototypes, compiled, is the formula, and so is its gradient', { timeout: 60_000 }, async () => {
+  const [B, K, temp] = [3, 65_536, 0.1];
+  const student = Float32Array.from(data(random('wide student', B, K)));
+  const target = Float32Array.from(data(random('wide target', B, K)), (x) => (1 + x) / K);
+  const f = (s: F32<'B K'>, t: F32<'B K'>) => valueAndGrad((x: F32<'B K'>) => crossEntropy(temp)(x, t))(s);
+  const program = await compile(f, [spec('B K'), spec('B K')], { backend: cpu(), dims: { B, K } });
+  const [loss, grad] = (await toHost(await program(host(student, [B, K]), host(target, [B, K])))) as unknown as [Numbers, Numbers];
+  program.dispose();
+  let want = 0;
+  // Sums of K numbers of one sign whose roundings are independent are off by about sqrt(K) u = 256 u of themselves, u = 2^-24; five times that.
+  // An exponent of at most 20 is off by 20 u, and so is its exponential in relation to itself.
+  const bound = (5 * 256 + 40) * 2 ** -24;
+  let worst = 0;
+  for (let b = 0; b < B; b++) {
+    const [s, t] = [student, target].map((x) => Float64Array.from(x.subarray(b * K, (b + 1) * K))) as [Float64Array, Float64Array];
+    const all = s.reduce((a, x) => a + Math.exp(x / temp), 0);
+    const mass = t.reduce((a, x) => a + x, 0);
+    s.forEach((x, k) => {
+      const [p, q] = [Math.exp(x / temp) / all, t[k]!];
+      want -= (q * Math.log(p)) / B;
+      const exact = (p * mass - q) / temp / B;
+      worst = Math.max(worst, (Math.abs(grad.data[b * K + k]! - exact) * temp * B) / (p * mass + q));
+    });
+  }
+  expect(Math.abs(loss.data[0]! - want) / want).toBeLessThan(bound);
+  expect(worst).toBeLessThan(bound);
+  // log K = 11, and the spread of the logits
+  expect(want).toBeGreaterThan(10);
 });
 
 describe('projection head', () => {

@@ -1,4 +1,5 @@
 /** Damaged and foreign folders: what is wrong fails, says why, and leaves the other cases alone. */
+import { execFileSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -106,6 +107,11 @@ describe('a malformed case fails alone and names the field', () => {
     ['a missing setting', (c) => Reflect.deleteProperty(c.config, 'classes'), /case knn: config: classes: /],
     ['a file outside the folder', (c) => Object.assign(c, { file: '../knn.safetensors' }), /file: expected the name of a safetensors file/],
     ['an input less', (c) => c.inputs.shift(), /it has no input centers/],
+    [
+      'a name that writes on the terminal',
+      (c) => Object.assign(c.outputs[0] as object, { name: 'x\u001b[2J' }),
+      /outputs\[0\]\.name: it holds control/,
+    ],
     ['no outputs', (c) => Object.assign(c, { outputs: [] }), /outputs: /],
     ['a group that nobody runs', (c) => Object.assign(c, { group: 'segmentation' }), /no runner for group segmentation/],
     ['a group that every object has', (c) => Object.assign(c, { group: 'toString' }), /no runner for group toString/],
@@ -131,10 +137,56 @@ describe('a malformed case fails alone and names the field', () => {
   });
 });
 
+describe('numbers that nobody can have meant are found before anything of that size is made', () => {
+  const huge = 1e9;
+  const at = (c: Raw, ...keys: readonly string[]): Record<string, unknown> =>
+    keys.reduce<unknown>((x, k) => (x as Record<string, unknown>)[k], c.config) as Record<string, unknown>;
+  const cases: readonly (readonly [string, (c: Raw) => void, RegExp])[] = [
+    ['vit_chunks1', (c) => Object.assign(c.config, { depth: huge }), /FV0415: .*depth is 1000000000: /],
+    ['vit_chunks1', (c) => Object.assign(c.config, { img_size: 8 }), /FV0415: .*img_size 8 is less than patch_size 14/],
+    [
+      'vit_chunks1',
+      (c) => Object.assign(c.inputs[0] as object, { shape: [1, 3, huge, huge] }),
+      /inputs\[0\]\.shape: more than \d+ numbers/,
+    ],
+    ['vit_gil', (c) => Object.assign(c.takes?.[0] as object, { n: 1e6 }), /FV0408: .*the last 1000000 blocks/],
+    [
+      'ssl_chunks_reg_clip',
+      (c) => Object.assign(at(c, 'train'), { batch_size_per_gpu: huge }),
+      /FV0415: .*batch_size_per_gpu is 1000000000/,
+    ],
+    ['ssl_chunks_reg_clip', (c) => Object.assign(at(c, 'dino'), { head_nlayers: huge }), /FV0415: .*head_nlayers is 1000000000/],
+    ['head_2layer', (c) => Object.assign(c.config, { nlayers: huge }), /FV0413: .*nlayers: /],
+    ['head_2layer', (c) => Object.assign(c.config, { use_bn: true }), /FV0413: .*use_bn: /],
+    ['schedules', (c) => Object.assign(Object.values(at(c, 'settings'))[0] as object, { total_iters: huge }), /FV0413: .*total_iters: /],
+    [
+      'schedules',
+      (c) => Object.assign(Object.values(at(c, 'configs'))[0] as object, { iterations: `all + ${huge} beyond the end` }),
+      /FV0413: .*iterations: 'all \+ 1000000000 beyond the end'/,
+    ],
+    ['pca', (c) => Object.assign(c.config, { n: 1e6, dim: 1e6 }), /FV0413: .*its inputs are no matrices of 1000000 x 1000000/],
+    [
+      'masking',
+      (c) => Object.assign(Object.values(at(c, 'generators'))[0] as object, { input_size: [4096, 4096] }),
+      /FV0413: .* masks of 16777216/,
+    ],
+    ['preprocess_small', (c) => Object.assign(c.config, { transforms: [[32, 33]] }), /FV0413: .* a centre of 33/],
+  ];
+  test.each(cases)('%s %#', async (id, change, why) => {
+    const o = await only(copied([id], (index) => change(first(index.cases))));
+    expect(o).toMatchObject({ status: 'fail', verdicts: [], reason: expect.stringMatching(why) });
+  });
+});
+
 test('a folder that is none, or was made with another formula, is refused as a whole', () => {
   const open = (folder: string) => () => openCatalogue(folder);
   const code = (c: string) => expect.objectContaining({ code: c });
   expect(open('no/such/folder')).toThrow(code('FV0402'));
+  // a pipe that nobody writes to, as anything else that is no file
+  const piped = copied(['knn']);
+  rmSync(join(piped, 'index.json'));
+  execFileSync('mkfifo', [join(piped, 'index.json')]);
+  expect(open(piped)).toThrow(code('FV0402'));
   expect(open(copied(['knn'], (index) => Reflect.deleteProperty(index, 'cases')))).toThrow(code('FV0413'));
   expect(open(copied(['knn'], (index) => index.cases.push(first(index.cases))))).toThrow(/two cases are called knn/);
   expect(open(copied(['knn'], (index) => Object.assign(index.formula.vectors[2] as object, { fnv1a32: 1 })))).toThrow(code('FV0414'));

@@ -14,6 +14,7 @@ export type Raw = {
   config: Record<string, unknown>;
   outputs: { name: string; shape: number[]; dtype: string; tol_abs?: number; exact?: boolean }[];
   inputs: Record<string, unknown>[];
+  takes?: object[];
 };
 interface Index {
   formula: { vectors: { name: string; fnv1a32: number; u32_at: [number, number][] }[] };

@@ -28,7 +28,7 @@ export const viewsOf = (c: Case): HostViews =>
   viewNames(c).map((name) => ({ images: filled(c, name), ...(has(c, `masks_${name}`) ? { masks: filled(c, `masks_${name}`) } : {}) }));
 
 /** `call` says in words whether the inputs went through as one list, and whether the model was in training mode. */
-export const modeOf = (c: Case): { readonly list: boolean; readonly training: boolean } => ({
+const modeOf = (c: Case): { readonly list: boolean; readonly training: boolean } => ({
   list: /\blist forward\b/.test(c.call),
   training: /\btraining mode\b/.test(c.call),
 });

@@ -5,15 +5,16 @@
 import { z } from 'zod';
 import { apply, einsum, type F32, flatten, type HostTensor, type Params, size, valueAndGrad } from '../../../index.ts';
 import { dinoHead as head, headMlp } from '../../heads.ts';
-import { type Case, configOf } from '../catalogue.ts';
+import { type Case, configOf, sizeFrom } from '../catalogue.ts';
 import type { Numbers } from '../compare.ts';
 import { filled, has, parameters, type Runner } from '../context.ts';
 
-const whole = z.number().int().positive();
+const whole = sizeFrom(1);
 const config = z.object({
   in_dim: whole,
   out_dim: whole,
-  nlayers: whole,
+  nlayers: sizeFrom(0, 100),
+  use_bn: z.literal(false).optional(),
   hidden_dim: whole.default(2048),
   bottleneck_dim: whole.default(256),
   mlp_bias: z.boolean().default(true),

@@ -1,11 +1,11 @@
 /** Group knn: labelled features around class centres, the nearest neighbours of queries among them, votes and accuracy for each k. */
 import { z } from 'zod';
 import { knn as classify, type KnnInput, neighbours, normaliseRows, ranking } from '../../eval/knn.ts';
-import { type Case, configOf } from '../catalogue.ts';
+import { type Case, configOf, sizeFrom } from '../catalogue.ts';
 import type { Numbers } from '../compare.ts';
 import { filled, numbers, type Runner } from '../context.ts';
 
-const whole = z.number().int().positive();
+const whole = sizeFrom(1);
 const config = z.object({ dim: whole, classes: whole, nb_knn: z.array(whole).min(1), temperature: z.number().default(0.07) });
 
 /** Centre of the label plus noise, each row scaled to length 1. */

@@ -3,14 +3,14 @@ import { z } from 'zod';
 import { apply, type F32, type Params, size } from '../../../index.ts';
 import { type BlockTokens, centrePadding, probeInput } from '../../eval/probe.ts';
 import { linear } from '../../layers.ts';
-import { configOf } from '../catalogue.ts';
+import { configOf, sizeFrom } from '../catalogue.ts';
 import type { Numbers } from '../compare.ts';
 import { filled, has, numbered, parameters, type Runner } from '../context.ts';
 
 const classifierOf = (inputs: number, classes: number) => linear(size('I', inputs), size('O', classes));
 type Classifier = Params<ReturnType<typeof classifierOf>>;
 
-const whole = z.number().int().positive();
+const whole = sizeFrom(1);
 const config = z.object({ dim: whole, classes: whole, use_n_blocks: z.array(whole), pad_multiple: whole.default(14) });
 
 export const linearEval: Runner = async (c, context) => {

@@ -8,19 +8,21 @@ import {
   centrePlanes,
   centreView,
   imagenet,
+  maxPixels,
   normalised,
   type Picture,
   planeBytes,
   planesOf,
   resizeShort,
   resizeShortPlanes,
+  shortSide,
 } from '../../data/index.ts';
-import { type Case, configOf, malformed } from '../catalogue.ts';
+import { type Case, configOf, malformed, sizeFrom } from '../catalogue.ts';
 import type { Numbers } from '../compare.ts';
 import { inputOf, numbers, type Runner } from '../context.ts';
 import { fill } from '../formula.ts';
 
-const whole = z.number().int().positive();
+const whole = sizeFrom(1, 4096);
 const config = z.object({ images: z.record(z.string(), z.tuple([whole, whole])), transforms: z.array(z.tuple([whole, whole])) });
 
 const pictureOf = (c: Case, name: string, [height, width]: readonly [number, number]): Picture => {
@@ -38,6 +40,9 @@ export const preprocess: Runner = (c) => {
     const picture = pictureOf(c, name, size);
     const planes = planesOf(picture);
     for (const [short, crop] of transforms) {
+      const { width, height } = shortSide(picture, short);
+      if (crop > short || width * height > maxPixels)
+        throw malformed(`case ${c.id}`, `${name} cannot become ${width} x ${height} pixels and a centre of ${crop}`);
       const put = (what: string, x: Numbers): void => void made.set(`${name}.r${short}c${crop}.${what}`, x);
       const whole = resizeShort(picture, short);
       put('pil_resized_u8', numbers(whole.data, [whole.height, whole.width, 3]));

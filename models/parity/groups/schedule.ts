@@ -2,11 +2,13 @@
 import { z } from 'zod';
 import { recipeFromConfig } from '../../recipes/config.ts';
 import { cosine, type Schedules, schedules } from '../../schedules.ts';
-import { configOf, malformed } from '../catalogue.ts';
+import { configOf, malformed, sizeFrom } from '../catalogue.ts';
 import type { Numbers } from '../compare.ts';
 import { numbers, type Runner } from '../context.ts';
 
-const whole = z.number().int().nonnegative();
+/** Iterations of a schedule; the longest published run has 625,000. */
+const most = 1e7;
+const whole = sizeFrom(0, most);
 const config = z.object({
   settings: z
     .record(
@@ -68,9 +70,12 @@ export const schedule: Runner = (c) => {
   for (const [name, s] of Object.entries(configs)) {
     const { optim, teacher, batch_size_per_gpu, OFFICIAL_EPOCH_LENGTH } = s;
     const all = schedules(recipeFromConfig({ optim, teacher, train: { batch_size_per_gpu, OFFICIAL_EPOCH_LENGTH } }));
-    const more = typeof s.iterations === 'string' ? /^all \+ (\d+) beyond the end$/.exec(s.iterations)?.[1] : '0';
-    if (more === undefined) throw malformed(`case ${c.id}`, `config.configs.${name}.iterations: '${String(s.iterations)}'`);
-    const at = typeof s.iterations === 'string' ? upTo(all.total + Number(more)) : s.iterations;
+    const through = (text: string): number[] => {
+      const end = all.total + Number(/^all \+ (\d+) beyond the end$/.exec(text)?.[1] ?? Number.NaN);
+      if (!(end <= most)) throw malformed(`case ${c.id}`, `config.configs.${name}.iterations: '${text}'`);
+      return upTo(end);
+    };
+    const at = typeof s.iterations === 'string' ? through(s.iterations) : s.iterations;
     for (const [theirs, ours] of Object.entries(parts)) put(`${name}/${theirs}`, all[ours], at);
   }
   return made;

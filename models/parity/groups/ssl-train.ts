@@ -69,10 +69,12 @@ const batchesOf = (c: Case, r: Recipe) => {
 /** Everything that a step computes and a case may record. */
 const observed = (r: Recipe) => (state: State, batch: Batch, hyper: Hyper) => {
   const learned = gradients(r)(state, batch, hyper);
+  const { cls, patches } = learned.targets;
   return {
     ...update(r)(state, learned, hyper),
     grads: learned.grads,
-    targets: { cls: learned.targets.cls, patch: learned.targets.patches },
+    // a loss without weight has no targets
+    targets: { ...(cls ? { cls } : {}), ...(patches ? { patch: patches } : {}) },
   };
 };
 

@@ -2,12 +2,12 @@
 import { z } from 'zod';
 import type { F32 } from '../../../index.ts';
 import { crop, intermediate, onGrid, type VitParams, vit } from '../../vit.ts';
-import { configOf } from '../catalogue.ts';
+import { configOf, sizeFrom } from '../catalogue.ts';
 import type { Numbers } from '../compare.ts';
 import { parameters, type Runner } from '../context.ts';
 import { configOfBackbone, type Views, viewNames, viewsOf } from './backbone.ts';
 
-const whole = z.number().int().nonnegative();
+const whole = sizeFrom(0);
 const takes = z.array(
   z.object({
     id: z.string(),

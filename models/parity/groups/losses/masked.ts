@@ -7,11 +7,11 @@ import { type F32, gather, host, ones, rearrange, type Scalar, softmax, type Ten
 import { maskedPatches } from '../../../data/index.ts';
 import { ibotLoss, ibotLossUnpacked, maskWeights } from '../../../losses.ts';
 import { sinkhorn } from '../../../sinkhorn.ts';
-import { configOf } from '../../catalogue.ts';
+import { configOf, sizeFrom } from '../../catalogue.ts';
 import type { Numbers } from '../../compare.ts';
 import { filled, numbers, type Runner } from '../../context.ts';
 
-const whole = z.number().int().nonnegative();
+const whole = sizeFrom(0);
 const config = z.object({
   n_crops: whole,
   N: whole,

@@ -6,7 +6,7 @@ import { filled, type Runner } from '../../context.ts';
 
 export const sinkhornTargets: Runner = async (c, context) => {
   const wanted = c.outputs.map(({ name }) => {
-    const m = /^q_temp([\d.e+-]+)_it(\d+)$/.exec(name);
+    const m = /^q_temp([\d.e+-]+)_it(\d{1,3})$/.exec(name);
     if (!m) throw malformed(`case ${c.id}`, `output ${name} names no temperature and number of rounds`);
     return { name, temp: Number(m[1]), rounds: Number(m[2]) };
   });
