@@ -10,6 +10,8 @@ import { findPackageFile } from '../models/data/package.ts';
 import { convertCommand } from './convert.ts';
 import { demoCommand } from './demo.ts';
 import { featuresCommand } from './features.ts';
+import { fuzzCommand } from './fuzz.ts';
+import { gradcheckCommand } from './gradcheck.ts';
 import { parityCommand } from './parity.ts';
 import { report } from './report.ts';
 
@@ -45,7 +47,9 @@ try {
   program.addCommand(demoCommand().copyInheritedSettings(program));
   program.addCommand(featuresCommand().copyInheritedSettings(program));
   program.addCommand(parityCommand().copyInheritedSettings(program));
+  program.addCommand(fuzzCommand().copyInheritedSettings(program));
   program.addCommand(convertCommand().copyInheritedSettings(program));
+  program.addCommand(gradcheckCommand().copyInheritedSettings(program));
   await program.parseAsync();
 } catch (e) {
   process.exitCode = e instanceof CommanderError ? refused(e) : report(e, debug);

@@ -26,6 +26,20 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   'models/train': ['index', 'dsl', 'models', 'models/eval', 'compiler/error'],
   'models/eval': ['index', 'dsl', 'models', 'compiler/error'],
   'models/parity': ['index', 'dsl', 'models', 'models/eval', 'compiler/error', 'compiler/graph'],
+  testing: [
+    'index',
+    'dsl',
+    'compiler/error',
+    'compiler/graph',
+    'compiler/transform',
+    'compiler/passes',
+    'compiler/kernel',
+    'compiler/fuse',
+    'compiler/tile',
+    'compiler/plan',
+    'compiler/target',
+    'compiler/compile',
+  ],
   cli: [
     'index',
     'dsl',
@@ -33,6 +47,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'models/train',
     'models/eval',
     'models/parity',
+    'testing',
     'backends/reference',
     'backends/cpu',
     'compiler/error',
@@ -60,7 +75,7 @@ export const sources = (root: string): readonly string[] => {
     readdirSync(dir, { withFileTypes: true }).flatMap((d) =>
       d.isDirectory() ? walk(join(dir, d.name)) : d.name.endsWith('.ts') ? [relative(root, join(dir, d.name))] : [],
     );
-  return ['dsl', 'compiler', 'backends', 'models', 'cli'].flatMap((d) => walk(join(root, d))).concat('index.ts');
+  return ['dsl', 'compiler', 'backends', 'models', 'testing', 'cli'].flatMap((d) => walk(join(root, d))).concat('index.ts');
 };
 
 /** Every relative import and re-export of every source file. */

@@ -7,16 +7,7 @@
  */
 import { FoveaError } from '../compiler/error.ts';
 import { eqType, showType } from '../compiler/graph/infer.ts';
-import type { DType, HostData, TensorType } from '../compiler/graph/types.ts';
-
-const arrays = {
-  f32: Float32Array,
-  f16: Uint16Array,
-  bf16: Uint16Array,
-  i32: Int32Array,
-  u32: Uint32Array,
-  bool: Uint8Array,
-} as const satisfies { readonly [T in DType]: unknown };
+import { type DType, type HostData, hostArrays, type TensorType } from '../compiler/graph/types.ts';
 
 export const wrong = (where: string, what: string, hint?: string): never => {
   throw new FoveaError('FV0305', `${where}: ${what}`, { hint });
@@ -30,7 +21,7 @@ export const scalarNumbers = (x: number, dtype: DType, where: string): HostData 
     return wrong(where, `a number cannot be given for a ${dtype} scalar`, 'Pass host(Uint16Array.of(bits), []).');
   const [low, high] = range[dtype];
   if (!(Number.isInteger(x) && x >= low && x <= high)) wrong(where, `${x} is no ${dtype}`);
-  return arrays[dtype].of(x);
+  return hostArrays[dtype].of(x);
 };
 
 /** Throws FV0305 where a tensor, lazy or not, is of another type than the input. */
@@ -41,11 +32,11 @@ export const checkType = (x: { readonly dtype: DType; readonly shape: readonly n
 /** Why `data` cannot hold a tensor of `type`, or undefined. Float64 results of the reference backend fit wherever floats do. */
 export const misfit = (data: HostData, type: TensorType, wide: boolean): string | undefined => {
   if (!ArrayBuffer.isView(data))
-    return `${showType(type)} takes a ${arrays[type.dtype].name}, got ${data === undefined ? 'nothing' : 'no array'}`;
+    return `${showType(type)} takes a ${hostArrays[type.dtype].name}, got ${data === undefined ? 'nothing' : 'no array'}`;
   const count = type.shape.reduce<number>((n, d) => n * Number(d), 1);
   if (data.length !== count) return `${showType(type)} has ${count} elements, but its array holds ${data.length}`;
   if (data instanceof Float64Array && (wide || type.dtype === 'f32')) return undefined;
-  const Kind = arrays[type.dtype];
+  const Kind = hostArrays[type.dtype];
   if (!(data instanceof Kind)) return `${showType(type)} takes a ${Kind.name}, got a ${data.constructor.name}`;
   return type.dtype === 'bool' && data.some((b) => b > 1) ? 'a bool is 0 or 1, and other bytes were given' : undefined;
 };
@@ -53,6 +44,6 @@ export const misfit = (data: HostData, type: TensorType, wide: boolean): string 
 /** Numbers that fit, as a backend takes them: float64 rounded to float32 unless it is `wide`, a subclass such as Buffer as the plain array. */
 export const plainNumbers = (data: HostData, dtype: DType, wide: boolean): HostData => {
   if (data instanceof Float64Array) return wide ? data : Float32Array.from(data);
-  const Kind = arrays[dtype];
+  const Kind = hostArrays[dtype];
   return data.constructor === Kind ? data : new Kind(data.buffer as ArrayBuffer, data.byteOffset, data.length);
 };

@@ -10,7 +10,7 @@ export { constant, expand, full, iota, oneHot, ones, scalar, zeros } from './cre
 export { abs, cos, erf, exp, floor, gather, log, rsqrt, scatterAdd, sign, sin, sqrt, stopGradient, tanh, where } from './functions.ts';
 export { type HostData, type HostOf, type HostTensor, host, isHostTensor, isLazyTensor, type LazyTensor } from './host.ts';
 export { type Init, initializers } from './init.ts';
-export { apply, fn, type Module, module, type Param, type Params, param, repeat } from './module.ts';
+export { apply, fn, isModule, type Module, module, type Param, type Params, param, repeat, signatureOf } from './module.ts';
 export { init, type Leaf, leaves, mask, paramSpecs, pathTree, type SpecOf, spec, type TensorOf, type TensorSpec } from './params.ts';
 export { concat, pad, slice, split, stack, unbind } from './parts.ts';
 export { argmax, cumsum, max, mean, min, rearrange, reverse, sum } from './patterns.ts';

@@ -120,6 +120,9 @@ const unify = (i: number, sig: string, x: unknown, env: Map<string, Dim>): void 
   }
 };
 
+/** Where the callable of a `fn` keeps its signature. Of all copies of this file, so that a tool can read a program that brought its own. */
+const signature: unique symbol = Symbol.for('fovea.signature');
+
 /** Runs a body with the names of its signature in force. */
 const call = (
   sig: readonly string[],
@@ -143,11 +146,13 @@ export const fn = <const Sig extends readonly string[], R>(
   body: (...xs: SigTensors<Sig>) => R,
 ): Callable<Sig, R, Record<never, never>> =>
   // the generic call signature of a callable is computed from Sig and R; its run-time side is `call`
-  ((...xs: unknown[]) => call(sig, new Map(), body as (...xs: never[]) => unknown, xs)) as unknown as Callable<
-    Sig,
-    R,
-    Record<never, never>
-  >;
+  Object.assign((...xs: unknown[]) => call(sig, new Map(), body as (...xs: never[]) => unknown, xs), {
+    [signature]: sig,
+  }) as unknown as Callable<Sig, R, Record<never, never>>;
+
+/** The shapes that a `fn` or a module declares for its arguments, under its own names; undefined for other values. */
+export const signatureOf = (f: unknown): readonly string[] | undefined =>
+  isModule(f) ? f.sig : typeof f === 'function' ? (f as { readonly [signature]?: readonly string[] })[signature] : undefined;
 
 /** A function with parameters. `spec` and `body` see the sizes under their local names. */
 export const module = <

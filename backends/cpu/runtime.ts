@@ -5,7 +5,7 @@
  */
 import koffi from 'koffi';
 import { FoveaError } from '../../compiler/error.ts';
-import type { DType, HostData } from '../../compiler/graph/types.ts';
+import { type DType, type HostData, hostArrays } from '../../compiler/graph/types.ts';
 import { bitsOf, toBf16, toF16 } from '../../compiler/kernel/scalar.ts';
 import type { Launch, Plan, Slot } from '../../compiler/plan/types.ts';
 import type { Executable } from '../../compiler/target.ts';
@@ -25,14 +25,7 @@ export interface CpuExecutable extends Executable {
   readonly compiled: number;
 }
 
-const arrays: { readonly [T in DType]: new (buffer: ArrayBuffer | number, offset?: number, length?: number) => HostData } = {
-  f32: Float32Array,
-  f16: Uint16Array,
-  bf16: Uint16Array,
-  i32: Int32Array,
-  u32: Uint32Array,
-  bool: Uint8Array,
-};
+const arrays: { readonly [T in DType]: new (buffer: ArrayBuffer | number, offset?: number, length?: number) => HostData } = hostArrays;
 
 /** A constant's numbers as its host array. */
 const host = (dtype: DType, data: readonly number[]): HostData => {
@@ -86,8 +79,11 @@ const rowBytes = 32;
 /** Work that one thread finishes before others would have joined: a few microseconds. A launch without counts is shared. */
 const small = (l: Launch): boolean => l.flops + l.bytes > 0 && l.flops < 1 << 15 && l.bytes < 1 << 14;
 
-/** Loads the library and lays out arena and launch table. The library's symbols are in the order of plan.kernels. */
-export const load = (plan: Plan, library: Library, threads: number): CpuExecutable => {
+/**
+ * Loads the library and lays out arena and launch table. The library's symbols are in the order of plan.kernels. The arena starts as
+ * copies of the word `poison`, but for its constants.
+ */
+export const load = (plan: Plan, library: Library, threads: number, poison = 0): CpuExecutable => {
   const c = bind(library.path);
   const pointers = plan.launches.reduce((n, l) => n + l.offsets.length, 0);
   // arena, launch table, buffer pointers and times lie in one mapping, in this order
@@ -125,6 +121,8 @@ export const load = (plan: Plan, library: Library, threads: number): CpuExecutab
     views.set(s, made);
     return made;
   };
+  // the system gives zeros
+  if (poison !== 0 && plan.arenaBytes > 0) new Uint32Array(view(0, align(plan.arenaBytes))).fill(poison);
   for (const k of plan.constants) slotView(k.slot).set(host(k.slot.type.dtype, k.data));
 
   let state: 'idle' | 'running' | 'disposed' = 'idle';

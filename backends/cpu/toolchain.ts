@@ -3,7 +3,8 @@
  * hash of its text, the flags, the compiler's version and the processor: equal kernels are compiled once, an unchanged
  * kernel never again, and a plan's shared library (named by its objects) is linked once. Files appear in the cache by rename,
  * so that a killed process leaves nothing half-written; each ends with its own checksum, and a damaged one is made again. Grouping kernels into larger
- * units was measured and is not done: a small kernel costs about 20 ms alone, and a group is compiled anew for any change.
+ * units was measured and is not the default: a small kernel costs about 20 ms alone, and a group is compiled anew for any change. Kernels that
+ * are compiled for one run only, as those of generated programs, do come in groups.
  *
  *   ~/.cache/fovea/3f/3f9c....o        FOVEA_CC=clang FOVEA_CACHE=/fast/disk fovea demo
  */
@@ -176,13 +177,20 @@ const compile = async (c: Compiler, path: string, source: string, flags: readonl
 
 export interface KernelSource {
   readonly name: string;
-  /** A translation unit that defines one function, FV_KERNEL. */
+  /** A translation unit that defines one function, FV_KERNEL, or `count` functions FV_KERNEL_0, FV_KERNEL_1, ... */
   readonly text: string;
+  readonly count?: number;
 }
+
+/** The names of a unit's functions in its text and in the library. */
+const symbolsOf = ({ count }: KernelSource, id: string): readonly (readonly [name: string, symbol: string])[] =>
+  count === undefined
+    ? [[kernelSymbol, `k_${id}`]]
+    : Array.from({ length: count }, (_, i) => [`${kernelSymbol}_${i}`, `k_${id}_${i}`] as const);
 
 export interface Library {
   readonly path: string;
-  /** Symbol of each kernel, in the order asked for. */
+  /** Symbol of each function, in the order asked for. */
   readonly symbols: readonly string[];
   /** Kernels that the cache did not have. */
   readonly compiled: number;
@@ -220,7 +228,8 @@ export const buildLibrary = async (kernels: readonly KernelSource[], pool: strin
       while (next < distinct.length) {
         const [id, k] = distinct[next++] as (typeof distinct)[number];
         const known = await sound(at(id, 'o'));
-        if (!known) await compile(c, at(id, 'o'), `#define ${kernelSymbol} k_${id}\n${k.text}`, flags, `kernel ${k.name}`);
+        const names = symbolsOf(k, id).map(([name, symbol]) => `#define ${name} ${symbol}\n`);
+        if (!known) await compile(c, at(id, 'o'), `${names.join('')}${k.text}`, flags, `kernel ${k.name}`);
         if (!known) compiled++;
         progress?.(++done, distinct.length);
       }
@@ -237,5 +246,5 @@ export const buildLibrary = async (kernels: readonly KernelSource[], pool: strin
   };
   if (await sound(path)) progress?.(distinct.length, distinct.length);
   else await build();
-  return { path, symbols: ids.map((id) => `k_${id}`), compiled };
+  return { path, symbols: kernels.flatMap((k, i) => symbolsOf(k, ids[i] as string).map(([, symbol]) => symbol)), compiled };
 };

@@ -27,6 +27,16 @@ export const isFloat = (t: DType): t is FloatType => t === 'f32' || t === 'f16' 
  */
 export type HostData = Float32Array | Float64Array | Uint16Array | Int32Array | Uint32Array | Uint8Array;
 
+/** The array of each dtype on the host. */
+export const hostArrays = {
+  f32: Float32Array,
+  f16: Uint16Array,
+  bf16: Uint16Array,
+  i32: Int32Array,
+  u32: Uint32Array,
+  bool: Uint8Array,
+} as const satisfies { readonly [T in DType]: unknown };
+
 export interface TensorType {
   readonly dtype: DType;
   readonly shape: readonly Dim[];

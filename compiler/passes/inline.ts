@@ -20,27 +20,30 @@ const within =
   });
 
 type Outer = (m: Meta) => Meta;
+/** Whether stopGradient stays, for who still differentiates, or asks which values a derivative holds. */
+type Stops = 'keep' | 'drop';
 
-const expand = (b: Builder, g: Graph, args: readonly Value[], outer: Outer): readonly Value[] => {
+const expand = (b: Builder, g: Graph, args: readonly Value[], outer: Outer, stops: Stops): readonly Value[] => {
   const env = new Map<Value, Value>(g.params.map((p, i) => [p, args[i] as Value]));
   for (const n of g.nodes) {
     const meta = outer(n.meta);
     const ins = n.inputs.map((v) => env.get(v) as Value);
-    const outs = b.at(meta, () => expandNode(b, n, ins, meta));
+    const outs = b.at(meta, () => expandNode(b, n, ins, meta, stops));
     n.outputs.forEach((o, i) => env.set(o, outs[i] as Value));
   }
   return g.results.map((r) => env.get(r) as Value);
 };
 
-const expandNode = (b: Builder, n: Node, ins: readonly Value[], meta: Meta): readonly Value[] => {
+const expandNode = (b: Builder, n: Node, ins: readonly Value[], meta: Meta, stops: Stops): readonly Value[] => {
   switch (n.op.prim) {
     case 'call':
     case 'perShard':
-      return expand(b, n.op.body, ins, within(meta));
+      return expand(b, n.op.body, ins, within(meta), stops);
     case 'scan':
-      return unroll(b, n.op, ins, meta, n.outputs);
-    case 'reshard':
+      return unroll(b, n.op, ins, meta, n.outputs, stops);
     case 'stopGradient':
+      return stops === 'keep' ? b.emit(n.op, ins, meta) : ins;
+    case 'reshard':
       return ins;
     case 'axisIndex':
       return [b.constant(0, 'i32')];
@@ -49,7 +52,14 @@ const expandNode = (b: Builder, n: Node, ins: readonly Value[], meta: Meta): rea
   }
 };
 
-const unroll = (b: Builder, op: OpOf<'scan'>, ins: readonly Value[], meta: Meta, outputs: readonly Value[]): readonly Value[] => {
+const unroll = (
+  b: Builder,
+  op: OpOf<'scan'>,
+  ins: readonly Value[],
+  meta: Meta,
+  outputs: readonly Value[],
+  stops: Stops,
+): readonly Value[] => {
   const length = known(op.length);
   const constants = ins.slice(op.carries, op.carries + op.constants);
   const xs = ins.slice(op.carries + op.constants);
@@ -61,7 +71,7 @@ const unroll = (b: Builder, op: OpOf<'scan'>, ins: readonly Value[], meta: Meta,
   const ys: Value[][] = outputs.slice(op.carries).map(() => []);
   for (let step = 0; step < length; step++) {
     const i = op.reverse ? length - 1 - step : step;
-    const outs = expand(b, op.body, [...carries, ...constants, ...xs.map((x) => at(x, i))], within(meta));
+    const outs = expand(b, op.body, [...carries, ...constants, ...xs.map((x) => at(x, i))], within(meta), stops);
     carries = outs.slice(0, op.carries);
     outs.slice(op.carries).forEach((y, k) => {
       (ys[k] as Value[])[i] = b.reshape(y, [1, ...y.type.shape]);
@@ -71,8 +81,8 @@ const unroll = (b: Builder, op: OpOf<'scan'>, ins: readonly Value[], meta: Meta,
   return [...carries, ...stacked];
 };
 
-export const inline = (g: Graph): Graph => {
+export const inline = (g: Graph, stops: Stops = 'drop'): Graph => {
   const b = builder();
   const params = g.params.map((p) => b.param(p.type, p.name));
-  return b.build(expand(b, g, params, (m) => m));
+  return b.build(expand(b, g, params, (m) => m, stops));
 };

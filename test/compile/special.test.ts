@@ -1,6 +1,6 @@
 /**
  * NaN, infinities and zeros through the whole pipeline: C gives exactly what the float64 interpreter gives. Generated
- * programs keep away from these numbers (../graph/arbitrary.ts), so they are laid out here in full: every pair of them.
+ * programs keep away from these numbers (testing/program.ts), so they are laid out here in full: every pair of them.
  */
 import { expect, test } from 'vitest';
 import { cpu } from '../../backends/cpu/index.ts';

@@ -16,10 +16,10 @@ import { compileGraph } from '../../compiler/compile.ts';
 import type { DType, HostData } from '../../compiler/graph/types.ts';
 import { bitsOf, foldCast } from '../../compiler/kernel/scalar.ts';
 import type { Plan, Slot } from '../../compiler/plan/types.ts';
+import { allPrims, arbitraryProgram } from '../../testing/program.ts';
+import { together } from '../../testing/together.ts';
 import { programs as chains } from '../fuse/programs.ts';
 import { sample } from '../fuse/run.ts';
-import { allPrims, programs } from '../graph/arbitrary.ts';
-import { together } from '../plan/programs.ts';
 import { hostArray } from './helper.ts';
 
 const size: { readonly [T in DType]: number } = { f32: 4, i32: 4, u32: 4, f16: 2, bf16: 2, bool: 1 };
@@ -82,7 +82,7 @@ test('plans of random programs touch only their buffers', async () => {
   const regions = new Set(['call', 'scan', 'perShard', 'reshard', 'axisIndex']);
   const prims = new Set([...allPrims].filter((p) => !regions.has(p)));
   const cases = [
-    ...fc.sample(programs({ prims, maxNodes: 16 }), { seed: 51, numRuns: 16 }),
+    ...fc.sample(arbitraryProgram({ prims, maxNodes: 16 }), { seed: 51, numRuns: 16 }),
     ...fc.sample(chains, { seed: 52, numRuns: 8 }).map((graph) => ({ graph, inputs: graph.params.map((p, i) => sample(p.type, i)) })),
   ];
   const inputs = cases.flatMap((c) => c.inputs.map((x) => host(x.type.dtype, x.data)));

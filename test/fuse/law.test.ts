@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { allPrims, programs as allPrograms } from '../graph/arbitrary.ts';
+import { allPrims, arbitraryProgram } from '../../testing/program.ts';
 import { programs } from './programs.ts';
 import { cpu, deviation, gpu, sample } from './run.ts';
 
@@ -26,7 +26,7 @@ const prims = new Set([...allPrims].filter((p) => !regions.has(p)));
 for (const target of [cpu, gpu])
   test(`every primitive and dtype: ${target.name}`, () => {
     fc.assert(
-      fc.property(allPrograms({ prims, maxNodes: 16 }), ({ graph, inputs }) => {
+      fc.property(arbitraryProgram({ prims, maxNodes: 16 }), ({ graph, inputs }) => {
         expect(deviation(graph, target, inputs)).toBeUndefined();
       }),
       { numRuns: 300, seed: 21 },

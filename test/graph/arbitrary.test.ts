@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { interpret } from '../../compiler/graph/interpret.ts';
 import { type Graph, isFloat, type Prim } from '../../compiler/graph/types.ts';
 import { verify } from '../../compiler/graph/verify.ts';
-import { allPrims, arbitraryGraph, programs } from './arbitrary.ts';
+import { allPrims, arbitraryGraph, arbitraryProgram } from '../../testing/program.ts';
 
 const primsOf = (g: Graph, found: Set<Prim>): void => {
   for (const n of g.nodes) {
@@ -15,7 +15,7 @@ const primsOf = (g: Graph, found: Set<Prim>): void => {
 describe('random programs', () => {
   it('verify, run and give finite numbers', () => {
     fc.assert(
-      fc.property(programs(), ({ graph, inputs }) => {
+      fc.property(arbitraryProgram(), ({ graph, inputs }) => {
         verify(graph);
         for (const r of interpret(graph, inputs)) expect(Array.from(r.data).every(Number.isFinite)).toBe(true);
       }),

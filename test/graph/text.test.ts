@@ -8,7 +8,7 @@ import { parse } from '../../compiler/graph/parse.ts';
 import { print } from '../../compiler/graph/print.ts';
 import type { Graph, Meta, OpOf } from '../../compiler/graph/types.ts';
 import { verify } from '../../compiler/graph/verify.ts';
-import { arbitraryGraph } from './arbitrary.ts';
+import { arbitraryGraph } from '../../testing/program.ts';
 
 const metas: fc.Arbitrary<Meta> = fc.record(
   {

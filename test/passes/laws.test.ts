@@ -12,7 +12,7 @@ import { dce } from '../../compiler/passes/dce.ts';
 import { empty } from '../../compiler/passes/empty.ts';
 import { inline } from '../../compiler/passes/inline.ts';
 import { simplify } from '../../compiler/passes/simplify.ts';
-import { allPrims, programs } from '../graph/arbitrary.ts';
+import { allPrims, arbitraryProgram } from '../../testing/program.ts';
 
 /** Equal bits but for the sign of zero, which x + 0 -> x may change; adding 0 to both makes every zero positive. */
 const bits = (ts: readonly Tensor64[]) => ts.map((t) => ({ type: t.type, data: Array.from(t.data, (x) => x + 0) }));
@@ -31,7 +31,7 @@ const passes: readonly (readonly [string, (g: Graph) => Graph])[] = [
 describe('passes', () => {
   it.each(passes)('%s keeps the results', (_, pass) => {
     fc.assert(
-      fc.property(programs({ prims, maxNodes: 20 }), ({ graph, inputs }) => {
+      fc.property(arbitraryProgram({ prims, maxNodes: 20 }), ({ graph, inputs }) => {
         const text = print(graph);
         const after = pass(graph);
         verify(after);
@@ -62,7 +62,7 @@ describe('passes', () => {
       'reduceMax',
     ];
     fc.assert(
-      fc.property(programs({ prims: new Set([...views, ...rules]), maxNodes: 20 }), ({ graph, inputs }) => {
+      fc.property(arbitraryProgram({ prims: new Set([...views, ...rules]), maxNodes: 20 }), ({ graph, inputs }) => {
         const twice = simplify(simplify(graph));
         verify(twice);
         expect(bits(interpret(twice, inputs))).toEqual(bits(interpret(graph, inputs)));
@@ -73,7 +73,7 @@ describe('passes', () => {
 
   it('inline leaves no regions, shards or stopGradient', () => {
     fc.assert(
-      fc.property(programs({ maxNodes: 20 }), ({ graph }) => {
+      fc.property(arbitraryProgram({ maxNodes: 20 }), ({ graph }) => {
         const gone: readonly Prim[] = ['call', 'scan', 'perShard', 'reshard', 'axisIndex', 'stopGradient'];
         expect(inline(graph).nodes.filter((n) => gone.includes(n.op.prim))).toEqual([]);
       }),
@@ -85,7 +85,7 @@ describe('passes', () => {
     const small = { prims: allPrims, maxNodes: 20, sizes: [0, 1, 2, 3] };
     let removed = 0;
     fc.assert(
-      fc.property(programs(small), ({ graph, inputs }) => {
+      fc.property(arbitraryProgram(small), ({ graph, inputs }) => {
         const plain = inline(graph);
         for (const after of [empty(plain), all(graph)]) {
           verify(after);
@@ -102,7 +102,7 @@ describe('passes', () => {
 
   it('cse and dce are idempotent', () => {
     fc.assert(
-      fc.property(programs({ prims, maxNodes: 20 }), ({ graph }) => {
+      fc.property(arbitraryProgram({ prims, maxNodes: 20 }), ({ graph }) => {
         const g = inline(graph);
         for (const pass of [cse, dce]) expect(print(pass(pass(g)))).toBe(print(pass(g)));
       }),

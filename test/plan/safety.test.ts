@@ -8,68 +8,16 @@ import { cpu, cpuTarget } from '../../backends/cpu/index.ts';
 import { passes } from '../../compiler/compile.ts';
 import { bindGraph } from '../../compiler/graph/bind.ts';
 import { eqType } from '../../compiler/graph/infer.ts';
-import { bytesOf, type Graph, type HostData } from '../../compiler/graph/types.ts';
+import type { Graph, HostData } from '../../compiler/graph/types.ts';
 import { buildPlan } from '../../compiler/plan/build.ts';
-import type { Lifetime, Plan } from '../../compiler/plan/types.ts';
+import type { Plan } from '../../compiler/plan/types.ts';
 import { trace } from '../../index.ts';
 import { batchSpec, hyperSpec, stateSpec, trainStep } from '../../models/dinov2.ts';
 import { geometry } from '../../models/recipes/geometry.ts';
+import { faults } from '../../testing/faults.ts';
+import { together } from '../../testing/together.ts';
 import { compileTiny, tiny } from '../compile/tiny.ts';
 import { programs } from '../fuse/programs.ts';
-import { together } from './programs.ts';
-
-type Range = readonly [from: number, to: number];
-
-/**
- * The ranges of the arena that each launch reads and writes, as whole buffers. A buffer that a kernel writes and reads again counts as
- * written: that it reads only what it wrote itself is for the poison to show.
- */
-const traffic = (plan: Plan): { readonly reads: readonly Range[]; readonly writes: readonly Range[] }[] =>
-  plan.launches.map(({ kernel, offsets }) => {
-    const buffers = plan.kernels[kernel]?.buffers ?? [];
-    const ranges = (mode: 'read' | 'write'): Range[] =>
-      buffers.flatMap((b, i) =>
-        (b.access === 'read') === (mode === 'read')
-          ? [[offsets[i] as number, (offsets[i] as number) + b.size * bytesOf[b.dtype]] as const]
-          : [],
-      );
-    return { reads: ranges('read'), writes: ranges('write') };
-  });
-
-const meet = (a: Range, b: Range): boolean => a[0] < b[1] && b[0] < a[1];
-const rangeOf = ({ slot }: Pick<Lifetime, 'slot'>): Range => [slot.offset, slot.offset + slot.bytes];
-
-/** What is wrong with a plan's use of its arena, as sentences. */
-const faults = (plan: Plan): string[] => {
-  const out: string[] = [];
-  const written = new Uint8Array(plan.arenaBytes);
-  const fill = ([a, b]: Range): unknown => written.fill(1, a, b);
-  for (const s of [...plan.inputs, ...plan.constants.map((c) => c.slot)]) fill(rangeOf({ slot: s }));
-  traffic(plan).forEach(({ reads, writes }, i) => {
-    for (const r of reads)
-      if (written.subarray(r[0], r[1]).includes(0)) out.push(`launch ${i} reads [${r.join(', ')}), which nobody wrote`);
-    writes.forEach((w, k) => {
-      for (const other of writes.slice(k + 1)) if (meet(w, other)) out.push(`launch ${i} writes [${w.join(', ')}) twice`);
-      // what it writes is one live value, whole or in part, and no part of another
-      const live = plan.lifetimes.filter((l) => l.first <= i && i <= l.last && meet(w, rangeOf(l)));
-      if (live.length !== 1 || w[1] > rangeOf(live[0] as Lifetime)[1])
-        out.push(`launch ${i} writes [${w.join(', ')}), where ${live.length} values live`);
-      // and it reads its own output only at the same place, where the kernel may work in place
-      for (const r of reads)
-        if (meet(r, w) && r[0] !== w[0]) out.push(`launch ${i} reads [${r.join(', ')}) while it writes [${w.join(', ')})`);
-      if (w[1] > plan.arenaBytes) out.push(`launch ${i} writes beyond the arena`);
-    });
-    for (const w of writes) fill(w);
-  });
-  for (const o of plan.outputs)
-    if (written.subarray(o.offset, o.offset + o.bytes).includes(0)) out.push(`an output at ${o.offset} was never written`);
-  plan.lifetimes.forEach((a, i) => {
-    for (const b of plan.lifetimes.slice(i + 1))
-      if (a.first <= b.last && b.first <= a.last && meet(rangeOf(a), rangeOf(b)))
-        out.push(`${a.scope} and ${b.scope} live at the same time in the same bytes`);
-  });
-  return out;
-};
 
 const planOf = (g: Graph, donated: readonly number[] = g.results.map(() => -1)): Plan =>
   buildPlan(
@@ -136,21 +84,9 @@ describe("DINOv2's training step", () => {
   });
 });
 
-/** Results, as bytes, of a run in an arena whose free bytes hold `word`; inputs are small numbers and masks that all fit. */
+/** Results, as bytes, of a run in an arena that starts as copies of `word`; inputs are small numbers and masks that all fit. */
 const poisoned = async (plan: Plan, word: number): Promise<string[]> => {
-  // one more input and one more output that are the whole arena: to see and to fill what no slot shows
-  const all = { type: { dtype: 'u32', shape: [plan.arenaBytes / 4] }, offset: 0, bytes: plan.arenaBytes } as const;
-  const exe = await cpu({ threads: 2 }).prepare({
-    ...plan,
-    inputs: [...plan.inputs, all],
-    outputs: [...plan.outputs, all],
-    aliases: [...plan.aliases, -1],
-  });
-  const before = exe.read(plan.outputs.length) as Uint32Array;
-  const arena = new Uint32Array(before.length).fill(word);
-  for (const { slot } of plan.constants)
-    new Uint8Array(arena.buffer).set(new Uint8Array(before.buffer, slot.offset, slot.bytes), slot.offset);
-  exe.write(plan.inputs.length, arena);
+  const exe = await cpu({ threads: 2, poison: word }).prepare(plan);
   const arrays = { f32: Float32Array, f16: Uint16Array, bf16: Uint16Array, i32: Int32Array, u32: Uint32Array, bool: Uint8Array };
   plan.inputs.forEach(({ type }, i) => {
     const count = type.shape.reduce<number>((n, d) => n * Number(d), 1);

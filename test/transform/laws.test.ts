@@ -6,21 +6,10 @@ import { interpret } from '../../compiler/graph/interpret.ts';
 import type { Graph, Value } from '../../compiler/graph/types.ts';
 import { valueAndGrad, vjp } from '../../compiler/transform/grad.ts';
 import { remat } from '../../compiler/transform/remat.ts';
+import { floats, gradGraph, jvpGraph } from '../../testing/gradients-graphs.ts';
+import { drawLike, numbers } from '../../testing/numbers.ts';
 import { graphOf, type Program, program } from './programs.ts';
-import {
-  type Arg,
-  arg,
-  checkAll,
-  checkDuality,
-  checkForward,
-  draw,
-  drawLike,
-  floats,
-  gradGraph,
-  jvpGraph,
-  numbers,
-  trace,
-} from './support.ts';
+import { type Arg, arg, checkAll, checkDuality, checkForward, draw, trace } from './support.ts';
 
 const runs = (seed: number, numRuns: number) => ({ seed, numRuns });
 const inputs = (p: Program, g: Graph, seed: number) => {

@@ -2,62 +2,19 @@
 import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
 import { builder } from '../../compiler/graph/builder.ts';
-import { interpret, type Tensor64, tensor64 } from '../../compiler/graph/interpret.ts';
-import { countOf } from '../../compiler/graph/tensor64.ts';
+import { type Tensor64, tensor64 } from '../../compiler/graph/interpret.ts';
 import { type Graph, isFloat } from '../../compiler/graph/types.ts';
-import { verify } from '../../compiler/graph/verify.ts';
 import { valueAndGrad } from '../../compiler/transform/grad.ts';
-import { vmap } from '../../compiler/transform/vmap.ts';
-import { arbitraryGraph, programs } from '../graph/arbitrary.ts';
-
-const size = 3;
-
-/** The graph of batches: parameters that `batched` names have a first axis. */
-const batchedGraph = (g: Graph, batched: readonly boolean[]): { readonly graph: Graph; readonly out: readonly boolean[] } => {
-  const b = builder();
-  const params = g.params.map((p, i) => b.param(batched[i] ? { ...p.type, shape: [size, ...p.type.shape] } : p.type));
-  const out = vmap(b, g, params, batched, size);
-  return { graph: b.build(out.values), out: out.batched };
-};
-
-/** Example k of an argument: its numbers moved round by k places, so that examples differ and stay in range. */
-const example = (t: Tensor64, k: number): Tensor64 => {
-  const n = countOf(t.type);
-  return tensor64(
-    t.type,
-    Array.from({ length: n }, (_, i) => t.data[(i + k) % n] as number),
-  );
-};
-const stacked = (ts: readonly Tensor64[]): Tensor64 => {
-  const { type } = ts[0] as Tensor64;
-  return tensor64(
-    { ...type, shape: [ts.length, ...type.shape] },
-    ts.flatMap((t) => Array.from(t.data)),
-  );
-};
+import { loop } from '../../testing/laws/vmap.ts';
+import { arbitraryGraph, arbitraryProgram } from '../../testing/program.ts';
 
 /** Every example of the batch against the graph itself. */
-const check = (g: Graph, inputs: readonly Tensor64[], batched: readonly boolean[]): void => {
-  const { graph, out } = batchedGraph(g, batched);
-  verify(graph);
-  const examples = Array.from({ length: size }, (_, k) => inputs.map((t, i) => (batched[i] ? example(t, k) : t)));
-  const got = interpret(
-    graph,
-    inputs.map((t, i) => (batched[i] ? stacked(examples.map((e) => e[i] as Tensor64)) : t)),
-  );
-  const want = examples.map((e) => interpret(g, e));
-  got.forEach((y, r) => {
-    const n = countOf((g.results[r] as Graph['results'][number]).type);
-    for (let k = 0; k < size; k++) {
-      const mine = out[r] ? Array.from(y.data).slice(k * n, (k + 1) * n) : Array.from(y.data);
-      expect([r, k, mine]).toEqual([r, k, Array.from(want[k]?.[r]?.data ?? [])]);
-    }
-  });
-};
+const check = (graph: Graph, inputs: readonly Tensor64[], batched: readonly boolean[]): void =>
+  expect(loop({ graph, inputs }, batched)).toBeUndefined();
 
 test('vmap is a loop, for generated programs and any choice of batched arguments', () => {
   fc.assert(
-    fc.property(programs({ maxNodes: 16 }), fc.nat(7), ({ graph, inputs }, choice) => {
+    fc.property(arbitraryProgram({ maxNodes: 16 }), fc.nat(7), ({ graph, inputs }, choice) => {
       const batched = graph.params.map((_, i) => ((choice >> i) & 1) === 0);
       check(graph, inputs, batched);
     }),
@@ -67,7 +24,7 @@ test('vmap is a loop, for generated programs and any choice of batched arguments
 
 test('vmap of the gradient is the gradient of single examples', () => {
   fc.assert(
-    fc.property(programs({ maxNodes: 8, differentiable: true }), ({ graph, inputs }) => {
+    fc.property(arbitraryProgram({ maxNodes: 8, differentiable: true }), ({ graph, inputs }) => {
       const at = graph.params.flatMap((p, i) => (isFloat(p.type.dtype) ? [i] : []));
       const b = builder();
       const params = graph.params.map((p) => b.param(p.type));

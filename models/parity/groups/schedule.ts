@@ -38,7 +38,8 @@ const config = z.object({
     .default({}),
 });
 
-const parts = {
+/** The original's name of each schedule. */
+export const scheduleNames = {
   lr: 'lr',
   wd: 'weightDecay',
   momentum: 'momentum',
@@ -76,7 +77,7 @@ export const schedule: Runner = (c) => {
       return upTo(end);
     };
     const at = typeof s.iterations === 'string' ? through(s.iterations) : s.iterations;
-    for (const [theirs, ours] of Object.entries(parts)) put(`${name}/${theirs}`, all[ours], at);
+    for (const [theirs, ours] of Object.entries(scheduleNames)) put(`${name}/${theirs}`, all[ours], at);
   }
   return made;
 };

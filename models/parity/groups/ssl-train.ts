@@ -11,13 +11,14 @@ import { recipeFromConfig } from '../../recipes/config.ts';
 import { geometry } from '../../recipes/geometry.ts';
 import { batchRecipe } from '../../recipes/inputs.ts';
 import type { Recipe } from '../../recipes.ts';
-import { type Schedules, schedules } from '../../schedules.ts';
+import { schedules } from '../../schedules.ts';
 import { settle } from '../../sinkhorn.ts';
 import { type Case, malformed } from '../catalogue.ts';
 import type { Numbers } from '../compare.ts';
 import { type Context, filled, numbers, parameters, type Runner, reshaped } from '../context.ts';
 import { stream } from '../formula.ts';
 import { keepOf, permutations } from './backbone.ts';
+import { scheduleNames } from './schedule.ts';
 
 /** Steps of the run: the length of what is recorded once a step. */
 const stepsOf = (c: Case): number => {
@@ -77,14 +78,6 @@ const observed = (r: Recipe) => (state: State, batch: Batch, hyper: Hyper) => {
     targets: { ...(cls ? { cls } : {}), ...(patches ? { patch: patches } : {}) },
   };
 };
-
-const scheduleNames = {
-  lr: 'lr',
-  wd: 'weightDecay',
-  momentum: 'momentum',
-  teacher_temp: 'teacherTemp',
-  last_layer_lr: 'lastLayerLr',
-} as const satisfies Readonly<Record<string, keyof Schedules>>;
 
 /** Centers at the end: as they are, with the last batch's mean still pending, and with it merged. */
 const centersOf = async (state: Input<State>, context: Context): Promise<ReadonlyMap<string, Numbers>> => {

@@ -2,8 +2,8 @@
  * How a step of a random program applies each primitive: one row a primitive, so that a new primitive without a row does not
  * compile. A row gives the new values with a bound on their size; an empty list means that nothing fits and the step is void.
  */
-import type { Builder } from '../../compiler/graph/builder.ts';
-import { known } from '../../compiler/graph/dim.ts';
+import type { Builder } from '../compiler/graph/builder.ts';
+import { known } from '../compiler/graph/dim.ts';
 import {
   type Compare,
   type DType,
@@ -13,7 +13,8 @@ import {
   type Prim,
   type TensorType,
   type Value,
-} from '../../compiler/graph/types.ts';
+} from '../compiler/graph/types.ts';
+import { composites, randoms } from './words.ts';
 
 export interface Grow {
   readonly b: Builder;
@@ -136,6 +137,8 @@ const compares: readonly Compare[] = ['lt', 'eq', 'ne', 'le', 'gt', 'ge'];
 /** Truth values have no order. */
 const equalities: readonly Compare[] = ['eq', 'ne', 'eq', 'ne', 'eq', 'ne'];
 const tags = ['softmax', 'checkpoint', 'odd "tag"', 'gelu'];
+
+const ownCall = region((body, g) => ({ prim: 'call', tag: tags[g.pick(4)] as string, body }));
 
 export const rows: { readonly [P in Prim]: Row } = {
   const: (g) => {
@@ -396,6 +399,7 @@ export const rows: { readonly [P in Prim]: Row } = {
     return [[g.b.one({ prim: 'cumsum', axis }, [x]), g.boundOf(x) * size(x, axis)]];
   },
   randomBits: (g) => {
+    if (g.depth === 0 && g.pick(2) === 1) return (randoms[g.pick(randoms.length)] as Row)(g);
     const key = g.where(
       (v) => v.type.dtype === 'u32' && rank(v) === 1 && size(v, 0) === 2,
       () => g.b.one({ prim: 'array', data: [g.pick(9), g.pick(9)], shape: [2], dtype: 'u32' }, []),
@@ -403,7 +407,8 @@ export const rows: { readonly [P in Prim]: Row } = {
     const shape = g.shape();
     return g.fits(shape) ? [[g.b.one({ prim: 'randomBits', shape }, [key]), 1]] : [];
   },
-  call: region((body, g) => ({ prim: 'call', tag: tags[g.pick(4)] as string, body })),
+  // at the top level, every second call is one of the language's own composites
+  call: (g) => (g.depth === 0 && g.pick(2) === 1 ? (composites[g.pick(composites.length)] as Row)(g) : ownCall(g)),
   scan: (g) => {
     if (g.depth >= 2) return [];
     // mostly a tensor as it is, so that its slices differ and their order matters

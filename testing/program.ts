@@ -1,20 +1,21 @@
 /**
- * Random well-typed graphs over all primitives, for the laws of every room, and random arguments for them.
+ * Random well-typed programs: graphs over all primitives, composites, random keys and transforms, and arguments for them.
  *
  * fast-check draws a recipe: a list of steps, each a list of numbers; `grow` reads it and always makes a legal graph, by
  * choosing among what exists modulo how much there is. So every sub-recipe is legal too, and a failing program shrinks by
- * losing steps. Float values are kept moderate: operands of log, sqrt, div, ... are moved away from the singularity, and what
+ * losing steps and its transform. Float values are kept moderate: operands of log, sqrt, div, ... are moved away from the singularity, and what
  * may exceed 100 goes through tanh, so results are finite, which a law can compare. NaN and infinities have tests by hand.
  *
- *   fc.property(programs(), ({ graph, inputs }) => same(interpret(graph, inputs), interpret(pass(graph), inputs)))
+ *   fc.property(arbitraryProgram(), ({ graph, inputs }) => same(interpret(graph, inputs), interpret(pass(graph), inputs)))
  */
 import fc from 'fast-check';
-import { builder } from '../../compiler/graph/builder.ts';
-import { known } from '../../compiler/graph/dim.ts';
-import { eqType } from '../../compiler/graph/infer.ts';
-import { countOf, type Tensor64, tensor64 } from '../../compiler/graph/tensor64.ts';
-import { type DType, type Graph, isFloat, type Prim, type TensorType, type Value } from '../../compiler/graph/types.ts';
-import { type Grow, rows } from './arbitrary-rows.ts';
+import { builder } from '../compiler/graph/builder.ts';
+import { known } from '../compiler/graph/dim.ts';
+import { eqType } from '../compiler/graph/infer.ts';
+import { countOf, type Tensor64, tensor64 } from '../compiler/graph/tensor64.ts';
+import { type DType, type Graph, isFloat, type Prim, type TensorType, type Value } from '../compiler/graph/types.ts';
+import { type Grow, rows } from './rows.ts';
+import { differentiable, gradGraph, jvpGraph, vmapGraph } from './transforms.ts';
 
 export interface ArbitraryOptions {
   /** Primitives of the steps; const, broadcast, add, mul, tanh, cast and array may occur besides, as helpers. Default: all. */
@@ -27,6 +28,14 @@ export interface ArbitraryOptions {
   readonly dtypes?: readonly DType[];
   /** Sizes of axes to choose from. Default: 0 to 5, small ones more often. */
   readonly sizes?: readonly number[];
+  /** Half of the programs are the jvp, the gradient, the batch or two of these of another. Default: false. */
+  readonly transforms?: boolean;
+}
+
+/** A graph whose sizes are numbers, and an argument for each parameter. */
+export interface Program {
+  readonly graph: Graph;
+  readonly inputs: readonly Tensor64[];
 }
 
 export const allPrims: ReadonlySet<Prim> = new Set(Object.keys(rows) as Prim[]);
@@ -136,7 +145,10 @@ const grow = (recipe: { readonly inputs: number[][]; readonly steps: number[][];
   recipe.inputs.forEach((numbers, i) => {
     pick = reader(numbers);
     const t = typeFrom(pick, dtypes, sizes);
-    g.param(o.differentiable && i === 0 ? { ...t, dtype: 'f32' } : t, 2);
+    // every second u32 argument is a random key
+    if (t.dtype === 'u32' && (i > 0 || !o.differentiable) && ((numbers[width - 1] as number) & 1) === 1)
+      g.param({ dtype: 'u32', shape: [2] }, 2);
+    else g.param(o.differentiable && i === 0 ? { ...t, dtype: 'f32' } : t, 2);
   });
   for (const numbers of recipe.steps) {
     pick = reader(numbers);
@@ -173,6 +185,39 @@ export const arbitraryInputs = (g: Graph): fc.Arbitrary<Tensor64[]> => {
   return fc.tuple(...g.params.map((p) => tensor(p.type)));
 };
 
+/** What may be done to a graph before it is a program; where there is nothing to differentiate, gradients leave it as it is. */
+const smooth =
+  (f: (g: Graph) => Graph) =>
+  (g: Graph): Graph =>
+    differentiable(g) ? f(g) : g;
+const batch = (g: Graph): Graph =>
+  vmapGraph(
+    g,
+    g.params.map((_, i) => i % 2 === 0),
+    2,
+  ).graph;
+const grad = smooth(gradGraph);
+const same = (g: Graph): Graph => g;
+/** Names and order: what shrinks goes towards the first. */
+export const transforms: readonly (readonly [name: string, apply: (g: Graph) => Graph])[] = [
+  ['none', same],
+  ['none', same],
+  ['none', same],
+  ['none', same],
+  ['none', same],
+  ['grad', grad],
+  ['jvp', smooth(jvpGraph)],
+  ['vmap', batch],
+  ['vmap of grad', (g) => batch(grad(g))],
+  ['grad of grad', (g) => grad(grad(g))],
+];
+
 /** A graph together with arguments for it. */
-export const programs = (opts: ArbitraryOptions = {}): fc.Arbitrary<{ readonly graph: Graph; readonly inputs: Tensor64[] }> =>
-  arbitraryGraph(opts).chain((graph) => arbitraryInputs(graph).map((inputs) => ({ graph, inputs })));
+export const arbitraryProgram = (opts: ArbitraryOptions = {}): fc.Arbitrary<Program> => {
+  const { transforms: wanted = false } = opts;
+  const graphs = arbitraryGraph(opts);
+  const chosen = wanted
+    ? fc.tuple(graphs, fc.nat(transforms.length - 1)).map(([g, t]) => (transforms[t] as (typeof transforms)[number])[1](g))
+    : graphs;
+  return chosen.chain((graph) => arbitraryInputs(graph).map((inputs) => ({ graph, inputs })));
+};

@@ -1,0 +1,246 @@
+/** checkGradients accepts what is right, names what is wrong, and tells kinks from failures. */
+import { afterEach, expect, test } from 'vitest';
+import type { Loc } from '../../compiler/error.ts';
+import type { Value } from '../../compiler/graph/types.ts';
+import { type AnySite, scale } from '../../compiler/transform/dual.ts';
+import { type JvpRule, jvpRules } from '../../compiler/transform/jvp.ts';
+import { transposeRules } from '../../compiler/transform/transpose.ts';
+import {
+  abs,
+  argmax,
+  checkpoint,
+  cumsum,
+  exp,
+  type F32,
+  floor,
+  gelu,
+  host,
+  layerNorm,
+  log,
+  max,
+  relu,
+  type Scalar,
+  scan,
+  sin,
+  softmax,
+  spec,
+  sqrt,
+  stopGradient,
+  sum,
+  type Tensor,
+  tanh,
+  where,
+} from '../../dsl/index.ts';
+import { here } from '../../dsl/location.ts';
+import { type Check, checkGradients, formatReport, type GradientReport, type GradientLaw as Law } from '../../testing/index.ts';
+
+const restore: (() => void)[] = [];
+/** Puts another rule in the place of one, until the test ends. */
+const patch = <K extends string>(table: { readonly [P in K]: unknown }, prim: K, rule: unknown): void => {
+  const open = table as { [P in K]: unknown };
+  const saved = open[prim];
+  restore.push(() => {
+    open[prim] = saved;
+  });
+  open[prim] = rule;
+};
+afterEach(() => {
+  for (const r of restore.splice(0)) r();
+});
+/** The jvp rule of a primitive with its tangents doubled, where `when` says so. */
+const doubled = (prim: 'tanh' | 'call' | 'scan', when: (s: AnySite) => boolean = () => true): void => {
+  const right = jvpRules[prim] as JvpRule<never>;
+  patch(jvpRules, prim, (s: AnySite) => {
+    const dual = right(s as never);
+    return when(s) ? { ...dual, tangents: dual.tangents.map((t) => t && scale(s.b, t, 2)) } : dual;
+  });
+};
+
+/** Where things stand in this file as it runs: `tanh(noted('tanh', here(), x))`. */
+const marks = new Map<string, Loc | undefined>();
+const noted = <X>(mark: string, loc: Loc | undefined, x: X): X => {
+  marks.set(mark, loc);
+  return x;
+};
+const marked = (mark: string): number | undefined => marks.get(mark)?.line;
+
+const accepted = (r: GradientReport): void => expect([r.ok, r.undecided], formatReport(r)).toEqual([true, []]);
+const firstFailure = (r: GradientReport, law: Law): Check => {
+  const found = r.failures.find((c) => c.law === law);
+  expect(r.ok).toBe(false);
+  return found ?? expect.fail(`no failure of ${law}:\n${formatReport(r)}`);
+};
+
+type Matrix = F32<'B D'>;
+const args = [spec('B D')] as const;
+const dims = { B: 3, D: 4 };
+
+test('right derivatives of all kinds are accepted, of both orders', () => {
+  const f = (x: Matrix, w: F32<'D'>, i: Tensor<'B', 'i32'>) => {
+    const y = layerNorm(gelu(x), w, w);
+    const [last, rows] = scan((c: F32<'D'>, r: F32<'D'>) => [tanh(c.add(r)), c.mul(r)], w, y);
+    const z = softmax(cumsum('b *d', rows));
+    return { z, t: [tanh(z).mul(sin(y)), exp(last.neg())], n: argmax('b d -> b', x), i };
+  };
+  const report = checkGradients(f, { args: [spec('B D'), spec('D'), spec('B', 'i32')], dims, order: 2, directions: 2 });
+  accepted(report);
+  expect(new Set(report.checks.map((c) => c.law)).size).toBe(7);
+  expect(report).toEqual(checkGradients(f, { args: [spec('B D'), spec('D'), spec('B', 'i32')], dims, order: 2, directions: 2 }));
+});
+
+test('sharp, small and large functions have verdicts', () => {
+  accepted(checkGradients((x: Matrix) => softmax(x.mul(30)), { args, dims, order: 2, directions: 2 }));
+  accepted(checkGradients((x: Matrix) => sin(x).mul(1e-9), { args, dims, order: 2, directions: 2 }));
+  accepted(checkGradients((x: Matrix) => exp(x.mul(10)).mul(1e9), { args, dims, order: 2, directions: 2 }));
+  accepted(checkGradients((x: Matrix) => log(x), { args, dims, range: [1e-3, 1e-2], order: 2, directions: 2 }));
+});
+
+test('stopGradient is a constant of the differences too', () => {
+  const f = (x: Matrix) => x.mul(stopGradient(sin(x)));
+  accepted(checkGradients(f, { args, dims, order: 2 }));
+});
+
+const wavy = (x: Matrix) => {
+  const y = sin(x).mul(2);
+  return tanh(noted('tanh', here(), y)).mul(x);
+};
+
+test('a wrong jvp rule: the first primitive that is wrong, its file and the source line', () => {
+  doubled('tanh');
+  const report = checkGradients(wavy, { args, dims });
+  const { place } = firstFailure(report, 'forward');
+  expect(place).toMatchObject({
+    prim: 'tanh',
+    file: 'compiler/transform/jvp-pointwise.ts',
+    loc: { file: import.meta.filename, line: marked('tanh') },
+  });
+  expect(formatReport(report)).toContain(`the rule of tanh in compiler/transform/jvp-pointwise.ts\n  at ${import.meta.filename}:`);
+  expect(formatReport(report)).toMatch(/^law .*\nforward .*FAIL\n/);
+  // both modes come from the one rule, so they agree on the wrong answer
+  expect(report.failures.every((c) => c.law === 'forward')).toBe(true);
+});
+
+test('an error of one part in a million is found, one of rounding is not', () => {
+  const right = jvpRules.tanh as JvpRule<never>;
+  const by = (factor: number) => (s: AnySite) => {
+    const dual = right(s as never);
+    return { ...dual, tangents: dual.tangents.map((t) => t && scale(s.b, t, factor)) };
+  };
+  patch(jvpRules, 'tanh', by(1 + 1e-6));
+  firstFailure(checkGradients(wavy, { args, dims, directions: 1 }), 'forward');
+  patch(jvpRules, 'tanh', by(1 + 2 ** -52));
+  accepted(checkGradients(wavy, { args, dims }));
+});
+
+test('a wrong rule inside a composite and inside a loop', () => {
+  doubled('tanh');
+  const inLoop = (x: Matrix) => scan((c: F32<'D'>, r: F32<'D'>) => [tanh(noted('loop', here(), c.mul(r))), c], sum('b d -> d', x), x);
+  const { place } = firstFailure(checkGradients(inLoop, { args, dims, directions: 1 }), 'forward');
+  expect(place).toMatchObject({ prim: 'tanh', loc: { line: marked('loop') } });
+});
+
+test('a wrong rule of a loop whose body is right', () => {
+  doubled('scan');
+  const f = (x: Matrix) => scan((c: F32<'D'>, r: F32<'D'>) => [sin(c.mul(r)), c], sum('b d -> d', x), x);
+  const { place } = firstFailure(checkGradients(f, { args, dims, directions: 1 }), 'forward');
+  expect(place).toMatchObject({ prim: 'scan', file: 'compiler/transform/jvp-regions.ts' });
+});
+
+test('a wrong transposition rule breaks duality', () => {
+  const right = transposeRules.reduceSum;
+  patch(transposeRules, 'reduceSum', (s: Parameters<typeof right>[0]) => right(s).map((t) => t && s.b.neg(t)));
+  const f = (x: Matrix) => {
+    const y = x.mul(x);
+    return sum('b d -> b', noted('sum', here(), y));
+  };
+  const { place } = firstFailure(checkGradients(f, { args, dims, directions: 1 }), 'duality');
+  expect(place).toMatchObject({
+    prim: 'reduceSum',
+    file: 'compiler/transform/transpose-structure.ts',
+    loc: { line: marked('sum') },
+  });
+});
+
+test('a second derivative that a rule has lost', () => {
+  patch(jvpRules, 'tanh', ({ b, op, x, t: [t] }: AnySite) => {
+    const y = b.one(op, x);
+    return { results: [y], tangents: [t && b.mul(t, b.stopGradient(b.sub(b.fill(1, y.type), b.mul(y, y))))] };
+  });
+  accepted(checkGradients(wavy, { args, dims, order: 1 }));
+  expect(firstFailure(checkGradients(wavy, { args, dims, order: 2 }), 'gradient-forward').place?.loc?.line).toBe(marked('tanh'));
+  // in a function that has stops of its own too
+  const stopped = (x: Matrix) => softmax(wavy(x));
+  firstFailure(checkGradients(stopped, { args, dims, order: 2 }), 'gradient-forward');
+});
+
+test('second derivatives that are not symmetric', () => {
+  // as if the slope at a row depended on the rows before it
+  patch(jvpRules, 'cos', ({ b, op, x, t: [t] }: AnySite) => {
+    const shifted = t && b.one({ prim: 'cumsum', axis: 0 }, [t]);
+    return { results: b.emit(op, x), tangents: [shifted && b.neg(b.mul(shifted, b.sin(x[0] as Value)))] };
+  });
+  firstFailure(
+    checkGradients((x: Matrix) => sin(x), { args, dims, order: 2, directions: 1 }),
+    'symmetry',
+  );
+});
+
+test('a composite whose rule differs from its definition', () => {
+  doubled('call', (s) => s.op.prim === 'call' && s.op.tag === 'gelu');
+  const f = (x: Matrix) => sin(gelu(noted('gelu', here(), x)));
+  const { place } = firstFailure(checkGradients(f, { args, dims, directions: 1 }), 'definition');
+  expect(place).toMatchObject({ prim: 'call', tag: 'gelu', file: 'compiler/transform/jvp-regions.ts', loc: { line: marked('gelu') } });
+});
+
+test('recomputation that changes a bit', () => {
+  accepted(checkGradients((x: Matrix) => checkpoint((y: Matrix) => sin(y).mul(y))(x), { args, dims, order: 2 }));
+  const right = jvpRules.call;
+  patch(jvpRules, 'call', (s: Parameters<typeof right>[0]) => {
+    const dual = right(s);
+    return s.op.tag === 'checkpoint' ? { ...dual, tangents: dual.tangents.map((t) => t && scale(s.b, t, 1 + 2 ** -52)) } : dual;
+  });
+  firstFailure(
+    checkGradients((x: Matrix) => sin(x).mul(x), { args, dims, directions: 1 }),
+    'checkpoint',
+  );
+});
+
+const ties = {
+  max: (x: F32<'4'>) => x.max(x.mul(2)),
+  min: (x: F32<'4'>) => x.min(0),
+  abs: (x: F32<'4'>) => abs(x),
+  relu: (x: F32<'4'>) => relu(x),
+  floor: (x: F32<'4'>) => floor(x).mul(x),
+  where: (x: F32<'4'>) => where(x.lt(0), x, x.mul(3)),
+  reduceMax: (x: F32<'4'>) => max('n ->', x),
+  argmax: (x: F32<'4'>) => argmax('n ->', x).cast('f32').mul(sum('n ->', x)),
+};
+test.each(Object.entries(ties))('%s at a tie or a jump is a kink, not a failure', (name, f) => {
+  const report = checkGradients(f as (x: F32<'4'>) => Scalar, {
+    args: [host([0, 0, -1, -2], [4])],
+    modes: ['fwd'],
+    directions: 2,
+  });
+  expect([report.ok, report.undecided, report.kinks.length > 0], formatReport(report)).toEqual([true, ['forward'], true]);
+  const prims: Readonly<Record<string, string>> = { relu: 'compare', where: 'compare' };
+  expect(report.kinks[0]?.place).toMatchObject({ prim: prims[name] ?? name, loc: { file: import.meta.filename } });
+  expect(formatReport(report)).toMatch(/Kinks, which are no failures.*\n {2}\w+ at .*gradients\.test\.ts:\d+:\d+/);
+});
+
+test('kinks near some points: other points are taken, and there the derivative is right', () => {
+  const f = (x: F32<'N'>) => relu(x).mul(x.sub(floor(x.mul(40)).mul(0.01)));
+  const report = checkGradients(f, { args: [spec('N')], dims: { N: 60 }, directions: 6 });
+  accepted(report);
+  expect(report.checks.filter((c) => c.law === 'forward' && c.status === 'ok').length).toBe(6);
+});
+
+test('what has no verdict is told so, and refusals', () => {
+  const nan = checkGradients((x: Matrix) => sqrt(x.mul(x).neg().sub(1)), { args, dims, directions: 1 });
+  expect([nan.ok, nan.undecided]).toEqual([true, ['forward', 'duality', 'checkpoint']]);
+  // finite, but not its derivative
+  const slope = checkGradients((x: F32<'2'>) => sqrt(x), { args: [host([0, 0], [2])], modes: ['fwd'], directions: 1 });
+  expect(slope.failures.length + slope.undecided.length).toBeGreaterThan(0);
+  expect(() => checkGradients((x: Matrix) => x, { args })).toThrow(/size of argument 0 is \[B D\]/);
+  expect(() => checkGradients((x: Matrix) => x.lt(0), { args, dims })).toThrow(/no float result/);
+  expect(() => checkGradients((x: Tensor<'2', 'i32'>) => x.cast('f32'), { args: [spec('2', 'i32')] })).toThrow(/no float argument/);
+});

@@ -1,0 +1,165 @@
+/**
+ * Laws on many generated programs. Program k of a run with seed S is the program of seed S + k, so any one can be repeated alone. Programs
+ * run on the backend in batches, whose kernels are compiled together while the laws that need no backend look at the batch before. What
+ * fails is tried alone, and shrunk to the smallest program that fails in the same law.
+ *
+ *   const { failures } = await fuzz({ programs: 1000, seed: 1, variants, target });
+ *   failures[0]  ->  { law: 'vmap', seed: 17, why: 'example 1: result 0, ...', program: { graph, inputs } }
+ */
+import { setImmediate } from 'node:timers/promises';
+import fc from 'fast-check';
+import type { Target } from '../compiler/target.ts';
+import { rounded } from './host.ts';
+import { laws } from './laws/index.ts';
+import type { Context, Law } from './laws/law.ts';
+import { type Observation, observe, type Variants } from './observe.ts';
+import { type ArbitraryOptions, arbitraryProgram, type Program } from './program.ts';
+
+export interface FuzzOptions {
+  readonly programs: number;
+  readonly seed: number;
+  readonly variants: Variants;
+  /** What plans and kernels are made for, also where the backend runs graphs. */
+  readonly target: Target;
+  /** Default: all of them. */
+  readonly laws?: readonly Law[];
+  /** Programs compiled together. Default 50. */
+  readonly batch?: number;
+  /** Failures after which the run ends. Default 1. */
+  readonly most?: number;
+  /** Seconds that shrinking one failure may take. Default 120. */
+  readonly shrinkSeconds?: number;
+  /** Called after every batch. */
+  readonly progress?: (done: number, failures: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface Failure {
+  readonly law: string;
+  /** Of the program before it shrank; the shrunk one is found again from it. */
+  readonly seed: number;
+  readonly why: string;
+  readonly program: Program;
+  /** Set where the program fails only beside the others of its batch: the first seed and the number of programs. */
+  readonly beside?: { readonly seed: number; readonly programs: number };
+}
+
+export interface FuzzReport {
+  readonly programs: number;
+  readonly failures: readonly Failure[];
+  /** What laws counted, such as elements held against a bound. */
+  readonly notes: ReadonlyMap<string, number>;
+}
+
+const drawn: ArbitraryOptions = { transforms: true, maxNodes: 20 };
+const arbitrary: fc.Arbitrary<Program> = arbitraryProgram(drawn).map(({ graph, inputs }) => ({ graph, inputs: inputs.map(rounded) }));
+/** Seeds of the generator are 32-bit. */
+const parameters = (seed: number) => ({ seed: seed | 0, numRuns: 1, unbiased: true });
+
+/** The program of a seed. */
+export const programOf = (seed: number): Program => fc.sample(arbitrary, parameters(seed))[0] as Program;
+
+/** The name under which a backend that throws is reported: it compiles every program. */
+const compiles = 'compiles';
+const nothing: Observation = { once: [], again: [], threads: [], poisoned: [] };
+
+const thrown = (e: unknown): string =>
+  `throws ${e instanceof Error ? `${e.message}\n${e.stack?.split('\n').slice(1, 4).join('\n')}` : String(e)}`;
+const check = (law: Law, p: Program, c: Context): string | undefined => {
+  try {
+    return law.check(p, c);
+  } catch (e) {
+    return thrown(e);
+  }
+};
+
+export const fuzz = async (options: FuzzOptions): Promise<FuzzReport> => {
+  const { programs, seed: first, variants, target, batch = 50, most = 1, shrinkSeconds = 120, progress, signal } = options;
+  const chosen = options.laws ?? laws;
+  const alone = chosen.filter((l) => !l.runs);
+  const running = chosen.filter((l) => l.runs);
+  const notes = new Map<string, number>();
+  const note = (what: string, n: number): unknown => notes.set(what, (notes.get(what) ?? 0) + n);
+  const failures: Failure[] = [];
+  const context = (seed: number, seen: Observation): Context => ({ seed, target, seen });
+
+  /** Why a program fails a law when it is compiled by itself. */
+  const fails = async (law: Law | undefined, p: Program, seed: number): Promise<string | undefined> => {
+    if (law && !law.runs) return check(law, p, context(seed, nothing));
+    try {
+      const [seen] = (await observe([p], variants)) as [Observation];
+      return law && check(law, p, context(seed, seen));
+    } catch (e) {
+      return law ? undefined : thrown(e);
+    }
+  };
+  const shrink = async (law: Law | undefined, seed: number): Promise<Failure | undefined> => {
+    const deadline = performance.now() + 1000 * shrinkSeconds;
+    const found: { why?: string } = {};
+    const holds = async (p: Program): Promise<boolean> => {
+      if (performance.now() > deadline) return true;
+      const why = await fails(law, p, seed);
+      if (why !== undefined) found.why = why;
+      return why === undefined;
+    };
+    const { counterexample } = await fc.check(fc.asyncProperty(arbitrary, holds), parameters(seed));
+    return counterexample ? { law: law?.name ?? compiles, seed, why: found.why as string, program: counterexample[0] } : undefined;
+  };
+  const fail = async (law: Law | undefined, seed: number, why: string, p: Program, beside: Failure['beside']): Promise<void> => {
+    if (failures.length >= most) return;
+    failures.push((await shrink(law, seed)) ?? { law: law?.name ?? compiles, seed, why, program: p, ...(beside && { beside }) });
+  };
+
+  interface Batch {
+    readonly seed: number;
+    readonly programs: readonly Program[];
+    readonly seen: Promise<readonly Observation[] | { readonly error: unknown }>;
+  }
+  const start = (at: number): Batch => {
+    const own = Array.from({ length: Math.min(batch, programs - at) }, (_, k) => programOf(first + at + k));
+    const seen =
+      running.length === 0 ? Promise.resolve(own.map(() => nothing)) : observe(own, variants).catch((error: unknown) => ({ error }));
+    return { seed: first + at, programs: own, seen };
+  };
+  const finish = async ({ seed, programs: own, seen }: Batch): Promise<void> => {
+    for (const [k, p] of own.entries()) {
+      for (const law of alone) {
+        const why = check(law, p, { ...context(seed + k, nothing), note });
+        if (why !== undefined) await fail(law, seed + k, why, p, undefined);
+      }
+      // lets compilers start and end
+      await setImmediate();
+    }
+    const all = await seen;
+    const beside = { seed, programs: own.length };
+    if ('error' in all) {
+      const before = failures.length;
+      for (const [k, p] of own.entries()) {
+        const why = await fails(undefined, p, seed + k);
+        if (why !== undefined) await fail(undefined, seed + k, why, p, beside);
+      }
+      if (failures.length === before && failures.length < most)
+        failures.push({ law: compiles, seed, why: thrown(all.error), program: own[0] as Program, beside });
+      return;
+    }
+    for (const [k, p] of own.entries())
+      for (const law of running) {
+        const why = check(law, p, { ...context(seed + k, all[k] as Observation), note });
+        if (why !== undefined) await fail(law, seed + k, why, p, beside);
+      }
+  };
+
+  let done = 0;
+  let next = start(0);
+  while (done < programs) {
+    const now = next;
+    const after = done + now.programs.length;
+    if (after < programs) next = start(after);
+    await finish(now);
+    done = after;
+    progress?.(done, failures.length);
+    if (failures.length >= most || signal?.aborted) break;
+  }
+  await next.seen;
+  return { programs: done, failures, notes };
+};

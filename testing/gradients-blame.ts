@@ -1,0 +1,155 @@
+/**
+ * Who is to blame for a law that fails: the first node, in the order of execution, that breaks the law by itself at the values that
+ * it saw. Of a region that fails the nodes of its body are asked first, so that the answer is the smallest part that is wrong.
+ *
+ *   blameForward(g, xs, next)   ->  { prim: 'tanh', file: 'compiler/transform/jvp-pointwise.ts', loc: { file: 'model.ts', line: 12, col: 9 } }
+ */
+import type { Loc } from '../compiler/error.ts';
+import { builder } from '../compiler/graph/builder.ts';
+import type { Tensor64 } from '../compiler/graph/interpret.ts';
+import { type Graph, isFloat, type Node, type Prim } from '../compiler/graph/types.ts';
+import { inline } from '../compiler/passes/inline.ts';
+import { pointwise } from '../compiler/transform/jvp-pointwise.ts';
+import { structure } from '../compiler/transform/jvp-structure.ts';
+import { linearize } from '../compiler/transform/linearize.ts';
+import { regionTransposes } from '../compiler/transform/transpose-regions.ts';
+import { floats, jvpGraph, single, vjpGraph } from './gradients-graphs.ts';
+import { duality, equal, forward, type Verdict } from './gradients-laws.ts';
+import { watch } from './gradients-run.ts';
+import { drawLike } from './numbers.ts';
+
+/** A node, told to a user. */
+export interface Place {
+  readonly prim: Prim;
+  /** Of a call: softmax, gelu, ... */
+  readonly tag?: string | undefined;
+  /** Where the rule of the primitive stands, from the root of Fovea's sources. */
+  readonly file: string;
+  /** The user's source line. */
+  readonly loc?: Loc | undefined;
+  readonly scope?: string | undefined;
+}
+
+const jvpFile = (p: Prim): string => `compiler/transform/jvp-${p in pointwise ? 'pointwise' : p in structure ? 'structure' : 'regions'}.ts`;
+const transposeFile = (p: Prim): string => `compiler/transform/transpose-${p in regionTransposes ? 'regions' : 'structure'}.ts`;
+
+const place = (n: Node, file: string): Place => ({
+  prim: n.op.prim,
+  ...(n.op.prim === 'call' ? { tag: n.op.tag } : {}),
+  file,
+  loc: n.meta.loc,
+  scope: n.meta.scope || undefined,
+});
+export const kinkAt = (n: Node): Place => place(n, jvpFile(n.op.prim));
+
+/** Directions in which each node is tried. */
+const tries = 2;
+
+type Test = (n: Node, ins: readonly Tensor64[]) => Verdict | undefined;
+/** The first node that fails, and the values that it saw. */
+const firstFailing = (g: Graph, xs: readonly Tensor64[], test: Test): readonly [Node, readonly Tensor64[]] | undefined => {
+  const seen: (readonly [Node, readonly Tensor64[]])[] = [];
+  watch(g, xs, (n, ins, outs) => {
+    seen.push([n, ins]);
+    return outs;
+  });
+  return seen.find(([n, ins]) => Array.from({ length: tries }).some(() => test(n, ins)?.status === 'failed'));
+};
+
+/** The first node with a wrong jvp rule; `hold` as in `forward`. */
+export const blameForward = (g: Graph, xs: readonly Tensor64[], next: () => number, hold = true): Place | undefined => {
+  const found = firstFailing(g, xs, (n, ins) => {
+    const one = single(n);
+    const wrt = floats(one);
+    if (wrt.length === 0 || !n.outputs.some((o) => isFloat(o.type.dtype))) return undefined;
+    return forward(
+      one,
+      ins,
+      wrt.map((i) => drawLike((one.params[i] as (typeof one.params)[number]).type, next)),
+      hold,
+    );
+  });
+  if (!found) return undefined;
+  const [n, ins] = found;
+  const inner = 'body' in n.op ? blameForward(inline(single(n), 'keep'), ins, next, hold) : undefined;
+  return inner ?? place(n, jvpFile(n.op.prim));
+};
+
+/** The first linear node of the jvp of g with a wrong transposition rule; vs are tangents of the float arguments. */
+export const blameDuality = (g: Graph, xs: readonly Tensor64[], vs: readonly Tensor64[], next: () => number): Place | undefined => {
+  const dual = jvpGraph(g);
+  const moving = dual.params.slice(g.params.length);
+  const { linear, values } = linearize(dual.nodes, moving);
+  const isLinear = new Set(linear);
+  const found = firstFailing(dual, [...xs, ...vs], (n, ins) => {
+    if (!isLinear.has(n)) return undefined;
+    const one = single(n);
+    const wrt = n.inputs.flatMap((v, i) => (values.has(v) ? [i] : []));
+    return duality(
+      one,
+      ins,
+      wrt.map((i) => drawLike((n.inputs[i] as (typeof n.inputs)[number]).type, next)),
+      n.outputs.filter((o) => isFloat(o.type.dtype)).map((o) => drawLike(o.type, next)),
+      wrt,
+    );
+  });
+  if (!found) return undefined;
+  const [n, ins] = found;
+  const flat = 'body' in n.op ? inline(single(n), 'keep') : undefined;
+  const inner =
+    flat &&
+    blameDuality(
+      flat,
+      ins,
+      floats(flat).map((i) => drawLike((flat.params[i] as (typeof flat.params)[number]).type, next)),
+      next,
+    );
+  return inner ?? place(n, transposeFile(n.op.prim));
+};
+
+// ---- composites
+/** The graph of a call's body in place of the call. */
+const defined = (n: Node): Graph => {
+  const b = builder();
+  const op = n.op as Extract<Node['op'], { prim: 'call' }>;
+  return b.build(
+    b.inline(
+      op.body,
+      n.inputs.map((v) => b.param(v.type)),
+    ),
+  );
+};
+
+export interface Composite {
+  readonly place: Place;
+  readonly verdict: Verdict;
+}
+/**
+ * Every composite that runs, once for each tag and source line: both derivatives through the call are those through its body.
+ * Composites in the body of another are met at the values they see there; those in a scan are not.
+ */
+export const composites = (g: Graph, xs: readonly Tensor64[], next: () => number): readonly Composite[] => {
+  const found = new Map<string, Composite>();
+  const visit = (inner: Graph, ins: readonly Tensor64[]): void => {
+    watch(inner, ins, (n, operands, outs) => {
+      if (n.op.prim !== 'call') return outs;
+      const at = place(n, jvpFile('call'));
+      const key = `${at.tag} ${at.loc?.file}:${at.loc?.line}`;
+      const one = single(n);
+      if (!found.has(key) && floats(one).length > 0 && one.results.every((r) => isFloat(r.type.dtype))) {
+        const body = defined(n);
+        const tangents = floats(one).map((i) => drawLike((n.inputs[i] as (typeof n.inputs)[number]).type, next));
+        const cotangents = n.outputs.map((o) => drawLike(o.type, next));
+        const verdicts = [
+          equal(jvpGraph(one), jvpGraph(body), [...operands, ...tangents], false),
+          equal(vjpGraph(one), vjpGraph(body), [...operands, ...cotangents], false),
+        ];
+        found.set(key, { place: at, verdict: verdicts.find((v) => v.status !== 'ok') ?? (verdicts[0] as Verdict) });
+      }
+      visit(n.op.body, operands);
+      return outs;
+    });
+  };
+  visit(g, xs);
+  return [...found.values()];
+};

@@ -1,0 +1,44 @@
+/** What a backend computes: within the bound of float64, and the same bits however often, with however many threads, wherever. */
+import type { HostData, Value } from '../../compiler/graph/types.ts';
+import { compare } from '../bound.ts';
+import { decode } from '../host.ts';
+import type { Observation } from '../observe.ts';
+import { truth } from '../stages.ts';
+import type { Law } from './law.ts';
+
+const agrees: Law = {
+  name: 'backend',
+  says: 'the backend gives the float64 results within a bound computed from the program; integers, bools and random bits exactly',
+  runs: true,
+  check: (p, { seen, note }) => {
+    const got = seen.once.map((d, i) => decode((p.graph.results[i] as Value).type.dtype, d));
+    const { wrong, checked, elements } = compare(truth(p), got);
+    note?.('elements', elements);
+    note?.('elements with a bound', checked);
+    return wrong;
+  },
+};
+
+const bytes = (d: HostData): Buffer => Buffer.from(d.buffer, d.byteOffset, d.byteLength);
+const equal =
+  (way: Exclude<keyof Observation, 'once'>) =>
+  (a: Observation): string | undefined => {
+    const r = a.once.findIndex((d, i) => !bytes(d).equals(bytes(a[way][i] as HostData)));
+    if (r < 0) return undefined;
+    const [x, y] = [a.once[r], a[way][r]] as [HostData, HostData];
+    const i = x.findIndex((v, k) => !Object.is(v, y[k]));
+    return `result ${r}, element ${i}: ${y[i]} is not ${x[i]}`;
+  };
+const same = (name: string, says: string, way: Exclude<keyof Observation, 'once'>): Law => ({
+  name,
+  says,
+  runs: true,
+  check: (_, { seen }) => equal(way)(seen),
+});
+
+export const backendLaws: readonly Law[] = [
+  agrees,
+  same('repeat', 'a second run gives the same bits', 'again'),
+  same('threads', 'one thread and two give the same bits', 'threads'),
+  same('poison', 'an arena full of NaN gives the same bits: nobody reads what nobody wrote', 'poisoned'),
+];

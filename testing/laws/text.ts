@@ -1,0 +1,49 @@
+/** The text of G and of K reads back as what was printed. Tiles have no text of their own: they are seen as the kernels made of them. */
+import { isDeepStrictEqual } from 'node:util';
+import { parse } from '../../compiler/graph/parse.ts';
+import { print } from '../../compiler/graph/print.ts';
+import type { Graph, Meta } from '../../compiler/graph/types.ts';
+import { parseKernel } from '../../compiler/kernel/parse.ts';
+import { printKernel } from '../../compiler/kernel/print.ts';
+import { passed, planOf } from '../stages.ts';
+import type { Law } from './law.ts';
+
+/** The graph with no key that has no value: what text cannot tell apart. */
+const plain = (g: Graph): Graph => ({
+  ...g,
+  nodes: g.nodes.map((n) => ({
+    ...n,
+    op: 'body' in n.op ? { ...n.op, body: plain(n.op.body) } : n.op,
+    meta: Object.fromEntries(Object.entries(n.meta).filter(([, v]) => v !== undefined)) as unknown as Meta,
+  })),
+});
+
+const graphText: Law = {
+  name: 'text',
+  says: 'parse(print(g)) = g, for the graph and for what the passes make of it',
+  check: ({ graph }) => {
+    for (const g of [graph, passed(graph).at(-1) as typeof graph]) {
+      const back = parse(print(g));
+      if (!isDeepStrictEqual(plain(back), plain(g))) return `parse(print(g)) is not g:\n${print(back)}`;
+      const short = print(g, { meta: false });
+      if (print(parse(short), { meta: false }) !== short) return 'the text without meta reads back otherwise';
+    }
+    return undefined;
+  },
+};
+
+const kernelText: Law = {
+  name: 'kernel text',
+  says: 'parse(print(k)) = k, for every kernel of the plan',
+  check: ({ graph }, { target }) => {
+    for (const k of planOf(graph, target).kernels) {
+      const text = printKernel(k);
+      const back = parseKernel(text);
+      if (printKernel(back) !== text || back.body.length !== k.body.length)
+        return `the text of kernel ${k.name} reads back otherwise:\n${text}`;
+    }
+    return undefined;
+  },
+};
+
+export const textLaws: readonly Law[] = [graphText, kernelText];

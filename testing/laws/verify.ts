@@ -1,0 +1,120 @@
+/**
+ * verify takes what the builder makes and refuses damaged graphs. A mutation is drawn at one node or value; most are wrong by
+ * construction. A swap of operands may happen to be legal: then the mutant is another program, and it must run and give what its types
+ * say.
+ */
+import { FoveaError } from '../../compiler/error.ts';
+import { eqType, infer } from '../../compiler/graph/infer.ts';
+import { interpret } from '../../compiler/graph/interpret.ts';
+import { print } from '../../compiler/graph/print.ts';
+import { countOf } from '../../compiler/graph/tensor64.ts';
+import type { DType, Graph, Node, TensorType, Value } from '../../compiler/graph/types.ts';
+import { verify } from '../../compiler/graph/verify.ts';
+import { numbers } from '../numbers.ts';
+import type { Law } from './law.ts';
+
+const other = (t: DType): DType => (t === 'f32' ? 'i32' : 'f32');
+const wider = (t: TensorType): TensorType => ({ ...t, shape: t.shape.length === 0 ? [2] : [Number(t.shape[0]) + 1, ...t.shape.slice(1)] });
+
+/** The graph with node k replaced; a value of it under a new type is seen by those that read it. */
+const replaced = (g: Graph, k: number, n: Node): Graph => ({ ...g, nodes: g.nodes.map((m, i) => (i === k ? n : m)) });
+const retyped = (g: Graph, k: number, type: (t: TensorType) => TensorType): Graph => {
+  const old = g.nodes[k]?.outputs[0] as Value;
+  const made: Value = { ...old, type: type(old.type) };
+  const at = (v: Value): Value => (v === old ? made : v);
+  return {
+    params: g.params,
+    nodes: g.nodes.map((n) => ({ ...n, inputs: n.inputs.map(at), outputs: n.outputs.map(at) })),
+    results: g.results.map(at),
+  };
+};
+
+/** Damages node k; undefined where this mutation has nothing to damage there. */
+type Mutation = (g: Graph, k: number, n: Node) => Graph | undefined;
+
+export const mutations: { readonly [name: string]: Mutation } = {
+  'swapped operands': (g, k, n) => {
+    const [a, b] = n.inputs;
+    return a && b && !eqType(a.type, b.type) ? replaced(g, k, { ...n, inputs: [b, a, ...n.inputs.slice(2)] }) : undefined;
+  },
+  'another dtype of a result': (g, k) => retyped(g, k, (t) => ({ ...t, dtype: other(t.dtype) })),
+  'another shape of a result': (g, k) => retyped(g, k, wider),
+  'an operand of no node': (g, k, n) => {
+    const [a] = n.inputs;
+    return a && replaced(g, k, { ...n, inputs: [{ ...a, id: 1_000_000 }, ...n.inputs.slice(1)] });
+  },
+  'an operand of a later node': (g, k, n) => {
+    const own = n.outputs[0];
+    return n.inputs.length > 0 && own ? replaced(g, k, { ...n, inputs: [own, ...n.inputs.slice(1)] }) : undefined;
+  },
+  'an operand too many': (g, k, n) =>
+    n.op.prim === 'concat' ? undefined : replaced(g, k, { ...n, inputs: [...n.inputs, n.outputs[0] as Value] }),
+  'a value of two nodes': (g, k, n) => ({ ...g, nodes: [...g.nodes.slice(0, k), n, ...g.nodes.slice(k)] }),
+  'a node gone': (g, _, n) => {
+    const used = g.results.concat(g.nodes.flatMap((m) => m.inputs));
+    return n.outputs.some((o) => used.includes(o)) ? { ...g, nodes: g.nodes.filter((m) => m !== n) } : undefined;
+  },
+  'a region without its last parameter': (g, k, n) =>
+    'body' in n.op && n.op.body.params.length > 0
+      ? replaced(g, k, { ...n, op: { ...n.op, body: { ...n.op.body, params: n.op.body.params.slice(0, -1) } } })
+      : undefined,
+  'a region with a parameter more': (g, k, n) =>
+    'body' in n.op
+      ? replaced(g, k, {
+          ...n,
+          op: { ...n.op, body: { ...n.op.body, params: [...n.op.body.params, { id: 1_000_000, type: { dtype: 'f32', shape: [] } }] } },
+        })
+      : undefined,
+  'a constant of another dtype': (g, k, n) =>
+    n.op.prim === 'const' || n.op.prim === 'array' ? replaced(g, k, { ...n, op: { ...n.op, dtype: other(n.op.dtype) } }) : undefined,
+};
+
+/** Why verify refuses g, or undefined. */
+const refusal = (g: Graph): string | undefined => {
+  try {
+    verify(g);
+    return undefined;
+  } catch (e) {
+    if (e instanceof FoveaError && e.code === 'FV0101') return e.message;
+    throw e;
+  }
+};
+
+/** Operands that were swapped may fit too: every node's types are those of its rule, so it is a program. */
+const legal = (g: Graph): boolean =>
+  g.nodes.every((n) => {
+    const types = infer(
+      n.op,
+      n.inputs.map((v) => v.type),
+    );
+    return types.length === n.outputs.length && types.every((t, i) => eqType(t, (n.outputs[i] as Value).type));
+  });
+
+export const verifyLaws: readonly Law[] = [
+  {
+    name: 'verify',
+    says: 'verify takes every program and refuses its mutants',
+    check: ({ graph, inputs }, { seed, note }) => {
+      const why = refusal(graph);
+      if (why !== undefined) return `verify refuses a program: ${why}`;
+      const next = numbers(seed);
+      for (const [name, mutate] of Object.entries(mutations)) {
+        if (graph.nodes.length === 0) continue;
+        const k = Math.floor(next() * graph.nodes.length);
+        const mutant = mutate(graph, k, graph.nodes[k] as Node);
+        if (!mutant) continue;
+        if (refusal(mutant) !== undefined) {
+          note?.('mutants refused', 1);
+          continue;
+        }
+        const works =
+          name === 'swapped operands' &&
+          legal(mutant) &&
+          interpret(mutant, inputs).every((t, i) => t.data.length === countOf((graph.results[i] as Value).type));
+        if (!works) return `verify takes a mutant with ${name}:\n${print(mutant, { meta: false })}`;
+        note?.('mutants that are programs', 1);
+      }
+      return undefined;
+    },
+  },
+];

@@ -1,0 +1,59 @@
+/**
+ * Runs programs on a backend in the ways that laws compare: twice, with two threads, and in a poisoned arena. Many programs go side by
+ * side into one plan, so that a C compiler starts once for all of their kernels, and so that they share one arena.
+ *
+ *   const seen = await observe(programs, { plain: cpu({ threads: 1 }), threads: cpu({ threads: 2 }), poisoned: cpu({ poison: word }) });
+ *   seen[3].again[0]        result 0 of program 3 in the second run
+ */
+import { compileGraph } from '../compiler/compile.ts';
+import type { HostData } from '../compiler/graph/types.ts';
+import type { Backend } from '../compiler/target.ts';
+import { encode } from './host.ts';
+import type { Program } from './program.ts';
+import { together } from './together.ts';
+
+/** The same backend as it is, with another number of threads, and with memory that starts as NaN. */
+export interface Variants {
+  readonly plain: Backend;
+  readonly threads: Backend;
+  readonly poisoned: Backend;
+}
+
+type Results = readonly HostData[];
+/** Results of one program. */
+export interface Observation {
+  readonly once: Results;
+  readonly again: Results;
+  readonly threads: Results;
+  readonly poisoned: Results;
+}
+
+/** The results of `runs` runs of all programs together. */
+const run = async (programs: readonly Program[], backend: Backend, runs: number): Promise<readonly Results[]> => {
+  const { executable } = await compileGraph(together(programs.map((p) => p.graph)), { backend });
+  try {
+    programs.flatMap((p) => p.inputs).forEach((x, i) => executable.write(i, encode(x)));
+    const out: Results[] = [];
+    for (let k = 0; k < runs; k++) {
+      await executable.run();
+      out.push(executable.outputs.map((_, o) => executable.read(o)));
+    }
+    return out;
+  } finally {
+    executable.dispose();
+  }
+};
+
+/** One observation a program. Errors of compilation are thrown. */
+export const observe = async (programs: readonly Program[], { plain, threads, poisoned }: Variants): Promise<readonly Observation[]> => {
+  const [once, again] = (await run(programs, plain, 2)) as [Results, Results];
+  const [shared] = (await run(programs, threads, 1)) as [Results];
+  const [filled] = (await run(programs, poisoned, 1)) as [Results];
+  let at = 0;
+  return programs.map(({ graph }) => {
+    const from = at;
+    at += graph.results.length;
+    const own = (r: Results): Results => r.slice(from, at);
+    return { once: own(once), again: own(again), threads: own(shared), poisoned: own(filled) };
+  });
+};
