@@ -19,9 +19,11 @@ const once = <K extends object, V>(f: (k: K) => V): ((k: K) => V) => {
 };
 
 /** The graph after each pass, the first being the graph itself. */
-export const passed: (g: Graph) => readonly Graph[] = once((g) =>
-  passes.reduce<readonly Graph[]>((gs, [, pass]) => [...gs, pass(gs.at(-1) as Graph)], [g]),
-);
+export const passed: (g: Graph) => readonly Graph[] = once((g) => {
+  const all = [g];
+  for (const [, pass] of passes) all.push(pass(all.at(-1) as Graph));
+  return all;
+});
 export const compiled = (g: Graph): Graph => passed(g).at(-1) as Graph;
 
 const plans: (t: Target) => (g: Graph) => Plan = once((target) =>
