@@ -4,7 +4,7 @@
  *   host([1, 2, 3, 4], [2, 2])  ->  { shape: [2, 2], dtype: 'f32', data: Float32Array [1, 2, 3, 4] }
  */
 import { FoveaError } from '../compiler/error.ts';
-import type { DType, HostData } from '../compiler/graph/types.ts';
+import { type DType, type HostData, hostArrays } from '../compiler/graph/types.ts';
 import type { Tensor } from './tensor.ts';
 
 export type { HostData };
@@ -27,15 +27,6 @@ export interface LazyTensor {
 /** A tree of tensors, as the same tree of host tensors. */
 export type HostOf<P> = P extends Tensor<string, DType> ? HostTensor : P extends object ? { readonly [K in keyof P]: HostOf<P[K]> } : P;
 
-const arrays = {
-  f32: (x: ArrayLike<number>) => Float32Array.from(x),
-  f16: (x: ArrayLike<number>) => Uint16Array.from(x),
-  bf16: (x: ArrayLike<number>) => Uint16Array.from(x),
-  i32: (x: ArrayLike<number>) => Int32Array.from(x),
-  u32: (x: ArrayLike<number>) => Uint32Array.from(x),
-  bool: (x: ArrayLike<number>) => Uint8Array.from(x),
-} as const satisfies { readonly [T in DType]: (x: ArrayLike<number>) => HostData };
-
 const dtypeOf = (data: HostData | readonly number[]): DType =>
   data instanceof Int32Array ? 'i32' : data instanceof Uint32Array ? 'u32' : data instanceof Uint8Array ? 'bool' : 'f32';
 
@@ -43,7 +34,7 @@ const dtypeOf = (data: HostData | readonly number[]): DType =>
 export const host = (data: HostData | readonly number[], shape: readonly number[], dtype: DType = dtypeOf(data)): HostTensor => {
   const n = shape.reduce((a, b) => a * b, 1);
   if (data.length !== n) throw new FoveaError('FV0001', `host: ${data.length} numbers for [${shape.join(' ')}], which has ${n}`);
-  return { shape, dtype, data: ArrayBuffer.isView(data) ? data : arrays[dtype](data) };
+  return { shape, dtype, data: ArrayBuffer.isView(data) ? data : hostArrays[dtype].from(data) };
 };
 export const isHostTensor = (x: unknown): x is HostTensor =>
   typeof x === 'object' && x !== null && 'data' in x && 'shape' in x && 'dtype' in x && ArrayBuffer.isView((x as { data: unknown }).data);

@@ -22,7 +22,7 @@ export interface PatchConfig {
   readonly patchNorm?: boolean;
 }
 
-export const patchSides = ({ patch }: Pick<PatchConfig, 'patch'>): readonly [number, number] =>
+const patchSides = ({ patch }: Pick<PatchConfig, 'patch'>): readonly [number, number] =>
   typeof patch === 'number' ? [patch, patch] : patch;
 
 /** Rows and columns of patches of an image. FV0408 where a side is no multiple of the patch: nothing is cut off in silence. */

@@ -16,7 +16,7 @@ const inner = (name: string): readonly string[] => name.split('.').filter((part)
 export const unwrapped = (weights: Weights): Weights => renamed(weights, (name) => inner(name).join('.'));
 
 /** true for a tensor of a projection head, wrapped or not. */
-export const isHead = (name: string): boolean => heads.includes(inner(name)[0] as string);
+const isHead = (name: string): boolean => heads.includes(inner(name)[0] as string);
 
 /** Without the projection heads. */
 export const withoutHeads = (weights: Weights): Weights => new Map([...weights].filter(([name]) => !isHead(name)));
