@@ -2,6 +2,7 @@
  * The pipeline, from a traced graph to something that runs. `passes` is the table of contents of the compiler: one line a
  * pass, in order. Passes are pure functions from graph to graph; verify runs between them in tests.
  */
+import { streams } from './graph/attention.ts';
 import { bindGraph } from './graph/bind.ts';
 import type { Graph } from './graph/types.ts';
 import { verify } from './graph/verify.ts';
@@ -13,12 +14,14 @@ import { simplify } from './passes/simplify.ts';
 import { buildPlan } from './plan/build.ts';
 import type { Plan } from './plan/types.ts';
 import type { Backend, Executable, Progress } from './target.ts';
+import { recognise } from './transform/recognise.ts';
 import { remat } from './transform/remat.ts';
 
 export type Pass = (g: Graph) => Graph;
 
 export const passes: readonly (readonly [name: string, pass: Pass])[] = [
-  ['inline', inline],
+  ['recognise', recognise],
+  ['inline', (g) => inline(g, 'drop', streams)],
   ['empty', empty],
   ['dce', dce],
   ['simplify', simplify],

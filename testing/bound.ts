@@ -21,7 +21,7 @@ import { inline } from '../compiler/passes/inline.ts';
 export type Precision = 'f32' | 'f64';
 /** The unit roundoff of what is stored, half of the smallest number, and the largest. */
 const stored: { readonly [D in DType]: readonly [unit: number, tiny: number, largest: number] } = {
-  f32: [2 ** -24, 2 ** -149, 3.4e38],
+  f32: [2 ** -24, 2 ** -149, (2 - 2 ** -23) * 2 ** 127],
   bf16: [2 ** -8, 2 ** -134, 3.38e38],
   f16: [2 ** -11, 2 ** -25, 65504],
   i32: [0, 0, Number.POSITIVE_INFINITY],
@@ -50,7 +50,9 @@ const corners = (f: (x: number, y: number) => number, r: number, a: Num, b: Num)
 
 /** Whether a comparison of a and b may come out otherwise. */
 const close = (a: Num, b: Num): boolean => a.e + b.e > 0 && !(Math.abs(a.x - b.x) > a.e + b.e);
-const exactly: Pointwise = (_, a, b) => Math.max(a.e, b.e);
+/** The error of the larger, or of either where each may be it. */
+const larger: Pointwise = (_, a, b) => (a.x - a.e > b.x + b.e ? a.e : b.x - b.e > a.x + a.e ? b.e : Math.max(a.e, b.e));
+const smaller: Pointwise = (r, a, b, c) => larger(r, { x: -a.x, e: a.e }, { x: -b.x, e: b.e }, c);
 const flips: Pointwise = (_, a, b) => (a.e > 0 || b.e > 0 ? 1 : 0);
 
 /** Float rules of the pointwise primitives, in arithmetic of unit roundoff u. */
@@ -86,8 +88,8 @@ const pointwiseOf = (u: number) => {
     },
     // x ** y is monotonic in each where x > 0. pow(x, 2) and pow(x, -1) may be x x and 1 / x: fewer roundings
     pow: (r, a, b) => (a.e < a.x ? library(r, corners(Math.pow, r, a, b)) : a.e + b.e === 0 ? library(r, 0) : Number.POSITIVE_INFINITY),
-    max: exactly,
-    min: exactly,
+    max: larger,
+    min: smaller,
     rem: (_, a, b) => {
       if (a.e === 0 && b.e === 0) return 0;
       const q = Math.trunc(a.x / b.x);
@@ -167,10 +169,13 @@ const argmax: Structure<'argmax'> = (op, ins, out) => {
 };
 
 const zero: Structure<Prim> = (_, __, out) => new Float64Array(out.data.length);
+/** A number that f32 holds is not rounded. */
 const constant =
   (u: number): Structure<Prim> =>
   (_, __, out) =>
-    Float64Array.from(out.data, (v) => (isFloat(out.type.dtype) ? u * Math.abs(v) + 2 ** -150 : 0));
+    Float64Array.from(out.data, (v) =>
+      isFloat(out.type.dtype) && !(out.type.dtype === 'f32' && Math.fround(v) === v) ? u * Math.abs(v) + 2 ** -150 : 0,
+    );
 const inlined: Structure<Prim> = (op) => {
   throw new Error(`internal: ${op.prim} is inlined before`);
 };

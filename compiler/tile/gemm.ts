@@ -21,7 +21,7 @@ import { chooseGemm, type GemmSchedule } from './gemm-schedule.ts';
 import type { GemmOperand, GemmSpec, Lowering } from './gemm-spec.ts';
 
 /** Splits a flat batch number into one index an axis. */
-const unflatten = (flat: Expr, sizes: readonly number[]): readonly Expr[] => {
+export const unflatten = (flat: Expr, sizes: readonly number[]): readonly Expr[] => {
   let rest = flat;
   const out: Expr[] = [];
   for (let i = sizes.length - 1; i >= 0; i--) {
