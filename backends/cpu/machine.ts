@@ -56,6 +56,7 @@ export const cpuTarget = (threads: number): Target => {
     maxThreads: 1,
     vectorBytes: m.vectorBytes,
     registers: m.vectorRegisters,
+    bf16Dot: m.flags.includes('avx512_bf16'),
     // arrays of a block are locals: a quarter of a pool thread's stack
     sharedBytes: 4 << 20,
     maxBuffers: 256,

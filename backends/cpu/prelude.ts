@@ -54,6 +54,25 @@ const fma = (lanes: number): string => {
   return [`FV_INLINE ${v} fv_fma_x${lanes}(${v} x, ${v} y, ${v} z) {`, ...clang, ...gcc, ...loop, '}'].join('\n');
 };
 
+/**
+ * x86 has it for f32 lanes as one instruction. It is written as assembly because GCC and Clang changed the types of their builtins
+ * from version to version; elsewhere two fma on halves that shifts and masks make float32.
+ */
+const dot2 = (lanes: number): string => {
+  const [v, w] = [`f32x${lanes}`, `u32x${lanes}`];
+  const native: { readonly [lanes: number]: string } = {
+    16: 'defined(__AVX512BF16__)',
+    8: 'defined(__AVX512BF16__) && defined(__AVX512VL__)',
+    4: 'defined(__AVX512BF16__) && defined(__AVX512VL__)',
+  };
+  const known = native[lanes];
+  const asm = known ? [`#if ${known}`, '  __asm__("vdpbf16ps %2, %1, %0" : "+v"(z) : "v"(x), "v"(y)); return z;', '#else'] : [];
+  const odd = (u: string): string => `(${v})(${u} & 0xffff0000u)`;
+  const even = (u: string): string => `(${v})(${u} << 16)`;
+  const plain = `  return fv_fma_x${lanes}(${even('x')}, ${even('y')}, fv_fma_x${lanes}(${odd('x')}, ${odd('y')}, z));`;
+  return [`FV_INLINE ${v} fv_dot2_x${lanes}(${w} x, ${w} y, ${v} z) {`, ...asm, plain, ...(known ? ['#endif'] : []), '}'].join('\n');
+};
+
 /** `before`: functions asked for first. */
 interface Written {
   readonly before?: readonly (readonly [string, number])[];
@@ -74,6 +93,8 @@ const written = (name: string, lanes: number): Written | undefined => {
   switch (op) {
     case 'fma':
       return { text: fma(lanes) };
+    case 'dot2':
+      return { before: [['fma', lanes]], text: dot2(lanes) };
     case 'iota':
       return fn(m, 'void', `return (${m}){${list(lanes)}};`);
     // n clamped to what an i32 lane number is compared with

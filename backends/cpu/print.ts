@@ -10,6 +10,7 @@
  */
 import { FoveaError } from '../../compiler/error.ts';
 import type { Compare } from '../../compiler/graph/types.ts';
+import { operands } from '../../compiler/kernel/expr.ts';
 import type { Expr, Kernel, Stmt } from '../../compiler/kernel/types.ts';
 import { ctype, element, literal, scalarOf } from './ctypes.ts';
 import { type Prelude, prelude } from './prelude.ts';
@@ -49,29 +50,6 @@ interface Context {
   indent: number;
   locals: number;
 }
-
-const children = (e: Expr): readonly Expr[] => {
-  switch (e.k) {
-    case 'const':
-    case 'ref':
-    case 'block':
-    case 'thread':
-      return [];
-    case 'binary':
-    case 'compare':
-      return [e.x, e.y];
-    case 'select':
-      return [e.c, e.x, e.y];
-    case 'fma':
-      return [e.x, e.y, e.z];
-    case 'ramp':
-      return [e.base];
-    case 'load':
-      return e.mask ? [e.index, e.mask] : [e.index];
-    default:
-      return [e.x];
-  }
-};
 
 const constant = (e: Expr): number | undefined => (e.k === 'const' ? e.value : e.k === 'splat' ? constant(e.x) : undefined);
 
@@ -185,6 +163,16 @@ const text = (e: Expr, c: Context): string => {
     }
     case 'fma':
       return `${c.fns.use('fma', e.lanes)}(${print(e.x, c)}, ${print(e.y, c)}, ${print(e.z, c)})`;
+    case 'dot2': {
+      // pairs as 32-bit words; one pair for all lanes is a word in all lanes
+      const words = (x: Expr): string => {
+        const n = x.lanes / 2;
+        c.fns.types(x.lanes);
+        const word = `(${ctype('u32', n)})(${print(x, c)})`;
+        return n < e.lanes ? c.fns.splat('u32', e.lanes, word) : word;
+      };
+      return `${c.fns.use('dot2', e.lanes)}(${words(e.x)}, ${words(e.y)}, ${print(e.z, c)})`;
+    }
     case 'cast':
       return printCast(e, c);
     case 'bitcast':
@@ -221,13 +209,13 @@ const statement = (c: Context, roots: readonly Expr[], use: (texts: readonly str
     const n = uses.get(e) ?? 0;
     uses.set(e, n + 1);
     if (n > 0) return;
-    children(e).forEach(visit);
+    operands(e).forEach(visit);
     order.push(e);
   };
   roots.forEach(visit);
   c.shared = new Map();
   for (const e of order) {
-    if ((uses.get(e) as number) < 2 || children(e).length === 0) continue;
+    if ((uses.get(e) as number) < 2 || operands(e).length === 0) continue;
     const local = `t${c.locals++}`;
     if (e.lanes > 1) c.fns.types(e.lanes);
     line(c, `const ${ctype(e.dtype, e.lanes)} ${local} = ${text(e, c)};`);

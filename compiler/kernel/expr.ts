@@ -194,6 +194,15 @@ export const fma = (x: Operand, y: Expr, z: Operand): Expr => {
   return { k: 'fma', x: splat(x1, lanes), y: y2, z: z1, dtype: 'f32', lanes };
 };
 
+/** z plus the products of bf16 pairs; x may be one pair for all lanes. Not folded: it stays the machine's instruction. */
+export const dot2 = (x: Expr, y: Expr, z: Expr): Expr => {
+  const { lanes } = z;
+  if (x.dtype !== 'bf16' || y.dtype !== 'bf16' || z.dtype !== 'f32') return bad(`dot2: takes bf16, bf16, f32, got ${[x, y, z].map(say)}`);
+  if (y.lanes !== 2 * lanes || (x.lanes !== 2 * lanes && x.lanes !== 2))
+    return bad(`dot2: lanes do not fit: ${say(x)} and ${say(y)} for sums of ${say(z)}`);
+  return { k: 'dot2', x, y, z, dtype: 'f32', lanes };
+};
+
 export const cast = (x: Expr, dtype: KType): Expr => {
   if (x.dtype === dtype) return x;
   if (x.k === 'const') return constant(foldCast(x.value, x.dtype, dtype), dtype, x.lanes);
@@ -277,6 +286,7 @@ export const operands = (x: Expr): readonly Expr[] => {
     case 'select':
       return [x.c, x.x, x.y];
     case 'fma':
+    case 'dot2':
       return [x.x, x.y, x.z];
     case 'ramp':
       return [x.base];
@@ -313,6 +323,8 @@ export const rebuild = (x: Expr, by: (operand: Expr) => Expr): Expr => {
       return select(by(x.c), by(x.x), by(x.y));
     case 'fma':
       return fma(by(x.x), by(x.y), by(x.z));
+    case 'dot2':
+      return dot2(by(x.x), by(x.y), by(x.z));
     case 'ramp':
       return ramp(by(x.base), x.lanes);
     case 'load':

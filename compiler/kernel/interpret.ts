@@ -16,7 +16,7 @@ import type { HostData } from '../graph/types.ts';
 import { operands } from './expr.ts';
 import { type Memory, memory, type Place } from './memory.ts';
 import { printExpr } from './print.ts';
-import { foldBinary, foldBitcast, foldCast, foldCompare, foldFma, foldUnary } from './scalar.ts';
+import { foldBinary, foldBitcast, foldCast, foldCompare, foldDot2, foldFma, foldUnary } from './scalar.ts';
 import type { Expr, Kernel, KReduce, Stmt } from './types.ts';
 
 export interface InterpretOptions {
@@ -117,6 +117,14 @@ const compiler = (kernel: Kernel, mem: Memory) => {
         return (t) => {
           const [u, v, w] = [a(t), b(t), c(t)];
           return each(x.lanes, (i) => foldFma(at(u, i), at(v, i), at(w, i)));
+        };
+      }
+      case 'dot2': {
+        const [a, b, c] = [expr(x.x), expr(x.y), expr(x.z)];
+        const step = x.x.lanes === 2 ? 0 : 2;
+        return (t) => {
+          const [u, v, w] = [a(t), b(t), c(t)];
+          return each(x.lanes, (i) => foldDot2(at(u, i * step), at(u, i * step + 1), at(v, 2 * i), at(v, 2 * i + 1), at(w, i)));
         };
       }
       case 'cast':

@@ -29,6 +29,7 @@ const own = (x: Expr): string => {
     case 'thread':
     case 'select':
     case 'fma':
+    case 'dot2':
     case 'cast':
     case 'bitcast':
     case 'splat':

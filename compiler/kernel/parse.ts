@@ -142,6 +142,7 @@ export const parseKernel = (text: string): Kernel => {
     if (isCompare(t)) return of(2, { k: 'compare', cmp: t, x, y, dtype: 'bool', lanes });
     if (t === 'select') return of(3, { k: 'select', c: x, x: y, y: z, dtype: y.dtype, lanes: y.lanes });
     if (t === 'fma') return of(3, { k: 'fma', x, y, z, dtype, lanes });
+    if (t === 'dot2') return of(3, { k: 'dot2', x, y, z, dtype: z?.dtype ?? 'f32', lanes: z?.lanes ?? 1 });
     arity(1);
     if (head === 'cast' || head === 'bitcast') return { k: head, x, dtype: dtypeOf(suffix), lanes };
     if (head === 'splat') return { k: 'splat', x, dtype, lanes: Number(suffix) };

@@ -1,7 +1,7 @@
 /**
  * The rules of K. verifyKernel throws FV0201 with the statement at fault; a kernel that passes can be printed for every
  * target. Checked: names bound before use and never shadowed; dtypes and lanes of every expression; f16 and bf16 only
- * between memory and casts; buffers accessed as declared; stores and sets of the right type; barriers only where every
+ * between memory, names, casts and dot2; buffers accessed as declared; stores and sets of the right type; barriers only where every
  * thread of the block arrives (control flow that does not depend on the thread).
  *
  *   FV0201: kernel add, 'set i = 3': i is not a variable
@@ -50,6 +50,7 @@ export const reserved: ReadonlySet<string> = new Set<string>([
     'index',
     'select',
     'fma',
+    'dot2',
     'cast',
     'bitcast',
     'splat',
@@ -96,14 +97,14 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
   };
 
   const seen = new WeakMap<Expr, Scope>();
-  /** Checks an expression; `half` says whether its user (a cast, a splat or a store) may take f16 and bf16. */
+  /** Checks an expression; `half` says whether its user (a cast, a splat, a dot2, a let or a store) may take f16 and bf16. */
   const expr = (scope: Scope, x: Expr, half = false): void => {
     check(power(x.lanes), () => `${x.lanes} lanes`);
-    check(half || !isHalf(x.dtype), () => `${printExpr(x)} is ${say(x)}: only casts and stores take it`);
+    check(half || !isHalf(x.dtype), () => `${printExpr(x)} is ${say(x)}: only casts, stores and dot2 take it`);
     // names are never shadowed, so what held in this scope still holds
     if (seen.get(x) === scope) return;
     seen.set(x, scope);
-    for (const o of operands(x)) expr(scope, o, x.k === 'cast' || x.k === 'splat');
+    for (const o of operands(x)) expr(scope, o, x.k === 'cast' || x.k === 'splat' || x.k === 'dot2');
     const is = (ok: boolean): void => check(ok, () => `${printExpr(x)} is ill-typed: ${operands(x).map(say).join(', ')} -> ${say(x)}`);
     const like = (...os: Expr[]): boolean => os.every((o) => o.lanes === x.lanes);
     const same = (...os: Expr[]): boolean => like(...os) && os.every((o) => o.dtype === x.dtype);
@@ -140,6 +141,16 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
         return;
       case 'fma':
         is(same(x.x, x.y, x.z) && x.dtype === 'f32');
+        return;
+      case 'dot2':
+        is(
+          x.dtype === 'f32' &&
+            same(x.z) &&
+            x.x.dtype === 'bf16' &&
+            x.y.dtype === 'bf16' &&
+            x.y.lanes === 2 * x.lanes &&
+            (x.x.lanes === 2 || x.x.lanes === 2 * x.lanes),
+        );
         return;
       case 'cast':
         is(like(x.x));
@@ -189,7 +200,7 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
     switch (s.s) {
       case 'let':
       case 'var':
-        expr(scope, s.value);
+        expr(scope, s.value, s.s === 'let');
         bind(scope, s.name, { is: s.s === 'let' ? 'value' : 'variable', dtype: s.value.dtype, lanes: s.value.lanes });
         return;
       case 'set': {

@@ -22,6 +22,19 @@ describe('values', () => {
       run(`let a: f32 = ${a}:f32\nvar b: f32 = a\nstore y[0] = add(mul(b, b), ${c}:f32)\nstore y[1] = fma(b, b, ${c}:f32)`).slice(0, 2),
     ).toEqual([0, 2 ** -24]);
   });
+  it('add products of bf16 pairs, the odd one first, each rounded', () => {
+    // 2^24 + 1 is a tie that rounds to 2^24: what comes first is lost, or not
+    const half = (x: number): string => `cast.bf16(splat.2(${x}:f32))`;
+    const pair = 'cast.bf16(load.2 y[0])';
+    const sums = (a: number, b: number, z: number): number =>
+      run(`store y[0] = ${a}:f32\nstore y[1] = ${b}:f32\nstore y[2] = dot2(${pair}, ${half(1)}, ${z}:f32)`)[2] as number;
+    expect(sums(2 ** 24, 1, 0)).toBe(2 ** 24);
+    expect(sums(-(2 ** 24), 1, 2 ** 24)).toBe(0);
+    expect(sums(1, -(2 ** 24), 2 ** 24)).toBe(1);
+    // one pair for every lane
+    const to = Array.from({ length: 4 }, (_, i) => `store y[${i}] = ${i + 1}:f32`).join('\n');
+    expect(run(`${to}\nstore y[4] = dot2(${pair}, cast.bf16(load.4 y[0]), splat.2(0.5:f32))`).slice(4, 6)).toEqual([5.5, 11.5]);
+  });
   it('wrap integers', () => {
     const y = new Int32Array(2);
     const u = new Uint32Array(2);

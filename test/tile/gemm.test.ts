@@ -23,6 +23,7 @@ const target: Target = {
   maxThreads: 1,
   vectorBytes: 64,
   registers: 32,
+  bf16Dot: true,
   sharedBytes: 0,
   maxBuffers: 64,
   alignment: 64,
