@@ -5,7 +5,7 @@ import { fuse } from '../../compiler/fuse/fuse.ts';
 import { showType } from '../../compiler/graph/infer.ts';
 import { parse } from '../../compiler/graph/parse.ts';
 import { print } from '../../compiler/graph/print.ts';
-import type { Graph } from '../../compiler/graph/types.ts';
+import type { Graph, Value } from '../../compiler/graph/types.ts';
 import { verify } from '../../compiler/graph/verify.ts';
 import { dce } from '../../compiler/passes/dce.ts';
 import { type Precision, precision } from '../../compiler/passes/precision.ts';
@@ -26,12 +26,12 @@ const lines = (g: Graph): string =>
     .slice(1, -2)
     .map((l) => l.trim())
     .join('\n');
-const after = (text: string, p: Precision = 'bf16'): string => lines(cast(text, p));
+const casted = (text: string, p: Precision = 'bf16'): string => lines(cast(text, p));
 
 describe('precision', () => {
   it('casts the operands of a contraction, in front of their views, and keeps its result', () => {
     expect(
-      after(`graph (%0: f32[4 8], %1: f32[3 8]) {
+      casted(`graph (%0: f32[4 8], %1: f32[3 8]) {
         %2: f32[8 3] = transpose(%1) perm=[1 0]
         %3: f32[4 3] = dot(%0, %2) batch=[][] contract=[1][0] dtype=f32
         return %3
@@ -46,7 +46,7 @@ describe('precision', () => {
   });
   it('casts a value once for all contractions, and leaves it to its other readers', () => {
     expect(
-      after(`graph (%0: f32[4 8], %1: f32[8 8]) {
+      casted(`graph (%0: f32[4 8], %1: f32[8 8]) {
         %2: f32[4 8] = exp(%0)
         %3: f32[4 8] = dot(%2, %1) batch=[][] contract=[1][0] dtype=f32
         %4: f32[8 8] = transpose(%1) perm=[1 0]
@@ -75,8 +75,8 @@ describe('precision', () => {
         %5: f32[4 4] = dot(%3, %4) batch=[][] contract=[1][1] dtype=f32
         return ${result}
       }`;
-    expect(after(parts('%5'))).toContain('bf16[4 8] = cast');
-    expect(after(parts('%5, %2')).match(/bf16\[4 4\] = cast/g)).toHaveLength(2);
+    expect(casted(parts('%5'))).toContain('bf16[4 8] = cast');
+    expect(casted(parts('%5, %2')).match(/bf16\[4 4\] = cast/g)).toHaveLength(2);
   });
   it('leaves what is no product of matrices, and what has another type', () => {
     const text = `graph (%0: f32[4 8], %1: f32[4 8], %2: f32[8], %3: i32[4 8], %4: f16[4 8]) {
@@ -99,7 +99,9 @@ describe('precision', () => {
       }`,
       'bf16',
     );
-    const casts = g.nodes.filter((n) => n.op.prim === 'cast').map((n) => [showType((n.inputs[0] as { type: never }).type), n.meta.phase, n.meta.remat]);
+    const casts = g.nodes
+      .filter((n) => n.op.prim === 'cast')
+      .map((n) => [showType((n.inputs[0] as Value).type), n.meta.phase, n.meta.remat]);
     expect(casts).toEqual([
       ['f32[4 8]', 'fwd', 1],
       ['f32[8 8]', 'fwd', undefined],
@@ -108,7 +110,7 @@ describe('precision', () => {
   });
   it('undoes a widening cast instead of rounding again', () => {
     expect(
-      after(`graph (%0: bf16[4 8], %1: f32[3 8]) {
+      casted(`graph (%0: bf16[4 8], %1: f32[3 8]) {
         %2: f32[4 8] = cast(%0) dtype=f32
         %3: f32[4 3] = dot(%2, %1) batch=[][] contract=[1][1] dtype=f32
         return %3
@@ -126,7 +128,7 @@ describe('policies', () => {
       %2: f32[4 3] = dot(%0, %1) batch=[][] contract=[1][1] dtype=f32 ; scope="${scope}" phase=fwd
       return %2
     }`;
-  const chosen = (p: Precision, scope: string): string => /(b?f16)\[/.exec(after(text(scope), p))?.[1] ?? 'f32';
+  const chosen = (p: Precision, scope: string): string => /(b?f16)\[/.exec(casted(text(scope), p))?.[1] ?? 'f32';
   it.each<[Precision, string, string]>([
     ['f32', 'a', 'f32'],
     ['f16', 'a/b', 'f16'],
