@@ -59,6 +59,7 @@ const children = (e: Expr): readonly Expr[] => {
       return [];
     case 'binary':
     case 'compare':
+    case 'zip':
       return [e.x, e.y];
     case 'select':
       return [e.c, e.x, e.y];
@@ -159,6 +160,12 @@ const printLoad = (e: Expr & { readonly k: 'load' }, c: Context): string => {
   return bool ? `(__builtin_convertvector(${value}, i32x${e.lanes}) != 0)` : value;
 };
 
+const printZip = (e: Expr & { readonly k: 'zip' }, c: Context): string => {
+  const first = e.half === 'low' ? 0 : e.lanes / 2;
+  const order = Array.from({ length: e.lanes }, (_, i) => (i % 2) * e.lanes + first + (i >> 1));
+  return `__builtin_shufflevector(${print(e.x, c)}, ${print(e.y, c)}, ${order.join(', ')})`;
+};
+
 const text = (e: Expr, c: Context): string => {
   switch (e.k) {
     case 'const':
@@ -199,6 +206,8 @@ const text = (e: Expr, c: Context): string => {
     case 'lane':
       if (e.x.lanes === 1) return print(e.x, c);
       return e.dtype === 'bool' ? `((${print(e.x, c)})[${e.i}] != 0)` : `(${print(e.x, c)})[${e.i}]`;
+    case 'zip':
+      return printZip(e, c);
     case 'across':
       return e.x.lanes === 1 ? print(e.x, c) : `${c.fns.use(`across_${e.op}_${scalarOf(e.dtype)}`, e.x.lanes)}(${print(e.x, c)})`;
     case 'load':

@@ -12,7 +12,7 @@
 import { FoveaError } from '../error.ts';
 import type { Compare } from '../graph/types.ts';
 import { foldBinary, foldCast, foldCompare, foldUnary } from './scalar.ts';
-import type { Expr, KBinary, KReduce, KType, KUnary } from './types.ts';
+import type { Expr, KBinary, KHalf, KReduce, KType, KUnary } from './types.ts';
 
 export type ExprOf<K extends Expr['k']> = Extract<Expr, { readonly k: K }>;
 /** An operand of a binary operation: a number takes its dtype from the other side. */
@@ -223,6 +223,24 @@ export const lane = (x: Expr, i: number): Expr => {
   return x.k === 'ramp' ? add(x.base, i) : { k: 'lane', x, i, dtype: x.dtype, lanes: 1 };
 };
 
+/** x0 y0 x1 y1 ... of the lower or upper halves of two vectors; the result has as many lanes as each of them. */
+export const zip = (half: KHalf, x: Expr, y: Expr): Expr => {
+  if (x.dtype !== y.dtype || x.lanes !== y.lanes || x.lanes < 2) return bad(`zip.${half}: does not take ${say(x)} and ${say(y)}`);
+  return { k: 'zip', half, x, y, dtype: x.dtype, lanes: x.lanes };
+};
+
+/**
+ * The transposed square: as many vectors as each has lanes; lane j of result i is lane i of rows[j]. Each round zips row i with
+ * row i + n / 2; log2(n) rounds turn the whole. `name` binds what a round has made (each row is used twice).
+ */
+export const transposed = (rows: readonly Expr[], name: (x: Expr) => Expr): readonly Expr[] => {
+  let now = rows;
+  const half = rows.length / 2;
+  for (let n = 1; n < rows.length; n *= 2)
+    now = now.slice(0, half).flatMap((x, i) => (['low', 'high'] as const).map((h) => name(zip(h, x, now[i + half] as Expr))));
+  return now;
+};
+
 /** Reduces the lanes to a scalar by a fixed pairwise tree: halves are combined until one value is left. */
 export const across = (op: KReduce, x: Expr): Expr => {
   if (!arithmetic.includes(x.dtype)) return bad(`across.${op}: does not take ${say(x)}`);
@@ -273,6 +291,7 @@ export const operands = (x: Expr): readonly Expr[] => {
       return [x.x];
     case 'binary':
     case 'compare':
+    case 'zip':
       return [x.x, x.y];
     case 'select':
       return [x.c, x.x, x.y];
@@ -303,6 +322,8 @@ export const rebuild = (x: Expr, by: (operand: Expr) => Expr): Expr => {
       return splat(by(x.x), x.lanes);
     case 'lane':
       return lane(by(x.x), x.i);
+    case 'zip':
+      return zip(x.half, by(x.x), by(x.y));
     case 'across':
       return across(x.op, by(x.x));
     case 'binary':

@@ -141,6 +141,14 @@ const compiler = (kernel: Kernel, mem: Memory) => {
         const a = expr(x.x);
         return (t) => at(a(t), x.i);
       }
+      case 'zip': {
+        const [a, b] = [expr(x.x), expr(x.y)];
+        const first = x.half === 'low' ? 0 : x.lanes / 2;
+        return (t) => {
+          const [u, v] = [a(t), b(t)];
+          return each(x.lanes, (l) => at(l % 2 === 0 ? u : v, first + (l >> 1)));
+        };
+      }
       case 'across': {
         const a = expr(x.x);
         return (t) => reduce(x.op, a(t) as readonly number[], x.dtype);

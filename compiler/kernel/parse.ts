@@ -142,6 +142,7 @@ export const parseKernel = (text: string): Kernel => {
     if (isCompare(t)) return of(2, { k: 'compare', cmp: t, x, y, dtype: 'bool', lanes });
     if (t === 'select') return of(3, { k: 'select', c: x, x: y, y: z, dtype: y.dtype, lanes: y.lanes });
     if (t === 'fma') return of(3, { k: 'fma', x, y, z, dtype, lanes });
+    if (head === 'zip' && (suffix === 'low' || suffix === 'high')) return of(2, { k: 'zip', half: suffix, x, y, dtype, lanes });
     arity(1);
     if (head === 'cast' || head === 'bitcast') return { k: head, x, dtype: dtypeOf(suffix), lanes };
     if (head === 'splat') return { k: 'splat', x, dtype, lanes: Number(suffix) };

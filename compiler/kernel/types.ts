@@ -19,6 +19,7 @@ export type KType = DType | 'index';
 export type KUnary = 'neg' | 'exp' | 'log' | 'sin' | 'cos' | 'tanh' | 'sqrt' | 'rsqrt' | 'erf' | 'abs' | 'sign' | 'floor' | 'not';
 export type KBinary = 'add' | 'sub' | 'mul' | 'div' | 'pow' | 'max' | 'min' | 'rem' | 'and' | 'or' | 'xor' | 'shiftLeft' | 'shiftRight';
 export type KReduce = 'add' | 'max' | 'min';
+export type KHalf = 'low' | 'high';
 
 interface Typed {
   readonly dtype: KType;
@@ -45,6 +46,8 @@ export type Expr = Typed &
     /** base, base + 1, ...: an index (or i32) vector. */
     | { readonly k: 'ramp'; readonly base: Expr }
     | { readonly k: 'lane'; readonly x: Expr; readonly i: number }
+    /** Lanes of x and y by turns, x0 y0 x1 y1 ..., of their lower or upper halves: the step that transpositions are made of. */
+    | { readonly k: 'zip'; readonly half: KHalf; readonly x: Expr; readonly y: Expr }
     /** Horizontal reduction of the lanes, pairwise: a fixed tree, so that the bits do not depend on the target's width order. */
     | { readonly k: 'across'; readonly op: KReduce; readonly x: Expr }
     /**

@@ -55,6 +55,7 @@ export const reserved: ReadonlySet<string> = new Set<string>([
     'splat',
     'ramp',
     'lane',
+    'zip',
     'across',
     'eq',
     'ne',
@@ -155,6 +156,9 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
         return;
       case 'lane':
         is(x.lanes === 1 && x.x.dtype === x.dtype && Number.isInteger(x.i) && x.i >= 0 && x.i < x.x.lanes && x.x.lanes > 1);
+        return;
+      case 'zip':
+        is(same(x.x, x.y) && x.lanes > 1);
         return;
       case 'across':
         is(x.lanes === 1 && x.x.lanes > 1 && x.x.dtype === x.dtype && numbers.includes(x.dtype));

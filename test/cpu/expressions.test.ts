@@ -197,6 +197,11 @@ const cases = (lanes: number, here: Expr): readonly Case[] => {
       add(`across_${op}_u32`, e.across(op, u), 0, { index: one });
       add(`across_${op}_index`, e.cast(e.across(op, lane), 'i32'), 0, { index: one });
     }
+    for (const half of ['low', 'high'] as const) {
+      add(`zip_${half}_f32`, e.zip(half, x, y));
+      add(`zip_${half}_u32`, e.zip(half, u, v('w')));
+      add(`zip_${half}_bool`, e.zip(half, b, e.lt(x, y)));
+    }
     add('across_nan', e.across('max', x), 0, { index: one });
     add('lane_bool', e.lane(e.lt(x, y), lanes - 1), 0, { index: one });
     add('splat_masked_bf16', e.splat(e.load({ name: 'g', dtype: 'bf16' }, 3, 1, e.lt(here, 40)), lanes));
