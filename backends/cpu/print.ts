@@ -137,6 +137,12 @@ const printLoad = (e: Expr & { readonly k: 'load' }, c: Context): string => {
   return bool ? `(__builtin_convertvector(${value}, i32x${e.lanes}) != 0)` : value;
 };
 
+const printZip = (e: Expr & { readonly k: 'zip' }, c: Context): string => {
+  const first = e.half === 'low' ? 0 : e.lanes / 2;
+  const order = Array.from({ length: e.lanes }, (_, i) => (i % 2) * e.lanes + first + (i >> 1));
+  return `__builtin_shufflevector(${print(e.x, c)}, ${print(e.y, c)}, ${order.join(', ')})`;
+};
+
 const text = (e: Expr, c: Context): string => {
   switch (e.k) {
     case 'const':
@@ -167,8 +173,9 @@ const text = (e: Expr, c: Context): string => {
       // pairs as 32-bit words; one pair for all lanes is a word in all lanes
       const words = (x: Expr): string => {
         const n = x.lanes / 2;
+        // what was made from words, as words
+        const word = x.k === 'bitcast' ? print(x.x, c) : `(${ctype('u32', n)})(${print(x, c)})`;
         c.fns.types(x.lanes);
-        const word = `(${ctype('u32', n)})(${print(x, c)})`;
         return n < e.lanes ? c.fns.splat('u32', e.lanes, word) : word;
       };
       return `${c.fns.use('dot2', e.lanes)}(${words(e.x)}, ${words(e.y)}, ${print(e.z, c)})`;
@@ -177,6 +184,10 @@ const text = (e: Expr, c: Context): string => {
       return printCast(e, c);
     case 'bitcast':
       if (e.dtype === e.x.dtype) return print(e.x, c);
+      if (e.x.dtype === 'bf16' || e.dtype === 'bf16') {
+        c.fns.types(Math.max(e.lanes, e.x.lanes));
+        return `(${ctype(e.dtype, e.lanes)})(${print(e.x, c)})`;
+      }
       return e.lanes === 1
         ? `${c.fns.use(`bits_${scalarOf(e.x.dtype)}_${scalarOf(e.dtype)}`, 1)}(${print(e.x, c)})`
         : `(${ctype(e.dtype, e.lanes)})${print(e.x, c)}`;
@@ -187,6 +198,8 @@ const text = (e: Expr, c: Context): string => {
     case 'lane':
       if (e.x.lanes === 1) return print(e.x, c);
       return e.dtype === 'bool' ? `((${print(e.x, c)})[${e.i}] != 0)` : `(${print(e.x, c)})[${e.i}]`;
+    case 'zip':
+      return printZip(e, c);
     case 'across':
       return e.x.lanes === 1 ? print(e.x, c) : `${c.fns.use(`across_${e.op}_${scalarOf(e.dtype)}`, e.x.lanes)}(${print(e.x, c)})`;
     case 'load':

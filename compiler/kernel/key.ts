@@ -26,6 +26,8 @@ const own = (x: Expr): string => {
       return x.op;
     case 'compare':
       return x.cmp;
+    case 'zip':
+      return x.half;
     case 'thread':
     case 'select':
     case 'fma':

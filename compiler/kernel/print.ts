@@ -84,6 +84,8 @@ const text = (x: Expr, print: (x: Expr) => string): string => {
       return `ramp.${x.lanes}(${print(x.base)})`;
     case 'lane':
       return `lane.${x.i}(${print(x.x)})`;
+    case 'zip':
+      return `zip.${x.half}(${print(x.x)}, ${print(x.y)})`;
     case 'across':
       return `across.${x.op}(${print(x.x)})`;
     case 'load':

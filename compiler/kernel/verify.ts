@@ -8,7 +8,7 @@
  */
 import { FoveaError } from '../error.ts';
 import { dtypes } from '../graph/types.ts';
-import { binaryTypes, operands, unaryTypes } from './expr.ts';
+import { binaryTypes, bitcastLanes, operands, unaryTypes } from './expr.ts';
 import { printExpr, printStatements } from './print.ts';
 import type { Expr, Kernel, KType, Stmt } from './types.ts';
 
@@ -56,6 +56,7 @@ export const reserved: ReadonlySet<string> = new Set<string>([
     'splat',
     'ramp',
     'lane',
+    'zip',
     'across',
     'eq',
     'ne',
@@ -67,8 +68,9 @@ export const reserved: ReadonlySet<string> = new Set<string>([
     'inf',
   ],
 ]);
-const words: readonly KType[] = ['f32', 'i32', 'u32'];
 const numbers: readonly KType[] = ['f32', 'i32', 'u32', 'index'];
+/** Expressions over f16 and bf16. */
+const takesHalf: ReadonlySet<Expr['k']> = new Set<Expr['k']>(['cast', 'bitcast', 'splat', 'zip', 'dot2']);
 const isHalf = (t: KType): boolean => t === 'f16' || t === 'bf16';
 const power = (n: number): boolean => Number.isInteger(n) && n >= 1 && n <= 256 && (n & (n - 1)) === 0;
 const say = (t: Type): string => (t.lanes === 1 ? t.dtype : `${t.dtype}.${t.lanes}`);
@@ -97,14 +99,14 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
   };
 
   const seen = new WeakMap<Expr, Scope>();
-  /** Checks an expression; `half` says whether its user (a cast, a splat, a dot2, a let or a store) may take f16 and bf16. */
+  /** Checks an expression; `half` says whether its user (a cast, a splat, a zip, a dot2, a let or a store) may take f16 and bf16. */
   const expr = (scope: Scope, x: Expr, half = false): void => {
     check(power(x.lanes), () => `${x.lanes} lanes`);
     check(half || !isHalf(x.dtype), () => `${printExpr(x)} is ${say(x)}: only casts, stores and dot2 take it`);
     // names are never shadowed, so what held in this scope still holds
     if (seen.get(x) === scope) return;
     seen.set(x, scope);
-    for (const o of operands(x)) expr(scope, o, x.k === 'cast' || x.k === 'splat' || x.k === 'dot2');
+    for (const o of operands(x)) expr(scope, o, takesHalf.has(x.k));
     const is = (ok: boolean): void => check(ok, () => `${printExpr(x)} is ill-typed: ${operands(x).map(say).join(', ')} -> ${say(x)}`);
     const like = (...os: Expr[]): boolean => os.every((o) => o.lanes === x.lanes);
     const same = (...os: Expr[]): boolean => like(...os) && os.every((o) => o.dtype === x.dtype);
@@ -156,7 +158,7 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
         is(like(x.x));
         return;
       case 'bitcast':
-        is(like(x.x) && words.includes(x.dtype) && words.includes(x.x.dtype));
+        is(bitcastLanes(x.x, x.dtype) === x.lanes);
         return;
       case 'splat':
         is(x.x.lanes === 1 && x.lanes > 1 && x.x.dtype === x.dtype);
@@ -166,6 +168,9 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
         return;
       case 'lane':
         is(x.lanes === 1 && x.x.dtype === x.dtype && Number.isInteger(x.i) && x.i >= 0 && x.i < x.x.lanes && x.x.lanes > 1);
+        return;
+      case 'zip':
+        is(same(x.x, x.y) && x.lanes > 1);
         return;
       case 'across':
         is(x.lanes === 1 && x.x.lanes > 1 && x.x.dtype === x.dtype && numbers.includes(x.dtype));

@@ -1,5 +1,7 @@
 /** The interpreter: what K means, and every fault it must report. Kernels are written as text. */
 import { describe, expect, it } from 'vitest';
+import { body } from '../../compiler/kernel/build.ts';
+import * as e from '../../compiler/kernel/expr.ts';
 import { interpretKernel } from '../../compiler/kernel/interpret.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
 import { foldCast } from '../../compiler/kernel/scalar.ts';
@@ -64,6 +66,21 @@ describe('values', () => {
     const x = [2 ** 24, 1, -(2 ** 24), 1];
     const store = x.map((v, i) => `store y[${i}] = ${v}:f32`).join('\n');
     expect(run(`${store}\nstore y[4] = across.add(load.4 y[0])`)[4]).toBe(2);
+  });
+  it('take lanes by turns, of which a transposition is made', () => {
+    expect([...run('store y[0] = zip.low(cast.f32(ramp.4(0)), cast.f32(ramp.4(10)))').slice(0, 4)]).toEqual([0, 10, 1, 11]);
+    expect([...run('store y[0] = zip.high(cast.f32(ramp.4(0)), cast.f32(ramp.4(10)))').slice(0, 4)]).toEqual([2, 12, 3, 13]);
+    for (const n of [2, 4, 8, 16]) {
+      const k = body(['x', 'y']);
+      const rows = Array.from({ length: n }, (_, i) => k.let('r', e.load({ name: 'x', dtype: 'f32' }, i * n, n)));
+      e.transposed(rows, (r) => k.let('z', r)).forEach((r, i) => k.store({ name: 'y', dtype: 'f32' }, i * n, r));
+      const buffer = (name: string, access: 'read' | 'write') => ({ name, dtype: 'f32' as const, size: n * n, access });
+      const buffers = [buffer('x', 'read'), buffer('y', 'write')];
+      const kernel = verifyKernel({ name: 'turn', buffers, grid: [1, 1, 1], threads: 1, body: k.done() });
+      const [x, y] = [Float32Array.from({ length: n * n }, (_, i) => i), new Float32Array(n * n)];
+      interpretKernel(kernel, { x, y });
+      expect([...y]).toEqual(Array.from({ length: n * n }, (_, i) => (i % n) * n + Math.floor(i / n)));
+    }
   });
   it('leave masked lanes alone and read 0 for them', () => {
     const body = `store y[0] = 7:f32.4
