@@ -8,10 +8,10 @@
  */
 import type { Target } from '../target.ts';
 import { rowsOfPanel } from './gemm-pack.ts';
-import type { GemmOperand, GemmSpec } from './gemm-spec.ts';
+import { type GemmOperand, type GemmSpec, productsAtOnce } from './gemm-spec.ts';
 
 export interface GemmSchedule {
-  /** A block makes bm x bn results, of bk products at a time. bm is a multiple of tm, bn of tn * lanes. */
+  /** A block makes bm x bn results, of bk products (pairs of them, for bf16) at a time. bm is a multiple of tm, bn of tn * lanes. */
   readonly bm: number;
   readonly bn: number;
   readonly bk: number;
@@ -42,7 +42,8 @@ const chooseRows = (m: number, most: number, tn: number): number => {
 
 /** The legal schedule that the model expects to end first when `target.workers` threads share the blocks. */
 export const chooseGemm = (spec: GemmSpec, target: Target): GemmSchedule => {
-  const { m, n, k } = spec;
+  const { m, n } = spec;
+  const k = cuts(spec.k, productsAtOnce(spec, target));
   const count = spec.batch.reduce((p, d) => p * d, 1);
   const widest = Math.max(1, 2 ** Math.floor(Math.log2(target.vectorBytes / 4)));
   const lanes = Math.min(widest, 2 ** Math.ceil(Math.log2(Math.max(1, n))));
