@@ -2,13 +2,17 @@
  * Kernels for a level of x86-64 below this machine's: other vectors, other register tiles, bf16 without its instruction. What they compute
  * is held against float64 with the bound of the program, as everything else.
  */
+import { spawnSync } from 'node:child_process';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, test, vi } from 'vitest';
-import { architecture, type CpuTarget, cpu } from '../../backends/cpu/index.ts';
+import { architecture, type CpuTarget, cpu, printC } from '../../backends/cpu/index.ts';
 import { machine } from '../../backends/cpu/machine.ts';
+import { findCompiler } from '../../backends/cpu/toolchain.ts';
 import { compileGraph, passesFor } from '../../compiler/compile.ts';
 import { FoveaError } from '../../compiler/error.ts';
 import { builder } from '../../compiler/graph/builder.ts';
+import * as e from '../../compiler/kernel/expr.ts';
+import type { Expr, Stmt } from '../../compiler/kernel/types.ts';
 import { bounded, compare } from '../../testing/bound.ts';
 import { decode, encode, rounded } from '../../testing/host.ts';
 import { drawLike, numbers } from '../../testing/numbers.ts';
@@ -80,6 +84,28 @@ describe.each((['x86-64-v3', 'x86-64-v4'] as const).filter(runs))('%s', (target)
   it.each(['bf16', 'f16'] as const)('computes with %s operands', { timeout: 60_000 }, async (precision) => {
     expect(await wrong([layer()], target, precision)).toEqual([]);
   });
+});
+
+test('what only some machines have stands behind a guard: the text compiles for the oldest x86-64 too', async () => {
+  const lanes = [1, 4, 8, 16];
+  const at = e.index(0);
+  const load = (name: string, dtype: 'f32' | 'bf16' | 'f16', n: number): Expr => e.load({ name, dtype }, at, n);
+  const body: Stmt[] = lanes.flatMap((n): Stmt[] => [
+    { s: 'store', to: 'y', index: at, value: e.dot2(load('h', 'bf16', 2 * n), load('h', 'bf16', 2 * n), load('x', 'f32', n)) },
+    { s: 'store', to: 'y', index: at, value: e.fma(load('x', 'f32', n), e.cast(load('g', 'f16', n), 'f32'), load('x', 'f32', n)) },
+    { s: 'store', to: 'b', index: at, value: e.cast(load('x', 'f32', n), 'bf16') },
+    { s: 'store', to: 'f', index: at, value: e.cast(load('x', 'f32', n), 'f16') },
+  ]);
+  const buffer = (name: string, dtype: 'f32' | 'bf16' | 'f16', access: 'read' | 'readwrite') =>
+    ({ name, dtype, size: 64, access }) as const;
+  const buffers = [buffer('x', 'f32', 'read'), buffer('h', 'bf16', 'read'), buffer('g', 'f16', 'read')];
+  const outputs = [buffer('y', 'f32', 'readwrite'), buffer('b', 'bf16', 'readwrite'), buffer('f', 'f16', 'readwrite')];
+  const text = printC({ name: 'guards', buffers: [...buffers, ...outputs], grid: [1, 1, 1], threads: 1, body }, 'guards');
+  const { command, args } = await findCompiler();
+  const march = process.arch === 'x64' ? ['-march=x86-64'] : [];
+  const r = spawnSync(command, [...args, ...march, '-O1', '-w', '-Wno-psabi', '-x', 'c', '-c', '-o', '/dev/null', '-'], { input: text });
+  expect(r.stderr.toString()).toBe('');
+  expect(r.status).toBe(0);
 });
 
 test('records', () => {
