@@ -125,10 +125,28 @@ const moved =
     return (apply(plain, of, [{ dtype: 'f32', shape: out.type.shape }])[0] as Tensor64).data;
   };
 
-/** Sums: E of the terms and g(n) of their size, n being the number of roundings a term may go through. */
+/** The smallest float32, and bf16, that no machine takes for zero. */
+const normal = 2 ** -126;
+/** Machines that add products of bf16 pairs by one instruction may read a subnormal factor as zero. */
+const flushed = (b: Bounded): Bounded =>
+  b.value.type.dtype === 'bf16'
+    ? {
+        value: b.value,
+        error: b.error.map((e, i) =>
+          Math.abs(b.value.data[i] as number) - e < normal ? Math.max(e, Math.abs(b.value.data[i] as number)) : e,
+        ),
+      }
+    : b;
+
+/**
+ * Sums: E of the terms and g(n) of their size, n being the number of roundings a term may go through. Sums of bf16 products may lose
+ * what is subnormal, in every step.
+ */
 const sums =
   (u: number, count: (op: Op, ins: readonly Bounded[], out: Tensor64) => number, indices: readonly number[] = []): Structure<Prim> =>
-  (op, ins, out) => {
+  (op, operands, out) => {
+    const flushes = op.prim === 'dot' && u === 2 ** -24 && operands.some((b) => b.value.type.dtype === 'bf16');
+    const ins = flushes ? operands.map(flushed) : operands;
     const uncertain = (b: Bounded): boolean => b.error.some((e) => e > 0);
     const wrong = (all: boolean): Float64Array => new Float64Array(out.data.length).fill(all ? Number.POSITIVE_INFINITY : 0);
     if (!isFloat(out.type.dtype) || indices.some((i) => uncertain(ins[i] as Bounded))) return wrong(ins.some(uncertain));
@@ -147,7 +165,7 @@ const sums =
       const p = plain[i] as number;
       // the difference of two float64 sums of n terms has lost n of their last places
       const e = op.prim === 'dot' ? Math.max(0, s - p) + n * 2 ** -52 * s : p;
-      return e + g * s + 2 ** -149;
+      return e + g * s + (flushes ? 2 * n * normal : 2 ** -149);
     });
   };
 const perOutput = (_: Op, ins: readonly Bounded[], out: Tensor64): number =>

@@ -8,10 +8,10 @@
  */
 import type { Target } from '../target.ts';
 import { rowsOfPanel } from './gemm-pack.ts';
-import type { GemmOperand, GemmSpec } from './gemm-spec.ts';
+import { type GemmOperand, type GemmSpec, productsAtOnce } from './gemm-spec.ts';
 
 export interface GemmSchedule {
-  /** A block makes bm x bn results, of bk products at a time. bm is a multiple of tm, bn of tn * lanes. */
+  /** A block makes bm x bn results, of bk products (pairs of them, for bf16) at a time. bm is a multiple of tm, bn of tn * lanes. */
   readonly bm: number;
   readonly bn: number;
   readonly bk: number;
@@ -26,6 +26,9 @@ const panelBytes = 168 * 1024;
 const tileBytes = 80 * 1024;
 const up = (x: number, to: number): number => Math.ceil(x / to) * to;
 const cuts = (x: number, by: number): number => Math.ceil(x / by);
+
+/** Rows of a register tile at most. Measured on Zen 4: above 11 rows of pairs, spills of their broadcast words cost a fifth of the speed. */
+const mostRows = { 1: 14, 2: 11 } as const;
 
 /** Cycles to bring one element into a packed panel: copied by vectors, or moved one by one when the panel turns it. */
 const packCost = (o: GemmOperand, vector: 'outer' | 'either'): number =>
@@ -42,12 +45,14 @@ const chooseRows = (m: number, most: number, tn: number): number => {
 
 /** The legal schedule that the model expects to end first when `target.workers` threads share the blocks. */
 export const chooseGemm = (spec: GemmSpec, target: Target): GemmSchedule => {
-  const { m, n, k } = spec;
+  const { m, n } = spec;
+  const atOnce = productsAtOnce(spec, target);
+  const k = cuts(spec.k, atOnce);
   const count = spec.batch.reduce((p, d) => p * d, 1);
   const widest = Math.max(1, 2 ** Math.floor(Math.log2(target.vectorBytes / 4)));
   const lanes = Math.min(widest, 2 ** Math.ceil(Math.log2(Math.max(1, n))));
   const tn = n > lanes ? 2 : 1;
-  const tm = chooseRows(m, Math.min(14, Math.max(1, Math.floor((target.registers - tn - 1) / tn))), tn);
+  const tm = chooseRows(m, Math.min(mostRows[atOnce], Math.max(1, Math.floor((target.registers - tn - 1) / tn))), tn);
   const width = tn * lanes;
   // a panel that holds all rows of a block is as deep as leaves room for a wide one
   const deep = rowsOfPanel(spec.a, { bm: 2, tm: 1 }) > 1 ? 144 : 320;

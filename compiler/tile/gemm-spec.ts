@@ -10,6 +10,7 @@
  */
 import type { DType } from '../graph/types.ts';
 import type { Expr, Stmt } from '../kernel/types.ts';
+import type { Target } from '../target.ts';
 
 /** Element (batch i0 i1 .., outer o, contraction k) lies at base + sum(batch[j] * ij) + o * outer + k * inner. */
 export interface GemmOperand {
@@ -55,6 +56,10 @@ export interface GemmSpec {
    */
   readonly epilogue: (at: GemmPoint, sum: Expr) => readonly Stmt[];
 }
+
+/** Products that one step of the micro-kernel adds to a sum: pairs where both operands are bf16 and the target adds them at once. */
+export const productsAtOnce = ({ a, b }: Pick<GemmSpec, 'a' | 'b'>, target: Pick<Target, 'bf16Dot'>): 1 | 2 =>
+  target.bf16Dot && a.dtype === 'bf16' && b.dtype === 'bf16' ? 2 : 1;
 
 /** What a template makes: the parts of a Kernel that are not names and buffers. */
 export interface Lowering {

@@ -23,6 +23,7 @@ const target: Target = {
   maxThreads: 1,
   vectorBytes: 64,
   registers: 32,
+  bf16Dot: true,
   sharedBytes: 0,
   maxBuffers: 64,
   alignment: 64,
@@ -198,8 +199,17 @@ describe('gemm', () => {
     for (const b of ['outer', 'inner', 'neither'] as const) check({ batch: [], m: 29, n: 50, k: 37, a, b, dtype: 'f32', shared: false });
   });
 
-  it('keeps the bits when the schedule changes', () => {
-    const p: Problem = { batch: [2], m: 13, n: 21, k: 40, a: 'inner', b: 'outer', dtype: 'f32', shared: true };
+  it.each(['outer', 'inner', 'neither'] as const)('takes bf16 by pairs in every layout, odd and even: a %s', (a) => {
+    for (const b of ['outer', 'inner', 'neither'] as const)
+      for (const k of [1, 2, 36, 37]) check({ batch: [], m: 15, n: 50, k, a, b, dtype: 'bf16', shared: false });
+  });
+
+  it.each([
+    ['f32', 40],
+    ['bf16', 40],
+    ['bf16', 41],
+  ] as const)('keeps the bits when the schedule changes: %s, %i products', (dtype, k) => {
+    const p: Problem = { batch: [2], m: 13, n: 21, k, a: 'inner', b: 'outer', dtype, shared: true };
     const s = spec(p);
     const one = run(p, s, { bm: 4, bn: 8, bk: 7, tm: 2, tn: 2, lanes: 4 }).out;
     const two = run(p, s, { bm: 15, bn: 48, bk: 40, tm: 5, tn: 3, lanes: 16 }).out;
