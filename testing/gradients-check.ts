@@ -37,8 +37,9 @@ export interface GradientReport {
   /** The verdict is 'pass'. */
   readonly ok: boolean;
   /**
-   * fail: a law failed. undecided: none failed, but none that compares derivatives was decided (definition and checkpoint compare two ways
-   * to the same one), so nothing is known. pass: none failed and some were decided; what was not is in `undecided`.
+   * fail: a law failed. undecided: none failed, but some could not be decided though no kink was in the way (NaN, or too much rounding), or
+   * none that compares derivatives was (definition and checkpoint compare two ways to the same one). pass: none failed; what is still in
+   * `undecided` met kinks only.
    */
   readonly verdict: 'pass' | 'fail' | 'undecided';
   readonly checks: readonly Check[];
@@ -166,7 +167,9 @@ const summed = (checks: readonly Check[], seed: number): GradientReport => {
   const of = (...statuses: readonly Check['status'][]): Check[] => checks.filter((c) => statuses.includes(c.status));
   const [failures, decided] = [of('failed'), new Set(of('ok', 'failed').map((c) => c.law))];
   const undecided = [...new Set(checks.map((c) => c.law))].filter((l) => !decided.has(l));
+  const kinks = of('kink');
   const nothing = [...decided].every((l) => l === 'checkpoint' || l === 'definition');
-  const verdict = failures.length > 0 ? 'fail' : nothing ? 'undecided' : 'pass';
-  return { ok: verdict === 'pass', verdict, checks, failures, kinks: of('kink'), undecided, seed };
+  const unknown = undecided.some((l) => !kinks.some((c) => c.law === l));
+  const verdict = failures.length > 0 ? 'fail' : nothing || unknown ? 'undecided' : 'pass';
+  return { ok: verdict === 'pass', verdict, checks, failures, kinks, undecided, seed };
 };

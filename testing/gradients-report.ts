@@ -50,7 +50,7 @@ const reasons = (mine: readonly Check[]): string =>
 /** The last line: what is known now. */
 const summary = ({ verdict, checks, failures, undecided }: GradientReport): string => {
   if (verdict === 'fail') return `FAIL: ${[...new Set(failures.map((c) => c.law))].join(', ')}`;
-  if (verdict === 'undecided') return 'UNDECIDED: nothing is known of the derivative';
+  if (verdict === 'undecided') return `UNDECIDED: ${undecided.join(', ')}`;
   const held = new Set(checks.map((c) => c.law)).size - undecided.length;
   return `pass: ${held} ${held === 1 ? 'law holds' : 'laws hold'}${undecided.length > 0 ? `, ${undecided.length} undecided` : ''}`;
 };
