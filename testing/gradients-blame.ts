@@ -5,7 +5,7 @@
  *   blameForward(g, xs, next)   ->  { prim: 'tanh', file: 'compiler/transform/jvp-pointwise.ts', loc: { file: 'model.ts', line: 12, col: 9 } }
  */
 import type { Loc } from '../compiler/error.ts';
-import type { Tensor64 } from '../compiler/graph/interpret.ts';
+import { interpret, type Tensor64 } from '../compiler/graph/interpret.ts';
 import { type Graph, isFloat, type Node, type Prim } from '../compiler/graph/types.ts';
 import { inline } from '../compiler/passes/inline.ts';
 import { pointwise } from '../compiler/transform/jvp-pointwise.ts';
@@ -27,6 +27,11 @@ export interface Place {
   /** The user's source line. */
   readonly loc?: Loc | undefined;
   readonly scope?: string | undefined;
+  /**
+   * What is wrong there. Absent: the rule in `file`. recomputed: nothing is, but from there on recomputing, which `file` does, changes a bit.
+   * not finite: the first value that is not, or that has no finite slope, of finite operands.
+   */
+  readonly fault?: 'recomputed' | 'not finite';
 }
 
 const jvpFile = (p: Prim): string => `compiler/transform/jvp-${p in pointwise ? 'pointwise' : p in structure ? 'structure' : 'regions'}.ts`;
@@ -119,7 +124,22 @@ export const blameCheckpoint = (g: Graph, xs: readonly Tensor64[], next: () => n
   };
   for (const whole of [inline(g, 'keep'), g]) {
     const n = whole.nodes.find((_, at) => changes(whole, at));
-    if (n) return place(n, 'compiler/transform/remat.ts');
+    if (n) return { ...place(n, 'compiler/transform/remat.ts'), fault: 'recomputed' };
   }
   return undefined;
+};
+
+const finite = (ts: readonly Tensor64[]): boolean => ts.every((t) => t.data.every(Number.isFinite));
+
+/** Where infinities or NaN come from: the first primitive that makes one of finite operands, itself or in its jvp (sqrt at 0). */
+export const blameInfinite = (g: Graph, xs: readonly Tensor64[], next: () => number): Place | undefined => {
+  let found: Node | undefined;
+  watch(inline(g, 'keep'), xs, (n, ins, outs) => {
+    if (found || !n.outputs.some((o) => isFloat(o.type.dtype)) || !finite(ins)) return outs;
+    const one = single(n);
+    const tangents = floats(one).map((i) => drawLike((one.params[i] as (typeof one.params)[number]).type, next));
+    if (!finite(outs) || (tangents.length > 0 && !finite(interpret(jvpGraph(one), [...ins, ...tangents])))) found = n;
+    return outs;
+  });
+  return found && { ...ruleOf(found), fault: 'not finite' };
 };

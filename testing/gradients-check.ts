@@ -11,7 +11,7 @@ import { FoveaError } from '../compiler/error.ts';
 import type { Tensor64 } from '../compiler/graph/interpret.ts';
 import { type Graph, isFloat, type TensorType, type Value } from '../compiler/graph/types.ts';
 import { inline } from '../compiler/passes/inline.ts';
-import { blameCheckpoint, blameDuality, blameForward, type Place, ruleOf } from './gradients-blame.ts';
+import { blameCheckpoint, blameDuality, blameForward, blameInfinite, type Place, ruleOf } from './gradients-blame.ts';
 import { composites } from './gradients-composites.ts';
 import { floatResults, floats, gradGraph } from './gradients-graphs.ts';
 import { duality, forward, recomputed, symmetry, type Verdict } from './gradients-laws.ts';
@@ -143,10 +143,15 @@ export const checkGraph = (
       const xs = point();
       const { f, hold } = ofGradient ? gradient(direction, xs) : { f: g, hold: true };
       const [vs, us, found] = [like(moving), like(f.results), checks.length];
-      const blame = () => blameForward(f, xs, next, hold);
+      const blame = () => blameForward(f, xs, next, hold) ?? blameInfinite(f, xs, next);
       if (modes.includes('fwd')) add(ofGradient ? 'gradient-forward' : 'forward', direction, forward(f, xs, vs, hold), blame);
       if (attempt === 0 && modes.includes('rev')) {
-        add(ofGradient ? 'gradient-duality' : 'duality', direction, duality(f, xs, vs, us), () => blameDuality(f, xs, vs, next));
+        add(
+          ofGradient ? 'gradient-duality' : 'duality',
+          direction,
+          duality(f, xs, vs, us),
+          () => blameDuality(f, xs, vs, next) ?? blameInfinite(f, xs, next),
+        );
         if (ofGradient) add('symmetry', direction, symmetry(f, xs, vs, us), blame);
       }
       const { status } = checks[found] as Check;

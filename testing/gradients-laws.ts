@@ -18,7 +18,7 @@ import type { Graph, Node } from '../compiler/graph/types.ts';
 import { inline } from '../compiler/passes/inline.ts';
 import { remat } from '../compiler/transform/remat.ts';
 import { asCall, floatResults, floats, jvpGraph, vjpGraph } from './gradients-graphs.ts';
-import { changed, eps, noise, track } from './gradients-run.ts';
+import { changed, eps, live, noise, track } from './gradients-run.ts';
 
 export interface Verdict {
   /** 'inconclusive': the tolerance is too large for a verdict, or what is expected is not finite. */
@@ -90,6 +90,8 @@ export const forward = (g: Graph, xs: readonly Tensor64[], vs: readonly Tensor64
   const flat = inline(only, 'keep');
   const base = track(flat, xs);
   const held = hold ? base.held : undefined;
+  const alive = live(flat, hold);
+  const deciding = flat.nodes.filter((n) => alive.has(n));
   const dual = jvpGraph(only);
   const got = interpret(dual, [...xs, ...vs]);
   const [names, tangents] = [places(got, 'result'), flatten(got)];
@@ -98,7 +100,7 @@ export const forward = (g: Graph, xs: readonly Tensor64[], vs: readonly Tensor64
   let found: Verdict | undefined;
   for (const h of steps) {
     const runs = [1, -1, 2, -2, 4, -4].map((k) => track(flat, along(g, xs, vs, k * h), held));
-    const node = changed(flat, base, runs);
+    const node = changed(deciding, base, runs);
     if (node) {
       found ??= { status: 'kink', error: 0, tolerance: 0, at: '', got: 0, expected: 0, resolution: 0, node };
       continue;

@@ -24,17 +24,22 @@ const named = ({ prim, tag, loc, scope }: Place): string => {
   return `${tag ? `${prim} ${tag}` : prim}${at}${scope ? ` in ${scope}` : ''}`;
 };
 
-/** Who is to blame. A fault of recomputation is no fault of the primitive at which it shows first. */
-const blamed = (law: Law, place: Place | undefined): readonly string[] => {
+/** Who is to blame. */
+const blamed = (place: Place | undefined): readonly string[] => {
   if (!place) return ['  every primitive is right by itself: the fault is in how rules are put together'];
-  const name = place.tag ? `${place.prim} ${place.tag}` : place.prim;
-  const at = place.loc ? [`  at ${place.loc.file}:${place.loc.line}:${place.loc.col}${place.scope ? ` in ${place.scope}` : ''}`] : [];
-  return [law === 'checkpoint' ? `  from ${name} on; ${place.file} recomputes` : `  the rule of ${name} in ${place.file}`, ...at];
+  const { prim, tag, file, loc, scope, fault } = place;
+  const name = tag ? `${prim} ${tag}` : prim;
+  const what = {
+    rule: `  the rule of ${name} in ${file}`,
+    recomputed: `  from ${name} on; ${file} recomputes`,
+    'not finite': `  ${name} is the first that is not finite, or has no finite slope`,
+  };
+  return [what[fault ?? 'rule'], ...(loc ? [`  at ${loc.file}:${loc.line}:${loc.col}${scope ? ` in ${scope}` : ''}`] : [])];
 };
 const failure = ({ law, direction, at, got, expected, tolerance, place }: Check): string =>
   [
     `${law}, direction ${direction}: ${at} is ${got}, expected ${expected} (tolerance ${tolerance.toExponential(1)})`,
-    ...blamed(law, place),
+    ...blamed(place),
   ].join('\n');
 
 /** Why none of these checks of a law was decided. */

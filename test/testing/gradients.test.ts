@@ -297,6 +297,23 @@ test('what has no verdict is told so', () => {
   expect(formatReport(coarse)).toMatch(/\n {2}forward: rounding is as large as what is compared\n/);
 });
 
+test('a derivative that is not finite where the function is: where that starts', () => {
+  const norm = checkGradients((x: F32<'3'>) => sqrt(noted('square', here(), sum('n ->', x.mul(x)))), { args: [host([0, 0, 0], [3])] });
+  expect(firstFailure(norm, 'forward').place).toMatchObject({ prim: 'sqrt', fault: 'not finite', loc: { line: marked('square') } });
+  // 0 times the infinity of the branch that is left out
+  const left = checkGradients((x: F32<'2'>) => where(x.lt(1), exp(noted('exp', here(), x.mul(1000))), 0), { args: [host([0, 2], [2])] });
+  expect(left.failures.map((c) => c.law)).toContain('duality');
+  expect(firstFailure(left, 'duality').place).toMatchObject({ prim: 'exp', fault: 'not finite', loc: { line: marked('exp') } });
+  expect(formatReport(left)).toContain('\n  exp is the first that is not finite, or has no finite slope\n  at ');
+});
+
+test('a tie behind stopGradient is no kink', () => {
+  accepted(checkGradients((x: F32<'3'>) => softmax(x), { args: [host([1, 1, 1], [3])] }));
+  // beside it is one
+  const f = (x: F32<'3'>) => x.sub(stopGradient(max('n -> 1', x))).mul(max('n -> 1', x));
+  expect(checkGradients(f, { args: [host([1, 1, 1], [3])], directions: 1 }).undecided).toEqual(['forward']);
+});
+
 test('axes without elements and of one element', () => {
   const f = (x: Matrix, w: F32<'D'>) => softmax(cumsum('b *d', layerNorm(gelu(x), w, w)));
   for (const [B, D] of [
@@ -324,5 +341,7 @@ test('refusals', () => {
     [{ seed: 0.5 }, /seed 0.5: expected a whole number/],
   ];
   for (const [options, message] of wrong) expect(() => checkGradients(f, { args, dims, ...options })).toThrow(message);
+  const inThisFile = expect.objectContaining({ code: 'FV0006', loc: expect.objectContaining({ file: import.meta.filename }) });
+  expect(() => checkGradients(() => 3, { args, dims })).toThrow(inThisFile);
   expect(() => checkGradients(f, { args, dims, dtype: 'f32' as 'f64' })).toThrow(/dtype f32: expected f64/);
 });
