@@ -20,7 +20,9 @@ const targets: readonly (readonly [what: string, target: string])[] = [
 ];
 const root = join(import.meta.dirname, '..');
 
-console.log('| part | laws | checks | error / tolerance | resolution | kinks | verdict | time |\n|---|---|---|---|---|---|---|---|');
+console.log(
+  '| part | target | laws | checks | error / tolerance | resolution | kinks | verdict | time |\n|---|---|---|---|---|---|---|---|---|',
+);
 for (const [what, target] of targets) {
   const [path, name] = target.split('#') as [string, string];
   const file = join(root, path);
@@ -33,6 +35,6 @@ for (const [what, target] of targets) {
   const resolution = Math.max(...decided.map((c) => c.resolution));
   const laws = new Set(decided.map((c) => c.law)).size;
   console.log(
-    `| ${what} | ${laws} | ${decided.length} | ${worst.toFixed(3)} | ${resolution.toExponential(1)} | ${kinks.length} | ${verdict} | ${seconds.toFixed(1)} s |`,
+    `| ${what} | \`${target}\` | ${laws} | ${decided.length} | ${worst.toFixed(3)} | ${resolution.toExponential(1)} | ${kinks.length} | ${verdict} | ${seconds.toFixed(1)} s |`,
   );
 }
