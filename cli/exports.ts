@@ -6,7 +6,7 @@
  *
  * A TypeScript file is loaded as it is where Node runs one, else through tsx if the project of the file or Fovea has it.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { extname } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -72,8 +72,10 @@ export const usersOwn = <R>(name: string, file: string, run: () => R): R => {
   try {
     return run();
   } catch (e) {
-    const theirs = e instanceof Error && !(e instanceof FoveaError) && e.stack?.includes(file);
-    if (!theirs) throw e;
+    if (!(e instanceof Error) || e instanceof FoveaError) throw e;
+    // the stack names the file itself, not a link to it, as a path or as a URL
+    const own = realpathSync(file);
+    if (![own, pathToFileURL(own).href].some((name) => e.stack?.includes(name))) throw e;
     throw new FoveaError('FV0596', `${name} throws ${e.name}: ${e.message}`, { hint: 'With --debug the stack is printed.', cause: e });
   }
 };
