@@ -73,9 +73,9 @@ export const usersOwn = <R>(name: string, file: string, run: () => R): R => {
     return run();
   } catch (e) {
     if (!(e instanceof Error) || e instanceof FoveaError) throw e;
-    // the stack names the file itself, not a link to it, as a path or as a URL
+    // the stack names the file itself, not a link to it, as a path or as the path of a URL
     const own = realpathSync(file);
-    if (![own, pathToFileURL(own).href].some((name) => e.stack?.includes(name))) throw e;
+    if (![own, pathToFileURL(own).pathname].some((name) => e.stack?.includes(name))) throw e;
     throw new FoveaError('FV0596', `${name} throws ${e.name}: ${e.message}`, { hint: 'With --debug the stack is printed.', cause: e });
   }
 };

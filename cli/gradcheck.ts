@@ -113,6 +113,8 @@ const checkAll = (
       if (underivable(e)) left.push(`${name}: ${e.message}`);
       else {
         broken++;
+        // as in main.ts: the program takes the option, whichever side of the command it stands on
+        if (process.argv.includes('--debug')) console.error(e);
         console.log(`${name}\n\n${indented(`ERROR ${e.report()}`)}\n`);
       }
     }

@@ -84,6 +84,9 @@ test('a whole file: what has a derivative is checked, the rest is listed; the st
     `export const halves = fn(['B'], (x) => rearrange('(h b) -> h b', x, { h: 2 }));
      export const root = fn(['N'], (x) => log(x));`,
   );
+  const thrown = await gradcheck(file('own fault.ts', 'export const f = fn([], () => sum("n ->", [][0].x));'), '--debug');
+  expect(thrown.stdout).toMatch(/^f\n\n {2}ERROR FV0596: f throws TypeError: [\s\S]*1 with an error/);
+  expect(thrown.stderr).toMatch(/\n +at .*own(%20| )fault\.ts:2:\d+/);
   const undecided = await gradcheck(`${hard}#root`, '--range', '-2,-1');
   expect(undecided).toMatchObject({ status: 2, stderr: '' });
   expect(undecided.stdout).toMatch(/\n {2}UNDECIDED: forward\n\n$/);
