@@ -316,9 +316,9 @@ export interface Comparison {
 export const compare = (truth: readonly Bounded[], got: readonly ArrayLike<number>[]): Comparison => {
   let [checked, elements] = [0, 0];
   for (const [k, { value, error }] of truth.entries()) {
-    const mine = got[k] as ArrayLike<number>;
-    if (mine.length !== countOf(value.type))
-      return { wrong: `result ${k}: ${mine.length} elements, not ${value.data.length}`, checked, elements };
+    const mine = got[k];
+    if (mine?.length !== countOf(value.type))
+      return { wrong: `result ${k}: ${mine ? mine.length : 'no'} elements, not ${value.data.length}`, checked, elements };
     for (let i = 0; i < mine.length; i++) {
       const [t, x, bound] = [value.data[i] as number, mine[i] as number, error[i] as number];
       elements++;
