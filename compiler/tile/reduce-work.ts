@@ -74,11 +74,14 @@ const reduceSchedule = (job: Job, space: Space): ReduceSchedule => {
   return { lanes, unroll: ops > 12 ? 1 : 4, block, threads: 1 };
 };
 
-/** Operations that cost more than a store and a load. */
-const dear: ReadonlySet<Prim> = new Set<Prim>(['exp', 'log', 'sin', 'cos', 'tanh', 'erf', 'pow', 'div', 'sqrt', 'rsqrt']);
+/** Operations that cost more than a store and a load in the second nearest cache, and in the nearest. */
+const dear: ReadonlySet<Prim> = new Set<Prim>(['exp', 'log', 'sin', 'cos', 'tanh', 'erf', 'pow']);
+const slow: ReadonlySet<Prim> = new Set<Prim>(['div', 'sqrt', 'rsqrt']);
 
-/** Values to keep from pass to pass, as far as `bytes` go. */
-const rowsOf = (job: Job, space: Space, passes: readonly (readonly Value[])[], bytes: number): readonly Row[] => {
+/** Values to keep from pass to pass, as far as the caches go. */
+const rowsOf = (job: Job, space: Space, passes: readonly (readonly Value[])[]): readonly Row[] => {
+  const { l1, l2 } = job.target.cacheBytes;
+  const near = 8 * space.reduced <= l1;
   const first = new Map<Value, number>();
   const kept = new Set<Value>();
   passes.forEach((roots, stage) => {
@@ -94,11 +97,11 @@ const rowsOf = (job: Job, space: Space, passes: readonly (readonly Value[])[], b
       }
       node.inputs.forEach(visit);
       const full = sizeOf(v) === space.kept * space.reduced && held(v.type.dtype) === 'f32';
-      if (dear.has(node.op.prim) && full) first.set(v, stage);
+      if (full && (dear.has(node.op.prim) || (near && slow.has(node.op.prim)))) first.set(v, stage);
     };
     roots.forEach(visit);
   });
-  const most = Math.floor(bytes / (4 * space.reduced));
+  const most = Math.floor(l2 / (8 * space.reduced));
   return [...kept].slice(0, most).map((value) => ({ value, stage: first.get(value) as number }));
 };
 
@@ -128,7 +131,7 @@ export const workOf = (job: Job): Work => {
     passes,
     full,
     kept: outputs.filter((o) => sizeOf(o.value) === space.kept),
-    rows: keeps ? rowsOf(job, space, roots, job.target.cacheBytes.l2 / 2) : [],
+    rows: keeps ? rowsOf(job, space, roots) : [],
     schedule,
   };
 };
