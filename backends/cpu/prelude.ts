@@ -7,7 +7,8 @@
  */
 import type { KType } from '../../compiler/kernel/types.ts';
 import { type CType, ctype, scalarOf, scalarTypes, vectorTypes } from './ctypes.ts';
-import { scalars } from './math.ts';
+import { expOf, scalars } from './math.ts';
+import { native } from './x86.ts';
 
 export interface Prelude {
   /** Makes the vector types of `lanes` lanes known. */
@@ -214,8 +215,11 @@ export const prelude = (): Prelude => {
     if (functions.has(id)) return id;
     const w = written(name, lanes);
     w?.before?.forEach(([n, l]) => use(n, l));
-    if (w) functions.set(id, w.text);
-    else functions.set(id, lifted(name, lanes));
+    const plain = w ? w.text : lifted(name, lanes);
+    const own = native(name, lanes, expOf('r[j]'));
+    // the same head, with the other body
+    const head = plain.slice(0, plain.indexOf('{'));
+    functions.set(id, own ? `#if ${own.condition}\n${head}{ ${own.body} }\n#else\n${plain}\n#endif` : plain);
     return id;
   };
   const lifted = (name: string, lanes: number): string => {

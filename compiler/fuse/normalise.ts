@@ -4,6 +4,7 @@
  *
  *   long rows, few of them:    sum [1 1048576]   ->  sum over 8192 of [1 128 8192], then sum over 128
  *   tall columns:              sum over axis 0 of [2056 384]  ->  sum over 257 of [8 257 384], then sum over 8
+ *   no matrix product:         dot(x, y) of two vectors  ->  sum of mul(x, y)   (product.ts)
  *   operand without strides:   dot(x, w)  ->  dot(copy(transpose(x)), w), and so the rows that attention reads
  *   result that is an input:   return x   ->  return copy(x)
  *
@@ -18,6 +19,7 @@ import type { Target } from '../target.ts';
 import { shapeOf, sizeOf } from '../tile/emit.ts';
 import { isReduction, reductionSpace, type Space } from '../tile/space.ts';
 import { operandStrides } from '../tile/strides.ts';
+import { asProduct } from './product.ts';
 
 export interface Normal {
   readonly nodes: readonly Node[];
@@ -156,6 +158,17 @@ export const normalise = (g: Graph, target: Target): Normal => {
     }
   };
 
+  /** As emit, but a reduction is taken apart as those of the graph are. */
+  const parts = (op: Op, inputs: readonly Value[], meta: Meta, as?: Value): Value => {
+    const out = emit(op, inputs, meta, as);
+    const n = nodes[nodes.length - 1] as Node;
+    if (isReduction(n)) {
+      nodes.pop();
+      reduction(n);
+    }
+    return out;
+  };
+
   const copied = new Map<Value, Value>();
   const contraction = (n: Node, op: OpOf<'dot'>): void => {
     const order = op.contract[0].map((_, i) => i).sort((i, j) => (op.contract[0][i] as number) - (op.contract[0][j] as number));
@@ -224,8 +237,9 @@ export const normalise = (g: Graph, target: Target): Normal => {
   for (const n of g.nodes) {
     const op = n.op;
     if (isReduction(n)) reduction(n);
-    else if (op.prim === 'dot') contraction(n, op);
-    else if (op.prim === 'call' && streams(op)) stream(n, op);
+    else if (op.prim === 'dot') {
+      if (!asProduct(n, op, (o, inputs, as) => parts(o, inputs, n.meta, as))) contraction(n, op);
+    } else if (op.prim === 'call' && streams(op)) stream(n, op);
     else if (op.prim === 'concat' && n.inputs.length > Math.max(2, target.maxBuffers - 3))
       concat(n, op, Math.max(2, target.maxBuffers - 3));
     else if (op.prim === 'scatterAdd' && half((n.inputs[0] as Value).type.dtype)) {

@@ -63,6 +63,8 @@ export const productsAtOnce = ({ a, b }: Pick<GemmSpec, 'a' | 'b'>, target: Pick
 
 /** What a template makes: the parts of a Kernel that are not names and buffers. */
 export interface Lowering {
+  /** Kernels of this group for other sizes have the same text but for numbers: they may share one (plan/share.ts). */
+  readonly flat?: boolean;
   readonly grid: readonly [number, number, number];
   readonly threads: number;
   readonly body: readonly Stmt[];

@@ -30,6 +30,8 @@ export interface Lowered {
   readonly flops: number;
   readonly bytes: number;
   readonly label: string;
+  /** As in Lowering. */
+  readonly flat: boolean;
 }
 
 const templates: { readonly [T in Template]: (job: Job) => Lowering } = {
@@ -80,7 +82,12 @@ const flopsOf = (n: Node): number => {
 
 export const lower = (group: Group, target: Target): Lowered => {
   const empty: Lowering = { grid: [1, 1, 1], threads: 1, body: [] };
-  const { grid, threads, body } = group.outputs.every((v) => sizeOf(v) === 0) ? empty : templates[group.template](jobOf(group, target));
+  const {
+    grid,
+    threads,
+    body,
+    flat = false,
+  } = group.outputs.every((v) => sizeOf(v) === 0) ? empty : templates[group.template](jobOf(group, target));
   const buffers = [...group.inputs, ...group.outputs];
   const prims = group.nodes.flatMap((n) => (views.has(n.op.prim) ? [] : [n.op.prim === 'call' ? 'attention' : n.op.prim]));
   const name = [group.template, ...new Set(prims)].join('_').replace(/\W/g, '_').slice(0, 48);
@@ -95,6 +102,7 @@ export const lower = (group: Group, target: Target): Lowered => {
       body,
     },
     buffers,
+    flat,
     flops: group.nodes.reduce((sum, n) => sum + flopsOf(n), 0),
     bytes: buffers.reduce((sum, v) => sum + sizeOf(v) * bytesOf[v.type.dtype], 0),
     label: `${group.template}: ${prims.length > 0 ? prims.slice(0, 12).join(' ') : 'copy'}${prims.length > 12 ? ` and ${prims.length - 12} more` : ''}`,
