@@ -16,7 +16,7 @@ import { body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
 import type { Target } from '../target.ts';
-import { type Panel, packA, packB, rowsOfPanel } from './gemm-pack.ts';
+import { type Panel, packA, packB, sizeOfA } from './gemm-pack.ts';
 import { chooseGemm, type GemmSchedule } from './gemm-schedule.ts';
 import type { GemmOperand, GemmSpec, Lowering } from './gemm-spec.ts';
 
@@ -53,7 +53,7 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
   const rows = m % bm === 0 ? e.index(bm) : k.let('rows', e.min(e.sub(e.index(m), top), bm));
   const columns = n % bn === 0 ? e.index(bn) : k.let('columns', e.min(e.sub(e.index(n), left), bn));
 
-  const placeA = k.alloc('panelA', 'register', acc, rowsOfPanel(spec.a, schedule) * bk);
+  const placeA = k.alloc('panelA', 'register', acc, sizeOfA(spec.a, schedule));
   const placeB = k.alloc('panelB', 'register', acc, bk * bn);
   // without panels to wait for, the tile holds one register tile on its way to the epilogue
   const tile = k.alloc('tile', 'register', acc, panels > 1 ? bm * bn : tm * width);
