@@ -32,8 +32,15 @@ export interface PackedA {
   readonly packTile: (i: Expr) => void;
 }
 
-/** Rows that the panel of a holds: the register tile's, or all where a memory line spans rows. */
-export const rowsOfPanel = (a: GemmOperand, s: Pick<GemmSchedule, 'bm' | 'tm'>): number => (a.outer === 1 && a.inner !== 1 ? s.bm : s.tm);
+/** A memory line of a holds rows, so that its panel holds all rows of the block: else those of one register tile. */
+const spansRows = (a: GemmOperand): boolean => a.outer === 1 && a.inner !== 1;
+/** Products whose rows are packed together. */
+const chunk = 16;
+/** Elements from one register tile to the next in a panel that holds all: the last product may write a whole vector. */
+const tileOfA = (s: Pick<GemmSchedule, 'tm' | 'bk' | 'lanes'>): number => up(s.tm * (s.bk - 1) + up(s.tm, s.lanes), 16);
+/** Elements of the panel of a. */
+export const sizeOfA = (a: GemmOperand, s: GemmSchedule): number => (spansRows(a) ? (s.bm / s.tm) * tileOfA(s) : s.tm * s.bk);
+export const rowsOfPanel = (a: GemmOperand, s: Pick<GemmSchedule, 'bm' | 'tm'>): number => (spansRows(a) ? s.bm : s.tm);
 
 const read = (o: GemmOperand, acc: GemmSpec['acc'], at: Expr, lanes: number): Expr =>
   e.cast(e.load({ name: o.buffer, dtype: o.dtype }, at, lanes), acc);
@@ -52,7 +59,7 @@ export const packA = (k: Body, p: Panel, top: Expr, panel: e.Place): PackedA => 
   const { tm, bk, lanes } = p.schedule;
   const exact = m % tm === 0;
   const nothing = (): void => {};
-  if (o.outer !== 1 || o.inner === 1)
+  if (!spansRows(o))
     return {
       panel,
       at: (_i, row, q) => e.add(q, row * bk),
@@ -69,32 +76,33 @@ export const packA = (k: Body, p: Panel, top: Expr, panel: e.Place): PackedA => 
         });
       },
     };
+  const stride = tileOfA(p.schedule);
+  const goalOf = (i: Expr): Expr => e.mul(e.div(i, tm), stride);
   return {
     panel,
-    at: (i, row, q) => e.add(e.add(e.mul(i, bk), e.mul(q, tm)), row),
+    at: (i, row, q) => e.add(e.add(goalOf(i), e.mul(q, tm)), row),
     packTile: nothing,
     packBlock: (rows) => {
       const origin = pointer(k, p, o);
-      // rows are consecutive in memory: long runs, moved by vectors of a power of two rows
-      k.for('q', 0, p.depth, 1, (q) => {
-        const line = k.let('line', e.add(origin, e.mul(q, o.inner)));
+      // a few products of all tiles, then the next few: both the reads and the writes stay within some lines at a time
+      k.for('q0', 0, p.depth, chunk, (q0) => {
+        const last = p.spec.k % chunk === 0 && bk % chunk === 0 ? e.add(q0, chunk) : k.let('q1', e.min(e.add(q0, chunk), p.depth));
         k.for('i', 0, rows, tm, (i) => {
-          const goal = k.let('goal', e.add(e.mul(i, bk), e.mul(q, tm)));
+          const goal = k.let('goal', goalOf(i));
           const first = k.let('row', e.add(top, i));
-          const moves = (wide: boolean): void => {
-            for (let r = 0; r < tm; ) {
-              const w = wide ? Math.min(lanes, 2 ** Math.floor(Math.log2(tm - r))) : 1;
-              k.store(panel, e.add(goal, r), read(o, acc, e.add(line, wide ? e.add(first, r) : clamped(e.add(first, r), m, exact)), w));
-              r += w;
-            }
+          const from = (q: Expr): Expr => e.add(e.add(origin, e.mul(q, o.inner)), first);
+          const whole = (q: Expr): void => {
+            // a vector may be longer than the rows of the tile: what it writes too much is written again by the next product
+            for (let r = 0; r < tm; r += lanes) k.store(panel, e.add(e.add(goal, e.mul(q, tm)), r), read(o, acc, e.add(from(q), r), lanes));
           };
-          if (exact) moves(true);
-          else
-            k.if(
-              e.compare('le', e.add(first, tm), m),
-              () => moves(true),
-              () => moves(false),
-            );
+          const single = (q: Expr): void =>
+            k.for('r', 0, tm, 1, (r) => {
+              const row = clamped(e.add(first, r), m, exact);
+              k.store(panel, e.add(e.add(goal, e.mul(q, tm)), r), read(o, acc, e.add(e.add(origin, e.mul(q, o.inner)), row), 1));
+            });
+          const each = (copy: (q: Expr) => void) => (): void => k.for('q', q0, last, 1, copy);
+          if (m % up(tm, lanes) === 0 && up(tm, lanes) === tm) each(whole)();
+          else k.if(e.compare('le', e.add(first, up(tm, lanes)), m), each(whole), each(single));
         });
       });
     },
@@ -146,7 +154,15 @@ export const packB = (k: Body, p: Panel, first: Expr, panel: e.Place): PackedB =
           const from = k.let('from', e.add(start, e.mul(i, o.inner)));
           for (let c = 0; c < lanes; c++) k.store(panel, e.add(row(goal, i), c), read(o, acc, e.add(from, c * o.outer), 1));
         };
-        const whole = (): void => k.for('q', 0, p.depth, 1, move);
+        const square = (i: Expr): void => {
+          const from = k.let('from', e.add(start, i));
+          const rows = Array.from({ length: lanes }, (_, c) => k.let('s', read(o, acc, e.add(from, c * o.outer), lanes)));
+          e.transposed(rows, (x) => k.let('s', x)).forEach((x, c) => k.store(panel, row(goal, e.add(i, c)), x));
+        };
+        const whole = (): void =>
+          o.inner === 1
+            ? strips(k, p.depth, lanes, p.spec.k % bk === 0 && bk % lanes === 0, (i, w) => (w === 1 ? move(i) : square(i)))
+            : k.for('q', 0, p.depth, 1, move);
         if (exact) whole();
         else k.if(e.compare('le', e.add(column, lanes), n), whole, () => k.for('q', 0, p.depth, 1, (i) => turn(goal, column, i)));
       });
