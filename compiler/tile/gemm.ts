@@ -16,7 +16,7 @@ import { body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
 import type { Target } from '../target.ts';
-import { type Panel, packA, packB, sizeOfA } from './gemm-pack.ts';
+import { ahead, type Panel, packA, packB, sizeOfA } from './gemm-pack.ts';
 import { chooseGemm, type GemmSchedule } from './gemm-schedule.ts';
 import type { GemmOperand, GemmSpec, Lowering } from './gemm-spec.ts';
 
@@ -89,8 +89,12 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
   const panel = (from: Expr): void => {
     const count = panels === 1 ? e.index(depth) : depth % bk === 0 ? e.index(bk) : k.let('count', e.min(e.sub(e.index(depth), from), bk));
     const common = { spec, schedule, from, depth: count };
-    const partB = packB(k, { ...common, start: startB } satisfies Panel, left, placeB);
-    const partA = packA(k, { ...common, start: startA } satisfies Panel, top, placeA);
+    const [panelOfA, panelOfB]: readonly [Panel, Panel] = [
+      { ...common, start: startA },
+      { ...common, start: startB },
+    ];
+    const partB = packB(k, panelOfB, left, placeB);
+    const partA = packA(k, panelOfA, top, placeA);
     partA.packBlock(rows);
     k.for('i', 0, rows, tm, (i) => {
       partA.packTile(i);
@@ -100,9 +104,9 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
         const sums = list(tm).map((r) =>
           list(tn).map((v) => k.var('acc', panels > 1 ? e.load(tile, place(r, v), lanes) : e.constant(0, acc, lanes))),
         );
-        const strip = k.let('strip0', j);
+        const hint = ahead(k, panelOfA, panelOfB, top, left, i, j);
         k.for('p', 0, count, 1, (p) => {
-          const right = list(tn).map((v) => k.let('y', e.load(partB.panel, partB.at(strip, v, p), lanes)));
+          const right = list(tn).map((v) => k.let('y', e.load(partB.panel, partB.at(j, v, p), lanes)));
           for (const r of list(tm)) {
             const x = k.let('x', e.splat(e.load(partA.panel, partA.at(i, r, p)), lanes));
             for (const v of list(tn)) {
@@ -110,6 +114,7 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
               k.set(sum, multiplyAdd(x, right[v] as Expr, sum));
             }
           }
+          hint(p);
         });
         for (const r of list(tm)) for (const v of list(tn)) k.store(tile, place(r, v), (sums[r] as readonly Expr[])[v] as Expr);
         if (panels === 1) finish(i, j, at);
