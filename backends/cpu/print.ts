@@ -314,6 +314,9 @@ const printStmt = (s: Stmt, c: Context): void => {
     case 'if':
       printIf(s, c);
       break;
+    case 'prefetch':
+      statement(c, [s.index], ([i]) => line(c, `__builtin_prefetch(${c.name(s.from)} + ${i});`));
+      break;
     case 'barrier':
       // one thread a block: nobody to wait for
       break;

@@ -295,6 +295,8 @@ const compiler = (kernel: Kernel, mem: Memory) => {
           },
         };
       }
+      case 'prefetch':
+        return { kind: 'plain', run: () => {} };
       case 'barrier':
         return {
           kind: 'stops',

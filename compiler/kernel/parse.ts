@@ -220,6 +220,14 @@ export const parseKernel = (text: string): Kernel => {
         at++;
         return { s, cond, body, otherwise: block(scope) };
       }
+      case 'prefetch': {
+        const from = word();
+        if (!scope.has(from)) fail('a buffer or array before this');
+        eat('[');
+        const index = expr(scope);
+        eat(']');
+        return { s, from, index };
+      }
       case 'barrier':
         return { s };
       default:

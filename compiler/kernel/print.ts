@@ -117,6 +117,8 @@ const stmt = (s: Stmt, indent: string): string[] => {
       const otherwise = s.otherwise.length === 0 ? [] : [`${indent}} else {`, ...lines(s.otherwise, inner)];
       return [`${indent}if ${printExpr(s.cond)} {`, ...lines(s.body, inner), ...otherwise, `${indent}}`];
     }
+    case 'prefetch':
+      return [`${indent}prefetch ${s.from}[${printExpr(s.index)}]`];
     case 'barrier':
       return [`${indent}barrier`];
   }

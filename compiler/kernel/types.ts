@@ -84,6 +84,8 @@ export type Stmt =
       readonly body: readonly Stmt[];
     }
   | { readonly s: 'if'; readonly cond: Expr; readonly body: readonly Stmt[]; readonly otherwise: readonly Stmt[] }
+  /** A hint to bring the element's memory line near. It computes nothing, and the element need not exist. */
+  | { readonly s: 'prefetch'; readonly from: string; readonly index: Expr }
   /** All threads of the block; only in control flow that is uniform over the block. */
   | { readonly s: 'barrier' };
 

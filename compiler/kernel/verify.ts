@@ -40,6 +40,7 @@ export const reserved: ReadonlySet<string> = new Set<string>([
     'alloc',
     'store',
     'load',
+    'prefetch',
     'barrier',
     'register',
     'shared',
@@ -242,6 +243,10 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
         scalar(scope, s.cond, 'bool');
         block(scope, s.body);
         block(scope, s.otherwise);
+        return;
+      case 'prefetch':
+        place(scope, s.from);
+        scalar(scope, s.index, 'index');
         return;
       case 'barrier':
         return;

@@ -68,6 +68,8 @@ const mapExprs = (body: readonly Stmt[], f: (x: Expr) => Expr): readonly Stmt[] 
         const cond = f(s.cond);
         return { ...s, cond, body: mapExprs(s.body, f), otherwise: mapExprs(s.otherwise, f) };
       }
+      case 'prefetch':
+        return { ...s, index: f(s.index) };
       case 'alloc':
       case 'barrier':
         return s;

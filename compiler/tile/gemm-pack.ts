@@ -171,4 +171,47 @@ export const packB = (k: Body, p: Panel, first: Expr, panel: e.Place): PackedB =
   return { panel, at: (strip, vector, i) => e.add(row(e.mul(strip, bk), i), vector * lanes) };
 };
 
+/** Most lines asked for beside one product: the loads that a micro-kernel leaves room for. */
+const mostHints = 4;
+
+/** Columns of the next panel of b that each register tile of a block asks for; 0 where many share the copy, or none is due. */
+export const hintsOfB = (b: GemmOperand, { bm, tm, tn, lanes }: Pick<GemmSchedule, 'bm' | 'tm' | 'tn' | 'lanes'>): number => {
+  const columns = Math.ceil((tn * lanes * tm) / bm);
+  return b.inner === 1 && b.outer !== 1 && bm <= 16 * tm && columns <= 2 * mostHints ? columns : 0;
+};
+
+/**
+ * Asks, while the micro-kernel of tile (i, j) runs, for a part of what is packed next: the rows of a that the next register
+ * tile needs, shared out over the strips, and the columns of b that the next panel needs, shared out over the register tiles.
+ * Only along k, where a long run of memory per row or column is more than hardware follows. Returns the hints of one product.
+ */
+export const ahead = (k: Body, a: Panel, b: Panel, top: Expr, left: Expr, i: Expr, j: Expr): ((q: Expr) => void) => {
+  const { spec, schedule } = a;
+  const { tm, tn, lanes, bn, bk } = schedule;
+  const width = tn * lanes;
+  const hints: ((q: Expr) => void)[] = [];
+  const follow = (p: Panel, o: GemmOperand, from: Expr, line: Expr, count: number): void => {
+    const first = k.let('next', e.add(e.add(p.start, from), e.mul(line, o.outer)));
+    hints.push((q) => {
+      for (let h = 0; h < count; h++) k.prefetch({ name: o.buffer, dtype: o.dtype }, e.add(e.add(first, h * o.outer), q));
+    });
+  };
+  const strips = bn / width;
+  const share = Math.ceil(tm / strips);
+  if (spec.a.inner === 1 && share <= mostHints)
+    follow(a, spec.a, a.from, e.add(e.add(top, i), e.add(e.mul(e.div(j, width), share), tm)), share);
+  const columns = hintsOfB(spec.b, schedule);
+  if (columns > 0) {
+    const more = bk < spec.k;
+    follow(
+      b,
+      spec.b,
+      more ? e.add(b.from, bk) : e.index(0),
+      e.add(e.add(left, more ? 0 : bn), e.add(j, e.mul(e.div(i, tm), columns))),
+      columns,
+    );
+  }
+  return (q) => hints.forEach((hint) => hint(q));
+};
+
 const up = (x: number, to: number): number => Math.ceil(x / to) * to;

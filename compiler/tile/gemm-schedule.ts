@@ -7,7 +7,7 @@
  *   { bm: 520, bn: 256, bk: 352, tm: 13, tn: 2, lanes: 16 }
  */
 import type { Target } from '../target.ts';
-import { rowsOfPanel } from './gemm-pack.ts';
+import { hintsOfB, rowsOfPanel } from './gemm-pack.ts';
 import { type GemmOperand, type GemmSpec, productsAtOnce } from './gemm-spec.ts';
 
 export interface GemmSchedule {
@@ -73,7 +73,9 @@ export const chooseGemm = (spec: GemmSpec, target: Target): GemmSchedule => {
   const tm = chooseRows(m, Math.min(mostRows[atOnce], Math.max(1, Math.floor((target.registers - tn - 1) / tn))), tn);
   const width = tn * lanes;
   const limit = limits(target);
-  const deep = Math.max(16, Math.floor(limit.rows / (4 * tm) / 16) * 16);
+  // a panel that holds all rows of a block is only as deep as leaves room for some 500 rows and columns
+  const room = rowsOfPanel(spec.a, { bm: 2, tm: 1 }) > 1 ? limit.panels / (4 * 1024) : Number.POSITIVE_INFINITY;
+  const deep = Math.max(16, Math.floor(Math.min(limit.rows / (4 * tm), room) / 16) * 16);
   const panels = k <= deep * 1.25 ? 1 : cuts(k, deep);
   const bk = panels === 1 ? Math.max(1, k) : Math.min(k, up(cuts(k, panels), 16));
   const [costA, costB] = [packCost(spec.a, m * k, false, target), packCost(spec.b, n * k, true, target)];
@@ -82,7 +84,9 @@ export const chooseGemm = (spec: GemmSpec, target: Target): GemmSchedule => {
   for (const rows of parts(cuts(m, tm))) {
     for (const columns of parts(cuts(n, width))) {
       const [bm, bn] = [rows * tm, columns * width];
-      const fits = bk * (bn + rowsOfPanel(spec.a, { bm, tm })) * 4 <= limit.panels && (panels === 1 || bm * bn * 4 <= limit.tile);
+      // the next panel of b arrives while this one is used
+      const held = atOnce === 1 && hintsOfB(spec.b, { bm, tm, tn, lanes }) > 0 ? 2 : 1;
+      const fits = bk * (bn * held + rowsOfPanel(spec.a, { bm, tm })) * 4 <= limit.panels && (panels === 1 || bm * bn * 4 <= limit.tile);
       if (!fits && rows * columns > 1) continue;
       const blocks = count * cuts(m, bm) * cuts(n, bn);
       const products = rows * columns * k * tm * tn;

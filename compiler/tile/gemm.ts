@@ -17,7 +17,7 @@ import { body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
 import type { Target } from '../target.ts';
-import { type Panel, packA, packB, sizeOfA } from './gemm-pack.ts';
+import { ahead, type Panel, packA, packB, sizeOfA } from './gemm-pack.ts';
 import { packPairsA, packPairsB } from './gemm-pack-pairs.ts';
 import { chooseGemm, type GemmSchedule } from './gemm-schedule.ts';
 import { type GemmOperand, type GemmSpec, type Lowering, productsAtOnce } from './gemm-spec.ts';
@@ -97,8 +97,12 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
   const panel = (from: Expr): void => {
     const count = panels === 1 ? e.index(depth) : depth % bk === 0 ? e.index(bk) : k.let('count', e.min(e.sub(e.index(depth), from), bk));
     const common = { spec, schedule, from, depth: count };
-    const partB = (atOnce === 2 ? packPairsB : packB)(k, { ...common, start: startB } satisfies Panel, left, placeB);
-    const partA = (atOnce === 2 ? packPairsA : packA)(k, { ...common, start: startA } satisfies Panel, top, placeA);
+    const [panelOfA, panelOfB]: readonly [Panel, Panel] = [
+      { ...common, start: startA },
+      { ...common, start: startB },
+    ];
+    const partB = (atOnce === 2 ? packPairsB : packB)(k, panelOfB, left, placeB);
+    const partA = (atOnce === 2 ? packPairsA : packA)(k, panelOfA, top, placeA);
     partA.packBlock(rows);
     k.for('i', 0, rows, tm, (i) => {
       partA.packTile(i);
@@ -108,9 +112,9 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
         const sums = list(tm).map((r) =>
           list(tn).map((v) => k.var('acc', panels > 1 ? e.load(tile, place(r, v), lanes) : e.constant(0, acc, lanes))),
         );
-        const strip = k.let('strip0', j);
+        const hint = atOnce === 1 ? ahead(k, panelOfA, panelOfB, top, left, i, j) : undefined;
         k.for('p', 0, count, 1, (p) => {
-          const right = list(tn).map((v) => k.let('y', e.load(partB.panel, e.mul(partB.at(strip, v, p), atOnce), lanes * atOnce)));
+          const right = list(tn).map((v) => k.let('y', e.load(partB.panel, e.mul(partB.at(j, v, p), atOnce), lanes * atOnce)));
           for (const r of list(tm)) {
             const x = k.let('x', factor(partA.panel, partA.at(i, r, p)));
             for (const v of list(tn)) {
@@ -118,6 +122,7 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
               k.set(sum, multiplyAdd(x, right[v] as Expr, sum));
             }
           }
+          hint?.(p);
         });
         for (const r of list(tm)) for (const v of list(tn)) k.store(tile, place(r, v), (sums[r] as readonly Expr[])[v] as Expr);
         if (panels === 1) finish(i, j, at);

@@ -152,6 +152,7 @@ export const generate = (choices: readonly number[]): Kernel => {
       default: {
         const array = k.alloc('local', 'register', 'f32', 8);
         k.for('w', 0, 8, 1, (w) => k.store(array, w, e.cast(e.cast(w, 'i32'), 'f32')));
+        k.prefetch(pick(2) ? array : { name: 'x', dtype: 'f32' }, e.add(small(1), 1e6 * pick(2)));
         k.store(array, address(5), float(4, 1));
         floats = [...floats, k.let('f', e.load(array, address(5), 4))];
       }
