@@ -8,7 +8,7 @@ import { eqType, infer } from '../../compiler/graph/infer.ts';
 import { interpret } from '../../compiler/graph/interpret.ts';
 import { print } from '../../compiler/graph/print.ts';
 import { countOf } from '../../compiler/graph/tensor64.ts';
-import type { DType, Graph, Node, TensorType, Value } from '../../compiler/graph/types.ts';
+import type { DType, Graph, Node, Op, TensorType, Value } from '../../compiler/graph/types.ts';
 import { verify } from '../../compiler/graph/verify.ts';
 import { numbers } from '../numbers.ts';
 import type { Law } from './law.ts';
@@ -27,6 +27,29 @@ const retyped = (g: Graph, k: number, type: (t: TensorType) => TensorType): Grap
     nodes: g.nodes.map((n) => ({ ...n, inputs: n.inputs.map(at), outputs: n.outputs.map(at) })),
     results: g.results.map(at),
   };
+};
+
+/** The operation with an axis that its operand (or, if it has none, its result) does not have. */
+const beyond = (n: Node): Op | undefined => {
+  const rank = (n.inputs[0] ?? (n.outputs[0] as Value)).type.shape.length;
+  switch (n.op.prim) {
+    case 'iota':
+    case 'concat':
+    case 'gather':
+    case 'scatterAdd':
+    case 'argmax':
+    case 'cumsum':
+      return { ...n.op, axis: rank };
+    case 'reverse':
+    case 'reduceSum':
+    case 'reduceMax':
+    case 'reduceMin':
+      return { ...n.op, axes: [...n.op.axes.slice(1), rank] };
+    case 'broadcast':
+      return n.op.axes.length > 1 ? { ...n.op, axes: [...n.op.axes].reverse() } : undefined;
+    default:
+      return undefined;
+  }
 };
 
 /** Damages node k; undefined where this mutation has nothing to damage there. */
@@ -65,6 +88,24 @@ export const mutations: { readonly [name: string]: Mutation } = {
           op: { ...n.op, body: { ...n.op.body, params: [...n.op.body.params, { id: 1_000_000, type: { dtype: 'f32', shape: [] } }] } },
         })
       : undefined,
+  'a region with an operand of no node': (g, k, n) => {
+    if (!('body' in n.op)) return undefined;
+    const { body } = n.op;
+    const inner = body.nodes.findIndex((m) => m.inputs.length > 0);
+    const damaged = inner < 0 ? undefined : mutations['an operand of no node']?.(body, inner, body.nodes[inner] as Node);
+    return damaged && replaced(g, k, { ...n, op: { ...n.op, body: damaged } });
+  },
+  'a carry that leaves with another type': (g, k, n) => {
+    if (n.op.prim !== 'scan' || n.op.carries === 0) return undefined;
+    const { body } = n.op;
+    const [carry, ...rest] = body.results as [Value, ...Value[]];
+    const other = [...body.params, ...body.nodes.flatMap((m) => m.outputs)].find((v) => !eqType(v.type, carry.type));
+    return other && replaced(g, k, { ...n, op: { ...n.op, body: { ...body, results: [other, ...rest] } } });
+  },
+  'an axis that is not there': (g, k, n) => {
+    const op = beyond(n);
+    return op && replaced(g, k, { ...n, op });
+  },
   'a constant of another dtype': (g, k, n) =>
     n.op.prim === 'const' || n.op.prim === 'array' ? replaced(g, k, { ...n, op: { ...n.op, dtype: other(n.op.dtype) } }) : undefined,
 };
