@@ -18,7 +18,7 @@ import { mutants } from './table/index.ts';
 import { tree } from './tree.ts';
 
 interface Options {
-  readonly name?: string;
+  readonly name?: readonly string[];
   readonly area?: string;
   readonly programs: number;
   readonly seed: number;
@@ -60,7 +60,7 @@ const inTurn = async <T, R>(items: readonly T[], jobs: number, f: (item: T, job:
 };
 
 const main = async (o: Options): Promise<void> => {
-  const chosen = mutants.filter((m) => (o.name === undefined || m.name === o.name) && (o.area === undefined || m.area === o.area));
+  const chosen = mutants.filter((m) => (o.name === undefined || o.name.includes(m.name)) && (o.area === undefined || m.area === o.area));
   if (chosen.length === 0) throw new Error('no such mutant');
   const say = (line: string): void => console.error(line);
   const started = performance.now();
@@ -95,7 +95,7 @@ const main = async (o: Options): Promise<void> => {
 
 await new Command('mutants')
   .description('seed faults one at a time and say which law notices each')
-  .option('--name <name>', 'only this mutant')
+  .option('--name <names...>', 'only these mutants')
   .addOption(new Option('--area <area>', 'only mutants of this area').choices(areas))
   .option('--programs <n>', 'programs a mutant at most', Number, 300)
   .option('--seed <n>', 'of the first program', Number, 1)

@@ -8,7 +8,7 @@ import { eqType, infer } from '../../compiler/graph/infer.ts';
 import { interpret } from '../../compiler/graph/interpret.ts';
 import { print } from '../../compiler/graph/print.ts';
 import { countOf } from '../../compiler/graph/tensor64.ts';
-import type { DType, Graph, Node, Op, TensorType, Value } from '../../compiler/graph/types.ts';
+import type { DType, Graph, Node, Op, Prim, TensorType, Value } from '../../compiler/graph/types.ts';
 import { verify } from '../../compiler/graph/verify.ts';
 import { numbers } from '../numbers.ts';
 import type { Law } from './law.ts';
@@ -51,6 +51,21 @@ const beyond = (n: Node): Op | undefined => {
       return undefined;
   }
 };
+
+const elementwise: ReadonlySet<Prim> = new Set<Prim>([
+  'add',
+  'sub',
+  'mul',
+  'div',
+  'pow',
+  'max',
+  'min',
+  'rem',
+  'and',
+  'or',
+  'xor',
+  'compare',
+]);
 
 /** Damages node k; undefined where this mutation has nothing to damage there. */
 type Mutation = (g: Graph, k: number, n: Node) => Graph | undefined;
@@ -105,6 +120,14 @@ export const mutations: { readonly [name: string]: Mutation } = {
   'an axis that is not there': (g, k, n) => {
     const op = beyond(n);
     return op && replaced(g, k, { ...n, op });
+  },
+  'a second operand of another shape': (g, k, n) => {
+    const [a, b] = n.inputs;
+    if (!a || !b || !elementwise.has(n.op.prim)) return undefined;
+    const before = [...g.params, ...g.nodes.slice(0, k).flatMap((m) => m.outputs)];
+    const fits = (v: Value): boolean => v.type.dtype === b.type.dtype && v.type.shape.length === b.type.shape.length;
+    const other = before.find((v) => fits(v) && !eqType(v.type, b.type));
+    return other && replaced(g, k, { ...n, inputs: [a, other, ...n.inputs.slice(2)] });
   },
   'a constant of another dtype': (g, k, n) =>
     n.op.prim === 'const' || n.op.prim === 'array' ? replaced(g, k, { ...n, op: { ...n.op, dtype: other(n.op.dtype) } }) : undefined,

@@ -93,13 +93,6 @@ export const passes: readonly Row[] = [
     to: '|${opKey(op).slice(0, 16)} ${ins.length === 0 ? opKey(op) : 0}`',
   },
   {
-    name: 'regions do not matter',
-    fault: 'dropped check',
-    file: cse,
-    from: "n.op.prim === 'call' || n.op.prim === 'scan' || n.op.prim === 'perShard'",
-    to: "n.op.prim === 'scan'",
-  },
-  {
     name: 'scans unrolled forward only',
     fault: 'wrong order',
     file: inline,

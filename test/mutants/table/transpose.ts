@@ -6,13 +6,6 @@ const regions = 'compiler/transform/transpose-regions.ts';
 
 export const transpose: readonly Row[] = [
   {
-    name: 'sub pulls back with a plus',
-    fault: 'sign',
-    file: structure,
-    from: 'linear[1] ? b.neg(ct) : null',
-    to: 'linear[1] ? ct : null',
-  },
-  {
     name: 'the gradient begins at -1',
     fault: 'sign',
     file: 'compiler/transform/grad.ts',
