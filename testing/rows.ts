@@ -398,10 +398,13 @@ export const rows: { readonly [P in Prim]: Row } = {
   },
   dot: (g) => {
     const x = g.any(number);
-    const y = g.where(
+    const other = g.where(
       (v) => v.type.dtype === x.type.dtype,
       () => x,
     );
+    // with x turned by one axis all axes have a partner, somewhere else
+    const turned = x.type.shape.map((_, i) => (i + 1) % rank(x));
+    const y = g.pick(4) === 3 ? g.b.transpose(x, turned) : other;
     const sides = { batch: [[], []] as [number[], number[]], contract: [[], []] as [number[], number[]] };
     const free = y.type.shape.map((_, i) => i);
     x.type.shape.forEach((d, i) => {

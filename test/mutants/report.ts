@@ -44,3 +44,27 @@ export const byLaw = (results: readonly Result[]): string =>
     ['noticed by', 'mutants'],
     counted(results.map(killer)).map(([law, n]) => [law, `${n}`]),
   );
+
+/** docs/mutants.md. */
+export const page = (
+  results: readonly Result[],
+  { programs, seed }: { readonly programs: number; readonly seed: number },
+): string => `# Do the laws notice?
+
+\`npm run mutants -- --write\` made this page: ${results.length} faults, seeded one at a time, and what noticed each. A mutant goes through the laws
+of \`fovea fuzz\` (docs/testing.md) on up to ${programs} programs, seeds from ${seed}, until one does not hold. \`programs\` says how many it took.
+\`programs\` as what noticed means that drawing a program threw already, \`crash\` that loading the laws did (one of them traces a
+program), \`test/...\` that generated programs do not reach the place and that test does.
+
+## By area
+
+${byArea(results)}
+
+## By law
+
+${byLaw(results)}
+
+## All
+
+${fullTable(results)}
+`;

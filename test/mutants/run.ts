@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { fails, kill, type Limits } from './kill.ts';
 import { areas, type Mutant } from './mutant.ts';
-import { byArea, byLaw, fullTable, killer, type Result } from './report.ts';
+import { byArea, byLaw, fullTable, killer, page, type Result } from './report.ts';
 import { mutants } from './table/index.ts';
 import { tree } from './tree.ts';
 
@@ -27,26 +27,6 @@ interface Options {
   readonly json?: boolean;
   readonly write?: boolean;
 }
-
-const page = (results: readonly Result[], { programs, seed }: Options): string => `# Do the laws notice?
-
-\`npm run mutants -- --write\` made this page: ${results.length} faults, seeded one at a time, and what noticed each. A mutant goes through the laws
-of \`fovea fuzz\` (docs/testing.md) on up to ${programs} programs, seeds from ${seed}, until one does not hold. \`programs\` says how many it took.
-\`programs\` as the one who noticed means that drawing a program threw already, \`test/...\` that generated programs do not reach the
-place and a test does.
-
-## By area
-
-${byArea(results)}
-
-## By law
-
-${byLaw(results)}
-
-## All
-
-${fullTable(results)}
-`;
 
 /** Results of f on all items, in order, `jobs` at a time. */
 const inTurn = async <T, R>(items: readonly T[], jobs: number, f: (item: T, job: number) => Promise<R>): Promise<R[]> => {

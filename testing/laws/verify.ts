@@ -115,7 +115,14 @@ export const mutations: { readonly [name: string]: Mutation } = {
     const { body } = n.op;
     const [carry, ...rest] = body.results as [Value, ...Value[]];
     const other = [...body.params, ...body.nodes.flatMap((m) => m.outputs)].find((v) => !eqType(v.type, carry.type));
-    return other && replaced(g, k, { ...n, op: { ...n.op, body: { ...body, results: [other, ...rest] } } });
+    // the result of the node goes with it, so that only the rule of scan is broken
+    return other && retyped(replaced(g, k, { ...n, op: { ...n.op, body: { ...body, results: [other, ...rest] } } }), k, () => other.type);
+  },
+  'a region with an operand of another type': (g, k, n) => {
+    const [a] = n.inputs;
+    const before = [...g.params, ...g.nodes.slice(0, k).flatMap((m) => m.outputs)];
+    const other = 'body' in n.op && a ? before.find((v) => !eqType(v.type, a.type)) : undefined;
+    return other && replaced(g, k, { ...n, inputs: [other, ...n.inputs.slice(1)] });
   },
   'an axis that is not there': (g, k, n) => {
     const op = beyond(n);

@@ -81,6 +81,7 @@ export const batching: readonly Row[] = [
     file: structure,
     from: 'moved(s, y, 1 + places + i, 1 + i)',
     to: 'moved(s, y, 1 + places, 1 + i)',
+    test: 'test/transform/vmap.test.ts',
   },
   {
     name: 'scatterAdd takes updates one axis off',

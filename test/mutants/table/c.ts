@@ -39,6 +39,7 @@ export const c: readonly Row[] = [
     file: print,
     from: '`b / ${x}L % ${y}L`',
     to: '`b / ${x}L`',
+    test: 'test/cpu/kernels.test.ts',
   },
   {
     name: 'masked loads read anywhere',
@@ -46,6 +47,7 @@ export const c: readonly Row[] = [
     file: print,
     from: 'return e.mask ? `(${print(e.mask, c)} ? ${value} : 0)` : value;',
     to: 'return value;',
+    test: 'test/cpu/expressions.test.ts',
   },
   {
     name: 'locals of one statement serve the next',

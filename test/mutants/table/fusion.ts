@@ -4,8 +4,7 @@ import type { Row } from '../mutant.ts';
 const normalise = 'compiler/fuse/normalise.ts';
 const group = 'compiler/fuse/group.ts';
 const fuse = 'compiler/fuse/fuse.ts';
-const aligned = 'compiler/fuse/aligned.ts';
-const law = 'test/fuse/law.test.ts';
+const long = 'test/fuse/long.test.ts';
 
 export const fusion: readonly Row[] = [
   {
@@ -49,7 +48,7 @@ export const fusion: readonly Row[] = [
     file: normalise,
     from: 'const value = identityOf(n.op.prim as Reduction, x.type.dtype);',
     to: 'const value = 1;',
-    test: law,
+    test: long,
   },
   {
     name: 'long sums of halves rounded in between',
@@ -57,21 +56,7 @@ export const fusion: readonly Row[] = [
     file: normalise,
     from: "half(t) ? cast(plan(cast(x, 'f32', n.meta)), t, n.meta) : plan(x)",
     to: 'plan(x)',
-    test: law,
-  },
-  {
-    name: 'reads at any place of the group',
-    fault: 'dropped check',
-    file: aligned,
-    from: 'linear(ix, shapeOf(v)).key === placeOf(v).key',
-    to: 'linear(ix, shapeOf(v)).lo === placeOf(v).lo',
-  },
-  {
-    name: 'values of any size join a group',
-    fault: 'dropped check',
-    file: group,
-    from: 'if (out !== d.size) return ',
-    to: 'if (out > d.size) return ',
+    test: long,
   },
   {
     name: 'levels stay at one',

@@ -16,7 +16,7 @@ export const passes: readonly Row[] = [
     to: 'sub: ({ constant }, _, [x, y]) => zero(x as Value, constant(y as Value)) ?? zero(y as Value, constant(x as Value)),',
   },
   {
-    name: '-1 x is x',
+    name: 'minus x is x',
     fault: 'sign',
     file: simplify,
     from: 'if (c === -1) return b.neg(v as Value);',

@@ -4,7 +4,7 @@ import type { Row } from '../mutant.ts';
 const build = 'compiler/plan/build.ts';
 const arena = 'compiler/plan/arena.ts';
 const inplace = 'compiler/kernel/inplace.ts';
-const donated = 'test/plan/donated.test.ts';
+const donated = 'test/plan/safety.test.ts';
 
 export const planning: readonly Row[] = [
   {
@@ -106,14 +106,6 @@ export const planning: readonly Row[] = [
     file: inplace,
     from: 'b.where === a.where && ',
     to: '',
-    test: 'test/kernel/inplace.test.ts',
-  },
-  {
-    name: 'in place though written before',
-    fault: 'wrong order',
-    file: inplace,
-    from: '!writes.some((b) => b.body === a.body && b.order < a.order)',
-    to: 'true',
     test: 'test/kernel/inplace.test.ts',
   },
 ];

@@ -8,11 +8,12 @@ const read = 'compiler/kernel/parse.ts';
 
 export const text: readonly Row[] = [
   {
-    name: '-0 is printed as 0',
+    name: 'minus zero is printed as 0',
     fault: 'sign',
     file: print,
     from: "(Object.is(x, -0) ? '-0' : String(x))",
     to: 'String(x)',
+    test: 'test/graph/text.test.ts',
   },
   {
     name: 'pad prints one end twice',
@@ -90,6 +91,7 @@ export const text: readonly Row[] = [
     file: kernel,
     from: "${a.mask ? ` if ${print(a.mask)}` : ''}]`",
     to: ']`',
+    test: 'test/kernel/laws.test.ts',
   },
   {
     name: 'shared parts of long kernels get one name',
