@@ -72,13 +72,13 @@ const binary =
     const [x, y] = g.pick(2) === 0 ? [old, other] : [other, old];
     return [[f(g, x, y), bound(g.boundOf(x), g.boundOf(y))]];
   };
-/** A view of a value, every third time a view of a view. */
+/** A view of a value, every second time a view of a view. */
 const view =
   (f: (g: Grow, x: Value) => Value | undefined): Row =>
   (g) => {
     const x = g.any(all);
     const once = f(g, x);
-    const twice = once && g.pick(3) === 2 ? f(g, once) : undefined;
+    const twice = once && g.pick(2) === 1 ? f(g, once) : undefined;
     const made = twice ?? once;
     return made ? [[made, g.boundOf(x)]] : [];
   };
@@ -287,7 +287,7 @@ export const rows: { readonly [P in Prim]: Row } = {
     (a) => 2 * a,
   ),
   pow: binary(
-    (g, x, y) => g.b.pow(positive(g, x), g.pick(3) === 2 ? g.b.fill([2, -1, 1][g.pick(3)] as number, y.type) : small(g, y)),
+    (g, x, y) => g.b.pow(positive(g, x), g.pick(2) === 1 ? g.b.fill([2, -1, 1][g.pick(3)] as number, y.type) : small(g, y)),
     isFloat,
     () => 4.5 ** 3,
   ),
@@ -359,7 +359,11 @@ export const rows: { readonly [P in Prim]: Row } = {
   }),
   slice: view((g, x) => {
     const start = x.type.shape.map((d) => g.pick(known(d)));
-    const limit = x.type.shape.map((d, i) => (d === 0 ? 0 : (start[i] as number) + g.pick(known(d) - (start[i] as number) + 1)));
+    // seldom empty
+    const limit = x.type.shape.map((d, i) => {
+      const from = start[i] as number;
+      return d === 0 || g.pick(12) === 11 ? from : from + 1 + g.pick(known(d) - from);
+    });
     return g.b.slice(x, start, limit);
   }),
   pad: (g) => {

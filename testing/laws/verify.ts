@@ -1,5 +1,5 @@
 /**
- * verify takes what the builder makes and refuses damaged graphs. A mutation is drawn at one node or value; most are wrong by
+ * verify takes what the builder makes and refuses damaged graphs. Each mutation is made at one node or value; most are wrong by
  * construction. A swap of operands may happen to be legal: then the mutant is another program, and it must run and give what its types
  * say.
  */
@@ -45,8 +45,6 @@ const beyond = (n: Node): Op | undefined => {
     case 'reduceMax':
     case 'reduceMin':
       return { ...n.op, axes: [...n.op.axes.slice(1), rank] };
-    case 'broadcast':
-      return n.op.axes.length > 1 ? { ...n.op, axes: [...n.op.axes].reverse() } : undefined;
     default:
       return undefined;
   }
@@ -136,6 +134,10 @@ export const mutations: { readonly [name: string]: Mutation } = {
     const other = before.find((v) => fits(v) && !eqType(v.type, b.type));
     return other && replaced(g, k, { ...n, inputs: [a, other, ...n.inputs.slice(2)] });
   },
+  'axes of a broadcast the other way round': (g, k, n) =>
+    n.op.prim === 'broadcast' && n.op.axes.length > 1
+      ? replaced(g, k, { ...n, op: { ...n.op, axes: [...n.op.axes].reverse() } })
+      : undefined,
   'a constant of another dtype': (g, k, n) =>
     n.op.prim === 'const' || n.op.prim === 'array' ? replaced(g, k, { ...n, op: { ...n.op, dtype: other(n.op.dtype) } }) : undefined,
 };
@@ -171,8 +173,14 @@ export const verifyLaws: readonly Law[] = [
       const next = numbers(seed);
       for (const [name, mutate] of Object.entries(mutations)) {
         if (graph.nodes.length === 0) continue;
-        const k = Math.floor(next() * graph.nodes.length);
-        const mutant = mutate(graph, k, graph.nodes[k] as Node);
+        // the first node that it can damage, from one on that is drawn
+        const from = Math.floor(next() * graph.nodes.length);
+        const order = [...graph.nodes.keys()].map((i) => (from + i) % graph.nodes.length);
+        let mutant: Graph | undefined;
+        for (const k of order) {
+          mutant = mutate(graph, k, graph.nodes[k] as Node);
+          if (mutant) break;
+        }
         if (!mutant) continue;
         if (refusal(mutant) !== undefined) {
           note?.('mutants refused', 1);

@@ -50,10 +50,17 @@ export const vmapLaws: readonly Law[] = [
   {
     name: 'vmap',
     says: 'vmap is a loop over examples, for every value of the program',
-    check: ({ graph, inputs }, { seed }) =>
-      loop(
-        { graph: exposed(graph), inputs },
-        graph.params.map((_, i) => ((seed >> (i % 8)) & 1) === 0),
-      ),
+    check: ({ graph, inputs }, { seed }) => {
+      const p = { graph: exposed(graph), inputs };
+      const some = graph.params.map((_, i) => ((seed >> (i % 8)) & 1) === 0);
+      // what one choice batches the other does not
+      return (
+        loop(p, some) ??
+        loop(
+          p,
+          some.map((is) => !is),
+        )
+      );
+    },
   },
 ];
