@@ -66,9 +66,21 @@ const unary =
 const binary =
   (f: (g: Grow, x: Value, y: Value) => Value, kind: (d: DType) => boolean, bound: (x: number, y: number) => number): Row =>
   (g) => {
-    const x = g.any(kind);
-    const y = g.like(x.type);
+    const old = g.any(kind);
+    const other = g.like(old.type);
+    // a constant stands on either side
+    const [x, y] = g.pick(2) === 0 ? [old, other] : [other, old];
     return [[f(g, x, y), bound(g.boundOf(x), g.boundOf(y))]];
+  };
+/** A view of a value, every second time a view of a view. */
+const view =
+  (f: (g: Grow, x: Value) => Value | undefined): Row =>
+  (g) => {
+    const x = g.any(all);
+    const once = f(g, x);
+    const twice = once && g.pick(2) === 1 ? f(g, once) : undefined;
+    const made = twice ?? once;
+    return made ? [[made, g.boundOf(x)]] : [];
   };
 /** A value with an axis; `make` one where there is none. */
 const tensor = (g: Grow, ok: (v: Value) => boolean = () => true): Value =>
@@ -80,17 +92,41 @@ const subset = (g: Grow, n: number): number[] => Array.from({ length: n }, (_, i
 const reduction =
   (prim: 'reduceSum' | 'reduceMax' | 'reduceMin'): Row =>
   (g) => {
-    const x = g.any(number);
-    const axes = subset(g, rank(x));
+    const old = g.any(number);
+    // a repeated axis makes elements equal
+    const wide = [2, ...old.type.shape];
+    const repeated = g.pick(4) === 3 && g.fits(wide);
+    const x = repeated
+      ? g.b.broadcast(
+          old,
+          wide,
+          old.type.shape.map((_, i) => i + 1),
+        )
+      : old;
+    const axes = repeated ? [0, ...subset(g, rank(old)).map((a) => a + 1)] : subset(g, rank(x));
     const n = axes.reduce((acc, a) => acc * size(x, a), 1);
-    if (n === 0 && prim !== 'reduceSum') return [];
-    return [[g.b.one({ prim, axes }, [x]), g.boundOf(x) * (prim === 'reduceSum' ? n : 1)]];
+    // the largest of no floats is -inf
+    if (n === 0 && prim !== 'reduceSum' && isFloat(x.type.dtype)) return [];
+    return [[g.b.one({ prim, axes }, [x]), g.boundOf(old) * (prim === 'reduceSum' ? n : 1)]];
   };
 const indices = (g: Grow, n: number): Value => {
-  const m = 1 + g.pick(4);
+  const m = (g.pick(5) + 1) % 5;
   const made = (): Value =>
     g.b.one({ prim: 'array', data: Array.from({ length: m }, () => g.pick(n + 3) - 1), shape: [m], dtype: 'i32' }, []);
-  return g.pick(2) === 0 ? made() : g.where((v) => v.type.dtype === 'i32' && rank(v) <= 2 && count(v) <= 12, made);
+  const few = (v: Value): boolean => rank(v) <= 2 && count(v) <= 12;
+  switch (g.pick(4)) {
+    case 0:
+    case 1:
+      return made();
+    case 2:
+      return g.where((v) => v.type.dtype === 'i32' && few(v), made);
+    // what depends on arguments is batched with them
+    default:
+      return g.b.cast(
+        g.where((v) => isFloat(v.type.dtype) && few(v), made),
+        'i32',
+      );
+  }
 };
 const inner: readonly Prim[] = [
   'add',
@@ -251,7 +287,7 @@ export const rows: { readonly [P in Prim]: Row } = {
     (a) => 2 * a,
   ),
   pow: binary(
-    (g, x, y) => g.b.pow(positive(g, x), small(g, y)),
+    (g, x, y) => g.b.pow(positive(g, x), g.pick(2) === 1 ? g.b.fill([2, -1, 1][g.pick(3)] as number, y.type) : small(g, y)),
     isFloat,
     () => 4.5 ** 3,
   ),
@@ -297,16 +333,14 @@ export const rows: { readonly [P in Prim]: Row } = {
     const y = g.like(x.type);
     return [[g.b.select(g.like({ dtype: 'bool', shape: x.type.shape }), x, y), Math.max(g.boundOf(x), g.boundOf(y))]];
   },
-  broadcast: (g) => {
-    const x = g.any(all);
+  broadcast: view((g, x) => {
     const at = g.pick(rank(x) + 1);
     const shape = x.type.shape.map((d) => (d === 1 ? 1 + g.pick(3) : d));
     const to = [...shape.slice(0, at), 1 + g.pick(3), ...shape.slice(at)];
     const axes = shape.map((_, i) => (i < at ? i : i + 1));
-    return g.fits(to) ? [[g.b.broadcast(x, to, axes), g.boundOf(x)]] : [];
-  },
-  reshape: (g) => {
-    const x = g.any(all);
+    return g.fits(to) ? g.b.broadcast(x, to, axes) : undefined;
+  }),
+  reshape: view((g, x) => {
     const s = x.type.shape.map(known);
     const shapes = [
       [count(x)],
@@ -316,20 +350,22 @@ export const rows: { readonly [P in Prim]: Row } = {
       s.length > 1 ? [(s[0] as number) * (s[1] as number), ...s.slice(2)] : s,
     ];
     const to = shapes[g.pick(shapes.length)] as number[];
-    return g.fits(to) ? [[g.b.reshape(x, to), g.boundOf(x)]] : [];
-  },
-  transpose: (g) => {
-    const x = g.any(all);
+    return g.fits(to) ? g.b.reshape(x, to) : undefined;
+  }),
+  transpose: view((g, x) => {
     const left = x.type.shape.map((_, i) => i);
     const perm = x.type.shape.map(() => left.splice(g.pick(left.length), 1)[0] as number);
-    return [[g.b.transpose(x, perm), g.boundOf(x)]];
-  },
-  slice: (g) => {
-    const x = g.any(all);
+    return g.b.transpose(x, perm);
+  }),
+  slice: view((g, x) => {
     const start = x.type.shape.map((d) => g.pick(known(d)));
-    const limit = x.type.shape.map((d, i) => (d === 0 ? 0 : (start[i] as number) + g.pick(known(d) - (start[i] as number) + 1)));
-    return [[g.b.slice(x, start, limit), g.boundOf(x)]];
-  },
+    // seldom empty
+    const limit = x.type.shape.map((d, i) => {
+      const from = start[i] as number;
+      return d === 0 || g.pick(12) === 11 ? from : from + 1 + g.pick(known(d) - from);
+    });
+    return g.b.slice(x, start, limit);
+  }),
   pad: (g) => {
     const x = g.any(all);
     const [low, high] = [x.type.shape.map(() => g.pick(3)), x.type.shape.map(() => g.pick(2))];
@@ -360,15 +396,19 @@ export const rows: { readonly [P in Prim]: Row } = {
     const i = indices(g, size(x, axis));
     const shape = [...x.type.shape.slice(0, axis), ...i.type.shape, ...x.type.shape.slice(axis + 1)];
     if (!g.fits(shape)) return [];
-    const u = g.like({ dtype: x.type.dtype, shape });
+    // rows of x are of the type of updates
+    const u = g.pick(2) === 0 ? g.like({ dtype: x.type.dtype, shape }) : g.settle(g.b.gather(x, i, axis), g.boundOf(x));
     return [[g.b.scatterAdd(x, i, u, axis), g.boundOf(x) + g.boundOf(u) * count(i)]];
   },
   dot: (g) => {
     const x = g.any(number);
-    const y = g.where(
+    const other = g.where(
       (v) => v.type.dtype === x.type.dtype,
       () => x,
     );
+    // with x turned by one axis all axes have a partner, somewhere else
+    const turned = x.type.shape.map((_, i) => (i + 1) % rank(x));
+    const y = g.pick(4) === 3 ? g.b.transpose(x, turned) : other;
     const sides = { batch: [[], []] as [number[], number[]], contract: [[], []] as [number[], number[]] };
     const free = y.type.shape.map((_, i) => i);
     x.type.shape.forEach((d, i) => {
@@ -383,7 +423,9 @@ export const rows: { readonly [P in Prim]: Row } = {
     const left = x.type.shape.filter((_, i) => !sides.contract[0].includes(i));
     const depth = sides.contract[0].reduce((n, a) => n * size(x, a), 1);
     if (!g.fits([...left, ...free.map((k) => y.type.shape[k] as number)])) return [];
-    return [[g.b.one({ prim: 'dot', ...sides, dtype: x.type.dtype }, [x, y]), g.boundOf(x) * g.boundOf(y) * depth]];
+    // halves may add up to a float of full width
+    const dtype = isFloat(x.type.dtype) && g.pick(2) === 1 ? 'f32' : x.type.dtype;
+    return [[g.b.one({ prim: 'dot', ...sides, dtype }, [x, y]), g.boundOf(x) * g.boundOf(y) * depth]];
   },
   reduceSum: reduction('reduceSum'),
   reduceMax: reduction('reduceMax'),
@@ -423,15 +465,30 @@ export const rows: { readonly [P in Prim]: Row } = {
       (v) => v.type.dtype === carry.type.dtype && `${v.type.shape}` === `${carry.type.shape}`,
       () => s.pool[0] as Value,
     );
+    const b = s.b;
+    const inner = s.pool[2] as Value;
+    /** Half of the old carry and a number from the slice: the order of steps matters. */
+    const mixed = (): Value => {
+      const wide = b.cast(inner, 'f32');
+      const total = b.sum(
+        wide,
+        wide.type.shape.map((_, i) => i),
+      );
+      const term = b.cast(total, next.type.dtype);
+      const { shape } = next.type;
+      return b.add(b.mul(next, b.fill(0.5, next.type)), shape.length === 0 ? term : b.broadcast(term, shape, []));
+    };
+    const float = isFloat(next.type.dtype);
+    const mixes = float && g.pick(2) === 1;
     // the bound of a carry must hold for every step
     const bounded =
-      s.boundOf(next) <= g.boundOf(carry)
+      !mixes && s.boundOf(next) <= g.boundOf(carry)
         ? next
-        : isFloat(next.type.dtype)
-          ? s.b.mul(s.b.tanh(next), s.b.fill(Math.min(1, g.boundOf(carry)), next.type))
+        : float
+          ? b.mul(b.tanh(mixes ? mixed() : next), b.fill(Math.min(1, g.boundOf(carry)), next.type))
           : next;
     if (!g.fits([length, ...y.type.shape])) return [];
-    const op: Op = { prim: 'scan', length, carries: 1, constants: 1, reverse: g.pick(2) === 1, body: s.b.build([bounded, y]) };
+    const op: Op = { prim: 'scan', length, carries: 1, constants: 1, reverse: g.pick(2) === 1, body: b.build([bounded, y]) };
     const outs = g.b.emit(op, [carry, constant, x]);
     return [
       [outs[0] as Value, Math.max(1, g.boundOf(carry))],

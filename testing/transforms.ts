@@ -3,6 +3,7 @@
  *
  *   jvpGraph(g)    (x..., v...) -> tangents of the results        gradGraph(g)   x... -> gradients of the sum of its float results
  *   vjpGraph(g)    (x..., u...) -> cotangents of the arguments    vmapGraph(g, batched, n)   batches of n examples
+ *   exposed(g)     x... -> the results and every other value
  */
 import { builder } from '../compiler/graph/builder.ts';
 import { type Graph, isFloat, type Value } from '../compiler/graph/types.ts';
@@ -15,6 +16,9 @@ export const floats = (g: Graph): number[] => g.params.flatMap((p, i) => (isFloa
 const floatResults = (g: Graph): readonly Value[] => g.results.filter((r) => isFloat(r.type.dtype));
 /** Whether there is anything to differentiate. */
 export const differentiable = (g: Graph): boolean => floats(g).length > 0 && floatResults(g).length > 0;
+
+/** The same graph with every value of it as a result: a law that looks at it misses no node. */
+export const exposed = (g: Graph): Graph => ({ ...g, results: [...g.results, ...g.nodes.flatMap((n) => n.outputs)] });
 
 /** (arguments, tangents of the float arguments) -> tangents of the float results. */
 export const jvpGraph = (g: Graph): Graph => {

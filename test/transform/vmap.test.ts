@@ -102,4 +102,28 @@ describe('indices of an example', () => {
         [0, 1, 2].map((i) => ((choice >> i) & 1) === 1),
       );
   });
+  it('go back behind two axes', () => {
+    const g = build((b) => b.gather(b.param({ dtype: 'f32', shape: [2, 3, 4] }), b.param({ dtype: 'i32', shape: [2, 2] }), 2));
+    const x = tensor64(
+      { dtype: 'f32', shape: [2, 3, 4] },
+      Array.from({ length: 24 }, (_, i) => i + 1),
+    );
+    check(g, [x, tensor64({ dtype: 'i32', shape: [2, 2] }, [3, 0, 2, 1])], [true, true]);
+  });
+});
+
+test('a dot of one batched operand has the batch first', () => {
+  const b = builder();
+  const [x, y] = [b.param({ dtype: 'f32', shape: [2, 3] }), b.param({ dtype: 'f32', shape: [3, 4] })];
+  const g = b.build([b.one({ prim: 'dot', batch: [[], []], contract: [[1], [0]], dtype: 'f32' }, [x, y])]);
+  const t = (shape: number[], n: number): Tensor64 =>
+    tensor64(
+      { dtype: 'f32', shape },
+      Array.from({ length: n }, (_, i) => i + 1),
+    );
+  for (const batched of [
+    [true, false],
+    [false, true],
+  ])
+    check(g, [t([2, 3], 6), t([3, 4], 12)], batched);
 });

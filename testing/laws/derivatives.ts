@@ -1,4 +1,7 @@
 /**
+ * Forward mode is the derivative: J v against central differences of the program, with the steps, the tolerances and the look-out for
+ * kinks of gradient checks (gradients-laws.ts). Without it a wrong jvp rule would go unseen, for all else is derived from that rule.
+ *
  * Duality: forward and reverse mode are transposes of each other, <u, J v> = <J' u, v>, of the program and of its gradient. There also
  * the second derivative is symmetric: <u, H v> = <H u, v>. Both sides are one graph, whose rounding errors in float64 are bounded node
  * by node (bound.ts); where the bound is infinite, nothing is said.
@@ -8,8 +11,9 @@ import { interpret, type Tensor64, tensor64 } from '../../compiler/graph/interpr
 import { countOf } from '../../compiler/graph/tensor64.ts';
 import { type Graph, isFloat, type TensorType, type Value } from '../../compiler/graph/types.ts';
 import { type Bounded, bounded } from '../bound.ts';
+import { forward } from '../gradients-laws.ts';
 import { numbers } from '../numbers.ts';
-import { differentiable, floats, gradGraph, jvpGraph, vjpGraph } from '../transforms.ts';
+import { differentiable, exposed, floats, gradGraph, jvpGraph, vjpGraph } from '../transforms.ts';
 import type { Law } from './law.ts';
 
 const draw = (t: TensorType, next: () => number): Tensor64 =>
@@ -57,11 +61,50 @@ const gradients = (g: Graph): Graph => {
 };
 const finite = (ts: readonly Tensor64[]): boolean => ts.every((t) => t.data.every((x) => Math.abs(x) < 1e100));
 
+/** Differences evaluate the program some forty times: long ones are left to the other laws. */
+const longest = 200;
+
 export const derivativeLaws: readonly Law[] = [
+  {
+    name: 'jvp',
+    says: 'J v is what central differences give, for every value of the program',
+    check: ({ graph, inputs }, { seed, note }) => {
+      const all = exposed(graph);
+      if (!differentiable(all) || graph.nodes.length > longest) return undefined;
+      const next = numbers(seed);
+      const v = forward(
+        all,
+        inputs,
+        typesOf(graph).map((t) => draw(t, next)),
+      );
+      note?.(`directions ${v.status === 'ok' ? 'checked by differences' : `with ${v.status}`}`, 1);
+      return v.status === 'failed' ? `J v, ${v.at}: ${v.got} and ${v.expected} differ by more than ${v.tolerance}` : undefined;
+    },
+  },
   {
     name: 'duality',
     says: "<u, J v> = <J' u, v>",
-    check: ({ graph, inputs }, { seed }) => (differentiable(graph) ? dual(graph, inputs, seed) : undefined),
+    // a value with an infinite bound hides the others: so the results are looked at by themselves, too
+    check: ({ graph, inputs }, { seed }) => {
+      const all = exposed(graph);
+      if (!differentiable(all)) return undefined;
+      return dual(all, inputs, seed) ?? (differentiable(graph) ? dual(graph, inputs, seed) : undefined);
+    },
+  },
+  {
+    name: 'grad',
+    says: '<grad f, v> = <1, J v>, f being the sum of the results',
+    check: ({ graph, inputs }, { seed }) => {
+      if (!differentiable(graph)) return undefined;
+      const next = numbers(seed);
+      const vs = typesOf(graph).map((t) => draw(t, next));
+      const ones = floatResults(graph).map((t) => draw(t, () => 1));
+      return unequal(
+        '<grad f, v> and <1, J v>',
+        sum(gradients(graph), [...inputs, ...vs]),
+        sum(jvpGraph(graph), [...inputs, ...vs, ...ones]),
+      );
+    },
   },
   {
     name: 'grad of grad',

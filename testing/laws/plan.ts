@@ -6,7 +6,11 @@ import type { Law } from './law.ts';
 export const planLaws: readonly Law[] = [
   {
     name: 'plan',
-    says: 'no launch reads a byte that nobody wrote, and no two live values overlap',
-    check: ({ graph }, { target }) => faults(planOf(graph, target))[0],
+    says: 'no launch reads a byte that nobody wrote, no two live values overlap, and all are aligned as the target wants',
+    check: ({ graph }, { target }) => {
+      const plan = planOf(graph, target);
+      const odd = plan.lifetimes.find((l) => l.slot.offset % target.alignment !== 0);
+      return faults(plan)[0] ?? (odd && `${odd.scope} lies at ${odd.slot.offset}, no multiple of ${target.alignment}`);
+    },
   },
 ];

@@ -1,5 +1,5 @@
 /**
- * verify takes what the builder makes and refuses damaged graphs. A mutation is drawn at one node or value; most are wrong by
+ * verify takes what the builder makes and refuses damaged graphs. Each mutation is made at one node or value; most are wrong by
  * construction. A swap of operands may happen to be legal: then the mutant is another program, and it must run and give what its types
  * say.
  */
@@ -8,7 +8,7 @@ import { eqType, infer } from '../../compiler/graph/infer.ts';
 import { interpret } from '../../compiler/graph/interpret.ts';
 import { print } from '../../compiler/graph/print.ts';
 import { countOf } from '../../compiler/graph/tensor64.ts';
-import type { DType, Graph, Node, TensorType, Value } from '../../compiler/graph/types.ts';
+import type { DType, Graph, Node, Op, Prim, TensorType, Value } from '../../compiler/graph/types.ts';
 import { verify } from '../../compiler/graph/verify.ts';
 import { numbers } from '../numbers.ts';
 import type { Law } from './law.ts';
@@ -28,6 +28,42 @@ const retyped = (g: Graph, k: number, type: (t: TensorType) => TensorType): Grap
     results: g.results.map(at),
   };
 };
+
+/** The operation with an axis that its operand (or, if it has none, its result) does not have. */
+const beyond = (n: Node): Op | undefined => {
+  const rank = (n.inputs[0] ?? (n.outputs[0] as Value)).type.shape.length;
+  switch (n.op.prim) {
+    case 'iota':
+    case 'concat':
+    case 'gather':
+    case 'scatterAdd':
+    case 'argmax':
+    case 'cumsum':
+      return { ...n.op, axis: rank };
+    case 'reverse':
+    case 'reduceSum':
+    case 'reduceMax':
+    case 'reduceMin':
+      return { ...n.op, axes: [...n.op.axes.slice(1), rank] };
+    default:
+      return undefined;
+  }
+};
+
+const elementwise: ReadonlySet<Prim> = new Set<Prim>([
+  'add',
+  'sub',
+  'mul',
+  'div',
+  'pow',
+  'max',
+  'min',
+  'rem',
+  'and',
+  'or',
+  'xor',
+  'compare',
+]);
 
 /** Damages node k; undefined where this mutation has nothing to damage there. */
 type Mutation = (g: Graph, k: number, n: Node) => Graph | undefined;
@@ -65,6 +101,43 @@ export const mutations: { readonly [name: string]: Mutation } = {
           op: { ...n.op, body: { ...n.op.body, params: [...n.op.body.params, { id: 1_000_000, type: { dtype: 'f32', shape: [] } }] } },
         })
       : undefined,
+  'a region with an operand of no node': (g, k, n) => {
+    if (!('body' in n.op)) return undefined;
+    const { body } = n.op;
+    const inner = body.nodes.findIndex((m) => m.inputs.length > 0);
+    const damaged = inner < 0 ? undefined : mutations['an operand of no node']?.(body, inner, body.nodes[inner] as Node);
+    return damaged && replaced(g, k, { ...n, op: { ...n.op, body: damaged } });
+  },
+  'a carry that leaves with another type': (g, k, n) => {
+    if (n.op.prim !== 'scan' || n.op.carries === 0) return undefined;
+    const { body } = n.op;
+    const [carry, ...rest] = body.results as [Value, ...Value[]];
+    const other = [...body.params, ...body.nodes.flatMap((m) => m.outputs)].find((v) => !eqType(v.type, carry.type));
+    // the result of the node goes with it, so that only the rule of scan is broken
+    return other && retyped(replaced(g, k, { ...n, op: { ...n.op, body: { ...body, results: [other, ...rest] } } }), k, () => other.type);
+  },
+  'a region with an operand of another type': (g, k, n) => {
+    const [a] = n.inputs;
+    const before = [...g.params, ...g.nodes.slice(0, k).flatMap((m) => m.outputs)];
+    const other = 'body' in n.op && a ? before.find((v) => !eqType(v.type, a.type)) : undefined;
+    return other && replaced(g, k, { ...n, inputs: [other, ...n.inputs.slice(1)] });
+  },
+  'an axis that is not there': (g, k, n) => {
+    const op = beyond(n);
+    return op && replaced(g, k, { ...n, op });
+  },
+  'a second operand of another shape': (g, k, n) => {
+    const [a, b] = n.inputs;
+    if (!a || !b || !elementwise.has(n.op.prim)) return undefined;
+    const before = [...g.params, ...g.nodes.slice(0, k).flatMap((m) => m.outputs)];
+    const fits = (v: Value): boolean => v.type.dtype === b.type.dtype && v.type.shape.length === b.type.shape.length;
+    const other = before.find((v) => fits(v) && !eqType(v.type, b.type));
+    return other && replaced(g, k, { ...n, inputs: [a, other, ...n.inputs.slice(2)] });
+  },
+  'axes of a broadcast the other way round': (g, k, n) =>
+    n.op.prim === 'broadcast' && n.op.axes.length > 1
+      ? replaced(g, k, { ...n, op: { ...n.op, axes: [...n.op.axes].reverse() } })
+      : undefined,
   'a constant of another dtype': (g, k, n) =>
     n.op.prim === 'const' || n.op.prim === 'array' ? replaced(g, k, { ...n, op: { ...n.op, dtype: other(n.op.dtype) } }) : undefined,
 };
@@ -100,8 +173,14 @@ export const verifyLaws: readonly Law[] = [
       const next = numbers(seed);
       for (const [name, mutate] of Object.entries(mutations)) {
         if (graph.nodes.length === 0) continue;
-        const k = Math.floor(next() * graph.nodes.length);
-        const mutant = mutate(graph, k, graph.nodes[k] as Node);
+        // the first node that it can damage, from one on that is drawn
+        const from = Math.floor(next() * graph.nodes.length);
+        const order = [...graph.nodes.keys()].map((i) => (from + i) % graph.nodes.length);
+        let mutant: Graph | undefined;
+        for (const k of order) {
+          mutant = mutate(graph, k, graph.nodes[k] as Node);
+          if (mutant) break;
+        }
         if (!mutant) continue;
         if (refusal(mutant) !== undefined) {
           note?.('mutants refused', 1);

@@ -4,7 +4,7 @@ import { countOf } from '../../compiler/graph/tensor64.ts';
 import type { Value } from '../../compiler/graph/types.ts';
 import { verify } from '../../compiler/graph/verify.ts';
 import type { Program } from '../program.ts';
-import { vmapGraph } from '../transforms.ts';
+import { exposed, vmapGraph } from '../transforms.ts';
 import { type Law, sameBits } from './law.ts';
 
 const size = 3;
@@ -49,11 +49,18 @@ export const loop = ({ graph: g, inputs }: Program, batched: readonly boolean[])
 export const vmapLaws: readonly Law[] = [
   {
     name: 'vmap',
-    says: 'vmap is a loop over examples',
-    check: (p, { seed }) =>
-      loop(
-        p,
-        p.graph.params.map((_, i) => ((seed >> (i % 8)) & 1) === 0),
-      ),
+    says: 'vmap is a loop over examples, for every value of the program',
+    check: ({ graph, inputs }, { seed }) => {
+      const p = { graph: exposed(graph), inputs };
+      const some = graph.params.map((_, i) => ((seed >> (i % 8)) & 1) === 0);
+      // what one choice batches the other does not
+      return (
+        loop(p, some) ??
+        loop(
+          p,
+          some.map((is) => !is),
+        )
+      );
+    },
   },
 ];

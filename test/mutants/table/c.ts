@@ -1,0 +1,107 @@
+/** Faults of the C that kernels are printed as. */
+import type { Row } from '../mutant.ts';
+
+const print = 'backends/cpu/print.ts';
+const prelude = 'backends/cpu/prelude.ts';
+
+export const c: readonly Row[] = [
+  {
+    name: 'select of the other side',
+    fault: 'swapped operand',
+    file: print,
+    from: '`(${cond} ? ${x} : ${y})`',
+    to: '`(${cond} ? ${y} : ${x})`',
+  },
+  {
+    name: 'at least is more than',
+    fault: 'off by one',
+    file: print,
+    from: "ge: '>='",
+    to: "ge: '>'",
+  },
+  {
+    name: 'true is stored as 255',
+    fault: 'missing cast',
+    file: print,
+    from: '__builtin_convertvector(${raw} & 1, u8x${lanes})',
+    to: '__builtin_convertvector(${raw}, u8x${lanes})',
+  },
+  {
+    name: 'a fused product without its sum',
+    fault: 'dropped term',
+    file: print,
+    from: '${print(e.x, c)}, ${print(e.y, c)}, ${print(e.z, c)})`',
+    to: '${print(e.x, c)}, ${print(e.y, c)}, ${print(e.y, c)})`',
+  },
+  {
+    name: 'blocks of the second axis run on',
+    fault: 'dropped term',
+    file: print,
+    from: '`b / ${x}L % ${y}L`',
+    to: '`b / ${x}L`',
+    test: 'test/cpu/kernels.test.ts',
+  },
+  {
+    name: 'masked loads read anywhere',
+    fault: 'dropped check',
+    file: print,
+    from: 'return e.mask ? `(${print(e.mask, c)} ? ${value} : 0)` : value;',
+    to: 'return value;',
+    test: 'test/cpu/expressions.test.ts',
+  },
+  {
+    name: 'locals of one statement serve the next',
+    fault: 'stale value',
+    file: print,
+    from: `    c.shared.set(e, local);
+  }
+  use(roots.map((e) => print(e, c)));
+  c.shared = new Map();`,
+    to: `    c.shared.set(e, local);
+  }
+  use(roots.map((e) => print(e, c)).reverse());
+  c.shared = new Map();`,
+  },
+  {
+    name: 'constants of one digit',
+    fault: 'missing cast',
+    file: 'backends/cpu/ctypes.ts',
+    from: 'while (Math.fround(Number(x.toPrecision(digits))) !== x) digits++;',
+    to: '',
+  },
+  {
+    name: 'true is -1 as a number',
+    fault: 'sign',
+    file: prelude,
+    from: "to === 'i32' ? `(${x} & 1)`",
+    to: "to === 'i32' ? `(${x})`",
+  },
+  {
+    name: 'splats of bools are positive',
+    fault: 'sign',
+    file: prelude,
+    from: '`-(${x})`',
+    to: '`(${x})`',
+  },
+  {
+    name: 'vectors of the smaller number',
+    fault: 'swapped operand',
+    file: prelude,
+    from: "op === 'max' ? '>' : '<'",
+    to: "op === 'max' ? '<' : '>'",
+  },
+  {
+    name: 'lanes halved from the front only',
+    fault: 'wrong order',
+    file: prelude,
+    from: 'join(part(0), part(half))',
+    to: 'join(part(0), part(0))',
+  },
+  {
+    name: 'ramps begin at 0',
+    fault: 'dropped term',
+    file: prelude,
+    from: 'return base + (${v})',
+    to: 'return (${v})',
+  },
+];

@@ -1,0 +1,31 @@
+/** All mutants, by area. */
+import type { Area, Mutant, Row } from '../mutant.ts';
+import { batching } from './batching.ts';
+import { c } from './c.ts';
+import { fusion } from './fusion.ts';
+import { interpreter } from './interpreter.ts';
+import { jvp } from './jvp.ts';
+import { kernels } from './kernels.ts';
+import { passes } from './passes.ts';
+import { planning } from './planning.ts';
+import { shapes } from './shapes.ts';
+import { text } from './text.ts';
+import { transpose } from './transpose.ts';
+
+const tables: { readonly [A in Area]: readonly Row[] } = {
+  jvp,
+  transpose,
+  batching,
+  'shape rules': shapes,
+  passes,
+  fusion,
+  planning,
+  kernels,
+  C: c,
+  text,
+  interpreter,
+};
+
+export const mutants: readonly Mutant[] = Object.entries(tables).flatMap(([area, rows]) =>
+  rows.map((row): Mutant => ({ ...row, area: area as Area })),
+);

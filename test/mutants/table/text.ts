@@ -1,0 +1,117 @@
+/** Faults of the text of graphs and of kernels, printed and read. */
+import type { Row } from '../mutant.ts';
+
+const print = 'compiler/graph/print.ts';
+const parse = 'compiler/graph/parse.ts';
+const kernel = 'compiler/kernel/print.ts';
+const read = 'compiler/kernel/parse.ts';
+
+export const text: readonly Row[] = [
+  {
+    name: 'minus zero is printed as 0',
+    fault: 'sign',
+    file: print,
+    from: "(Object.is(x, -0) ? '-0' : String(x))",
+    to: 'String(x)',
+    test: 'test/graph/text.test.ts',
+  },
+  {
+    name: 'pad prints one end twice',
+    fault: 'swapped operand',
+    file: print,
+    from: "['high', list(op.high)]",
+    to: "['high', list(op.low)]",
+  },
+  {
+    name: 'scans are printed forward',
+    fault: 'wrong order',
+    file: print,
+    from: '`${op.reverse}`',
+    to: "'false'",
+  },
+  {
+    name: 'regions of remat are not printed',
+    fault: 'dropped term',
+    file: print,
+    from: 'm.remat !== undefined && `remat=${m.remat}`',
+    to: 'false',
+  },
+  {
+    name: 'names with quotes are printed plain',
+    fault: 'dropped check',
+    file: print,
+    from: 'plain.test(name) ? name : JSON.stringify(name)',
+    to: 'plain.test(name) ? name : `"${name}"`',
+  },
+  {
+    name: 'batch axes printed as contracted',
+    fault: 'swapped operand',
+    file: print,
+    from: "['batch', op.batch.map(list).join('')]",
+    to: "['batch', op.contract.map(list).join('')]",
+  },
+  {
+    name: 'pairs of axes read the other way round',
+    fault: 'swapped operand',
+    file: parse,
+    from: '[ints(c.key(key)), ints(c)];',
+    to: '[ints(c.key(key)), ints(c)].reverse() as [number[], number[]];',
+  },
+  {
+    name: 'line and column change places',
+    fault: 'swapped operand',
+    file: parse,
+    from: 'loc = { file, line, col: c.int() };',
+    to: 'loc = { file, line: c.int(), col: line };',
+  },
+  {
+    name: 'a split of placements is read as the axis 0',
+    fault: 'wrong axis',
+    file: parse,
+    from: 'return { split: c.int() };',
+    to: 'return { split: c.int() * 0 };',
+  },
+  {
+    name: 'comparisons of kernels printed the other way round',
+    fault: 'swapped operand',
+    file: kernel,
+    from: '`${x.cmp}(${print(x.x)}, ${print(x.y)})`',
+    to: '`${x.cmp}(${print(x.y)}, ${print(x.x)})`',
+  },
+  {
+    name: 'the smallest number of kernels is the largest',
+    fault: 'sign',
+    file: kernel,
+    from: "v === -Infinity ? '-inf'",
+    to: "v === -Infinity ? 'inf'",
+  },
+  {
+    name: 'masks of kernels are not printed',
+    fault: 'dropped term',
+    file: kernel,
+    from: "${a.mask ? ` if ${print(a.mask)}` : ''}]`",
+    to: ']`',
+    test: 'test/kernel/laws.test.ts',
+  },
+  {
+    name: 'shared parts of long kernels get one name',
+    fault: 'off by one',
+    file: kernel,
+    from: 'const name = `%${names.size}`;',
+    to: "const name = '%0';",
+  },
+  {
+    name: 'numbers of kernels have five digits',
+    fault: 'missing cast',
+    file: kernel,
+    from: ': String(v);',
+    to: ': String(Number(v.toPrecision(5)));',
+  },
+  {
+    name: 'select of kernels read the other way round',
+    fault: 'swapped operand',
+    file: read,
+    from: 'c: x, x: y, y: z, dtype: y.dtype',
+    to: 'c: x, x: z, y, dtype: y.dtype',
+  },
+];
