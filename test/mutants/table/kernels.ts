@@ -5,7 +5,6 @@ const emit = 'compiler/tile/emit.ts';
 const affine = 'compiler/tile/affine.ts';
 const gemm = 'compiler/tile/gemm.ts';
 const pack = 'compiler/tile/gemm-pack.ts';
-const reduce = 'compiler/tile/reduce.ts';
 const monoid = 'compiler/tile/monoid.ts';
 const scatter = 'compiler/tile/scatter.ts';
 const expr = 'compiler/kernel/expr.ts';
@@ -141,21 +140,21 @@ export const kernels: readonly Row[] = [
   {
     name: 'a row without its last element',
     fault: 'off by one',
-    file: reduce,
-    from: '{ from: floorTo(n, lanes), to: n, lanes: 1, unroll: 1 }',
-    to: '{ from: floorTo(n, lanes), to: n - 1, lanes: 1, unroll: 1 }',
+    file: 'compiler/tile/reduce-row.ts',
+    from: '{ from: floorTo(n, lanes), to: n, ...rest, unroll: 1 }',
+    to: '{ from: floorTo(n, lanes), to: n, ...rest, active: rest.active - 1, unroll: 1 }',
   },
   {
     name: 'a reduction reads one that is not finished',
     fault: 'stale value',
-    file: reduce,
+    file: 'compiler/tile/reduce-work.ts',
     from: 'isReduction(node) ? before + 1 : before',
     to: 'before',
   },
   {
     name: 'argmax changes its value before its place',
     fault: 'stale value',
-    file: reduce,
+    file: 'compiler/tile/reduce-state.ts',
     from: 'next.length === 1 ? next : c.bind(next).map((y) => c.name(y))',
     to: 'next',
   },

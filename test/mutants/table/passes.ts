@@ -68,8 +68,8 @@ export const passes: readonly Row[] = [
     name: 'casts between floats go',
     fault: 'missing cast',
     file: simplify,
-    from: '(x as Value).type.dtype === op.dtype ? x : undefined',
-    to: "(x as Value).type.dtype === op.dtype || `${(x as Value).type.dtype} ${op.dtype}` === 'f32 f16' ? x : undefined",
+    from: 'if (v.type.dtype === op.dtype) return v;',
+    to: "if (v.type.dtype === op.dtype || `${v.type.dtype} ${op.dtype}` === 'f32 f16') return v;",
   },
   {
     name: 'pad of a constant number',
