@@ -73,6 +73,15 @@ const binary =
   (op: KBinary): ((o: Op, a: Ask) => Expr) =>
   (_, a) =>
     rounded(e.binary(op, same(a, 0), same(a, 1)), out(a).type.dtype);
+/** Division and remainder. Lanes without an element hold 0, which no integer is divided by: there the divisor is 1. */
+const divided =
+  (op: 'div' | 'rem'): ((o: Op, a: Ask) => Expr) =>
+  (_, a) => {
+    const [x, y] = [same(a, 0), same(a, 1)];
+    const { mask } = a.indices;
+    const by = mask && y.dtype !== 'f32' && y.lanes > 1 ? e.select(mask, y, 1) : y;
+    return rounded(e.binary(op, x, by), out(a).type.dtype);
+  };
 const alias = (_: Op, a: Ask): Expr => same(a, 0);
 const both = (g: Expr | undefined, c: Expr): Expr => (g ? e.and(...widen(g, c)) : c);
 const widen = (x: Expr, y: Expr): readonly [Expr, Expr] => {
@@ -122,11 +131,11 @@ const rules: { readonly [P in Prim]: Rule<P> } = {
   add: binary('add'),
   sub: binary('sub'),
   mul: binary('mul'),
-  div: binary('div'),
+  div: divided('div'),
   pow: binary('pow'),
   max: binary('max'),
   min: binary('min'),
-  rem: binary('rem'),
+  rem: divided('rem'),
   and: binary('and'),
   or: binary('or'),
   xor: binary('xor'),

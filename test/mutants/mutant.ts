@@ -31,6 +31,7 @@ export const areas = [
   'fusion',
   'planning',
   'kernels',
+  'attention',
   'C',
   'text',
   'interpreter',

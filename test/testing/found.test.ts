@@ -23,6 +23,19 @@ const found: { readonly [fault: string]: string } = {
 }
 %0 = [0]
 `,
+  // the last vector of a row has lanes without an element, which hold 0: no integer may be divided by them
+  'a quotient of six integers': `graph (%0 x0: i32[2 3]) {
+  %1: i32[6] = reshape(%0) shape=[6]
+  %2: i32[6] = abs(%1)
+  %3: i32[] = const() value=1 dtype=i32
+  %4: i32[6] = broadcast(%3) shape=[6] axes=[]
+  %5: i32[6] = or(%2, %4)
+  %6: i32[6] = div(%2, %5)
+  %7: i32[6] = rem(%2, %5)
+  return %6, %7
+}
+%0 = [0, 0, 0, 0, 0, 0]
+`,
 };
 
 const variants = { plain: cpu({ threads: 1 }), threads: cpu({ threads: 2 }), poisoned: cpu({ threads: 2, poison: 0x7fc0dead }) };

@@ -1,5 +1,6 @@
 /** All mutants, by area. */
 import type { Area, Mutant, Row } from '../mutant.ts';
+import { attention } from './attention.ts';
 import { batching } from './batching.ts';
 import { c } from './c.ts';
 import { fusion } from './fusion.ts';
@@ -21,6 +22,7 @@ const tables: { readonly [A in Area]: readonly Row[] } = {
   fusion,
   planning,
   kernels,
+  attention,
   C: c,
   text,
   interpreter,
