@@ -48,3 +48,17 @@ test.each<readonly [string, readonly number[], readonly number[], Contract]>([
   );
   expect(Array.from(runKernels(g, cpuTarget(2), args)[0] ?? [])).toEqual(Array.from(interpret(g, args)[0]?.data ?? [0]));
 });
+
+test('an operand that is a slice', () => {
+  const b = builder();
+  const [x, y] = [b.param({ dtype: 'f32', shape: [4, 3] }), b.param({ dtype: 'f32', shape: [3, 2] })];
+  const part = b.slice(x, [1, 0], [3, 3]);
+  const g = b.build([b.one({ prim: 'dot', batch: [[], []], contract: [[1], [0]], dtype: 'f32' }, [part, y])]);
+  const args = [x, y].map(({ type }, k) =>
+    tensor64(
+      type,
+      Array.from({ length: k === 0 ? 12 : 6 }, (_, i) => i * (k + 1) - 3),
+    ),
+  );
+  expect(Array.from(runKernels(g, cpuTarget(2), args)[0] ?? [])).toEqual(Array.from(interpret(g, args)[0]?.data ?? [0]));
+});
