@@ -20,6 +20,7 @@ export const fusion: readonly Row[] = [
     file: normalise,
     from: '[pick(op.contract[0]), pick(op.contract[1])]',
     to: '[pick(op.contract[0]), op.contract[1]]',
+    test: 'test/fuse/contract.test.ts',
   },
   {
     name: 'a copied operand keeps its axes',
@@ -27,13 +28,7 @@ export const fusion: readonly Row[] = [
     file: normalise,
     from: 'shape.length - contract[side].length + j',
     to: 'j',
-  },
-  {
-    name: 'a value is two results',
-    fault: 'dropped check',
-    file: normalise,
-    from: "made.op.prim !== 'array' && !taken.has(v)",
-    to: "made.op.prim !== 'array'",
+    test: 'test/fuse/contract.test.ts',
   },
   {
     name: 'scatters of halves add in halves',

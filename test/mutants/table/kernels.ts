@@ -101,6 +101,7 @@ export const kernels: readonly Row[] = [
     file: 'compiler/tile/strides.ts',
     from: 'ix.map((x, i) => shift(x, known(op.start[i] as number)))',
     to: 'ix',
+    test: 'test/fuse/contract.test.ts',
   },
   {
     name: 'below n is at most n',

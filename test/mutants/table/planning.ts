@@ -4,7 +4,7 @@ import type { Row } from '../mutant.ts';
 const build = 'compiler/plan/build.ts';
 const arena = 'compiler/plan/arena.ts';
 const inplace = 'compiler/kernel/inplace.ts';
-const donated = 'test/plan/safety.test.ts';
+const donated = 'test/plan/donated.test.ts';
 
 export const planning: readonly Row[] = [
   {
@@ -76,13 +76,6 @@ export const planning: readonly Row[] = [
     file: build,
     from: "const text = printKernel({ ...kernel, name: 'k' });",
     to: 'const text = kernel.name;',
-  },
-  {
-    name: 'aliases have no memory of their own, nor another',
-    fault: 'dropped term',
-    file: build,
-    from: 'return to ? root(to) : v;',
-    to: 'return to ?? v;',
   },
   {
     name: 'a donated input is written while it is read',
