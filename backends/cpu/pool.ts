@@ -26,8 +26,9 @@ export const poolSource = `#define _GNU_SOURCE
 #endif
 
 typedef void (*fv_kernel)(void *const *bufs, long lo, long hi);
-/* one row of the launch table; written by the TypeScript side */
-typedef struct { fv_kernel fn; long blocks; void *const *bufs; long shared; } fv_launch;
+/* rows of the tables of parts and launches; written by the TypeScript side. end: blocks of this part and of those before it */
+typedef struct { void *const *bufs; long end; } fv_part;
+typedef struct { fv_kernel fn; long blocks; const fv_part *parts; long shared; } fv_launch;
 typedef struct { _Atomic long next; long end; char pad[112]; } fv_share;
 typedef struct {
   int threads, spin;
@@ -74,6 +75,17 @@ static void fv_wait(fv_pool *p, _Atomic unsigned *at, unsigned seen) {
   }
 }
 
+/* blocks [lo, hi) of a launch, numbered through all parts */
+static void fv_blocks(const fv_launch *l, long lo, long hi) {
+  long first = 0;
+  for (const fv_part *part = l->parts; lo < hi; first = part++->end) {
+    if (part->end <= lo) continue;
+    long to = part->end < hi ? part->end : hi;
+    l->fn(part->bufs, lo - first, to - first);
+    lo = to;
+  }
+}
+
 static void fv_work(fv_pool *p, int id) {
   const fv_launch *l = p->launch;
   for (int i = 0; i < p->threads; i++) {
@@ -82,7 +94,7 @@ static void fv_work(fv_pool *p, int id) {
       long lo = atomic_fetch_add_explicit(&s->next, p->chunk, memory_order_relaxed);
       if (lo >= s->end) break;
       long hi = lo + p->chunk;
-      l->fn(l->bufs, lo, hi < s->end ? hi : s->end);
+      fv_blocks(l, lo, hi < s->end ? hi : s->end);
     }
   }
 }
@@ -164,7 +176,7 @@ void fv_cancel(fv_pool *p) { atomic_store(&p->cancel, 1); }
 void fv_run(fv_pool *p, const fv_launch *table, long n, double *seconds) {
   double last = seconds ? fv_now() : 0;
   for (long i = 0; i < n && !atomic_load(&p->cancel); i++) {
-    if (!table[i].shared || table[i].blocks == 1 || p->threads == 1) table[i].fn(table[i].bufs, 0, table[i].blocks);
+    if (!table[i].shared || table[i].blocks == 1 || p->threads == 1) fv_blocks(table + i, 0, table[i].blocks);
     else fv_fork(p, table + i);
     if (!seconds) continue;
     double now = fv_now();

@@ -75,7 +75,8 @@ const endRuns = (): void => {
 
 // about 50 us on current processors: longer than the gaps between launches, shorter than a scheduler's slice
 const spin = 2000;
-const rowBytes = 32;
+/** Of the tables of launches and parts, in words of 8 bytes: what pool.ts calls fv_launch and fv_part. */
+const row = { launch: 4, part: 2 } as const;
 /** Work that one thread finishes before others would have joined: a few microseconds. A launch without counts is shared. */
 const small = (l: Launch): boolean => l.flops + l.bytes > 0 && l.flops < 1 << 15 && l.bytes < 1 << 14;
 
@@ -85,11 +86,13 @@ const small = (l: Launch): boolean => l.flops + l.bytes > 0 && l.flops < 1 << 15
  */
 export const load = (plan: Plan, library: Library, threads: number, poison = 0): CpuExecutable => {
   const c = bind(library.path);
-  const pointers = plan.launches.reduce((n, l) => n + l.offsets.length, 0);
-  // arena, launch table, buffer pointers and times lie in one mapping, in this order
+  const parts = plan.launches.flatMap((l) => l.parts);
+  const pointers = parts.reduce((n, part) => n + part.offsets.length, 0);
+  // arena, tables of launches and parts, buffer pointers and times lie in one mapping, in this order
   const align = (n: number): number => Math.ceil(n / 64) * 64;
   const tableAt = align(plan.arenaBytes);
-  const pointersAt = align(tableAt + plan.launches.length * rowBytes);
+  const partsAt = align(tableAt + plan.launches.length * row.launch * 8);
+  const pointersAt = align(partsAt + parts.length * row.part * 8);
   const timesAt = align(pointersAt + pointers * 8);
   const bytes = timesAt + plan.launches.length * 8 + 64;
   const base = BigInt(c.map(bytes));
@@ -100,17 +103,22 @@ export const load = (plan: Plan, library: Library, threads: number, poison = 0):
     throw new FoveaError('FV0202', 'the system has no memory for the thread pool');
   }
   const view = (offset: number, length: number): ArrayBuffer => koffi.view(base + BigInt(offset), length);
-  const table = new BigInt64Array(view(tableAt, Math.max(8, plan.launches.length * rowBytes)));
-  const buffers = new BigInt64Array(view(pointersAt, Math.max(8, pointers * 8)));
+  const words = (at: number, n: number): BigInt64Array => new BigInt64Array(view(at, Math.max(8, n * 8)));
+  const table = words(tableAt, plan.launches.length * row.launch);
+  const rows = words(partsAt, parts.length * row.part);
+  const buffers = words(pointersAt, pointers);
   const symbols = library.symbols.map(c.symbol);
-  let p = 0;
+  const address = (at: number): bigint => base + BigInt(at);
+  let [part, pointer] = [0, 0];
   plan.launches.forEach((l, i) => {
-    const [x, y, z] = plan.kernels[l.kernel]?.grid ?? [0, 0, 0];
-    table.set(
-      [symbols[l.kernel] as bigint, BigInt(l.part?.blocks ?? x * y * z), base + BigInt(pointersAt + p * 8), small(l) ? 0n : 1n],
-      i * 4,
-    );
-    for (const offset of l.offsets) buffers[p++] = base + BigInt(offset);
+    const first = part;
+    let end = 0;
+    for (const { offsets, blocks } of l.parts) {
+      end += blocks;
+      rows.set([address(pointersAt + pointer * 8), BigInt(end)], row.part * part++);
+      for (const offset of offsets) buffers[pointer++] = address(offset);
+    }
+    table.set([symbols[l.kernel] as bigint, BigInt(end), address(partsAt + first * row.part * 8), small(l) ? 0n : 1n], row.launch * i);
   });
 
   const views = new Map<Slot, HostData>();

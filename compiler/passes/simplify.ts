@@ -4,9 +4,10 @@
  *
  *   reshape(reshape(x)) -> reshape(x)      and so for transpose, broadcast, slice      exp(1) -> 2.718281828459045
  *   x + 0, x - 0, x * 1, x / 1, neg(neg x) -> x      x * -1 -> neg(x)      pow(x, 2) -> x * x      pow(x, -1) -> 1 / x
+ *   pad(x, high 2) + pad(y, low 3) -> concat(x, y)   of x[3] and y[2]: the gradient of what was sliced
  */
 import type { Builder } from '../graph/builder.ts';
-import { addDim, type Dim, eqShape, subDim } from '../graph/dim.ts';
+import { addDim, type Dim, eqDim, eqShape, subDim } from '../graph/dim.ts';
 import { apply, type Tensor64, tensor64 } from '../graph/interpret.ts';
 import { type DType, type Graph, isFloat, type Node, type OpOf, type Prim, type Value } from '../graph/types.ts';
 import { rewrite } from './rewrite.ts';
@@ -64,10 +65,35 @@ const fold = ({ b, constant }: Known, n: Node, ins: readonly Value[]): Value | u
 /** Of one operand whose elements are all `c`: what is left of the operation. */
 const zero = (v: Value, c: number | undefined): Value | undefined => (c === 0 ? v : undefined);
 
+/** What lies between the zeros that a pad puts around it along one axis. */
+const between = ({ made }: Known, v: Value) => {
+  const pad = made(v, 'pad');
+  if (pad?.op.value !== 0) return undefined;
+  const { low, high } = pad.op;
+  const axes = low.flatMap((l, i) => (isZero(l) && isZero(high[i] as Dim) ? [] : [i]));
+  const [axis] = axes;
+  if (axis === undefined || axes.length > 1) return undefined;
+  const x = pad.inputs[0] as Value;
+  const inner = made(x, 'concat');
+  const start = low[axis] as Dim;
+  return { axis, low, high, start, end: addDim(start, x.type.shape[axis] as Dim), parts: inner?.op.axis === axis ? inner.inputs : [x] };
+};
+/** The sum of two values of which one begins where the other ends, with zeros around them. */
+const sideBySide = (k: Known, x: Value, y: Value): Value | undefined => {
+  const [a, b] = [between(k, x), between(k, y)];
+  if (!a || !b || a.axis !== b.axis) return undefined;
+  const order = eqDim(a.end, b.start) ? ([a, b] as const) : eqDim(b.end, a.start) ? ([b, a] as const) : undefined;
+  if (!order) return undefined;
+  const [first, last] = order;
+  const joined = k.b.concat([...first.parts, ...last.parts], a.axis);
+  return first.low.every(isZero) && last.high.every(isZero) ? joined : k.b.pad(joined, first.low, last.high);
+};
+
 const rules: { readonly [P in Prim]?: Simplify<P> } = {
   neg: ({ made }, _, [x]) => made(x as Value, 'neg')?.inputs[0],
   not: ({ made }, _, [x]) => made(x as Value, 'not')?.inputs[0],
-  add: ({ constant }, _, [x, y]) => zero(x as Value, constant(y as Value)) ?? zero(y as Value, constant(x as Value)),
+  add: (k, _, [x, y]) =>
+    zero(x as Value, k.constant(y as Value)) ?? zero(y as Value, k.constant(x as Value)) ?? sideBySide(k, x as Value, y as Value),
   sub: ({ constant }, _, [x, y]) => zero(x as Value, constant(y as Value)),
   mul: ({ b, constant }, _, [x, y]) => {
     for (const [v, c] of [[x, constant(y as Value)] as const, [y, constant(x as Value)] as const]) {

@@ -1,5 +1,5 @@
 /**
- * From a bound graph to a plan: fuse, lower every group, share equal kernels, place every buffer.
+ * From a bound graph to a plan: fuse, lower every group, share equal kernels, join launches, place every buffer.
  *
  * Inputs, constants and outputs keep their bytes for the whole life of the executable (inputs so that an unchanged one is
  * not uploaded again, outputs until the next run overwrites them); everything between lives from the launch that writes it
@@ -8,26 +8,28 @@
  */
 import { FoveaError } from '../error.ts';
 import { fuse } from '../fuse/fuse.ts';
-import { prodDim } from '../graph/dim.ts';
 import { eqType } from '../graph/infer.ts';
 import { isEmpty } from '../graph/tensor64.ts';
-import { bytesOf, type Graph, type TensorType, type Value } from '../graph/types.ts';
+import type { Graph, Value } from '../graph/types.ts';
 import { mayAlias } from '../kernel/inplace.ts';
 import { printKernel } from '../kernel/print.ts';
 import type { Kernel } from '../kernel/types.ts';
 import { verifyKernel } from '../kernel/verify.ts';
 import type { Target } from '../target.ts';
 import { copyKernel } from '../tile/copy.ts';
+import { sizeOf } from '../tile/emit.ts';
 import { type Lowered, lowerAll } from '../tile/lower.ts';
 import { type Need, placeBuffers } from './arena.ts';
+import { joinSteps, type Step, type StepPart, typeBytes, writtenBy } from './join.ts';
 import { shareKernels, tables } from './share.ts';
-import type { Launch, Lifetime, Plan, Slot } from './types.ts';
+import type { Lifetime, Plan, Slot } from './types.ts';
 
-/** Bytes of a tensor whose sizes are numbers. */
-const typeBytes = (t: TensorType): number => (prodDim(t.shape) as number) * bytesOf[t.dtype];
-
-/** A launch whose buffers are still values. */
-type Step = Omit<Launch, 'offsets'> & { readonly buffers: readonly Value[] };
+/** All blocks of a kernel, on buffers of its own sizes. */
+const whole = ({ grid, buffers }: Kernel, values: readonly Value[]): StepPart => ({
+  buffers: values,
+  sizes: buffers.map((b) => b.size),
+  blocks: grid[0] * grid[1] * grid[2],
+});
 
 export interface PlanOptions {
   /** donated[o] = input whose slot output o takes, or -1. */
@@ -75,51 +77,64 @@ const launchesOf = (g: Graph, target: Target) => {
     const rest = { scope, phase, label, reason, flops, bytes };
     const one = common.get(kernel);
     const numbers = one?.numbers.get(kernel);
-    if (!one || !numbers) return { kernel: share(kernel), buffers: buffers.map(root), ...rest };
+    const part = whole(kernel, buffers.map(root));
+    if (!one || !numbers) return { kernel: share(kernel), parts: [part], ...rest };
     const own = tables.flatMap((t) => (numbers[t].length > 0 ? [table(t, numbers[t])] : []));
-    const sizes = [...kernel.buffers.map((b) => b.size), ...own.map((v) => prodDim(v.type.shape) as number)];
-    return { kernel: share(one.kernel), buffers: [...buffers.map(root), ...own], part: { blocks: kernel.grid[0], sizes }, ...rest };
+    const more = { buffers: [...part.buffers, ...own], sizes: [...part.sizes, ...own.map(sizeOf)] };
+    return { kernel: share(one.kernel), parts: [{ ...part, ...more }], ...rest };
   });
   return { steps, kernels, root, share, results, constants };
 };
 
 /** The plan of a graph all of whose nodes have elements; parameters may have none. */
 const planFull = (g: Graph, target: Target, { donated, maxBytes }: PlanOptions): Plan => {
-  const { steps, kernels, root, share, results, constants } = launchesOf(g, target);
-  const written = (s: Step): readonly Value[] => s.buffers.filter((_, i) => kernels[s.kernel]?.buffers[i]?.access !== 'read');
-  const producer = new Map<Value, number>();
-  const lastRead = new Map<Value, number>();
-  steps.forEach((s, i) => {
-    for (const v of written(s)) producer.set(v, i);
-    for (const v of s.buffers) lastRead.set(v, i);
-  });
+  const { steps: single, kernels, root, share, results, constants } = launchesOf(g, target);
+  const written = (s: Step): readonly Value[] => writtenBy(s, kernels);
 
   // a donated input and the output that takes its slot; results are all different and each is written by one step
   const taken = donated.filter((i) => i >= 0);
   if (new Set(taken).size < taken.length) throw new Error('internal: two outputs cannot take the place of one input');
+  const replaced = new Map(
+    results.flatMap((out, o): [Value, Value][] => {
+      const input = g.params[donated[o] ?? -1];
+      return input ? [[out, input]] : [];
+    }),
+  );
+  const steps = [...joinSteps(single, kernels, replaced)];
+  const producer = new Map<Value, number>();
+  const lastRead = new Map<Value, number>();
+  steps.forEach((s, i) => {
+    for (const v of written(s)) producer.set(v, i);
+    for (const v of s.parts.flatMap((p) => p.buffers)) lastRead.set(v, i);
+  });
   const shares = new Map<Value, Value>();
   const copies: [from: Value, to: Value][] = [];
   results.forEach((out, o) => {
-    const input = g.params[donated[o] ?? -1];
+    const input = replaced.get(out);
     if (!input) return;
     const at = producer.get(out);
     if (at === undefined || !eqType((g.results[o] as Value).type, input.type))
       throw new Error(`internal: output ${o} cannot take the place of input ${donated[o]}`);
     const step = steps[at] as Step;
     const kernel = kernels[step.kernel] as Kernel;
-    // one value may stand behind several buffers of a kernel
-    const names = (v: Value): readonly string[] => kernel.buffers.filter((_, i) => step.buffers[i] === v).map((b) => b.name);
-    const inPlace = (): boolean => names(input).every((r) => names(out).every((w) => mayAlias(kernel, r, w)));
+    // one value may stand behind several buffers of a kernel; what one part writes no other may read
+    const names = (v: Value, p: StepPart): readonly string[] => kernel.buffers.filter((_, i) => p.buffers[i] === v).map((b) => b.name);
+    const inPlace = (): boolean =>
+      step.parts.every((p) =>
+        p.buffers.includes(out)
+          ? names(input, p).every((r) => names(out, p).every((w) => mayAlias(kernel, r, w)))
+          : !p.buffers.includes(input),
+      );
     const last = lastRead.get(input) ?? -1;
     if (last < at || (last === at && inPlace())) shares.set(out, input);
     else copies.push([out, input]);
   });
   for (const [from, to] of copies) {
-    const kernel = share(copyKernel(from.type, target));
+    const kernel = copyKernel(from.type, target);
     const bytes = 2 * typeBytes(from.type);
     steps.push({
-      kernel,
-      buffers: [from, to],
+      kernel: share(kernel),
+      parts: [whole(kernel, [from, to])],
       scope: '',
       phase: 'opt',
       label: 'copy',
@@ -153,7 +168,7 @@ const planFull = (g: Graph, target: Target, { donated, maxBytes }: PlanOptions):
     values.map((v, i): [Value, Slot] => [v, { type: v.type, offset: offsets[i] as number, bytes: (needs[i] as Need).bytes }]),
   );
   const slot = (v: Value): Slot => ({ ...(slots.get(place(root(v))) as Slot), type: v.type });
-  const scopeOf = new Map(steps.flatMap((s) => written(s).map((v): [Value, string] => [v, s.scope])));
+  const scopeOf = new Map(single.flatMap((s) => written(s).map((v): [Value, string] => [v, s.scope])));
   const lifetimes = values.map(
     (v, i): Lifetime => ({
       slot: slots.get(v) as Slot,
@@ -166,7 +181,10 @@ const planFull = (g: Graph, target: Target, { donated, maxBytes }: PlanOptions):
 
   return {
     kernels,
-    launches: steps.map(({ buffers, ...rest }) => ({ ...rest, offsets: buffers.map((v) => slot(v).offset) })),
+    launches: steps.map(({ parts, ...rest }) => ({
+      ...rest,
+      parts: parts.map(({ buffers, ...part }) => ({ ...part, offsets: buffers.map((v) => slot(v).offset) })),
+    })),
     inputs: g.params.map(slot),
     outputs: g.results.map((r, o) => ({ ...slot(g.params[donated[o] ?? -1] ?? (results[o] as Value)), type: r.type })),
     aliases: g.results.map((_, o) => donated[o] ?? -1),

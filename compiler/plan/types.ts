@@ -12,16 +12,23 @@ export interface Slot {
   readonly bytes: number;
 }
 
+/** A kernel's work on buffers of its own. Kernels that stand for several sizes have the grid and the buffers of the largest. */
+export interface Part {
+  /** Arena offset of each of the kernel's buffers, in order, and the elements that lie there. */
+  readonly offsets: readonly number[];
+  readonly sizes: readonly number[];
+  /** Blocks [0, blocks) of the kernel's grid, axis 0 first. */
+  readonly blocks: number;
+}
+
 export interface Launch {
   /** Index into Plan.kernels. */
   readonly kernel: number;
-  /** Arena offset of each of the kernel's buffers, in order. */
-  readonly offsets: readonly number[];
   /**
-   * Where launches of several sizes share a kernel, whose own grid and buffers are those of the largest: blocks to run, and elements
-   * of each buffer.
+   * One or more, which may run in any order or at the same time: none reads or writes what another writes. A launch numbers the blocks of
+   * all its parts through: parts of 3 and 5 blocks are 8 blocks, of which the last is block 4 of the second part.
    */
-  readonly part?: { readonly blocks: number; readonly sizes: readonly number[] };
+  readonly parts: readonly Part[];
   readonly scope: string;
   readonly phase: Phase;
   /** What it computes (template and main primitives) and why the group ends where it ends. */

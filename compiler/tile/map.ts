@@ -42,15 +42,16 @@ const cost = (job: Job, n: number, inner: number, lanes: number, threads: number
   return em.irregular * 16 * lanes + each * 3 + ix.undecided * 8 + (outer * 3 + tail) / vectors + idle;
 };
 
-/** Row lengths worth trying: products of trailing axes of any shape that the space takes inside the group. */
+/** Row lengths worth trying: products of trailing axes of any shape that the space, or a part of a concatenation, takes inside the group. */
 const suffixes = (job: Job, n: number): readonly number[] => {
   const found = new Set<number>();
+  const joined = job.group.nodes.some((m) => m.op.prim === 'concat');
   for (const v of [...job.outputs.map((o) => o.value), ...job.group.nodes.flatMap((m) => m.outputs)]) {
-    if (sizeOf(v) !== n) continue;
+    if (sizeOf(v) !== n && !joined) continue;
     let suffix = 1;
     for (const d of [...shapeOf(v)].reverse()) {
       suffix *= d;
-      if (d !== 1 && suffix < n) found.add(suffix);
+      if (d !== 1 && suffix < n && n % suffix === 0) found.add(suffix);
     }
   }
   return [...found].slice(0, 12);

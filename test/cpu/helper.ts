@@ -2,7 +2,7 @@
 import { cpu } from '../../backends/cpu/index.ts';
 import type { DType, HostData } from '../../compiler/graph/types.ts';
 import type { KBuffer, Kernel } from '../../compiler/kernel/types.ts';
-import type { Plan, Slot } from '../../compiler/plan/types.ts';
+import type { Part, Plan, Slot } from '../../compiler/plan/types.ts';
 
 const bytes: { readonly [T in DType]: number } = { f32: 4, i32: 4, u32: 4, f16: 2, bf16: 2, bool: 1 };
 
@@ -16,6 +16,13 @@ export const hostArray = (dtype: DType, size: number): HostData =>
         : dtype === 'bool'
           ? new Uint8Array(size)
           : new Uint16Array(size);
+
+/** All blocks of a kernel, on its own buffers. */
+const whole = ({ grid: [x, y, z], buffers }: Kernel, offset: (b: KBuffer) => number): Part => ({
+  offsets: buffers.map(offset),
+  sizes: buffers.map((b) => b.size),
+  blocks: x * y * z,
+});
 
 /** Launches `kernels` in order; equal buffer names are one slot. Read buffers are inputs, all others outputs. */
 export const planOf = (
@@ -39,7 +46,7 @@ export const planOf = (
     kernels,
     launches: launches.map((k) => ({
       kernel: k,
-      offsets: (kernels[k] as Kernel).buffers.map((b) => (slots.get(b.name) as Slot).offset),
+      parts: [whole(kernels[k] as Kernel, (b) => (slots.get(b.name) as Slot).offset)],
       ...{ scope: '', phase: 'fwd', label: '', reason: '', flops: 0, bytes: 0 },
     })),
     inputs: all.map(([, s]) => s),

@@ -359,9 +359,9 @@ describe('the process ends', () => {
       const map = lib.func('uintptr_t fv_map(int64_t bytes)');
       const base = BigInt(map(1 << 16));
       const words = new BigInt64Array(koffi.view(base, 1 << 16));
-      // 1000 launches of about half a second each, on one buffer whose address is the last word
-      for (let i = 0; i < 1000; i++) words.set([koffi.address(lib.symbol(${JSON.stringify(library.symbols[0])})), 64n, base + 65528n, 1n], 4 * i);
-      words[8191] = base + 32768n;
+      // 1000 launches of about half a second each, of one part of 64 blocks on one buffer; the last words are that part and the buffer's address
+      for (let i = 0; i < 1000; i++) words.set([koffi.address(lib.symbol(${JSON.stringify(library.symbols[0])})), 64n, base + 65512n, 1n], 4 * i);
+      words.set([base + 65528n, 64n, base + 32768n], 8189);
       const pool = lib.func('uintptr_t fv_create(int threads, int spin)')(4, 2000);
       const run = lib.func('void fv_run(uintptr_t pool, uintptr_t table, int64_t n, uintptr_t seconds)');
       process.on('exit', () => lib.func('void fv_cancel(uintptr_t pool)')(pool));

@@ -38,10 +38,12 @@ const bytes = (d: HostData): Buffer => Buffer.from(d.buffer, d.byteOffset, d.byt
 const program = (plan: Plan, inputs: readonly HostData[]): string => {
   const put = (s: Slot, d: HostData): string =>
     `  { static const unsigned char d[] = {${[...bytes(d)].join()}}; memcpy(A + ${s.offset}, d, sizeof d); }`;
-  const launches = plan.launches.map((l) => {
-    const { name, grid, buffers } = plan.kernels[l.kernel] as Plan['kernels'][number];
-    const lengths = buffers.map((b) => b.size * size[b.dtype]);
-    return `  go(k${l.kernel}, (void *[]){${l.offsets.map((o) => `A + ${o}`).join()}}, (long[]){${lengths.join()}}, ${lengths.length}, ${grid[0] * grid[1] * grid[2]}, "${name}");`;
+  const launches = plan.launches.flatMap((l) => {
+    const { name, buffers } = plan.kernels[l.kernel] as Plan['kernels'][number];
+    return l.parts.map(({ offsets, sizes, blocks }) => {
+      const lengths = buffers.map((b, i) => (sizes[i] as number) * size[b.dtype]);
+      return `  go(k${l.kernel}, (void *[]){${offsets.map((o) => `A + ${o}`).join()}}, (long[]){${lengths.join()}}, ${lengths.length}, ${blocks}, "${name}");`;
+    });
   });
   const count = (s: Slot): number => s.type.shape.reduce<number>((n, d) => n * Number(d), size[s.type.dtype]);
   return [

@@ -136,6 +136,31 @@ describe('simplify', () => {
     `);
   });
 
+  it('puts side by side what is added with zeros around it: the gradient of a split', () => {
+    const pad = (to: number, x: number, n: number, low: number, high: number): string =>
+      `%${to}: f32[${low + n + high} 2] = pad(%${x}) low=[${low} 0] high=[${high} 0] value=0`;
+    const params = 'graph (%0: f32[1 2], %1: f32[2 2], %2: f32[3 2])';
+    // in any order of neighbours, and with zeros left at the ends
+    const split = `${pad(3, 2, 3, 3, 1)} ${pad(4, 1, 2, 1, 4)} %5: f32[7 2] = add(%3, %4) ${pad(6, 0, 1, 0, 6)} %7: f32[7 2] = add(%5, %6)`;
+    expect(afterPass(tidy, `${params} { ${split} return %7 }`)).toMatchInlineSnapshot(`
+      "%3: f32[6 2] = concat(%0, %1, %2) axis=0
+      %4: f32[7 2] = pad(%3) low=[0 0] high=[1 0] value=0
+      return %4"
+    `);
+    const whole = `${pad(3, 0, 1, 0, 2)} ${pad(4, 1, 2, 1, 0)} %5: f32[3 2] = add(%3, %4)`;
+    expect(afterPass(tidy, `${params} { ${whole} return %5 }`)).toBe('%3: f32[3 2] = concat(%0, %1) axis=0\nreturn %3');
+  });
+
+  it('adds what overlaps, what leaves a gap, what is padded with something else', () => {
+    const sum = (low: number, value = 0, axis = 0): string => {
+      const [l, h] = axis === 0 ? [`${low} 0`, `${4 - low} 0`] : [`0 ${low}`, `0 ${4 - low}`];
+      const shape = axis === 0 ? '6 3' : '2 7';
+      return `%1: f32[${shape}] = pad(%0) low=[0 0] high=[${axis === 0 ? '4 0' : '0 4'}] value=0 %2: f32[${shape}] = pad(%0) low=[${l}] high=[${h}] value=${value} %3: f32[${shape}] = add(%1, %2) return %3`;
+    };
+    for (const text of [sum(1), sum(3), sum(2, 1), sum(2, 0, 1)]) expect(afterPass(tidy, text)).toContain('add(');
+    expect(afterPass(tidy, sum(2))).not.toContain('add(');
+  });
+
   it('writes small powers as products: the same value to one rounding', () => {
     for (const [exponent, expected] of [
       [2, (x: number) => x * x],

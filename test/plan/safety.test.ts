@@ -74,7 +74,8 @@ describe("DINOv2's training step", () => {
     const moved = plan.lifetimes.map((l) => ({ ...l, slot: { ...l.slot, offset: 0 } }));
     expect(faults({ ...plan, lifetimes: moved }).join()).toContain('live at the same time');
     const [first, ...rest] = launches;
-    const broken = { ...first, offsets: first?.offsets.map(() => 0) ?? [] } as Plan['launches'][number];
+    const parts = first?.parts.map((p) => ({ ...p, offsets: p.offsets.map(() => 0) }));
+    const broken = { ...first, parts } as Plan['launches'][number];
     expect(faults({ ...plan, launches: [broken, ...rest] })).not.toEqual([]);
   });
 

@@ -53,11 +53,12 @@ test('kernels of other work stay apart', () => {
   expect(shareKernels(lowerAll(fuse(graph, cpu).groups, cpu).map((l) => l.kernel)).size).toBe(0);
 });
 
-test('a plan has one kernel, and each launch its blocks, sizes and tables', () => {
+test('a plan has one kernel, and each part its blocks, sizes and tables', () => {
   const sizes = [8192, 98688];
   const plan = buildPlan(program(sizes), cpu, { donated: [-1, -1], maxBytes: Number.POSITIVE_INFINITY });
   expect(plan.kernels.length).toBe(1);
-  expect(plan.launches.map((l) => l.part?.blocks)).toEqual([1, 13]);
-  expect(plan.launches.map((l) => l.part?.sizes.slice(0, 2))).toEqual(sizes.map((n) => [n, n]));
+  const parts = plan.launches.flatMap((l) => l.parts);
+  expect(parts.map((p) => p.blocks)).toEqual([1, 13]);
+  expect(parts.map((p) => p.sizes.slice(0, 2))).toEqual(sizes.map((n) => [n, n]));
   expect(plan.constants.length).toBe(4);
 });
