@@ -9,7 +9,7 @@
  *
  *   dot, add(bias), gelu | reduceSum, sub, reduceSum, .. mul, add      gemm with epilogue | LayerNorm in one reduce group
  */
-import type { Node, Value } from '../graph/types.ts';
+import type { Node, Op, Prim, Value } from '../graph/types.ts';
 import { sizeOf } from '../tile/emit.ts';
 import type { Template } from '../tile/group.ts';
 import { isReduction, reductionSpace, type Space } from '../tile/space.ts';
@@ -27,7 +27,7 @@ export interface Draft {
   readonly key: string;
   /** Positions of the anchored nodes, ascending. */
   members: number[];
-  /** Members that are transposes of another member: a contraction stores them from the same registers. */
+  /** Members that are transposes (of attention, casts too) of another member: a contraction stores them from the same registers. */
   readonly moved: Set<number>;
   /** Why a node that reads this group's values did not join it. */
   refused: string | undefined;
@@ -89,9 +89,11 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
     return inputs.size + members.reduce((k, m) => k + (outside(own, m) ? (nodes[m] as Node).outputs.length : 0), 0);
   };
 
-  /** Whether an anchored view is nothing but a transpose of a member: then it is a matter of where to store. */
-  const transposes = (i: number, own: ReadonlySet<number>): boolean => {
-    for (let n = nodes[i]; n && (n.op.prim === 'transpose' || n.op.prim === 'reshape' || n.op.prim === 'stopGradient'); ) {
+  const stores: ReadonlySet<Prim> = new Set<Prim>(['transpose', 'reshape', 'stopGradient']);
+  const isHalf = (op: Op): boolean => op.prim === 'cast' && (op.dtype === 'bf16' || op.dtype === 'f16');
+  /** Whether an anchored view is nothing but a transpose of a member: then it is a matter of where to store, and with `casts`, of how. */
+  const transposes = (i: number, own: ReadonlySet<number>, casts = false): boolean => {
+    for (let n = nodes[i]; n && (stores.has(n.op.prim) || (casts && isHalf(n.op))); ) {
       const v = n.inputs[0] as Value;
       const k = at(v);
       if (k !== undefined) return own.has(k);
@@ -111,7 +113,7 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
     const out = sizeOf(n.outputs[0] as Value);
     if (d.template === 'scatter' || d.template === 'cumsum') return `ends with ${d.template}`;
     if (d.template === 'stream' || d.template === 'stream-grad')
-      return transposes(i, own) ? undefined : 'read by values that attention does not make';
+      return transposes(i, own, true) ? undefined : 'read by values that attention does not make';
     if (templateOf(n) !== 'map' && templateOf(n) !== 'reduce') return `read by a ${n.op.prim}`;
     if (members.length >= most) return `${most} values in one kernel`;
     const aligned = (extent: Extent): boolean =>
@@ -160,7 +162,8 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
   };
   const join = (i: number, d: Draft): void => {
     const n = nodes[i] as Node;
-    if ((d.template === 'gemm' || d.template.startsWith('stream')) && transposes(i, new Set(d.members))) d.moved.add(i);
+    const streams = d.template.startsWith('stream');
+    if ((d.template === 'gemm' || streams) && transposes(i, new Set(d.members), streams)) d.moved.add(i);
     d.members.push(i);
     groupOf.set(i, d);
     if (isReduction(n) && d.template === 'map') [d.template, d.space] = ['reduce', reductionSpace(n)];

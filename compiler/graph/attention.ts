@@ -8,6 +8,9 @@
  *
  * with delta = sum(do o) - (cotangent of lse); the second definition leaves o alone, its transpose, the third, needs it for delta. scale is a scalar, q [... N K], k [... M K], v [... M V]; lse and delta are [... N]. A backend with the stream
  * templates runs the first and the third without ever forming the N x M weights (Dao et al., arXiv 2205.14135); everything else reads the bodies.
+ *
+ * All of it is f32. The first and the third also take rows (q, k, v and the last operand, do) of bf16 or f16, all of one type: then ds, and p
+ * before it is divided by the sum of its row, are rounded to that type in front of the contractions that read them. Results stay f32.
  */
 import { type Builder, builder } from './builder.ts';
 import type { Node, OpOf, Value } from './types.ts';
@@ -30,7 +33,7 @@ const outer = (b: Builder, x: Value, y: Value): Value => {
 /** w y over axis `i` of w, r for w' y and r + 1 for w y: the last axis of the result is that of y. */
 const along = (b: Builder, w: Value, y: Value, i: 0 | 1): Value => {
   const r = y.type.shape.length - 2;
-  return b.one({ prim: 'dot', batch: [range(r), range(r)], contract: [[r + i], [r]], dtype: 'f32' }, [w, y]);
+  return b.one({ prim: 'dot', batch: [range(r), range(r)], contract: [[r + i], [r]], dtype: 'f32' }, [b.cast(w, y.type.dtype), y]);
 };
 /** [... N] as [... N M]. */
 const rows = (b: Builder, x: Value, like: Value): Value => b.broadcast(x, like.type.shape, range(x.type.shape.length));
@@ -53,7 +56,10 @@ const definitions: { readonly [T in AttentionTag]: Row } = {
     const top = b.stopGradient(b.max(max, b.fill(lowest, max.type)));
     const e = b.exp(b.sub(s, rows(b, top, s)));
     const sum = b.sum(e, last(s));
-    return [along(b, b.div(e, rows(b, sum, e)), v, 1), b.add(top, b.log(sum))];
+    const lse = b.add(top, b.log(sum));
+    if (v.type.dtype === 'f32') return [along(b, b.div(e, rows(b, sum, e)), v, 1), lse];
+    const mixed = along(b, e, v, 1);
+    return [b.div(mixed, rows(b, sum, mixed)), lse];
   },
   'fovea.attention.tangent': (b, scale, q, k, v, _o, lse, dq, dk, dv) => {
     const s = scores(b, q, k, scale);
@@ -70,7 +76,7 @@ const definitions: { readonly [T in AttentionTag]: Row } = {
   },
 };
 
-/** The call of a tag: its body is the definition for operands of these types. Operands in the order of the header, f32. */
+/** The call of a tag: its body is the definition for operands of these types. Operands in the order of the header. */
 export const attention = (b: Builder, tag: AttentionTag, operands: readonly Value[]): readonly Value[] => {
   const inner = builder();
   const params = operands.map((v) => inner.param(v.type));

@@ -2,7 +2,8 @@
  * Which contractions take bf16 or f16 operands. A policy gives each scope a precision; the pass casts the float32 operands of the
  * contractions that it says so of, and changes nothing else: they still accumulate in float32 and give float32, and everything between
  * them (statistics, softmax, losses, the optimizer) stays what it was. A contraction that is no product of matrices, because one side
- * has no axis of its own or nothing is summed, reads each number once: it would gain nothing and is left alone.
+ * has no axis of its own or nothing is summed, reads each number once: it would gain nothing and is left alone. Attention is contractions:
+ * its rows are cast, and its definition becomes that of their type.
  *
  * A cast stands where the value is made, in front of the views on its way to contractions, so that one cast serves all of them, forward
  * and backward, weights too. Where nothing else reads the value, fusion computes the bf16 numbers in the kernel that makes it and never
@@ -15,6 +16,7 @@
  *   %3: f32[4 3] = dot(%0, %2) contract=[1][0] dtype=f32     ->    %4: bf16[4 8] = cast(%0)   %5: f32[4 3] = dot(%4, %3)
  */
 import { FoveaError } from '../error.ts';
+import { attention, isAttention, type StreamOp, tiled } from '../graph/attention.ts';
 import { type Builder, builder } from '../graph/builder.ts';
 import { known } from '../graph/dim.ts';
 import type { FloatType, Graph, Meta, Node, Op, OpOf, Prim, Value } from '../graph/types.ts';
@@ -68,17 +70,27 @@ const isProduct = (op: OpOf<'dot'>, inputs: readonly Value[]): boolean => {
   return free(0) > 1 && free(1) > 1 && size(0, (a) => op.contract[0].includes(a)) > 1;
 };
 
+/** Attention of more than one query, key and value, none of one number. */
+const isStream = (op: OpOf<'call'>): op is StreamOp =>
+  Object.hasOwn(tiled, op.tag) && op.body.params.slice(1, 4).every((p) => p.type.shape.slice(-2).every((d) => known(d) > 1));
+
 /** The operands that may be cast, by primitive: the contractions. */
 const operandsOf: { readonly [P in Prim]?: (op: OpOf<P>, inputs: readonly Value[]) => readonly number[] } = {
+  call: (op) => (isStream(op) ? tiled[op.tag] : []),
   dot: (op, inputs) => (op.dtype === 'f32' && isProduct(op, inputs) ? [0, 1] : []),
 };
 /** Views of one operand: a cast may as well stand in front. Those of the first kind read everything that the operand has. */
 const whole: ReadonlySet<Prim> = new Set<Prim>(['reshape', 'transpose', 'reverse', 'broadcast', 'stopGradient']);
 const partial: ReadonlySet<Prim> = new Set<Prim>(['slice']);
 
+/** The type that contractions want some of their operands in, by their positions. */
+interface Wish {
+  readonly type: Low;
+  readonly at: readonly number[];
+}
 interface Demand {
   /** Contractions whose operands are to be cast. */
-  readonly casts: ReadonlyMap<Node, Low>;
+  readonly casts: ReadonlyMap<Node, Wish>;
   /** The types in which contractions want a value, beside its own. */
   readonly wanted: ReadonlyMap<Value, ReadonlySet<Low>>;
   /** Of a view, the types that it is wanted in and takes from its operand. */
@@ -88,22 +100,25 @@ interface Demand {
 const isView = (n: Node): boolean => whole.has(n.op.prim) || partial.has(n.op.prim);
 
 /** The contractions that a policy casts. */
-const chosen = (g: Graph, policy: (scope: string) => FloatType): ReadonlyMap<Node, Low> => {
-  const found = new Map<Node, Low>();
+const chosen = (g: Graph, policy: (scope: string) => FloatType): ReadonlyMap<Node, Wish> => {
+  const found = new Map<Node, Wish>();
   for (const n of g.nodes) {
     const t = policy(n.meta.scope);
     const at = (operandsOf[n.op.prim] as ((op: Op, ins: readonly Value[]) => readonly number[]) | undefined)?.(n.op, n.inputs) ?? [];
-    if (t !== 'f32' && at.length > 0 && at.every((i) => n.inputs[i]?.type.dtype === 'f32')) found.set(n, t);
+    if (t !== 'f32' && at.length > 0 && at.every((i) => n.inputs[i]?.type.dtype === 'f32')) found.set(n, { type: t, at });
   }
   return found;
 };
 
 /** What all readers of a value want, through views: one low type, or float32 among others. */
-const readersOf = (g: Graph, casts: ReadonlyMap<Node, Low>): ReadonlyMap<Value, FloatType> => {
+const readersOf = (g: Graph, casts: ReadonlyMap<Node, Wish>): ReadonlyMap<Value, FloatType> => {
   const readers = new Map<Value, FloatType>(g.results.map((r) => [r, 'f32']));
   for (const n of [...g.nodes].reverse()) {
-    const t = casts.get(n) ?? (isView(n) ? readers.get(n.outputs[0] as Value) : 'f32');
-    if (t) for (const v of n.inputs) readers.set(v, (readers.get(v) ?? t) === t ? t : 'f32');
+    const wish = casts.get(n);
+    n.inputs.forEach((v, i) => {
+      const t = wish?.at.includes(i) ? wish.type : isView(n) ? readers.get(n.outputs[0] as Value) : 'f32';
+      if (t) readers.set(v, (readers.get(v) ?? t) === t ? t : 'f32');
+    });
   }
   return readers;
 };
@@ -117,8 +132,8 @@ const demand = (g: Graph, policy: (scope: string) => FloatType): Demand => {
     wanted.set(v, (wanted.get(v) ?? new Set()).add(t));
   };
   for (const n of [...g.nodes].reverse()) {
-    const low = casts.get(n);
-    if (low) for (const v of n.inputs) want(v, low);
+    const wish = casts.get(n);
+    for (const i of wish?.at ?? []) want(n.inputs[i] as Value, (wish as Wish).type);
     if (!isView(n)) continue;
     const [x] = n.inputs as [Value];
     for (const t of wanted.get(n.outputs[0] as Value) ?? []) {
@@ -149,9 +164,9 @@ export const precision = (choice: Precision): ((g: Graph) => Graph) => {
       return made;
     };
     for (const n of g.nodes) {
-      const t = casts.get(n);
-      const ins = n.inputs.map((v) => (t ? as(v, t, n.meta) : (env.get(v) as Value)));
-      const outs = b.emit(n.op, ins, n.meta);
+      const wish = casts.get(n);
+      const ins = n.inputs.map((v, i) => (wish?.at.includes(i) ? as(v, wish.type, n.meta) : (env.get(v) as Value)));
+      const outs = b.at(n.meta, () => (wish && isAttention(n) ? attention(b, n.op.tag, ins) : b.emit(n.op, ins)));
       n.outputs.forEach((o, i) => {
         env.set(o, outs[i] as Value);
         for (const type of wanted.get(o) ?? []) {

@@ -18,7 +18,7 @@ const up = (x: number, to: number): number => Math.ceil(x / to) * to;
 const clamped = (x: Expr, size: number, exact: boolean): Expr => (exact ? x : e.min(x, size - 1));
 const read = (o: GemmOperand, at: Expr, lanes: number): Expr => e.load({ name: o.buffer, dtype: o.dtype }, at, lanes);
 const word = (x: Expr): Expr => e.mul(x, 2);
-const nothing: Expr = e.constant(0, 'bf16');
+export const nothing: Expr = e.constant(0, 'bf16');
 
 /** Runs `whole` over the words of a panel that hold two products, in steps of `lanes` where it can, and `half` for the last one of an odd k. */
 const words = (k: Body, p: Panel, lanes: number, whole: (q: Expr, lanes: number) => void, half: (q: Expr) => void): void => {
@@ -32,7 +32,7 @@ const words = (k: Body, p: Panel, lanes: number, whole: (q: Expr, lanes: number)
 };
 
 /** Sizes of vectors that fill n lanes: powers of two, the largest first, none above `most`. */
-const pieces = (n: number, most: number): readonly (readonly [from: number, lanes: number])[] => {
+export const pieces = (n: number, most: number): readonly (readonly [from: number, lanes: number])[] => {
   const out: (readonly [number, number])[] = [];
   for (let from = 0; from < n; ) {
     const lanes = Math.min(most, 2 ** Math.floor(Math.log2(n - from)));
@@ -42,8 +42,8 @@ const pieces = (n: number, most: number): readonly (readonly [from: number, lane
   return out;
 };
 
-/** Stores words from `goal` on: lane by lane one product of x, one of y. */
-const storeZipped = (k: Body, panel: e.Place, goal: Expr, x: Expr, y: Expr): void => {
+/** Stores words from `goal`, counted in words, on: lane by lane one product of x, one of y. */
+export const storeZipped = (k: Body, panel: e.Place, goal: Expr, x: Expr, y: Expr): void => {
   const at = word(goal);
   if (x.lanes === 1) {
     k.store(panel, at, x);

@@ -13,24 +13,28 @@
  *
  * Five contractions, no atomics, and sums in an order that no number of threads can change.
  */
-import type { Node, Value } from '../graph/types.ts';
+import type { DType, Node, Value } from '../graph/types.ts';
 import { type Body, body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
 import { type Affine, indices } from './affine.ts';
 import { code } from './code.ts';
-import { shapeOf } from './emit.ts';
+import { rounded, shapeOf } from './emit.ts';
 import { unflatten } from './gemm.ts';
+import { nothing } from './gemm-pack-pairs.ts';
 import type { Lowering } from './gemm-spec.ts';
 import { emitterOf, type Job, lanesFor } from './job.ts';
 import { storeRows, writerOf } from './stream-out.ts';
+import { storePairs, whereOdd, wordsOf, zipped, zipRows } from './stream-pairs.ts';
 import { mix, rowsOf, startOf, streamSchedule, turn, weigh } from './stream-parts.ts';
 
 export const lowerStreamGrad = (job: Job): Lowering => {
   const node = job.group.nodes.find((n) => n.op.prim === 'call') as Node;
   const [q, keys, values, grads] = [rowsOf(job, node, 1), rowsOf(job, node, 2), rowsOf(job, node, 3), rowsOf(job, node, 6)];
-  const s = streamSchedule(job.target, keys.count);
+  const s = streamSchedule(job.target, keys.count, [q, keys, values, grads]);
   const { lanes } = s;
+  const pairs = s.atOnce === 2;
+  const dtype = q.place.dtype as DType;
   const wide = s.tn * lanes;
   const batch = shapeOf(node.inputs[1] as Value).slice(0, -2);
   const count = batch.reduce((a, b) => a * b, 1);
@@ -45,8 +49,21 @@ export const lowerStreamGrad = (job: Job): Lowering => {
   const [startQ, startK, startV, startG] = [q, keys, values, grads].map((r) => startOf(k, r, at)) as [Expr, Expr, Expr, Expr];
   const scale = k.let('scale', emitterOf(job, indices(1)).at(node.inputs[0] as Value, []));
   const local = (name: string, size: number): e.Place => k.alloc(name, 'register', 'f32', size);
-  const [turnedK, turnedV] = [local('turnedK', keys.width * wide), local('turnedV', values.width * wide)];
-  const [weights, slopes] = [local('weights', most * wide), local('slopes', most * wide)];
+  const pairsOf = (name: string, words: number): e.Place => k.alloc(name, 'register', 'bf16', 2 * words);
+  const panelOf = (name: string, width: number): e.Place =>
+    pairs ? pairsOf(name, Math.ceil(width / 2) * wide) : local(name, width * wide);
+  const [turnedK, turnedV] = [panelOf('turnedK', keys.width), panelOf('turnedV', values.width)];
+  const weights = local('weights', most * wide);
+  const [words, keyWords] = [Math.ceil(most / 2), Math.ceil(wide / 2)];
+  // pairs of queries for the gradients of keys and values, pairs of keys for those of queries
+  const zips = pairs && {
+    weights: pairsOf('pairedW', words * wide),
+    slopes: pairsOf('pairedS', words * wide),
+    queries: pairsOf('zipsQ', words * q.width),
+    grads: pairsOf('zipsG', words * values.width),
+    keys: pairsOf('zipsK', keyWords * keys.width),
+  };
+  const slopes = zips ? pairsOf('slopes', most * keyWords) : local('slopes', most * wide);
   const [ownQ, ownK, ownV] = [local('ownQ', q.count * q.width), local('ownK', wide * keys.width), local('ownV', wide * values.width)];
   const zero = (place: e.Place, size: number): void => k.for('z', 0, size, 1, (z) => k.store(place, z, e.f32(0)));
 
@@ -63,12 +80,15 @@ export const lowerStreamGrad = (job: Job): Lowering => {
 
   const panel = (first: Expr, tn: number): void => {
     const width = tn * lanes;
-    turn(k, keys, startK, first, turnedK, width, scale);
-    turn(k, values, startV, first, turnedV, width);
+    turn(k, s, keys, startK, first, turnedK, width, pairs ? undefined : scale);
+    turn(k, s, values, startV, first, turnedV, width);
     zero(ownK, width * keys.width);
     zero(ownV, width * values.width);
     const valid =
       keys.count % width === 0 && width === wide ? e.index(width) : k.let('valid', e.min(e.sub(e.index(keys.count), first), width));
+    if (zips) zipRows(k, lanes, keys, { start: startK, first, count: valid }, zips.keys);
+    /** Elements from one row of slopes to the next. */
+    const across = zips ? width + (width % 2) : width;
     k.for('part', 0, q.count, s.rows, (part) => {
       const many =
         q.count <= s.rows
@@ -77,46 +97,59 @@ export const lowerStreamGrad = (job: Job): Lowering => {
             ? e.index(s.rows)
             : k.let('many', e.min(e.sub(e.index(q.count), part), s.rows));
       const common = { first: part, count: many, step: s.rows, tn };
-      weigh(k, s, { ...common, rows: q, start: startQ, panel: turnedK }, (i, sums) => {
-        const lse = k.let('lse', perQuery(4, e.add(part, i)));
-        sums.forEach((x, v) => k.store(weights, e.add(e.mul(i, width), v * lanes), e.unary('exp', e.sub(x, e.splat(lse, lanes)))));
-      });
-      weigh(k, s, { ...common, rows: grads, start: startG, panel: turnedV }, (i, sums) => {
-        const delta = k.let('delta', perQuery(5, e.add(part, i)));
-        sums.forEach((x, v) => {
-          const where = k.let('where', e.add(e.mul(i, width), v * lanes));
-          const slope = e.mul(e.load(weights, where, lanes), e.sub(x, e.splat(delta, lanes)));
-          k.store(slopes, where, e.mul(slope, scale));
+      /** Stores pairs of the rows that a tile made. */
+      const storeTile = (to: e.Place, i: Expr, rows: readonly (readonly Expr[])[]): void => {
+        const line = k.let('line', e.mul(e.div(i, 2), width));
+        rows.forEach((row, r) => {
+          if (r % 2 === 0) row.forEach((x, v) => storePairs(k, to, e.add(line, (r / 2) * width + v * lanes), x, rows[r + 1]?.[v]));
         });
-      });
-      const down = {
-        first: part,
-        count: many,
-        across: width,
-        down: 1,
-        to: e.index(0),
-        results: e.index(width),
-        total: width,
-        step: width,
-        keep: true,
       };
-      mix(k, s, { ...down, rows: grads, start: startG, weights, into: ownV });
-      mix(k, s, { ...down, rows: q, start: startQ, weights: slopes, into: ownK });
-      mix(k, s, {
-        rows: keys,
-        start: startK,
-        first,
-        count: valid,
-        weights: slopes,
-        across: 1,
-        down: width,
-        into: ownQ,
-        to: k.let('to', e.mul(part, q.width)),
-        results: many,
-        total: q.count,
-        step: s.rows,
-        keep: true,
+      weigh(k, s, { ...common, rows: q, start: startQ, panel: turnedK }, (i, rows) => {
+        const made = rows.map((sums, r) => {
+          const lse = k.let('lse', perQuery(4, e.add(part, e.add(i, r))));
+          return sums.map((x, v) => {
+            const score = pairs ? e.mul(x, e.splat(scale, lanes)) : x;
+            const w = k.let('w', e.unary('exp', e.sub(score, e.splat(lse, lanes))));
+            k.store(weights, e.add(e.mul(e.add(i, r), width), v * lanes), w);
+            return w;
+          });
+        });
+        if (zips) storeTile(zips.weights, i, made);
       });
+      weigh(k, s, { ...common, rows: grads, start: startG, panel: turnedV }, (i, rows) => {
+        const made = rows.map((sums, r) => {
+          const row = k.let('row', e.add(i, r));
+          const delta = k.let('delta', perQuery(5, e.add(part, row)));
+          return sums.map((x, v) => {
+            const w = e.load(weights, e.add(e.mul(row, width), v * lanes), lanes);
+            const slope = k.let('slope', e.mul(e.mul(w, e.sub(x, e.splat(delta, lanes))), scale));
+            k.store(slopes, e.add(e.mul(row, across), v * lanes), zips ? e.cast(slope, 'bf16') : rounded(slope, dtype));
+            return slope;
+          });
+        });
+        if (zips) storeTile(zips.slopes, i, made);
+      });
+      const down = { across: width, down: 1, to: e.index(0), results: e.index(width), total: width, step: width, keep: true };
+      const left = { down: across / s.atOnce, across: 1, into: ownQ, to: k.let('to', e.mul(part, q.width)), keep: true };
+      const queries = { ...left, weights: slopes, results: many, total: q.count, step: s.rows };
+      if (zips) {
+        const some = { first: part, count: many };
+        zipRows(k, lanes, grads, { ...some, start: startG }, zips.grads);
+        zipRows(k, lanes, q, { ...some, start: startQ }, zips.queries);
+        // the key behind the last of an odd number: a zero, not what its lane holds
+        whereOdd(k, valid, () => k.for('i', 0, many, 1, (i) => k.store(slopes, e.add(e.mul(i, across), valid), nothing)));
+        const none = { start: e.index(0), first: e.index(0) };
+        mix(k, s, { ...down, ...none, count: wordsOf(many), rows: zipped(grads, zips.grads), weights: zips.weights, into: ownV });
+        mix(k, s, { ...down, ...none, count: wordsOf(many), rows: zipped(q, zips.queries), weights: zips.slopes, into: ownK });
+        mix(k, s, { ...queries, ...none, count: wordsOf(valid), rows: zipped(keys, zips.keys) });
+      } else {
+        // slopes read the weights as they are, dvalues their halves
+        if (dtype !== 'f32')
+          k.for('i', 0, e.mul(many, width), lanes, (i) => k.store(weights, i, rounded(e.load(weights, i, lanes), dtype)));
+        mix(k, s, { ...down, first: part, count: many, rows: grads, start: startG, weights, into: ownV });
+        mix(k, s, { ...down, first: part, count: many, rows: q, start: startQ, weights: slopes, into: ownK });
+        mix(k, s, { ...queries, first, count: valid, rows: keys, start: startK });
+      }
     });
     const store = (w: typeof writeK, place: e.Place, size: number): void => {
       if (w) storeRows(k, w, { batch: at, first, valid }, { place, start: e.index(0), width: size, lanes: lanesFor(job.target, size) });

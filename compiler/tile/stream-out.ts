@@ -1,9 +1,10 @@
 /**
- * Where the results of attention go: each is stored as it stands, and as the transposes of it that joined the group, from the same registers.
+ * Where the results of attention go: each is stored as it stands, and as the transposes and halves of it that joined the group, from the same
+ * registers.
  *
  *   o[8 6 257 64], and transpose(o) as [8 257 6 64] for the projection     ->  store b3[(b 257 + n) 384 + h 64 + d]
  */
-import type { Value } from '../graph/types.ts';
+import type { Prim, Value } from '../graph/types.ts';
 import type { Body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
@@ -15,11 +16,13 @@ import { emitterOf, type Job, storeAll } from './job.ts';
 /** Stores `value` at (batch, row, columns col ..), of `lanes` columns that are a multiple of `known`. */
 export type Writer = (k: Body, batch: readonly Expr[], row: Expr, col: Expr, value: Expr, known?: number) => void;
 
+const moves: ReadonlySet<Prim> = new Set<Prim>(['reshape', 'transpose', 'cast']);
+
 /** The writer of one result, `width` elements a row; undefined where nobody reads it. */
 export const writerOf = (job: Job, result: Value, batch: readonly number[], rows: number, width: number): Writer | undefined => {
   const source = (v: Value): Value => {
     const from = job.maker(v);
-    return v === result || !from || (from.op.prim !== 'reshape' && from.op.prim !== 'transpose') ? v : source(from.inputs[0] as Value);
+    return v !== result && from && moves.has(from.op.prim) ? source(from.inputs[0] as Value) : v;
   };
   const mine = job.outputs.filter((o) => source(o.value) === result);
   if (mine.length === 0) return undefined;
@@ -39,6 +42,7 @@ export const writerOf = (job: Job, result: Value, batch: readonly number[], rows
     const home = (v: Value): readonly Affine[] => {
       const n = v === result ? undefined : job.maker(v);
       const from = n?.inputs[0];
+      if (from && n.op.prim === 'cast') return home(from);
       if (from && n.op.prim === 'reshape') return indexOf(ix, v, linear(home(from), shapeOf(from)));
       if (from && n.op.prim === 'transpose') {
         const inner = home(from);

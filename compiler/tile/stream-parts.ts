@@ -5,7 +5,9 @@
  *   weigh    weights[i][lane] = sum over d of rows[i][d] panel[d][lane]                 one broadcast and `tn` fma an element of a row
  *   mix      out[r][d..] += sum over i of weights[i, r] rows[i][d..]                    vectors of rows, broadcasts of weights
  *
- * Both keep a tile of sums in registers; all sizes are numbers, so the rows that do not fill a tile get a tile of their own.
+ * Both keep a tile of sums in registers; all sizes are numbers, so the rows that do not fill a tile get a tile of their own. Where the target
+ * adds products of bf16 pairs at once, d and i count words of two: panels, weights and the rows that are mixed then hold pairs, the last of
+ * an odd number with a zero (stream-pairs.ts). Rows of halves are widened to f32 otherwise.
  */
 import type { Node, Value } from '../graph/types.ts';
 import type { Body } from '../kernel/build.ts';
@@ -14,6 +16,7 @@ import type { Expr } from '../kernel/types.ts';
 import type { Target } from '../target.ts';
 import { shapeOf } from './emit.ts';
 import type { Job } from './job.ts';
+import { halfAt, pairAt } from './stream-pairs.ts';
 import { operandStrides } from './strides.ts';
 
 /** Rows in memory: element (batch b, row i, d) lies at base + sum(batch[j] b[j]) + i row + d element. */
@@ -51,22 +54,27 @@ export const rowsOf = (job: Job, node: Node, i: number): Rows => {
 };
 
 export interface StreamSchedule {
+  /** Products that one step adds to a sum: two where rows are bf16 and the target adds pairs. */
+  readonly atOnce: 1 | 2;
   readonly lanes: number;
   /** Vectors that a panel is wide; 1 for the panel that is left where its rows fill no more. */
   readonly tn: number;
-  /** Rows of a tile of `weigh`, and of one of `mix`, which has as many vectors of d as registers allow. */
+  /** Rows of a tile of `weigh`, a multiple of atOnce, and of one of `mix`, which has as many vectors of d as registers allow. */
   readonly tm: number;
   readonly tr: number;
   /** Rows that are weighed before they are mixed. */
   readonly rows: number;
 }
 
-export const streamSchedule = (target: Target, lined: number): StreamSchedule => {
+/** The schedule for `lined` rows along which vectors run, and tiles of `rows`. */
+export const streamSchedule = (target: Target, lined: number, rows: readonly Rows[]): StreamSchedule => {
+  const atOnce = target.bf16Dot && rows.every((r) => r.place.dtype === 'bf16') ? 2 : 1;
   const widest = Math.max(1, 2 ** Math.floor(Math.log2(target.vectorBytes / 4)));
   const lanes = Math.min(widest, 2 ** Math.ceil(Math.log2(Math.max(1, lined))));
   const tn = lined > lanes ? 2 : 1;
-  const tm = Math.max(1, Math.min(12, Math.floor((target.registers - tn - 3) / tn)));
-  return { lanes, tn, tm, tr: 4, rows: tm * Math.max(1, Math.floor(96 / tm)) };
+  const most = Math.min(12, Math.floor((target.registers - tn - 3) / tn));
+  const tm = Math.max(atOnce, most - (most % atOnce));
+  return { atOnce, lanes, tn, tm, tr: 4, rows: tm * Math.max(1, Math.floor(96 / tm)) };
 };
 
 /** Where the rows of a batch element start. */
@@ -76,14 +84,45 @@ export const startOf = (k: Body, r: Rows, batch: readonly Expr[]): Expr =>
     batch.reduce((at, i, j) => e.add(at, e.mul(i, r.batch[j] as number)), e.index(r.base)),
   );
 
-/** Copies `width` rows from row `first` on into a panel, turned: [d][row]. Rows past the last repeat it. */
-export const turn = (k: Body, r: Rows, start: Expr, first: Expr, panel: e.Place, width: number, factor?: Expr): void =>
-  k.for('r', 0, width, 1, (i) => {
-    const line = k.let('line', e.add(start, e.mul(e.min(e.add(first, i), r.count - 1), r.row)));
-    k.for('d', 0, r.width, 1, (d) => {
-      const x = e.load(r.place, e.add(line, e.mul(d, r.element)));
-      k.store(panel, e.add(e.mul(d, width), i), factor ? e.mul(x, factor) : x);
-    });
+/** `lanes` elements at `at` as f32. */
+const read = (r: Rows, at: Expr, lanes = 1): Expr => e.cast(e.load(r.place, at, lanes), 'f32');
+/** Word `at` of an array that holds `atOnce` numbers a word. */
+const words = (s: StreamSchedule, from: e.Place, at: Expr, lanes: number): Expr => e.load(from, e.mul(at, s.atOnce), lanes * s.atOnce);
+/** z plus the products of y with one word x for all lanes. */
+const added = (s: StreamSchedule, x: Expr, y: Expr, z: Expr): Expr => (s.atOnce === 2 ? e.dot2(x, y, z) : e.fma(e.splat(x, y.lanes), y, z));
+
+/**
+ * Copies `width` rows from row `first` on into a panel, turned: [d][row], as words, squares of them at a time where they follow one another in
+ * memory. Rows past the last repeat it. A factor is of f32 panels.
+ */
+export const turn = (k: Body, s: StreamSchedule, r: Rows, start: Expr, first: Expr, panel: e.Place, width: number, factor?: Expr): void =>
+  k.for('i', 0, width, s.lanes, (i) => {
+    const { atOnce, lanes } = s;
+    const lines = Array.from({ length: lanes }, (_, c) =>
+      k.let('line', e.add(start, e.mul(e.min(e.add(e.add(first, i), c), r.count - 1), r.row))),
+    );
+    const goal = (d: Expr): Expr => e.mul(e.add(e.mul(d, width), i), atOnce);
+    const times = (x: Expr): Expr => (factor ? e.mul(x, e.splat(factor, x.lanes)) : x);
+    const all = Math.floor(r.width / atOnce);
+    const squares = r.element === 1 ? all - (all % lanes) : 0;
+    const square = (d: Expr): void => {
+      const rows = lines.map((line) =>
+        k.let('s', atOnce === 2 ? e.bitcast(e.load(r.place, e.add(line, e.mul(d, 2)), 2 * lanes), 'u32') : read(r, e.add(line, d), lanes)),
+      );
+      e.transposed(rows, (x) => k.let('s', x)).forEach((x, j) =>
+        k.store(panel, goal(e.add(d, j)), atOnce === 2 ? e.bitcast(x, 'bf16') : times(x)),
+      );
+    };
+    const single = (d: Expr): void =>
+      lines.forEach((line, c) => {
+        const at = e.add(line, e.mul(d, atOnce * r.element));
+        const to = k.let('to', e.add(goal(d), atOnce * c));
+        k.store(panel, to, atOnce === 2 ? pairAt(r, at) : times(read(r, at)));
+      });
+    if (squares > 0) k.for('d', 0, squares, lanes, square);
+    if (squares < all) k.for('d', squares, all, 1, single);
+    if (all * atOnce < r.width)
+      lines.forEach((line, c) => k.store(panel, e.add(goal(e.index(all)), 2 * c), halfAt(r, e.add(line, 2 * all * r.element))));
   });
 
 /** Runs `tile` over 0 .. count in steps of `most`, and once more for what is left of the last step; `count` of `total` at a time. */
@@ -115,22 +154,25 @@ export interface Weigh {
   readonly tn: number;
 }
 
-/** `made` gets the sums of row i of the part, one vector after another. */
-export const weigh = (k: Body, s: StreamSchedule, w: Weigh, made: (i: Expr, sums: readonly Expr[]) => void): void => {
+/** `made` gets the sums of the rows from row i of the part on, one vector after another; i is a multiple of s.tm. */
+export const weigh = (k: Body, s: StreamSchedule, w: Weigh, made: (i: Expr, sums: readonly (readonly Expr[])[]) => void): void => {
   const { rows, panel, tn } = w;
   const width = tn * s.lanes;
   tiles(k, w.count, rows.count, w.step, s.tm, (i, n) => {
     const at = k.let('at', e.add(w.start, e.mul(e.add(w.first, i), rows.row)));
     const sums = Array.from({ length: n }, () => Array.from({ length: tn }, () => k.var('sum', e.f32(0, s.lanes))));
-    k.for('d', 0, rows.width, 1, (d) => {
-      const ys = Array.from({ length: tn }, (_, v) => k.let('y', e.load(panel, e.add(e.mul(d, width), v * s.lanes), s.lanes)));
-      const line = k.let('line', e.add(at, e.mul(d, rows.element)));
+    const step = (d: Expr, word: (r: Rows, at: Expr) => Expr): void => {
+      const ys = Array.from({ length: tn }, (_, v) => k.let('y', words(s, panel, e.add(e.mul(d, width), v * s.lanes), s.lanes)));
+      const line = k.let('line', e.add(at, e.mul(d, s.atOnce * rows.element)));
       sums.forEach((row, r) => {
-        const x = k.let('x', e.splat(e.load(rows.place, e.add(line, r * rows.row)), s.lanes));
-        row.forEach((sum, v) => k.set(sum, e.fma(x, ys[v] as Expr, sum)));
+        const x = k.let('x', word(rows, e.add(line, r * rows.row)));
+        row.forEach((sum, v) => k.set(sum, added(s, x, ys[v] as Expr, sum)));
       });
-    });
-    sums.forEach((row, r) => made(e.add(i, r), row));
+    };
+    const whole = Math.floor(rows.width / s.atOnce);
+    if (whole > 0) k.for('d', 0, whole, 1, (d) => step(d, s.atOnce === 2 ? pairAt : read));
+    if (whole * s.atOnce < rows.width) step(e.index(whole), halfAt);
+    made(i, sums);
   });
 };
 
@@ -151,13 +193,14 @@ const pieces = (
 };
 
 export interface Mix {
+  /** What is mixed; pairs of rows are rows of pairs, twice as long. */
   readonly rows: Rows;
   readonly start: Expr;
   readonly first: Expr;
   /** Rows that are summed. */
   readonly count: Expr;
   readonly weights: e.Place;
-  /** weights[i, r] lies at i * across + r * down. */
+  /** Word weights[i, r] is word i * across + r * down. */
   readonly across: number;
   readonly down: number;
   /** Results: [r][d] from `to` on, `results` of them, of which `step` are made at a time at most. */
@@ -173,10 +216,11 @@ export interface Mix {
 
 export const mix = (k: Body, s: StreamSchedule, m: Mix): void => {
   const { rows } = m;
-  for (const piece of pieces(rows.width, rows.element === 1 ? s.lanes : 1, 4))
+  const width = rows.width / s.atOnce;
+  for (const piece of pieces(width, rows.element === 1 ? s.lanes : 1, 4))
     tiles(k, m.results, m.total, m.step, s.tr, (r0, n) => {
-      const goal = k.let('goal', e.add(m.to, e.mul(r0, rows.width)));
-      const at = (r: number, v: number): Expr => e.add(goal, r * rows.width + piece.from + v * piece.lanes);
+      const goal = k.let('goal', e.add(m.to, e.mul(r0, width)));
+      const at = (r: number, v: number): Expr => e.add(goal, r * width + piece.from + v * piece.lanes);
       const sums = Array.from({ length: n }, (_, r) => {
         const factor = m.keep && m.factor ? k.let('factor', m.factor(e.add(r0, r))) : undefined;
         return Array.from({ length: piece.n }, (_, v) => {
@@ -186,14 +230,15 @@ export const mix = (k: Body, s: StreamSchedule, m: Mix): void => {
       });
       const own = k.let('own', e.mul(r0, m.down));
       k.for('i', 0, m.count, 1, (i) => {
-        const line = k.let('line', e.add(e.add(m.start, piece.from * rows.element), e.mul(e.add(m.first, i), rows.row)));
-        const xs = Array.from({ length: piece.n }, (_, v) =>
-          k.let('x', e.load(rows.place, e.add(line, v * piece.lanes * rows.element), piece.lanes)),
-        );
+        const line = k.let('line', e.add(m.start, e.mul(e.add(m.first, i), rows.row)));
+        const xs = Array.from({ length: piece.n }, (_, v) => {
+          const x = e.add(line, (piece.from + v * piece.lanes) * s.atOnce * rows.element);
+          return k.let('x', s.atOnce === 2 ? e.load(rows.place, x, 2 * piece.lanes) : read(rows, x, piece.lanes));
+        });
         const weight = k.let('weight', e.add(own, e.mul(i, m.across)));
         sums.forEach((row, r) => {
-          const w = k.let('w', e.splat(e.load(m.weights, e.add(weight, r * m.down)), piece.lanes));
-          row.forEach((sum, v) => k.set(sum, e.fma(w, xs[v] as Expr, sum)));
+          const w = k.let('w', words(s, m.weights, e.add(weight, r * m.down), 1));
+          row.forEach((sum, v) => k.set(sum, added(s, w, xs[v] as Expr, sum)));
         });
       });
       sums.forEach((row, r) => row.forEach((sum, v) => k.store(m.into, at(r, v), sum)));

@@ -9,18 +9,22 @@
  *     weights = exp(weights - top), sum = sum exp(old top - top) + ...
  *     mixed = mixed exp(old top - top) + weights values                    mix
  *   store mixed / sum, and top + log(sum) for the derivative
+ *
+ * Rows of bf16 meet as pairs where the target adds those (stream-pairs.ts): weights are then rounded to bf16, two rows of them to words, and so
+ * are the values of a part; sums stay those of unrounded weights.
  */
 import { lowest } from '../graph/attention.ts';
-import type { Node, Value } from '../graph/types.ts';
+import type { DType, Node, Value } from '../graph/types.ts';
 import { body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
 import { indices } from './affine.ts';
-import { shapeOf } from './emit.ts';
+import { rounded, shapeOf } from './emit.ts';
 import { unflatten } from './gemm.ts';
 import type { Lowering } from './gemm-spec.ts';
 import { emitterOf, type Job, lanesFor } from './job.ts';
 import { storeRows, writerOf } from './stream-out.ts';
+import { eachPair, storePairs, wordsOf, zipped, zipRows } from './stream-pairs.ts';
 import { mix, rowsOf, startOf, streamSchedule, turn, weigh } from './stream-parts.ts';
 
 const list = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i);
@@ -28,8 +32,9 @@ const list = (n: number): readonly number[] => Array.from({ length: n }, (_, i) 
 export const lowerStream = (job: Job): Lowering => {
   const node = job.group.nodes.find((n) => n.op.prim === 'call') as Node;
   const [q, keys, values] = [rowsOf(job, node, 1), rowsOf(job, node, 2), rowsOf(job, node, 3)];
-  const s = streamSchedule(job.target, q.count);
+  const s = streamSchedule(job.target, q.count, [q, keys, values]);
   const { lanes } = s;
+  const pairs = s.atOnce === 2;
   const wide = s.tn * lanes;
   const batch = shapeOf(node.inputs[1] as Value).slice(0, -2);
   const count = batch.reduce((a, b) => a * b, 1);
@@ -43,14 +48,20 @@ export const lowerStream = (job: Job): Lowering => {
   const [startQ, startK, startV] = [startOf(k, q, at), startOf(k, keys, at), startOf(k, values, at)];
   const scale = k.let('scale', emitterOf(job, indices(1)).at(node.inputs[0] as Value, []));
   const first = k.let('first', e.mul(e.block(0), wide));
-  const panel = k.alloc('panel', 'register', 'f32', q.width * wide);
-  const weights = k.alloc('weights', 'register', 'f32', Math.min(s.rows, keys.count) * wide);
+  const panel = k.alloc('panel', 'register', pairs ? 'bf16' : 'f32', Math.ceil(q.width / s.atOnce) * s.atOnce * wide);
+  const most = Math.min(s.rows, keys.count);
+  const weights = k.alloc('weights', 'register', 'f32', most * wide);
+  const words = Math.ceil(most / 2);
+  const [paired, zips] = pairs
+    ? [k.alloc('paired', 'register', 'bf16', 2 * words * wide), k.alloc('zips', 'register', 'bf16', 2 * words * values.width)]
+    : [weights, values.place];
   const mixed = k.alloc('mixed', 'register', 'f32', wide * values.width);
   const each = k.alloc('each', 'register', 'f32', wide);
 
   const queries = (tn: number): void => {
     const width = tn * lanes;
-    turn(k, q, startQ, first, panel, width, scale);
+    // pairs are scaled once they are summed: their numbers would have to be rounded again
+    turn(k, s, q, startQ, first, panel, width, pairs ? undefined : scale);
     if (parts > 1) k.for('z', 0, width * values.width, 1, (z) => k.store(mixed, z, e.f32(0)));
     const top = list(tn).map(() => k.var('top', e.f32(lowest, lanes)));
     const sum = list(tn).map(() => k.var('total', e.f32(0, lanes)));
@@ -62,37 +73,49 @@ export const lowerStream = (job: Job): Lowering => {
             ? e.index(s.rows)
             : k.let('many', e.min(e.sub(e.index(keys.count), from), s.rows));
       const now = top.map((t) => k.var('now', t));
-      weigh(k, s, { rows: keys, start: startK, first: from, count: many, step: s.rows, panel, tn }, (i, sums) => {
+      weigh(k, s, { rows: keys, start: startK, first: from, count: many, step: s.rows, panel, tn }, (i, rows) => {
         const line = k.let('line', e.mul(i, width));
-        sums.forEach((x, v) => {
-          const best = now[v] as Expr;
-          // a NaN stays in the weights and reaches every result of its row
-          k.set(best, e.select(e.lt(best, x), x, best));
-          k.store(weights, e.add(line, v * lanes), x);
-        });
+        rows.forEach((sums, r) =>
+          sums.forEach((sum, v) => {
+            const best = now[v] as Expr;
+            const x = pairs ? k.let('scaled', e.mul(sum, e.splat(scale, lanes))) : sum;
+            // a NaN stays in the weights and reaches every result of its row
+            k.set(best, e.select(e.lt(best, x), x, best));
+            k.store(weights, e.add(line, r * width + v * lanes), x);
+          }),
+        );
       });
       const less = top.map((t, v) => k.let('less', e.unary('exp', e.sub(t, now[v] as Expr))));
       const added = list(tn).map(() => k.var('added', e.f32(0, lanes)));
-      k.for('i', 0, many, 1, (i) => {
-        const line = k.let('line', e.mul(i, width));
-        list(tn).forEach((v) => {
-          const where = k.let('where', e.add(line, v * lanes));
-          const w = k.let('w', e.unary('exp', e.sub(e.load(weights, where, lanes), now[v] as Expr)));
-          k.store(weights, where, w);
-          k.set(added[v] as Expr, e.add(added[v] as Expr, w));
+      const weight = (line: Expr, v: number): Expr => {
+        const w = k.let('w', e.unary('exp', e.sub(e.load(weights, e.add(line, v * lanes), lanes), now[v] as Expr)));
+        k.set(added[v] as Expr, e.add(added[v] as Expr, w));
+        return w;
+      };
+      if (pairs) {
+        eachPair(k, many, (p, second) => {
+          const line = k.let('line', e.mul(p, 2 * width));
+          for (const v of list(tn)) {
+            const [x, y] = [weight(line, v), second ? weight(e.add(line, width), v) : undefined];
+            storePairs(k, paired, e.add(e.mul(p, width), v * lanes), x, y);
+          }
         });
-      });
+        zipRows(k, lanes, values, { start: startV, first: from, count: many }, zips);
+      } else
+        k.for('i', 0, many, 1, (i) => {
+          const line = k.let('line', e.mul(i, width));
+          for (const v of list(tn)) k.store(weights, e.add(line, v * lanes), rounded(weight(line, v), values.place.dtype as DType));
+        });
       list(tn).forEach((v) => {
         k.set(sum[v] as Expr, e.fma(sum[v] as Expr, less[v] as Expr, added[v] as Expr));
         k.set(top[v] as Expr, now[v] as Expr);
         if (parts > 1) k.store(each, v * lanes, less[v] as Expr);
       });
       mix(k, s, {
-        rows: values,
-        start: startV,
-        first: from,
-        count: many,
-        weights,
+        ...(pairs
+          ? { rows: zipped(values, zips), start: e.index(0), first: e.index(0), count: wordsOf(many) }
+          : { rows: values, start: startV, first: from, count: many }),
+        weights: paired,
         across: width,
         down: 1,
         into: mixed,

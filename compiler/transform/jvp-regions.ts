@@ -25,8 +25,8 @@ const attentionRule: JvpRule<'call'> = ({ b, x, t }) => {
 
 const call: JvpRule<'call'> = (site) => {
   const { b, op, x, t, jvp, region } = site;
-  // a scale that is learned needs the scores themselves
-  if (op.tag === 'fovea.attention' && t[0] === null) return attentionRule(site);
+  // a scale that is learned needs the scores themselves; the rule is that of f32
+  if (op.tag === 'fovea.attention' && t[0] === null && x[1]?.type.dtype === 'f32') return attentionRule(site);
   const { phase, remat: outer } = b.meta;
   const own = outer ?? (op.tag === 'checkpoint' ? region() : undefined);
   const meta = (m: Meta): Meta => ({ ...m, phase: phase === 'fwd' ? m.phase : phase, remat: own ?? m.remat });

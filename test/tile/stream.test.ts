@@ -1,17 +1,18 @@
 /**
  * Attention's kernels, forward and backward, against the float64 interpreter within the bound computed from the program: sizes on both sides of
  * every tile, one row, one key, rows of any width, batches, operands that lie anywhere. In the checking interpreter and, where there is a
- * compiler, as C; equal bits for one thread and two.
+ * compiler, as C; equal bits for one thread and two. With rows of bf16 and f16, against the graph in which every rounding is a cast.
  */
 import { describe, expect, it, test } from 'vitest';
 import { cpu, cpuTarget } from '../../backends/cpu/index.ts';
-import { compileGraph } from '../../compiler/compile.ts';
+import { compileGraph, type Precision, passesFor } from '../../compiler/compile.ts';
 import { interpret, type Tensor64, tensor64 } from '../../compiler/graph/interpret.ts';
 import { countOf } from '../../compiler/graph/tensor64.ts';
 import type { Graph, HostData } from '../../compiler/graph/types.ts';
+import { buildPlan } from '../../compiler/plan/build.ts';
 import type { Target } from '../../compiler/target.ts';
 import { einsum, type F32, grad, rearrange, softmax, spec, sum, trace, unbind } from '../../dsl/index.ts';
-import { compare } from '../../testing/bound.ts';
+import { bounded, compare } from '../../testing/bound.ts';
 import { rounded } from '../../testing/host.ts';
 import { runKernels } from '../../testing/kernels.ts';
 import { numbers } from '../../testing/numbers.ts';
@@ -44,8 +45,8 @@ const draw = (g: Graph, seed: number): readonly Tensor64[] => {
     ),
   );
 };
-const run = async (g: Graph, inputs: readonly Tensor64[], threads: number): Promise<readonly HostData[]> => {
-  const { executable } = await compileGraph(g, { backend: cpu({ threads }) });
+const run = async (g: Graph, inputs: readonly Tensor64[], threads: number, precision: Precision = 'f32'): Promise<readonly HostData[]> => {
+  const { executable } = await compileGraph(g, { backend: cpu({ threads }), precision });
   inputs.forEach((t, i) => executable.write(i, Float32Array.from(t.data as Float64Array)));
   await executable.run();
   const out = g.results.map((_, i) => executable.read(i));
@@ -92,6 +93,55 @@ describe.each(sizes)('%i of %i queries, %i keys, widths %i and %i', (...size) =>
   });
 });
 
+/** Pairs in vectors of 16 and of 4, and without vectors; and halves that are widened, because there is no instruction for them. */
+const halves: readonly (readonly [name: string, precision: 'bf16' | 'f16', target: Target])[] = [
+  ['bf16, 16 lanes', 'bf16', { ...(targets[0] as Target), bf16Dot: true }],
+  ['bf16, 4 lanes', 'bf16', { ...(targets[2] as Target), bf16Dot: true }],
+  ['bf16, 1 lane', 'bf16', { ...(targets[3] as Target), bf16Dot: true }],
+  ['bf16, widened', 'bf16', { ...(targets[1] as Target), bf16Dot: false }],
+  ['f16', 'f16', { ...(targets[1] as Target), bf16Dot: true }],
+];
+const staged = (g: Graph, precision: Precision): { readonly said: Graph; readonly final: Graph } => {
+  const passes = passesFor(precision);
+  const at = passes.findIndex(([name]) => name === 'precision') + 1;
+  const said = passes.slice(0, at).reduce((x, [, pass]) => pass(x), g);
+  return { said, final: passes.slice(at).reduce((x, [, pass]) => pass(x), said) };
+};
+const odd: readonly (readonly [b: number, n: number, m: number, d: number, e: number])[] = [
+  [2, 2, 3, 2, 2],
+  [1, 33, 97, 3, 5],
+  [2, 32, 12, 8, 34],
+  [1, 49, 129, 16, 20],
+];
+describe.each(odd)('halves: %i of %i queries, %i keys, widths %i and %i', (...size) => {
+  const shapes = specsOf(...size);
+  it.each([
+    ['forward', forward(shapes), 3],
+    ['backward', backward(shapes), 7],
+  ] as const)('%s', { timeout: 60_000 }, async (_, g, casts) => {
+    const inputs = draw(g, size[1]);
+    for (const [name, precision, target] of halves) {
+      const { said, final } = staged(g, precision);
+      // the rows of one call, or of two that share queries, keys and values, all of a half
+      const rows = said.nodes.flatMap((n) => (n.op.prim === 'call' ? n.op.body.params : [])).filter((p) => p.type.dtype === precision);
+      expect(rows.length).toBe(casts);
+      const seen = compare(bounded(said, inputs), runKernels(final, target, inputs));
+      expect(seen.wrong && `${name}: ${seen.wrong}`).toBeUndefined();
+      expect(seen.checked).toBe(seen.elements);
+    }
+    for (const precision of ['bf16', 'f16'] as const) {
+      const [one, two] = [await run(g, inputs, 1, precision), await run(g, inputs, 2, precision)];
+      expect(
+        compare(
+          bounded(staged(g, precision).said, inputs),
+          one.map((d) => d as Float32Array),
+        ).wrong,
+      ).toBeUndefined();
+      expect(two).toEqual(one);
+    }
+  });
+});
+
 test('a layer reads queries, keys and values where its projection wrote them, and stores for the next', () => {
   const layer = (x: F32<'2 9 24'>) => {
     const [q, k, v] = unbind(rearrange('b n (t h k) -> t b h n k', x, { t: 3, h: 2 })) as unknown as [Rows, Rows, Rows];
@@ -104,7 +154,19 @@ test('a layer reads queries, keys and values where its projection wrote them, an
       ) as F32<string>,
     );
   };
-  expect(templates(trace(layer as never, [spec('2 9 24')] as never).graph)).toEqual(['stream']);
+  const { graph } = trace(layer as never, [spec('2 9 24')] as never);
+  expect(templates(graph)).toEqual(['stream']);
+  // bf16 between two contractions: attention reads and stores halves, and no launch casts them
+  const between = (x: F32<'2 9 8'>, w: F32<'8 24'>, u: F32<'8 5'>) =>
+    einsum('b n c, c e -> b n e' as string, layer(einsum('b n c, c e -> b n e' as string, x, w) as F32<'2 9 24'>) as F32<string>, u);
+  const traced = trace(between as never, [spec('2 9 8'), spec('8 24'), spec('8 5')] as never).graph;
+  const plan = buildPlan(staged(traced, 'bf16').final, cpuTarget(2), { donated: [-1], maxBytes: Number.POSITIVE_INFINITY });
+  const made = plan.launches.map((l) => l.label.split(':')[0] as string).filter((t) => t !== 'map');
+  expect(made).toEqual(['gemm', 'stream', 'gemm']);
+  const call = plan.launches.findIndex((l) => l.label.startsWith('stream'));
+  expect(plan.kernels[plan.launches[call]?.kernel as number]?.buffers.map((b) => b.dtype)).toEqual(['bf16', 'bf16']);
+  // what is left are the casts of parameters, all in front
+  expect(plan.launches.slice(call).every((l) => !l.label.startsWith('map'))).toBe(true);
 });
 
 test('memory grows with the tokens, not with their square', () => {
