@@ -6,7 +6,7 @@
  *   ({ state, metrics } = await step(state, nextBatch, hyper));          // a donated argument is updated in place
  *   (await metrics.loss.read()).data[0]
  */
-import { type CompileReport, compileGraph } from './compiler/compile.ts';
+import { type CompileReport, compileGraph, type Precision } from './compiler/compile.ts';
 import { FoveaError } from './compiler/error.ts';
 import { known } from './compiler/graph/dim.ts';
 import { eqType, showType } from './compiler/graph/infer.ts';
@@ -27,7 +27,7 @@ import {
 } from './dsl/index.ts';
 import { isSpec } from './dsl/params.ts';
 
-export type { CompileReport } from './compiler/compile.ts';
+export type { CompileReport, Precision } from './compiler/compile.ts';
 export { type Code, codes, FoveaError, type Loc } from './compiler/error.ts';
 export type { Plan } from './compiler/plan/types.ts';
 export type { Backend, Executable, Progress, Target } from './compiler/target.ts';
@@ -64,6 +64,13 @@ export interface Options {
    * type, is written in its place; a leaf without such a result is an error.
    */
   readonly donate?: readonly number[];
+  /**
+   * The type of the operands of matrix products, which accumulate in float32: 'f32', 'bf16', 'f16', or one by scope. Everything else,
+   * parameters and results too, stays float32. 'f16' needs scaled losses; bf16 has the range of float32.
+   *
+   *   precision: { default: 'bf16', scopes: { 'loss/**': 'f32' } }
+   */
+  readonly precision?: Precision;
   /** Largest arena to accept, in bytes. */
   readonly maxBytes?: number;
   /** Called while kernels compile. */
@@ -157,14 +164,15 @@ const given = (args: readonly unknown[], specs: readonly Leaves[]): readonly Lea
 
 /**
  * Traces `f` over `specs`, compiles it for the backend and returns it as a program on host or device tensors.
- * Throws FV00xx where shapes do not fit (with your source line), FV0005 for a size without a number, FV03xx from the backend.
+ * Throws FV00xx where shapes do not fit (with your source line), FV0005 for a size without a number, FV0615 for a precision that is none, FV03xx from
+ * the backend.
  */
 export const compile = async <const Sp extends readonly unknown[], R>(
   f: (...args: TensorOf<Sp>) => R,
   specs: Sp,
   options: Options,
 ): Promise<Program<TensorOf<Sp>, R>> => {
-  const { backend, donate = [], maxBytes, progress } = options;
+  const { backend, donate = [], precision, maxBytes, progress } = options;
   const traced = trace(f, specs, { dims: options.dims });
   const { graph } = traced;
   const inputs = traced.inputs.map(({ path }, i): Leaf => {
@@ -180,6 +188,7 @@ export const compile = async <const Sp extends readonly unknown[], R>(
     backend,
     dims: new Map(Object.entries(options.dims ?? {})),
     donated,
+    precision,
     maxBytes,
     progress,
   });

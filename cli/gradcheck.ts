@@ -1,20 +1,19 @@
 /**
  * `fovea gradcheck FILE[#export]`: checks the derivatives of exported functions and modules in float64, with random numbers for arguments of
- * small sizes, and prints how the laws of testing/gradients.ts hold. Exit status 1 if one fails.
+ * small sizes, and prints how the laws of testing/gradients-check.ts hold.
  *
- *   fovea gradcheck losses.ts                       every exported fn and module
+ *   fovea gradcheck losses.ts                       every exported fn and module that has a derivative; the others are listed with the reason
  *   fovea gradcheck losses.ts#koleoLoss --order 2 --dims B=4,D=3
  *   fovea gradcheck 'layers.ts#attention(8, 2)'     what an exported function returns for these arguments, which are JSON
  *
- * A TypeScript file is loaded as it is where Node runs one, else through tsx if the project or Fovea has it.
+ * The exit status is 1 where a law fails or a function cannot be run, and 2 where none fails but of some export nothing could be decided:
+ * a check that says nothing must not look like one that says yes. With --strict it is 2 for any law that could not be decided.
  */
-import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { extname, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
-import { checkDeclared, formatReport, isDeclared } from '../testing/index.ts';
+import { checkDeclared, type DeclaredReport, declaredSizes, formatReport, isDeclared } from '../testing/index.ts';
+import { type Exports, load, named, usersOwn } from './exports.ts';
 import { whole } from './options.ts';
 
 interface GradcheckOptions {
@@ -22,9 +21,9 @@ interface GradcheckOptions {
   readonly seed: number;
   readonly directions: number;
   readonly dims: Readonly<Record<string, number>>;
+  readonly range: readonly [number, number];
+  readonly strict?: true;
 }
-
-const cause = (e: unknown): string => (e instanceof Error ? e.message : String(e));
 
 /** B=2,N=3 */
 const sizes = (text: string): Record<string, number> =>
@@ -40,6 +39,14 @@ const order = (text: string): number => {
   if (text !== '1' && text !== '2') throw new FoveaError('FV0503', `--order ${text}: expected 1 or 2`, { hint: 'For example: --order 2.' });
   return Number(text);
 };
+/** 0.1,2 */
+const range = (text: string): readonly [number, number] => {
+  const ends = text.split(',').map((t) => (t.trim() === '' ? Number.NaN : Number(t)));
+  const [min, max] = ends as [number, number];
+  if (ends.length !== 2 || !(Number.isFinite(min) && Number.isFinite(max) && min <= max))
+    throw new FoveaError('FV0503', `--range ${text}: expected two numbers, the smaller first`, { hint: 'For example: --range 0.1,2.' });
+  return [min, max];
+};
 
 export const gradcheckCommand = (): Command =>
   new Command('gradcheck')
@@ -49,83 +56,97 @@ export const gradcheckCommand = (): Command =>
     .option('--seed <n>', 'of the arguments and directions', whole('--seed', 0), 0)
     .option('--directions <n>', 'points and directions tried', whole('--directions', 1), 4)
     .option('--dims <sizes>', 'sizes by name, as in B=2,N=3; the others are from 2 to 5', sizes, {})
+    .option('--range <min,max>', 'of the float arguments', range, [-2, 2])
+    .option('--strict', 'exit with 2 where any law could not be decided')
     .option('--debug', 'print the stack of an error')
+    .addHelpText(
+      'after',
+      '\nExit status: 0 all laws hold; 1 one fails, or an error; 2 none fails, but of an export nothing could be decided.',
+    )
     .action(runGradcheck);
 
-/** Lets Node load TypeScript, if tsx is in the project of the file or in Fovea's. */
-const withTsx = async (file: string): Promise<void> => {
-  for (const from of [file, import.meta.filename]) {
+const titleOf = (name: string, { signature, dims }: DeclaredReport): string => {
+  const drawn = Object.entries(dims).map(([n, d]) => `${n.replace(/^_axis/, '...')}=${d}`);
+  return `${name} [${signature.join('], [')}]${drawn.length > 0 ? ` with ${drawn.join(', ')}` : ''}`;
+};
+const indented = (text: string): string => text.replace(/^(?=.)/gm, '  ');
+
+const print = (name: string, report: DeclaredReport): void =>
+  console.log(`${titleOf(name, report)}\n\n${indented(formatReport(report))}\n`);
+
+/** The exit status of reports. */
+const statusOf = (reports: readonly DeclaredReport[], strict: boolean): number => {
+  if (reports.some((r) => r.verdict === 'fail')) return 1;
+  return reports.some((r) => r.verdict === 'undecided' || (strict && r.undecided.length > 0)) ? 2 : 0;
+};
+
+type Check = (name: string, f: unknown, dims: Readonly<Record<string, number>>) => DeclaredReport;
+
+/** That there is nothing to differentiate. An FV0103 with a place comes from a gradient that the function itself takes. */
+const underivable = ({ code, loc }: FoveaError): boolean => code === 'FV0103' && loc === undefined;
+
+/** Every export that says what its arguments are. One that cannot be run is told, and does not keep the others from being checked. */
+const checkAll = (
+  exports: Exports,
+  file: string,
+  dims: Readonly<Record<string, number>>,
+  check: Check,
+): readonly [DeclaredReport[], boolean] => {
+  const names = Object.keys(exports).filter((n) => isDeclared(exports[n]));
+  const knows = new Map(names.map((n) => [n, declaredSizes(exports[n])]));
+  const extra = Object.keys(dims).find((d) => ![...knows.values()].some((own) => own.includes(d)));
+  if (names.length > 0 && extra !== undefined)
+    throw new FoveaError('FV0005', `--dims: no export of ${file} has a size ${extra}`, {
+      hint: `Sizes are ${[...new Set([...knows.values()].flat())].join(', ')}.`,
+    });
+  const reports: DeclaredReport[] = [];
+  const left: string[] = [];
+  let broken = 0;
+  for (const name of names) {
     try {
-      // `require` finds the CommonJS build, whose hooks do not load; the other one lies beside it
-      const found = pathToFileURL(
-        createRequire(from)
-          .resolve('tsx/esm/api')
-          .replace(/\.cjs$/, '.mjs'),
-      ).href;
-      ((await import(found)) as { readonly register: () => unknown }).register();
-      return;
-    } catch {
-      // not installed there
+      const own = Object.fromEntries(Object.entries(dims).filter(([d]) => knows.get(name)?.includes(d)));
+      const report = check(name, exports[name], own);
+      print(name, report);
+      reports.push(report);
+    } catch (e) {
+      if (!(e instanceof FoveaError)) throw e;
+      if (underivable(e)) left.push(`${name}: ${e.message}`);
+      else {
+        broken++;
+        // as in main.ts: the program takes the option, whichever side of the command it stands on
+        if (process.argv.includes('--debug')) console.error(e);
+        console.log(`${name}\n\n${indented(`ERROR ${e.report()}`)}\n`);
+      }
     }
   }
-};
-
-const load = async (file: string): Promise<Readonly<Record<string, unknown>>> => {
-  if (!existsSync(file)) throw new FoveaError('FV0402', `there is no file ${file}`, { hint: 'Give a .js or .ts module.' });
-  // before the first import: Node remembers that one failed
-  const typed = /\.[cm]?tsx?$/.test(file) && !(process.features as { readonly typescript?: unknown }).typescript;
-  if (typed) await withTsx(file);
-  try {
-    return await import(pathToFileURL(file).href);
-  } catch (e) {
-    if (e instanceof FoveaError) throw e;
-    const untold = (e as NodeJS.ErrnoException).code === 'ERR_UNKNOWN_FILE_EXTENSION';
-    throw new FoveaError('FV0402', `cannot load ${file}: ${untold ? `this Node does not run ${extname(file)} files` : cause(e)}`, {
-      hint: untold ? 'Install tsx (npm install --save-dev tsx), or give the built .js file.' : 'Run it alone to see the whole error.',
-      cause: e,
+  for (const [name, f] of Object.entries(exports))
+    if (typeof f === 'function' && !isDeclared(f))
+      left.push(`${name}: it does not say what its arguments are; if it returns a fn or a module, '#${name}(...)' checks that`);
+  if (reports.length + broken === 0)
+    throw new FoveaError('FV0503', `${file} exports nothing that can be checked${left.map((l) => `\n    ${l}`).join('')}`, {
+      hint: "Export a fn(['B D'], ...), a module, or a function with args: [spec(...)].",
     });
-  }
+  if (left.length > 0) console.log(`Not checked:\n${left.map((l) => `  ${l}\n`).join('')}`);
+  const count = (verdict: DeclaredReport['verdict']): number => reports.filter((r) => r.verdict === verdict).length;
+  const counts = [`${count('pass')} pass`, `${count('fail')} fail`, `${count('undecided')} undecided`, `${broken} with an error`];
+  console.log(`${counts.join(', ')}, ${left.length} not checked`);
+  return [reports, broken > 0];
 };
 
-/** What the part after # names: an export, or what an exported function returns for JSON arguments. */
-const chosen = (
-  exports: Readonly<Record<string, unknown>>,
-  name: string | undefined,
-  file: string,
-): readonly (readonly [string, unknown])[] => {
-  const names = Object.keys(exports).filter((n) => isDeclared(exports[n]));
-  const hint =
-    names.length > 0 ? `It exports ${names.join(', ')}.` : "Export a fn(['B D'], ...), a module, or a function with args: [spec(...)].";
-  if (name === undefined) {
-    if (names.length === 0) throw new FoveaError('FV0503', `${file} exports nothing that says what its arguments are`, { hint });
-    return names.map((n) => [n, exports[n]]);
-  }
-  const [, key = '', args] = name.match(/^([\w$]+)\s*(?:\((.*)\))?$/s) ?? [];
-  const value = exports[key];
-  if (value === undefined) throw new FoveaError('FV0503', `${file} has no export '${name}'`, { hint });
-  if (args === undefined) return [[name, value]];
-  if (typeof value !== 'function') throw new FoveaError('FV0503', `${file}: the export ${key} is no function`, { hint });
-  let given: unknown[];
-  try {
-    given = JSON.parse(`[${args}]`);
-  } catch (e) {
-    throw new FoveaError('FV0503', `#${name}: the arguments are not JSON: ${cause(e)}`, {
-      hint: `For example: '#${key}(8, {"bias": true})'.`,
-    });
-  }
-  return [[name, value(...given)]];
-};
-
-async function runGradcheck(target: string, { order, seed, directions, dims }: GradcheckOptions): Promise<void> {
+async function runGradcheck(target: string, options: GradcheckOptions): Promise<void> {
+  const { seed, directions, dims, range: drawn, strict = false } = options;
   const at = target.indexOf('#');
   const file = resolve(at < 0 ? target : target.slice(0, at));
-  let failed = false;
-  for (const [name, f] of chosen(await load(file), at < 0 ? undefined : target.slice(at + 1), file)) {
-    const report = checkDeclared(f, { dims, order: order === 2 ? 2 : 1, seed, directions });
-    failed ||= !report.ok;
-    const drawn = Object.entries(report.dims).map(([n, d]) => `${n.replace(/^_axis/, '...')}=${d}`);
-    console.log(`${name} [${report.signature.join('], [')}]${drawn.length > 0 ? ` with ${drawn.join(', ')}` : ''}\n`);
-    console.log(`${formatReport(report).replace(/^(?=.)/gm, '  ')}\n`);
+  const exports = await load(file);
+  const check: Check = (name, f, own) =>
+    usersOwn(name, file, () => checkDeclared(f, { dims: own, order: options.order === 2 ? 2 : 1, seed, directions, range: drawn }));
+  if (at < 0) {
+    const [reports, broken] = checkAll(exports, file, dims, check);
+    process.exitCode = broken ? 1 : statusOf(reports, strict);
+    return;
   }
-  if (failed) process.exitCode = 1;
+  const name = target.slice(at + 1);
+  const report = check(name, named(exports, name, file), dims);
+  print(name, report);
+  process.exitCode = statusOf([report], strict);
 }

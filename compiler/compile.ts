@@ -1,7 +1,8 @@
 /**
- * The pipeline, from a traced graph to something that runs. `passes` is the table of contents of the compiler: one line a
+ * The pipeline, from a traced graph to something that runs. `passesFor` is the table of contents of the compiler: one line a
  * pass, in order. Passes are pure functions from graph to graph; verify runs between them in tests.
  */
+import { streams } from './graph/attention.ts';
 import { bindGraph } from './graph/bind.ts';
 import type { Graph } from './graph/types.ts';
 import { verify } from './graph/verify.ts';
@@ -9,25 +10,32 @@ import { cse } from './passes/cse.ts';
 import { dce } from './passes/dce.ts';
 import { empty } from './passes/empty.ts';
 import { inline } from './passes/inline.ts';
+import { type Precision, precision } from './passes/precision.ts';
 import { simplify } from './passes/simplify.ts';
 import { buildPlan } from './plan/build.ts';
 import type { Plan } from './plan/types.ts';
 import type { Backend, Executable, Progress } from './target.ts';
+import { recognise } from './transform/recognise.ts';
 import { remat } from './transform/remat.ts';
 
+export type { Precision } from './passes/precision.ts';
 export type Pass = (g: Graph) => Graph;
 
-export const passes: readonly (readonly [name: string, pass: Pass])[] = [
-  ['inline', inline],
+/** The passes for a precision of contractions. */
+export const passesFor = (choice: Precision): readonly (readonly [name: string, pass: Pass])[] => [
+  ['recognise', recognise],
+  ['inline', (g) => inline(g, 'drop', streams)],
   ['empty', empty],
   ['dce', dce],
   ['simplify', simplify],
   ['cse', cse],
+  ['precision', precision(choice)],
   ['remat', remat],
   ['simplify again', simplify],
   ['cse again', cse],
   ['dce again', dce],
 ];
+export const passes = passesFor('f32');
 
 export interface CompileOptions {
   readonly backend: Backend;
@@ -35,6 +43,8 @@ export interface CompileOptions {
   readonly dims?: ReadonlyMap<string, number> | undefined;
   /** donated[o] = input whose place output o takes, -1 = none (default: none). */
   readonly donated?: readonly number[] | undefined;
+  /** Of the operands of contractions. Default f32. A backend that runs the graph itself computes in float64 whatever it is. */
+  readonly precision?: Precision | undefined;
   /** Largest arena to accept, in bytes. */
   readonly maxBytes?: number | undefined;
   readonly progress?: Progress | undefined;
@@ -54,9 +64,10 @@ export interface CompiledGraph {
   readonly report: CompileReport;
 }
 
-/** Compiles `graph` for a backend. Throws FV0005 for a size without a number, FV0202 for a plan that does not fit, FV03xx from the backend. */
+/** Compiles `graph` for a backend. Throws FV0005 for a size without a number, FV0202 for a plan that does not fit, FV0615 for a precision that is none, FV03xx from the backend. */
 export const compileGraph = async (graph: Graph, options: CompileOptions): Promise<CompiledGraph> => {
   const { backend, dims = new Map(), donated = graph.results.map(() => -1), maxBytes = Number.POSITIVE_INFINITY, progress } = options;
+  const pipeline = passesFor(options.precision ?? 'f32');
   const started = performance.now();
   const bound = bindGraph(graph, dims);
   verify(bound);
@@ -65,7 +76,7 @@ export const compileGraph = async (graph: Graph, options: CompileOptions): Promi
     const seconds = { passes: 0, plan: 0, backend: (performance.now() - started) / 1e3 };
     return { executable, report: { tracedNodes: graph.nodes.length, nodes: bound.nodes.length, seconds } };
   }
-  const final = passes.reduce((g, [, pass]) => pass(g), bound);
+  const final = pipeline.reduce((g, [, pass]) => pass(g), bound);
   verify(final);
   const passed = performance.now();
   const plan = buildPlan(final, backend.target, { donated, maxBytes });

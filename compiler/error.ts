@@ -54,6 +54,10 @@ export const codes = {
   FV0501: 'no space left',
   FV0502: 'no access to a path',
   FV0503: 'malformed option',
+  FV0595: 'two copies of Fovea',
+  FV0596: 'the function throws',
+  FV0615: 'malformed precision',
+  FV0616: 'unknown or foreign target',
 } as const;
 
 export type Code = keyof typeof codes;

@@ -16,6 +16,8 @@ export interface Target {
   readonly vectorBytes: number;
   /** Vector registers that a register tile may use. */
   readonly registers: number;
+  /** `dot2` is one instruction, at lanes of vectorBytes: contractions of bf16 are faster as pairs than as f32. */
+  readonly bf16Dot: boolean;
   readonly sharedBytes: number;
   readonly maxBuffers: number;
   /** Alignment of buffer offsets in the arena. */

@@ -1,8 +1,8 @@
 /**
  * The user's source line of the operation that is being traced.
  *
- * The V8 stack is asked once per operation (about 10 microseconds); frames of this room, of the compiler and of `compile` are skipped, so the
- * place is the call in the model, the layer or the test. On engines without V8's structured stack there is no place, and
+ * The V8 stack is asked once per operation (about 10 microseconds); frames of this room, of the compiler, of `compile` and of what
+ * runs functions of users (testing, cli) are skipped, so the place is the call in the model, the layer or the test. On engines without V8's structured stack there is no place, and
  * messages carry the scope alone. Loaders that erase types in place (amaro, native stripping) keep these numbers exact; those that
  * rewrite (tsx) bring a source map, which Node keeps where source maps are switched on, and which leads back to the user's text.
  *
@@ -12,7 +12,7 @@ import type { Loc } from '../compiler/error.ts';
 
 const plain = (file: string): string => (file.startsWith('file://') ? decodeURIComponent(file.slice('file://'.length)) : file);
 const own = plain(import.meta.url).replace(/location\.[jt]s.*$/, '');
-const skipped = [own, own.replace(/dsl\/$/, 'compiler/'), own.replace(/dsl\/$/, 'index.')];
+const skipped = [own, ...['compiler/', 'index.', 'testing/', 'cli/'].map((room) => own.replace(/dsl\/$/, room))];
 
 interface SourceMap {
   findEntry(

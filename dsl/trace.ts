@@ -5,6 +5,7 @@
  *   trace((p, x) => apply(linear, p)(x), [paramSpecs(linear), spec('B 384')], { dims: { B: 8 } })
  *   ->  { graph, inputs: [{ path: '0.weight', ... }, { path: '0.bias', ... }, { path: '1', ... }], outputs: [{ path: '', ... }], output: 0 }
  */
+import { FoveaError } from '../compiler/error.ts';
 import { bindDim, type Dim } from '../compiler/graph/dim.ts';
 import type { DType, Graph, TensorType, Value } from '../compiler/graph/types.ts';
 import { current, fail, isTensor, lift, tracing, userCode } from './context.ts';
@@ -36,6 +37,35 @@ export interface TraceOptions {
 
 const ioLeaf = (path: string, t: TensorType): IoLeaf => ({ path, shape: t.shape, dtype: t.dtype });
 
+/**
+ * What another copy of the library throws at a tensor of this one says nothing of what is wrong: neither knows the tensors of the other.
+ * FV0595 instead.
+ */
+const ofThisCopy = <R>(f: () => R): R => {
+  try {
+    return f();
+  } catch (e) {
+    if (!(e instanceof Error && e.name === 'FoveaError') || e instanceof FoveaError) throw e;
+    // the first frame is one of the room that threw
+    const other = /(?:\(|at )(?:file:\/\/)?([^\s()]+)\/(?:dsl|compiler)\/[^()]*:\d+:\d+/.exec(e.stack ?? '')?.[1];
+    const own = /^(?:file:\/\/)?(.*)\/dsl\//.exec(import.meta.url)?.[1];
+    // as CommonJS and as ECMAScript modules the same files are loaded twice
+    const twice = other === own;
+    throw new FoveaError(
+      'FV0595',
+      twice
+        ? `the function uses another instance of Fovea than the one that traces it, both from ${own}`
+        : `the function uses the copy of Fovea in ${other ?? 'another place'}, and that in ${own} traces it`,
+      {
+        hint: twice
+          ? 'A file that is loaded as CommonJS gets its own: add "type": "module" to its package.json, or name it .mts.'
+          : 'Let both come from one: npx fovea in the project of the function, and one version there (npm ls fovea).',
+        cause: e,
+      },
+    );
+  }
+};
+
 /** Traces f once over the given arguments. Numbers, strings and booleans in the arguments are static: they become part of the program. */
 export const trace = <const Sp extends readonly unknown[], R>(
   f: (...args: TensorOf<Sp>) => R,
@@ -58,7 +88,7 @@ export const trace = <const Sp extends readonly unknown[], R>(
       '',
       specs,
     ) as TensorOf<Sp>;
-    const tree = userCode(current().names, () => f(...args));
+    const tree = ofThisCopy(() => userCode(current().names, () => f(...args)));
     const outputs: IoLeaf[] = [];
     const results: Value[] = [];
     const output = walk(

@@ -8,12 +8,13 @@
  *   const step = trainStep(demo);
  *   trace(step, [stateSpec(demo), batchSpec(demo), hyperSpec()], { dims: geometry(demo).sizes })
  */
-import { phase, type Scalar, scope, sqrt, type Tree, treeMap, valueAndGrad, where } from '../dsl/index.ts';
+import { phase, type Scalar, scope, sqrt, type Tree, valueAndGrad } from '../dsl/index.ts';
 import { objective } from './dinov2/objective.ts';
 import { targets } from './dinov2/targets.ts';
 import type { Batch, Metrics, Network, State } from './dinov2/types.ts';
 import { adamw, average, clipTo, globalNorm, type Hyper, rates } from './optimizer.ts';
 import type { Recipe } from './recipes.ts';
+import { ifFinite, isNumber } from './scaling.ts';
 
 export { batchSpec, hyperAt, hyperSpec, initState, stateSpec } from './dinov2/state.ts';
 export type { Batch, Metrics, Network, State } from './dinov2/types.ts';
@@ -34,12 +35,6 @@ const clip = (grads: Network, { clip: limit, clipBy = 'network' }: Recipe['optim
     norm: all,
     grad_norm: Object.fromEntries(norms) as Metrics['grad_norm'],
   };
-};
-
-/** `next` where x is a finite number, else `old`. */
-const ifFinite = <P extends Tree>(x: Scalar, next: P, old: P): P => {
-  const finite = x.sub(x).eq(0); // infinity and NaN leave NaN
-  return treeMap((n, o) => where(finite, n, o), next, old);
 };
 
 /** What a step learns from a batch, before anything moves: the student's losses and gradients, and the targets that they go by. */
@@ -63,7 +58,7 @@ export const update =
       const moved: State = { student, teacher, moments, step, ...(centers ? { centers } : {}) };
       const next =
         recipe.optim.update === 'finite'
-          ? scope('finite', () => ifFinite(losses.loss.add(norm), moved as never, state as never) as State)
+          ? scope('finite', () => ifFinite(isNumber(losses.loss.add(norm)), moved as never, state as never) as State)
           : moved;
       return { state: next, metrics: { ...losses, grad_norm } };
     });

@@ -16,21 +16,26 @@ const tiny = 2 ** -126;
 /** Below every logit. */
 const lowest = -(2 ** 126);
 
-/** Targets of a teacher temperature: logits [M K], valid [M] of 0 and 1 -> [M K], rows sum to 1, rows of padding are 0. */
-export const sinkhorn = (temp: Scalar, iterations = 3) =>
+/** The rounds by themselves, with their derivative: logits [M K], valid [M] of 0 and 1 -> [M K], rows sum to 1, rows of padding are 0. */
+export const balanced = (temp: Scalar | number, iterations = 3) =>
   fn(['M K', 'M'], (logits, valid) => {
     const used = rearrange('m -> m 1', valid).gt(0);
     // One constant for all rows cancels in the first division; a constant for each row would not. It is that of the valid rows: below a
     // larger one of a row of padding they could all vanish.
-    const shifted = logits.sub(max('m k ->', where(used, logits, lowest))).div(temp);
-    let q = where(used, exp(shifted), 0);
+    const shifted = logits.sub(max('m k ->', where(used, logits, lowest)));
+    // 0 for a row of padding before exp too: where it is infinite, and left out afterwards only, the derivative is NaN
+    let q = where(used, exp(where(used, shifted, 0).div(temp)), 0);
     for (let i = 0; i < iterations; i++) {
       // A sum is 0 for a row of padding, and for a prototype that every row is too far from, or without any valid row: 0 / tiny is 0.
       q = q.div(sum('m k -> 1 k', q).max(tiny));
       q = q.div(sum('m k -> m 1', q).max(tiny));
     }
-    return stopGradient(q);
+    return q;
   });
+
+/** Targets of a teacher temperature: what `balanced` gives, without a derivative. */
+export const sinkhorn = (temp: Scalar, iterations = 3) =>
+  fn(['M K', 'M'], (logits, valid) => stopGradient(balanced(temp, iterations)(logits, valid)));
 
 /** A running mean of logits, and the mean of the last batch, which enters it at the next step. */
 export interface Center<S extends string = '1 K'> {

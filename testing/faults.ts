@@ -13,12 +13,12 @@ type Range = readonly [from: number, to: number];
  * written: that it reads only what it wrote itself is for the poison to show.
  */
 const traffic = (plan: Plan): { readonly reads: readonly Range[]; readonly writes: readonly Range[] }[] =>
-  plan.launches.map(({ kernel, offsets }) => {
+  plan.launches.map(({ kernel, offsets, part }) => {
     const buffers = plan.kernels[kernel]?.buffers ?? [];
     const ranges = (mode: 'read' | 'write'): Range[] =>
       buffers.flatMap((b, i) =>
         (b.access === 'read') === (mode === 'read')
-          ? [[offsets[i] as number, (offsets[i] as number) + b.size * bytesOf[b.dtype]] as const]
+          ? [[offsets[i] as number, (offsets[i] as number) + (part?.sizes[i] ?? b.size) * bytesOf[b.dtype]] as const]
           : [],
       );
     return { reads: ranges('read'), writes: ranges('write') };

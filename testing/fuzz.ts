@@ -73,6 +73,10 @@ const check = (law: Law, p: Program, c: Context): string | undefined => {
   }
 };
 
+/**
+ * Draws the programs and holds the laws to them. A program that fails, or makes a law or the backend throw, is in the report; nothing is
+ * thrown for it. An aborted run reports the programs that it came to.
+ */
 export const fuzz = async (options: FuzzOptions): Promise<FuzzReport> => {
   const { programs, seed: first, variants, target, batch = 50, most = 1, shrinkSeconds = 120, progress, signal } = options;
   const chosen = options.laws ?? laws;

@@ -5,16 +5,15 @@
  *   blameForward(g, xs, next)   ->  { prim: 'tanh', file: 'compiler/transform/jvp-pointwise.ts', loc: { file: 'model.ts', line: 12, col: 9 } }
  */
 import type { Loc } from '../compiler/error.ts';
-import { builder } from '../compiler/graph/builder.ts';
-import type { Tensor64 } from '../compiler/graph/interpret.ts';
+import { interpret, type Tensor64 } from '../compiler/graph/interpret.ts';
 import { type Graph, isFloat, type Node, type Prim } from '../compiler/graph/types.ts';
 import { inline } from '../compiler/passes/inline.ts';
 import { pointwise } from '../compiler/transform/jvp-pointwise.ts';
 import { structure } from '../compiler/transform/jvp-structure.ts';
 import { linearize } from '../compiler/transform/linearize.ts';
 import { regionTransposes } from '../compiler/transform/transpose-regions.ts';
-import { floats, jvpGraph, single, vjpGraph } from './gradients-graphs.ts';
-import { duality, equal, forward, type Verdict } from './gradients-laws.ts';
+import { floats, jvpGraph, single } from './gradients-graphs.ts';
+import { duality, forward, recomputed, type Verdict } from './gradients-laws.ts';
 import { watch } from './gradients-run.ts';
 import { drawLike } from './numbers.ts';
 
@@ -28,6 +27,11 @@ export interface Place {
   /** The user's source line. */
   readonly loc?: Loc | undefined;
   readonly scope?: string | undefined;
+  /**
+   * What is wrong there. Absent: the rule in `file`. recomputed: nothing is, but from there on recomputing, which `file` does, changes a bit.
+   * not finite: the first value that is not, or that has no finite slope, of finite operands.
+   */
+  readonly fault?: 'recomputed' | 'not finite';
 }
 
 const jvpFile = (p: Prim): string => `compiler/transform/jvp-${p in pointwise ? 'pointwise' : p in structure ? 'structure' : 'regions'}.ts`;
@@ -40,7 +44,8 @@ const place = (n: Node, file: string): Place => ({
   loc: n.meta.loc,
   scope: n.meta.scope || undefined,
 });
-export const kinkAt = (n: Node): Place => place(n, jvpFile(n.op.prim));
+/** A node with the file of its jvp rule: where a kink is, or a composite. */
+export const ruleOf = (n: Node): Place => place(n, jvpFile(n.op.prim));
 
 /** Directions in which each node is tried. */
 const tries = 2;
@@ -72,7 +77,7 @@ export const blameForward = (g: Graph, xs: readonly Tensor64[], next: () => numb
   if (!found) return undefined;
   const [n, ins] = found;
   const inner = 'body' in n.op ? blameForward(inline(single(n), 'keep'), ins, next, hold) : undefined;
-  return inner ?? place(n, jvpFile(n.op.prim));
+  return inner ?? ruleOf(n);
 };
 
 /** The first linear node of the jvp of g with a wrong transposition rule; vs are tangents of the float arguments. */
@@ -107,49 +112,34 @@ export const blameDuality = (g: Graph, xs: readonly Tensor64[], vs: readonly Ten
   return inner ?? place(n, transposeFile(n.op.prim));
 };
 
-// ---- composites
-/** The graph of a call's body in place of the call. */
-const defined = (n: Node): Graph => {
-  const b = builder();
-  const op = n.op as Extract<Node['op'], { prim: 'call' }>;
-  return b.build(
-    b.inline(
-      op.body,
-      n.inputs.map((v) => b.param(v.type)),
-    ),
-  );
+/**
+ * The first node such that recomputing the function up to it changes a bit: of the flat function, so that it is a primitive, or, where
+ * only regions are recomputed wrongly, of the function as it stands.
+ */
+export const blameCheckpoint = (g: Graph, xs: readonly Tensor64[], next: () => number): Place | undefined => {
+  const changes = (whole: Graph, at: number): boolean => {
+    const results = (whole.nodes[at] as Node).outputs.filter((o) => isFloat(o.type.dtype));
+    const upTo: Graph = { ...whole, nodes: whole.nodes.slice(0, at + 1), results };
+    return results.length > 0 && recomputed(upTo, [...xs, ...results.map((r) => drawLike(r.type, next))]).status === 'failed';
+  };
+  for (const whole of [inline(g, 'keep'), g]) {
+    const n = whole.nodes.find((_, at) => changes(whole, at));
+    if (n) return { ...place(n, 'compiler/transform/remat.ts'), fault: 'recomputed' };
+  }
+  return undefined;
 };
 
-export interface Composite {
-  readonly place: Place;
-  readonly verdict: Verdict;
-}
-/**
- * Every composite that runs, once for each tag and source line: both derivatives through the call are those through its body.
- * Composites in the body of another are met at the values they see there; those in a scan are not.
- */
-export const composites = (g: Graph, xs: readonly Tensor64[], next: () => number): readonly Composite[] => {
-  const found = new Map<string, Composite>();
-  const visit = (inner: Graph, ins: readonly Tensor64[]): void => {
-    watch(inner, ins, (n, operands, outs) => {
-      if (n.op.prim !== 'call') return outs;
-      const at = place(n, jvpFile('call'));
-      const key = `${at.tag} ${at.loc?.file}:${at.loc?.line}`;
-      const one = single(n);
-      if (!found.has(key) && floats(one).length > 0 && one.results.every((r) => isFloat(r.type.dtype))) {
-        const body = defined(n);
-        const tangents = floats(one).map((i) => drawLike((n.inputs[i] as (typeof n.inputs)[number]).type, next));
-        const cotangents = n.outputs.map((o) => drawLike(o.type, next));
-        const verdicts = [
-          equal(jvpGraph(one), jvpGraph(body), [...operands, ...tangents], false),
-          equal(vjpGraph(one), vjpGraph(body), [...operands, ...cotangents], false),
-        ];
-        found.set(key, { place: at, verdict: verdicts.find((v) => v.status !== 'ok') ?? (verdicts[0] as Verdict) });
-      }
-      visit(n.op.body, operands);
-      return outs;
-    });
-  };
-  visit(g, xs);
-  return [...found.values()];
+const finite = (ts: readonly Tensor64[]): boolean => ts.every((t) => t.data.every(Number.isFinite));
+
+/** Where infinities or NaN come from: the first primitive that makes one of finite operands, itself or in its jvp (sqrt at 0). */
+export const blameInfinite = (g: Graph, xs: readonly Tensor64[], next: () => number): Place | undefined => {
+  let found: Node | undefined;
+  watch(inline(g, 'keep'), xs, (n, ins, outs) => {
+    if (found || !n.outputs.some((o) => isFloat(o.type.dtype)) || !finite(ins)) return outs;
+    const one = single(n);
+    const tangents = floats(one).map((i) => drawLike((one.params[i] as (typeof one.params)[number]).type, next));
+    if (!finite(outs) || (tangents.length > 0 && !finite(interpret(jvpGraph(one), [...ins, ...tangents])))) found = n;
+    return outs;
+  });
+  return found && { ...ruleOf(found), fault: 'not finite' };
 };

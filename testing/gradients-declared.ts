@@ -12,15 +12,12 @@ import { bindDim, type Dim, dimNames, parseDim } from '../compiler/graph/dim.ts'
 import { tensor64 } from '../compiler/graph/interpret.ts';
 import { type DType, isFloat } from '../compiler/graph/types.ts';
 import { apply, type HostTensor, init, isModule, paramSpecs, signatureOf, type TensorSpec, trace, treeLeaves } from '../dsl/index.ts';
-import { checkGraph, type Draw, drawn, type GradientReport } from './gradients.ts';
+import { type CheckOptions, checkGraph, type Draw, drawn, type GradientReport, settings } from './gradients-check.ts';
 import { drawIn, numbers } from './numbers.ts';
 
-export interface DeclaredOptions {
+export interface DeclaredOptions extends CheckOptions {
+  /** Sizes by name; the others are drawn. */
   readonly dims?: Readonly<Record<string, number>>;
-  readonly order?: 1 | 2;
-  readonly seed?: number;
-  readonly directions?: number;
-  readonly range?: readonly [min: number, max: number];
 }
 export interface DeclaredReport extends GradientReport {
   /** As declared. */
@@ -50,9 +47,35 @@ const declaredArgs = (f: unknown): readonly TensorSpec[] | undefined => {
 export const isDeclared = (f: unknown): boolean =>
   f !== null && f !== undefined && (signatureOf(f) !== undefined || declaredArgs(f) !== undefined);
 
+interface Declared {
+  readonly specs: readonly TensorSpec[];
+  /** Of a module: the tree of its parameters. */
+  readonly params: unknown;
+  /** All sizes of both. */
+  readonly sizes: readonly Dim[];
+  readonly signature: readonly string[];
+}
+/** FV0503 where f declares nothing. */
+const declared = (f: unknown): Declared => {
+  const module = isModule(f) ? f : undefined;
+  const sig = signatureOf(f);
+  const specs = sig?.map((s) => specOf(s, module?.dims ?? none)) ?? (isDeclared(f) ? declaredArgs(f) : undefined);
+  if (!specs)
+    throw new FoveaError('FV0503', 'the function does not say what its arguments are', {
+      hint: "Make it a fn(['B D'], ...) or a module, or give it a property args: [spec('B D')].",
+    });
+  const params = module && paramSpecs(module);
+  const leaves = [...(params === undefined ? [] : treeLeaves<TensorSpec>(params)), ...specs];
+  const signature = sig ?? specs.map((s) => (isFloat(s.dtype) ? s.shape : `${s.shape}:${s.dtype}`));
+  return { specs, params, sizes: leaves.flatMap((l) => l.dims), signature };
+};
+const namesOf = (sizes: readonly Dim[]): string[] => [...new Set(sizes.flatMap(dimNames))];
+/** Names of the sizes that `dims` may give. FV0503 where f declares no arguments. */
+export const declaredSizes = (f: unknown): readonly string[] => namesOf(declared(f).sizes);
+
 /** Numbers for the names of `wanted`, 2 to 5 where `given` has none, such that every size is a whole number from 0 on. FV0005 if there are none. */
 const sizesFor = (wanted: readonly Dim[], given: Readonly<Record<string, number>>, next: () => number): Record<string, number> => {
-  const names = [...new Set(wanted.flatMap(dimNames))];
+  const names = namesOf(wanted);
   const extra = Object.keys(given).find((n) => !names.includes(n));
   if (extra !== undefined)
     throw new FoveaError('FV0005', `there is no size ${extra}`, {
@@ -78,32 +101,19 @@ const around =
   };
 
 /**
- * Checks the derivatives of f with respect to all float arguments, and parameters if it is a module. Throws FV0503 where f declares no
- * arguments, FV0005 where sizes do not fit, FV0103 where there are no floats, and whatever tracing f throws.
+ * Checks the derivatives of f with respect to all float arguments, and parameters if it is a module. The report is that of checkGradients.
+ * Throws FV0503 where f declares no arguments and for options, FV0005 where sizes do not fit, FV0103 where there is nothing to
+ * differentiate, and whatever tracing f throws.
  */
 export const checkDeclared = (f: unknown, options: DeclaredOptions = {}): DeclaredReport => {
-  const { dims = {}, order = 1, seed = 0, directions = 4, range = [-2, 2] } = options;
-  const next = numbers(seed);
+  const chosen = settings('checkDeclared', options);
+  const { specs, params, sizes: wanted, signature } = declared(f);
+  const sizes = sizesFor(wanted, options.dims ?? {}, numbers(chosen.seed));
   const module = isModule(f) ? f : undefined;
-  const sig = signatureOf(f);
-  const specs = sig?.map((s) => specOf(s, module?.dims ?? none)) ?? (isDeclared(f) ? declaredArgs(f) : undefined);
-  if (!specs)
-    throw new FoveaError('FV0503', 'the function does not say what its arguments are', {
-      hint: "Make it a fn(['B D'], ...) or a module, or give it a property args: [spec('B D')].",
-    });
-  const params = module && paramSpecs(module);
-  const leaves = [...(params === undefined ? [] : treeLeaves<TensorSpec>(params)), ...specs];
-  const sizes = sizesFor(
-    leaves.flatMap((l) => l.dims),
-    dims,
-    next,
-  );
   const run: Callable = module ? (p, ...xs) => (apply(module, p as never) as unknown as Callable)(...xs) : (f as Callable);
   const all = params === undefined ? specs : [params, ...specs];
   const { graph } = trace(run as (...xs: unknown[]) => unknown, all as unknown[], { dims: sizes });
-  const starts = module ? treeLeaves<HostTensor>(init(module, seed, sizes)).map(around) : [];
-  const draws = [...starts, ...specs.map(() => drawn(range))];
-  const report = checkGraph(graph, draws, { order, modes: ['fwd', 'rev'], seed, directions });
-  const signature = sig ?? specs.map((s) => (isFloat(s.dtype) ? s.shape : `${s.shape}:${s.dtype}`));
-  return { ...report, signature, dims: sizes };
+  const starts = module ? treeLeaves<HostTensor>(init(module, chosen.seed, sizes)).map(around) : [];
+  const draws = [...starts, ...specs.map(() => drawn(chosen.range))];
+  return { ...checkGraph(graph, draws, chosen), signature, dims: sizes };
 };

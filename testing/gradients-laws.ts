@@ -5,6 +5,7 @@
  *   duality      <u, J v> = <J' u, v>: forward and reverse mode are one linear map and its transpose
  *   symmetry     <u, H v> = <v, H u>, H the Jacobian of a gradient
  *   equal        two graphs compute the same numbers, up to rounding
+ *   recomputed   recomputing the whole function for its backward pass changes no bit
  *
  * Differences: D(h) = (f(x + h v) - f(x - h v)) / 2h has an error of c h^2 + O(h^4), so R(h) = (4 D(h) - D(2h)) / 3 has one of
  * O(h^4), of which R(2h) has sixteen times as much: |R(2h) - R(h)| bounds it, with room. If rounding moves a value of f by N, it
@@ -15,11 +16,12 @@
 import { interpret, type Tensor64, tensor64 } from '../compiler/graph/interpret.ts';
 import type { Graph, Node } from '../compiler/graph/types.ts';
 import { inline } from '../compiler/passes/inline.ts';
-import { floatResults, floats, jvpGraph, vjpGraph } from './gradients-graphs.ts';
-import { changed, eps, noise, track } from './gradients-run.ts';
+import { remat } from '../compiler/transform/remat.ts';
+import { asCall, floatResults, floats, jvpGraph, vjpGraph } from './gradients-graphs.ts';
+import { changed, eps, live, noise, track } from './gradients-run.ts';
 
 export interface Verdict {
-  /** 'inconclusive': the tolerance is too large for a verdict, or the function is not finite there. */
+  /** 'inconclusive': the tolerance is too large for a verdict, or what is expected is not finite. */
   readonly status: 'ok' | 'failed' | 'kink' | 'inconclusive';
   /** Of the worst element, and where it is. */
   readonly error: number;
@@ -53,7 +55,8 @@ const worst = (pairs: readonly Pair[], scale: number): Verdict => {
   const resolution = pairs.reduce((m, p) => Math.max(m, p.tolerance), 0) / size;
   const all = pairs.map((p): Verdict => ({ ...p, status: 'ok', error: Math.abs(p.got - p.expected), resolution }));
   const bad = all.reduce((a, v) => (ratio(v) > ratio(a) || a === none ? v : a), none);
-  if (pairs.some((p) => !Number.isFinite(p.expected))) return { ...bad, status: 'inconclusive' };
+  const infinite = all.find((v) => !Number.isFinite(v.expected));
+  if (infinite) return { ...infinite, status: 'inconclusive' };
   if (!(ratio(bad) <= 1)) return { ...bad, status: 'failed' };
   return resolution <= part ? bad : { ...bad, status: 'inconclusive' };
 };
@@ -87,6 +90,8 @@ export const forward = (g: Graph, xs: readonly Tensor64[], vs: readonly Tensor64
   const flat = inline(only, 'keep');
   const base = track(flat, xs);
   const held = hold ? base.held : undefined;
+  const alive = live(flat, hold);
+  const deciding = flat.nodes.filter((n) => alive.has(n));
   const dual = jvpGraph(only);
   const got = interpret(dual, [...xs, ...vs]);
   const [names, tangents] = [places(got, 'result'), flatten(got)];
@@ -95,7 +100,7 @@ export const forward = (g: Graph, xs: readonly Tensor64[], vs: readonly Tensor64
   let found: Verdict | undefined;
   for (const h of steps) {
     const runs = [1, -1, 2, -2, 4, -4].map((k) => track(flat, along(g, xs, vs, k * h), held));
-    const node = changed(flat, base, runs);
+    const node = changed(deciding, base, runs);
     if (node) {
       found ??= { status: 'kink', error: 0, tolerance: 0, at: '', got: 0, expected: 0, resolution: 0, node };
       continue;
@@ -172,3 +177,7 @@ export const equal = (got: Graph, wanted: Graph, xs: readonly Tensor64[], exact:
   );
   return worst(pairs, Math.max(largest(want), least));
 };
+
+/** The gradient with everything recomputed in the backward pass is that with everything kept, bit by bit; `args` ends in cotangents. */
+export const recomputed = (g: Graph, args: readonly Tensor64[]): Verdict =>
+  equal(remat(vjpGraph(asCall(g, 'checkpoint'))), vjpGraph(g), args, true);

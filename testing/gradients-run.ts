@@ -118,12 +118,26 @@ export const frozen = (flat: Graph, xs: readonly Tensor64[]): Graph => {
   return b.build(flat.results.map((r) => env.get(r) as Value));
 };
 
-/** The first node, in the order of execution, that decided otherwise in one of the runs. */
-export const changed = (flat: Graph, base: Track, others: readonly Track[]): Node | undefined =>
-  flat.nodes.find((n) => {
+/** Nodes that results depend on; `held`: other than through stopGradient, behind which nothing changes a derivative (softmax's maximum). */
+export const live = (flat: Graph, held: boolean): ReadonlySet<Node> => {
+  const wanted = new Set<Value>(flat.results);
+  const found = new Set<Node>();
+  for (const n of flat.nodes.toReversed()) {
+    if (!n.outputs.some((o) => wanted.has(o))) continue;
+    found.add(n);
+    if (!(held && n.op.prim === 'stopGradient')) for (const v of n.inputs) wanted.add(v);
+  }
+  return found;
+};
+
+/** The first of these nodes, in the order of execution, that decided otherwise in one of the runs. */
+export const changed = (nodes: Iterable<Node>, base: Track, others: readonly Track[]): Node | undefined => {
+  for (const n of nodes) {
     const d = base.decisions.get(n);
-    return d !== undefined && others.some((o) => !agree(d, o.decisions.get(n) as Numbers));
-  });
+    if (d !== undefined && others.some((o) => !agree(d, o.decisions.get(n) as Numbers))) return n;
+  }
+  return undefined;
+};
 
 // ---- rounding
 /** Roundings of one element of a result: of functions of the library in units in the last place; of sums, as many as there are terms. */

@@ -7,9 +7,10 @@
  */
 export { type Bounded, bounded, type Comparison, compare, type Precision } from './bound.ts';
 export { type Failure, type FuzzOptions, type FuzzReport, fuzz, programOf } from './fuzz.ts';
-export { type Check, checkGradients, type GradientOptions, type GradientReport, type Law as GradientLaw } from './gradients.ts';
+export { type ArgsOf, checkGradients, type GradientOptions } from './gradients.ts';
 export type { Place } from './gradients-blame.ts';
-export { checkDeclared, type DeclaredOptions, type DeclaredReport, isDeclared } from './gradients-declared.ts';
+export type { Check, CheckOptions, GradientReport, Law as GradientLaw } from './gradients-check.ts';
+export { checkDeclared, type DeclaredOptions, type DeclaredReport, declaredSizes, isDeclared } from './gradients-declared.ts';
 export { formatReport } from './gradients-report.ts';
 export { laws } from './laws/index.ts';
 export type { Context, Law } from './laws/law.ts';

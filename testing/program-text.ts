@@ -7,6 +7,7 @@
  *   }
  *   %0 = [0, -0.5]
  */
+import { FoveaError } from '../compiler/error.ts';
 import { parse } from '../compiler/graph/parse.ts';
 import { print } from '../compiler/graph/print.ts';
 import { tensor64 } from '../compiler/graph/tensor64.ts';
@@ -22,7 +23,7 @@ export const printProgram = ({ graph, inputs }: Program): string =>
     '',
   ].join('\n');
 
-/** The program of a text. Throws FV0102 and FV0101 where it is no graph, a plain Error where an argument is missing. */
+/** The program of a text. FV0102 where it cannot be read or lacks an argument, FV0101 where the graph is malformed. */
 export const parseProgram = (text: string): Program => {
   const end = text.search(/^\}$/m) + 1;
   const graph = parse(text.slice(0, end));
@@ -30,7 +31,8 @@ export const parseProgram = (text: string): Program => {
   const lines = new Map([...text.slice(end).matchAll(/^%(\d+) = \[(.*)\]$/gm)].map((m) => [Number(m[1]), m[2] as string]));
   const inputs = graph.params.map(({ id, type }) => {
     const line = lines.get(id);
-    if (line === undefined) throw new Error(`there is no argument for %${id}`);
+    if (line === undefined)
+      throw new FoveaError('FV0102', `there is no argument for %${id}`, { hint: `After the graph stands a line such as %${id} = [0, 1].` });
     return tensor64(type, line === '' ? [] : line.split(', ').map(Number));
   });
   return { graph, inputs };

@@ -11,6 +11,7 @@ import fc from 'fast-check';
 import { FoveaError } from '../compiler/error.ts';
 import { bindDim, type Dim, dimNames, known, parseDim } from '../compiler/graph/dim.ts';
 import { type DType, type HostTensor, host, type TensorSpec } from '../dsl/index.ts';
+import { numbers } from './numbers.ts';
 
 export type Sizes = Readonly<Record<string, number>>;
 
@@ -60,13 +61,41 @@ export interface Shapes {
   readonly shapes: readonly (readonly number[])[];
 }
 
-/** Shapes that satisfy several signatures at once: a name has one size in all of them. */
+/** Draws of sizes after which it is held that none fit. */
+const patience = 10_000;
+/** FV0005 where no sizes fit, which fast-check would look for without end. */
+const fitting = (signatures: readonly string[], range: (name: string) => readonly [number, number], rank: number): void => {
+  const next = numbers(0);
+  const between = ([min, max]: readonly [number, number]): number => min + Math.floor((max - min + 1) * next());
+  const names = sizeNames(signatures, rank);
+  for (let i = 0; i < patience; i++) {
+    const dims = Object.fromEntries(names.map((n) => [n, between(range(n))]));
+    if (signatures.every((s) => shapeFor(s, dims, rank))) return;
+  }
+  const sizes = names.map((n) => `${n} from ${range(n).join(' to ')}`).join(', ');
+  throw new FoveaError('FV0005', `no sizes fit [${signatures.join('], [')}]${sizes && ` with ${sizes}`}`, {
+    hint: `Give other sizes, as in { sizes: { ${names[0] ?? 'N'}: [1, 8] } }.`,
+  });
+};
+
+/**
+ * Shapes that satisfy several signatures at once: a name has one size in all of them. FV0003 for what is no size, FV0005 where no sizes
+ * fit or one is given that no signature has.
+ */
 export const arbitraryShapes = (signatures: readonly string[], { sizes = {}, dots = 2 }: ShapeOptions = {}): fc.Arbitrary<Shapes> => {
-  const size = (name: string): fc.Arbitrary<number> => {
+  const range = (name: string): readonly [number, number] => {
     const given = sizes[name] ?? [0, 4];
-    return typeof given === 'number' ? fc.constant(given) : fc.integer({ min: given[0], max: given[1] });
+    return typeof given === 'number' ? [given, given] : given;
   };
-  sizeNames(signatures, dots); // a malformed one is refused now, not when values are drawn
+  const size = (name: string): fc.Arbitrary<number> => fc.integer({ min: range(name)[0], max: range(name)[1] });
+  // what cannot be is refused now, not when values are drawn
+  const names = sizeNames(signatures, dots);
+  const extra = Object.keys(sizes).find((n) => !names.includes(n));
+  if (extra !== undefined)
+    throw new FoveaError('FV0005', `[${signatures.join('], [')}] has no size ${extra}`, {
+      hint: names.length > 0 ? `Its sizes are ${names.join(', ')}.` : 'All sizes are fixed.',
+    });
+  fitting(signatures, range, dots);
   const ranks = signatures.some((s) => wordsOf(s).includes('...')) ? fc.integer({ min: 0, max: dots }) : fc.constant(0);
   return ranks.chain((rank) =>
     fc
@@ -76,7 +105,7 @@ export const arbitraryShapes = (signatures: readonly string[], { sizes = {}, dot
   );
 };
 
-/** A shape that satisfies a signature such as 'B N D', '3*D D', 'B N+1' or '... D'. */
+/** A shape, with the sizes of its names, that satisfies a signature such as 'B N D', '3*D D', 'B N+1' or '... D'. */
 export const arbitraryShape = (
   signature: string,
   options: ShapeOptions = {},
@@ -87,6 +116,7 @@ export interface TensorOptions {
   /** Range of the values; -2 to 2 unless given, for whole numbers 0 to 3, for words (u32) all. */
   readonly min?: number;
   readonly max?: number;
+  /** Of a shape, f32 unless given; a spec has its own. */
   readonly dtype?: 'f32' | 'i32' | 'u32' | 'bool';
   /** Sizes of the names of a spec. */
   readonly dims?: Sizes;

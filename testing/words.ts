@@ -7,7 +7,21 @@
  */
 import { known } from '../compiler/graph/dim.ts';
 import { isFloat, type TensorType, type Value } from '../compiler/graph/types.ts';
-import { type AnyTensor, gelu, layerNorm, logSoftmax, random, relu, sigmoid, silu, softmax, spec, trace } from '../dsl/index.ts';
+import {
+  type AnyTensor,
+  einsum,
+  type F32,
+  gelu,
+  layerNorm,
+  logSoftmax,
+  random,
+  relu,
+  sigmoid,
+  silu,
+  softmax,
+  spec,
+  trace,
+} from '../dsl/index.ts';
 import type { Grow } from './rows.ts';
 
 type Word = (g: Grow) => readonly (readonly [Value, number])[];
@@ -64,6 +78,17 @@ export const composites: readonly Word[] = [
   unary(silu as never, float, (b) => b),
   unary(sigmoid as never, float, () => 1),
   unary(relu as never, float, (b) => b),
+  // attention, as models write it: rows of one value as queries, those of another as keys and values
+  (g) => {
+    const tall = (v: Value): boolean => v.type.dtype === 'f32' && v.type.shape.length === 2 && !v.type.shape.includes(0);
+    const q = g.where(tall, () => g.b.fill(0.5, { dtype: 'f32', shape: [3, 2] }));
+    const k = g.where(
+      (v) => tall(v) && v.type.shape[1] === q.type.shape[1],
+      () => q,
+    );
+    const look = (x: F32<'N D'>, y: F32<'M D'>) => einsum('n m, m d -> n d', softmax(einsum('n d, m d -> n m', x.mul(0.5), y)), y);
+    return define(g, [q, k], look as never).map((v) => [v, g.boundOf(k)] as const);
+  },
 ];
 
 /** Uses of random keys. */

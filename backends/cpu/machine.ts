@@ -5,6 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
+import { FoveaError } from '../../compiler/error.ts';
 import type { Target } from '../../compiler/target.ts';
 
 export interface Machine {
@@ -46,22 +47,63 @@ export const machine = (): Machine => {
   };
 };
 
-/** The capability record of this machine with `threads` workers. */
-export const cpuTarget = (threads: number): Target => {
+/** What kernels are compiled for: the record that schedules read, and the compiler's flag for the same. */
+export interface Architecture {
+  /** The compiler's name for it. */
+  readonly march: string;
+  readonly vectorBytes: 16 | 32 | 64;
+  readonly vectorRegisters: 16 | 32;
+  readonly bf16Dot: boolean;
+}
+
+/** Levels that machines have in common, with the flags in /proc/cpuinfo of which each must be there to run it. */
+const levels = {
+  'x86-64-v3': { vectorBytes: 32, vectorRegisters: 16, bf16Dot: false, needs: ['avx2', 'fma', 'f16c', 'bmi2', 'movbe'] },
+  'x86-64-v4': {
+    vectorBytes: 64,
+    vectorRegisters: 32,
+    bf16Dot: false,
+    needs: ['avx2', 'fma', 'f16c', 'bmi2', 'movbe', 'avx512f', 'avx512bw', 'avx512cd', 'avx512dq', 'avx512vl'],
+  },
+} as const;
+export type CpuTarget = 'native' | keyof typeof levels;
+
+/**
+ * `option`, else FOVEA_TARGET, else this machine. Throws FV0616 for a name that is none, and for a level whose instructions this machine
+ * lacks: kernels run where they are compiled.
+ */
+export const architecture = (option?: CpuTarget): Architecture => {
+  const name: string = option ?? (process.env['FOVEA_TARGET'] || 'native');
+  const m = machine();
+  if (name === 'native') return { march: 'native', ...m, bf16Dot: m.flags.includes('avx512_bf16') };
+  const level = Object.hasOwn(levels, name) ? levels[name as keyof typeof levels] : undefined;
+  if (!level)
+    throw new FoveaError('FV0616', `unknown target '${name}'`, { hint: `Known targets: native, ${Object.keys(levels).join(', ')}.` });
+  const missing = level.needs.filter((f) => !m.flags.includes(f));
+  if (missing.length > 0)
+    throw new FoveaError('FV0616', `target ${name}: this machine has no ${missing.join(', ')}`, {
+      hint: 'Choose a level that it has, or native.',
+    });
+  return { march: name, ...level };
+};
+
+/** The capability record of this machine, or of a level that it has, with `threads` workers. */
+export const cpuTarget = (threads: number, arch: Architecture = architecture()): Target => {
   const m = machine();
   const hertz = (cpus()[0]?.speed || 2500) * 1e6;
   return {
     name: 'cpu',
     workers: threads,
     maxThreads: 1,
-    vectorBytes: m.vectorBytes,
-    registers: m.vectorRegisters,
+    vectorBytes: arch.vectorBytes,
+    registers: arch.vectorRegisters,
+    bf16Dot: arch.bf16Dot,
     // arrays of a block are locals: a quarter of a pool thread's stack
     sharedBytes: 4 << 20,
     maxBuffers: 256,
     alignment: 64,
     cacheBytes: m.cacheBytes,
-    peak: { flops: threads * hertz * (m.vectorBytes / 4) * 2 * 2, bytes: threads * 10e9 },
+    peak: { flops: threads * hertz * (arch.vectorBytes / 4) * 2 * 2, bytes: threads * 10e9 },
   };
 };
 

@@ -7,7 +7,8 @@
  */
 import type { KType } from '../../compiler/kernel/types.ts';
 import { type CType, ctype, scalarOf, scalarTypes, vectorTypes } from './ctypes.ts';
-import { scalars } from './math.ts';
+import { expOf, scalars } from './math.ts';
+import { native } from './x86.ts';
 
 export interface Prelude {
   /** Makes the vector types of `lanes` lanes known. */
@@ -54,6 +55,43 @@ const fma = (lanes: number): string => {
   return [`FV_INLINE ${v} fv_fma_x${lanes}(${v} x, ${v} y, ${v} z) {`, ...clang, ...gcc, ...loop, '}'].join('\n');
 };
 
+/**
+ * x86 has it for f32 lanes as one instruction. It is written as assembly because GCC and Clang changed the types of their builtins
+ * from version to version; elsewhere two fma on halves that shifts and masks make float32.
+ */
+const dot2 = (lanes: number): string => {
+  const [v, w] = [`f32x${lanes}`, `u32x${lanes}`];
+  const native: { readonly [lanes: number]: string } = {
+    16: 'defined(__AVX512BF16__)',
+    8: 'defined(__AVX512BF16__) && defined(__AVX512VL__)',
+    4: 'defined(__AVX512BF16__) && defined(__AVX512VL__)',
+  };
+  const known = native[lanes];
+  const asm = known ? [`#if ${known}`, '  __asm__("vdpbf16ps %2, %1, %0" : "+v"(z) : "v"(x), "v"(y)); return z;', '#else'] : [];
+  const odd = (u: string): string => `(${v})(${u} & 0xffff0000u)`;
+  const even = (u: string): string => `(${v})(${u} << 16)`;
+  const plain = `  return fv_fma_x${lanes}(${even('x')}, ${even('y')}, fv_fma_x${lanes}(${odd('x')}, ${odd('y')}, z));`;
+  return [`FV_INLINE ${v} fv_dot2_x${lanes}(${w} x, ${w} y, ${v} z) {`, ...asm, plain, ...(known ? ['#endif'] : []), '}'].join('\n');
+};
+
+/** x86 converts f16 by one instruction; what it makes of subnormal numbers, ties and overflow is what math.ts makes of them. */
+const half = (name: 'f16_f32' | 'f32_f16', lanes: number, each: string): string => {
+  const [from, to] = name === 'f16_f32' ? ['u16', 'f32'] : ['f32', 'u16'];
+  const guard: { readonly [lanes: number]: string } = { 16: '__AVX512F__', 8: '__F16C__' };
+  const code = name === 'f16_f32' ? '"vcvtph2ps %1, %0"' : '"vcvtps2ph $0, %1, %0"';
+  const known = guard[lanes];
+  const asm = known ? [`#if defined(${known})`, `  __asm__(${code} : "=v"(r) : "v"(x));`, '#else'] : [];
+  return [
+    `FV_INLINE ${to}x${lanes} fv_${name}_x${lanes}(${from}x${lanes} x) {`,
+    `  ${to}x${lanes} r;`,
+    ...asm,
+    `  ${each} r[j] = fv_${name}(x[j]);`,
+    ...(known ? ['#endif'] : []),
+    '  return r;',
+    '}',
+  ].join('\n');
+};
+
 /** `before`: functions asked for first. */
 interface Written {
   readonly before?: readonly (readonly [string, number])[];
@@ -74,6 +112,19 @@ const written = (name: string, lanes: number): Written | undefined => {
   switch (op) {
     case 'fma':
       return { text: fma(lanes) };
+    case 'dot2':
+      return { before: [['fma', lanes]], text: dot2(lanes) };
+    // in whole vectors: GCC takes the scalar function's loop apart into branches
+    case 'bf16':
+      return fn(`f32x${lanes}`, `u16x${lanes} x`, `return (f32x${lanes})(__builtin_convertvector(x, u32x${lanes}) << 16);`);
+    case 'f32': {
+      if (t === 'f16') return { before: [['f32_f16', 1]], text: half('f32_f16', lanes, each) };
+      if (t !== 'bf16') return undefined;
+      const rounded = `u32x${lanes} u = (u32x${lanes})x, r = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16, n = (u32x${lanes})(x != x);`;
+      return fn(`u16x${lanes}`, `f32x${lanes} x`, `${rounded} return __builtin_convertvector((r & ~n) | (n & 0x7fc0u), u16x${lanes});`);
+    }
+    case 'f16':
+      return { before: [['f16_f32', 1]], text: half('f16_f32', lanes, each) };
     case 'iota':
       return fn(m, 'void', `return (${m}){${list(lanes)}};`);
     // n clamped to what an i32 lane number is compared with
@@ -164,8 +215,11 @@ export const prelude = (): Prelude => {
     if (functions.has(id)) return id;
     const w = written(name, lanes);
     w?.before?.forEach(([n, l]) => use(n, l));
-    if (w) functions.set(id, w.text);
-    else functions.set(id, lifted(name, lanes));
+    const plain = w ? w.text : lifted(name, lanes);
+    const own = native(name, lanes, expOf('r[j]'));
+    // the same head, with the other body
+    const head = plain.slice(0, plain.indexOf('{'));
+    functions.set(id, own ? `#if ${own.condition}\n${head}{ ${own.body} }\n#else\n${plain}\n#endif` : plain);
     return id;
   };
   const lifted = (name: string, lanes: number): string => {

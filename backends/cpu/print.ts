@@ -10,6 +10,7 @@
  */
 import { FoveaError } from '../../compiler/error.ts';
 import type { Compare } from '../../compiler/graph/types.ts';
+import { operands } from '../../compiler/kernel/expr.ts';
 import type { Expr, Kernel, Stmt } from '../../compiler/kernel/types.ts';
 import { ctype, element, literal, scalarOf } from './ctypes.ts';
 import { type Prelude, prelude } from './prelude.ts';
@@ -49,29 +50,6 @@ interface Context {
   indent: number;
   locals: number;
 }
-
-const children = (e: Expr): readonly Expr[] => {
-  switch (e.k) {
-    case 'const':
-    case 'ref':
-    case 'block':
-    case 'thread':
-      return [];
-    case 'binary':
-    case 'compare':
-      return [e.x, e.y];
-    case 'select':
-      return [e.c, e.x, e.y];
-    case 'fma':
-      return [e.x, e.y, e.z];
-    case 'ramp':
-      return [e.base];
-    case 'load':
-      return e.mask ? [e.index, e.mask] : [e.index];
-    default:
-      return [e.x];
-  }
-};
 
 const constant = (e: Expr): number | undefined => (e.k === 'const' ? e.value : e.k === 'splat' ? constant(e.x) : undefined);
 
@@ -159,6 +137,12 @@ const printLoad = (e: Expr & { readonly k: 'load' }, c: Context): string => {
   return bool ? `(__builtin_convertvector(${value}, i32x${e.lanes}) != 0)` : value;
 };
 
+const printZip = (e: Expr & { readonly k: 'zip' }, c: Context): string => {
+  const first = e.half === 'low' ? 0 : e.lanes / 2;
+  const order = Array.from({ length: e.lanes }, (_, i) => (i % 2) * e.lanes + first + (i >> 1));
+  return `__builtin_shufflevector(${print(e.x, c)}, ${print(e.y, c)}, ${order.join(', ')})`;
+};
+
 const text = (e: Expr, c: Context): string => {
   switch (e.k) {
     case 'const':
@@ -185,10 +169,25 @@ const text = (e: Expr, c: Context): string => {
     }
     case 'fma':
       return `${c.fns.use('fma', e.lanes)}(${print(e.x, c)}, ${print(e.y, c)}, ${print(e.z, c)})`;
+    case 'dot2': {
+      // pairs as 32-bit words; one pair for all lanes is a word in all lanes
+      const words = (x: Expr): string => {
+        const n = x.lanes / 2;
+        // what was made from words, as words
+        const word = x.k === 'bitcast' ? print(x.x, c) : `(${ctype('u32', n)})(${print(x, c)})`;
+        c.fns.types(x.lanes);
+        return n < e.lanes ? c.fns.splat('u32', e.lanes, word) : word;
+      };
+      return `${c.fns.use('dot2', e.lanes)}(${words(e.x)}, ${words(e.y)}, ${print(e.z, c)})`;
+    }
     case 'cast':
       return printCast(e, c);
     case 'bitcast':
       if (e.dtype === e.x.dtype) return print(e.x, c);
+      if (e.x.dtype === 'bf16' || e.dtype === 'bf16') {
+        c.fns.types(Math.max(e.lanes, e.x.lanes));
+        return `(${ctype(e.dtype, e.lanes)})(${print(e.x, c)})`;
+      }
       return e.lanes === 1
         ? `${c.fns.use(`bits_${scalarOf(e.x.dtype)}_${scalarOf(e.dtype)}`, 1)}(${print(e.x, c)})`
         : `(${ctype(e.dtype, e.lanes)})${print(e.x, c)}`;
@@ -199,6 +198,8 @@ const text = (e: Expr, c: Context): string => {
     case 'lane':
       if (e.x.lanes === 1) return print(e.x, c);
       return e.dtype === 'bool' ? `((${print(e.x, c)})[${e.i}] != 0)` : `(${print(e.x, c)})[${e.i}]`;
+    case 'zip':
+      return printZip(e, c);
     case 'across':
       return e.x.lanes === 1 ? print(e.x, c) : `${c.fns.use(`across_${e.op}_${scalarOf(e.dtype)}`, e.x.lanes)}(${print(e.x, c)})`;
     case 'load':
@@ -221,13 +222,13 @@ const statement = (c: Context, roots: readonly Expr[], use: (texts: readonly str
     const n = uses.get(e) ?? 0;
     uses.set(e, n + 1);
     if (n > 0) return;
-    children(e).forEach(visit);
+    operands(e).forEach(visit);
     order.push(e);
   };
   roots.forEach(visit);
   c.shared = new Map();
   for (const e of order) {
-    if ((uses.get(e) as number) < 2 || children(e).length === 0) continue;
+    if ((uses.get(e) as number) < 2 || operands(e).length === 0) continue;
     const local = `t${c.locals++}`;
     if (e.lanes > 1) c.fns.types(e.lanes);
     line(c, `const ${ctype(e.dtype, e.lanes)} ${local} = ${text(e, c)};`);
@@ -312,6 +313,9 @@ const printStmt = (s: Stmt, c: Context): void => {
       break;
     case 'if':
       printIf(s, c);
+      break;
+    case 'prefetch':
+      statement(c, [s.index], ([i]) => line(c, `__builtin_prefetch(${c.name(s.from)} + ${i});`));
       break;
     case 'barrier':
       // one thread a block: nobody to wait for

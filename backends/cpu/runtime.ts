@@ -106,7 +106,10 @@ export const load = (plan: Plan, library: Library, threads: number, poison = 0):
   let p = 0;
   plan.launches.forEach((l, i) => {
     const [x, y, z] = plan.kernels[l.kernel]?.grid ?? [0, 0, 0];
-    table.set([symbols[l.kernel] as bigint, BigInt(x * y * z), base + BigInt(pointersAt + p * 8), small(l) ? 0n : 1n], i * 4);
+    table.set(
+      [symbols[l.kernel] as bigint, BigInt(l.part?.blocks ?? x * y * z), base + BigInt(pointersAt + p * 8), small(l) ? 0n : 1n],
+      i * 4,
+    );
     for (const offset of l.offsets) buffers[p++] = base + BigInt(offset);
   });
 

@@ -16,7 +16,7 @@ import { availableParallelism, homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { FoveaError } from '../../compiler/error.ts';
 import type { Progress } from '../../compiler/target.ts';
-import { machine } from './machine.ts';
+import { type Architecture, architecture, machine } from './machine.ts';
 import { kernelSymbol } from './print.ts';
 
 /** Raised when a change outside a kernel's text (flags, ABI of the function) makes old objects unusable. */
@@ -62,17 +62,18 @@ export const findCompiler = async (): Promise<Compiler> => {
   throw new FoveaError('FV0301', message, { hint: install });
 };
 
-const native = process.arch === 'arm64' && process.platform === 'darwin' ? '-mcpu=native' : '-march=native';
+const march = (a: Architecture): string =>
+  a.march === 'native' && process.arch === 'arm64' && process.platform === 'darwin' ? '-mcpu=native' : `-march=${a.march}`;
 // prefer 512: makes GCC turn a loop over 16 lanes into one vector operation; other machines and compilers do not know it
-const wide = (c: Compiler): readonly string[] =>
-  machine().vectorBytes === 64 && !/clang/i.test(c.version) ? ['-mprefer-vector-width=512'] : [];
+const wide = (c: Compiler, a: Architecture): readonly string[] =>
+  a.vectorBytes === 64 && !/clang/i.test(c.version) ? ['-mprefer-vector-width=512'] : [];
 /** No fast math: NaN and infinities hold, and only K's own fma is fused. Wrapping integers, no type-based alias rules: K's rules. */
-const kernelFlags = (c: Compiler): readonly string[] => [
+const kernelFlags = (c: Compiler, a: Architecture): readonly string[] => [
   ...[
     '-std=gnu11',
     '-O3',
-    native,
-    ...wide(c),
+    march(a),
+    ...wide(c, a),
     '-ffp-contract=off',
     '-fno-math-errno',
     '-fno-trapping-math',
@@ -197,10 +198,15 @@ export interface Library {
 }
 
 /** Compiles what the cache lacks, several at a time, and links one library. Throws FV0301 and FV0302. */
-export const buildLibrary = async (kernels: readonly KernelSource[], pool: string, progress?: Progress): Promise<Library> => {
+export const buildLibrary = async (
+  kernels: readonly KernelSource[],
+  pool: string,
+  progress?: Progress,
+  arch: Architecture = architecture(),
+): Promise<Library> => {
   const c = await findCompiler();
   const folder = await cacheFolder();
-  const flags = kernelFlags(c);
+  const flags = kernelFlags(c, arch);
   const salt = [String(version), c.command, c.args.join(' '), c.version, machine().model, machine().flags.join(' ')];
   const at = (id: string, extension: string): string => join(folder, id.slice(0, 2), `${id}.${extension}`);
   const ids = kernels.map((k) => hash(...salt, flags.join(' '), k.text));

@@ -2,7 +2,7 @@
  * Which values stand on their own? An anchored value is computed in exactly one group (and lies in memory if another group
  * reads it); every other value is recomputed wherever it is asked for. The rules, in this order:
  *
- *   1. anchored: contractions, reductions, scatters, cumsums; results of the graph; what contractions read; copies
+ *   1. anchored: contractions, attention, reductions, scatters, cumsums; results of the graph; what contractions read; copies
  *   2. not: constants, iota and views: they are index maps
  *   3. not: a value all of whose uses end in one anchored value: it is computed there and nowhere else
  *   4. not: a cheap value: at most 8 plain operations that read hardly more bytes than the value itself has, so that
@@ -12,6 +12,7 @@
  * Rule 3 does not hold across a broadcast, which would repeat an expensive computation, and rules 3 and 4 not beyond
  * the number of buffers that a kernel may have, nor beyond 300 operations.
  */
+import { streams, tiled } from '../graph/attention.ts';
 import { bytesOf, type Node, type Prim, type Value } from '../graph/types.ts';
 import { sizeOf } from '../tile/emit.ts';
 import { isReduction } from '../tile/space.ts';
@@ -44,7 +45,12 @@ const limits = { operations: 300, cheap: 8, scalar: 24 } as const;
 const operations = (n: Node): number => (free.has(n.op.prim) ? 0 : n.op.prim === 'randomBits' ? 130 : dear.has(n.op.prim) ? 10 : 1);
 
 const heavy = (n: Node): boolean =>
-  isReduction(n) || n.op.prim === 'dot' || n.op.prim === 'scatterAdd' || n.op.prim === 'cumsum' || n.op.prim === 'array';
+  isReduction(n) ||
+  n.op.prim === 'dot' ||
+  n.op.prim === 'call' ||
+  n.op.prim === 'scatterAdd' ||
+  n.op.prim === 'cumsum' ||
+  n.op.prim === 'array';
 
 const none = -2;
 const several = -1;
@@ -163,26 +169,28 @@ const leavesOf = (n: Node, g: Normal, position: ReadonlyMap<Value, number>, anch
 
 const views: ReadonlySet<Prim> = new Set<Prim>(['reshape', 'transpose', 'slice', 'broadcast', 'reverse', 'stopGradient']);
 
+const readsRows = (n: Node, i: number): boolean =>
+  n.op.prim === 'dot' || (n.op.prim === 'call' && streams(n.op) && tiled[n.op.tag].includes(i));
+
 /**
  * Collects the nodes that are recomputed for `n` into `seen`, operands first, and the values where `leaf` says to stop.
- * A contraction reads its operands through views from the value in memory, whatever lies between.
+ * A contraction, and attention, reads rows through views from the value in memory, whatever lies between.
  */
 export const walkTree = (n: Node, g: Normal, leaf: (v: Value) => boolean, leaves: Set<Value>, seen: Set<Node>): void => {
   if (seen.has(n)) return;
-  if (n.op.prim === 'dot') {
-    for (const operand of n.inputs) {
-      let v = operand;
+  n.inputs.forEach((operand, i) => {
+    let v = operand;
+    if (readsRows(n, i)) {
       for (let m = g.maker(v); m && views.has(m.op.prim) && !g.copies.has(v); m = g.maker(v)) {
         seen.add(m);
         v = m.inputs[0] as Value;
       }
       leaves.add(v);
+      return;
     }
-  } else
-    for (const v of n.inputs) {
-      const maker = g.maker(v);
-      if (leaf(v) || !maker) leaves.add(v);
-      else walkTree(maker, g, leaf, leaves, seen);
-    }
+    const maker = g.maker(v);
+    if (leaf(v) || !maker) leaves.add(v);
+    else walkTree(maker, g, leaf, leaves, seen);
+  });
   seen.add(n);
 };

@@ -83,7 +83,7 @@ export const fuse = (g: Graph, target: Target): Fused => {
   });
   const groups = ordered(parts).map((k): Group => {
     const { draft, nodes, inputs } = parts[k] as (typeof parts)[number];
-    const made = draft.members.map((m) => (n.nodes[m] as Node).outputs[0] as Value);
+    const made = draft.members.flatMap((m) => (n.nodes[m] as Node).outputs);
     const outputs = made.filter((v) => read.has(v) || results.has(v));
     const { scope, phase } = (n.nodes[draft.members[draft.members.length - 1] as number] as Node).meta;
     return { template: draft.template, nodes, inputs, outputs, reason: reasonOf(draft, outputs, n), scope, phase };

@@ -40,6 +40,8 @@ const templateOf = (n: Node): Template => {
   switch (n.op.prim) {
     case 'dot':
       return 'gemm';
+    case 'call':
+      return n.op.tag === 'fovea.attention' ? 'stream' : 'stream-grad';
     case 'scatterAdd':
       return 'scatter';
     case 'cumsum':
@@ -84,7 +86,7 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
         const k = at(v);
         if (k === undefined || !own.has(k)) inputs.add(v);
       }
-    return inputs.size + members.filter((m) => outside(own, m)).length;
+    return inputs.size + members.reduce((k, m) => k + (outside(own, m) ? (nodes[m] as Node).outputs.length : 0), 0);
   };
 
   /** Whether an anchored view is nothing but a transpose of a member: then it is a matter of where to store. */
@@ -108,6 +110,8 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
     };
     const out = sizeOf(n.outputs[0] as Value);
     if (d.template === 'scatter' || d.template === 'cumsum') return `ends with ${d.template}`;
+    if (d.template === 'stream' || d.template === 'stream-grad')
+      return transposes(i, own) ? undefined : 'read by values that attention does not make';
     if (templateOf(n) !== 'map' && templateOf(n) !== 'reduce') return `read by a ${n.op.prim}`;
     if (members.length >= most) return `${most} values in one kernel`;
     const aligned = (extent: Extent): boolean =>
@@ -156,7 +160,7 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
   };
   const join = (i: number, d: Draft): void => {
     const n = nodes[i] as Node;
-    if (d.template === 'gemm' && transposes(i, new Set(d.members))) d.moved.add(i);
+    if ((d.template === 'gemm' || d.template.startsWith('stream')) && transposes(i, new Set(d.members))) d.moved.add(i);
     d.members.push(i);
     groupOf.set(i, d);
     if (isReduction(n) && d.template === 'map') [d.template, d.space] = ['reduce', reductionSpace(n)];
@@ -192,8 +196,8 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
       const merged: Draft = top.find((d) => d.space) ?? first;
       const t = templateOf(n);
       const why =
-        t === 'gemm'
-          ? 'read by a contraction'
+        t === 'gemm' || t === 'stream' || t === 'stream-grad'
+          ? `read by ${t === 'gemm' ? 'a contraction' : 'attention'}`
           : first.key !== key
             ? 'read in another phase'
             : !same

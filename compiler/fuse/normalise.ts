@@ -4,11 +4,13 @@
  *
  *   long rows, few of them:    sum [1 1048576]   ->  sum over 8192 of [1 128 8192], then sum over 128
  *   tall columns:              sum over axis 0 of [2056 384]  ->  sum over 257 of [8 257 384], then sum over 8
- *   operand without strides:   dot(x, w)  ->  dot(copy(transpose(x)), w)
+ *   no matrix product:         dot(x, y) of two vectors  ->  sum of mul(x, y)   (product.ts)
+ *   operand without strides:   dot(x, w)  ->  dot(copy(transpose(x)), w), and so the rows that attention reads
  *   result that is an input:   return x   ->  return copy(x)
  *
  * A copy is a reshape or transpose whose output stands in `copies`: it is computed into memory, not looked through.
  */
+import { type StreamOp, streams, tiled } from '../graph/attention.ts';
 import { known } from '../graph/dim.ts';
 import { infer } from '../graph/infer.ts';
 import { identityOf, type Reduction } from '../graph/interpret-structure.ts';
@@ -17,6 +19,7 @@ import type { Target } from '../target.ts';
 import { shapeOf, sizeOf } from '../tile/emit.ts';
 import { isReduction, reductionSpace, type Space } from '../tile/space.ts';
 import { operandStrides } from '../tile/strides.ts';
+import { asProduct } from './product.ts';
 
 export interface Normal {
   readonly nodes: readonly Node[];
@@ -155,6 +158,17 @@ export const normalise = (g: Graph, target: Target): Normal => {
     }
   };
 
+  /** As emit, but a reduction is taken apart as those of the graph are. */
+  const parts = (op: Op, inputs: readonly Value[], meta: Meta, as?: Value): Value => {
+    const out = emit(op, inputs, meta, as);
+    const n = nodes[nodes.length - 1] as Node;
+    if (isReduction(n)) {
+      nodes.pop();
+      reduction(n);
+    }
+    return out;
+  };
+
   const copied = new Map<Value, Value>();
   const contraction = (n: Node, op: OpOf<'dot'>): void => {
     const order = op.contract[0].map((_, i) => i).sort((i, j) => (op.contract[0][i] as number) - (op.contract[0][j] as number));
@@ -188,6 +202,24 @@ export const normalise = (g: Graph, target: Target): Normal => {
     push({ ...n, op: { ...op, batch, contract }, inputs });
   };
 
+  /** Rows of queries, keys, values: read in place where they have a stride and their elements another. */
+  const stream = (n: Node, op: StreamOp): void => {
+    const inputs = n.inputs.map((v, i) => {
+      if (!tiled[op.tag].includes(i)) return v;
+      const rank = v.type.shape.length;
+      const batch = Array.from({ length: rank - 2 }, (_, axis) => axis);
+      const inMemory = operandStrides(v, batch, [rank - 1], (x) => (copies.has(x) ? undefined : makers.get(x)));
+      if (inMemory) roots.add(inMemory.root);
+      if (inMemory) return v;
+      const copy = copied.get(v) ?? reshape(v, shapeOf(v), n.meta);
+      copied.set(v, copy);
+      copies.add(copy);
+      roots.add(copy);
+      return copy;
+    });
+    push({ ...n, inputs });
+  };
+
   /** Concatenations of at most `width` operands: each is read through a buffer of its own. */
   const concat = (n: Node, op: OpOf<'concat'>, width: number): void => {
     let parts = [...n.inputs];
@@ -205,7 +237,9 @@ export const normalise = (g: Graph, target: Target): Normal => {
   for (const n of g.nodes) {
     const op = n.op;
     if (isReduction(n)) reduction(n);
-    else if (op.prim === 'dot') contraction(n, op);
+    else if (op.prim === 'dot') {
+      if (!asProduct(n, op, (o, inputs, as) => parts(o, inputs, n.meta, as))) contraction(n, op);
+    } else if (op.prim === 'call' && streams(op)) stream(n, op);
     else if (op.prim === 'concat' && n.inputs.length > Math.max(2, target.maxBuffers - 3))
       concat(n, op, Math.max(2, target.maxBuffers - 3));
     else if (op.prim === 'scatterAdd' && half((n.inputs[0] as Value).type.dtype)) {

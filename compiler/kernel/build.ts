@@ -24,6 +24,7 @@ export interface Body {
   store(to: Place, at: Operand, value: Expr, mask?: Expr): void;
   for(name: string, from: Operand, to: Operand, step: number, inner: (i: Expr) => void, kind?: 'serial' | 'unroll'): void;
   if(cond: Expr, then: () => void, otherwise?: () => void): void;
+  prefetch(from: Place, at: Expr): void;
   barrier(): void;
   /** Appends finished statements. */
   push(...statements: readonly Stmt[]): void;
@@ -99,6 +100,9 @@ export const body = (taken: readonly string[] = []): Body => {
     },
     if: (cond, then, otherwise) => {
       out.push({ s: 'if', cond, body: nested(then), otherwise: otherwise ? nested(otherwise) : [] });
+    },
+    prefetch: (from, index) => {
+      out.push({ s: 'prefetch', from: from.name, index });
     },
     barrier: () => {
       out.push({ s: 'barrier' });

@@ -12,7 +12,7 @@
 import { FoveaError } from '../error.ts';
 import type { Compare } from '../graph/types.ts';
 import { foldBinary, foldCast, foldCompare, foldUnary } from './scalar.ts';
-import type { Expr, KBinary, KReduce, KType, KUnary } from './types.ts';
+import type { Expr, KBinary, KHalf, KReduce, KType, KUnary } from './types.ts';
 
 export type ExprOf<K extends Expr['k']> = Extract<Expr, { readonly k: K }>;
 /** An operand of a binary operation: a number takes its dtype from the other side. */
@@ -194,6 +194,15 @@ export const fma = (x: Operand, y: Expr, z: Operand): Expr => {
   return { k: 'fma', x: splat(x1, lanes), y: y2, z: z1, dtype: 'f32', lanes };
 };
 
+/** z plus the products of bf16 pairs; x may be one pair for all lanes. Not folded: it stays the machine's instruction. */
+export const dot2 = (x: Expr, y: Expr, z: Expr): Expr => {
+  const { lanes } = z;
+  if (x.dtype !== 'bf16' || y.dtype !== 'bf16' || z.dtype !== 'f32') return bad(`dot2: takes bf16, bf16, f32, got ${[x, y, z].map(say)}`);
+  if (y.lanes !== 2 * lanes || (x.lanes !== 2 * lanes && x.lanes !== 2))
+    return bad(`dot2: lanes do not fit: ${say(x)} and ${say(y)} for sums of ${say(z)}`);
+  return { k: 'dot2', x, y, z, dtype: 'f32', lanes };
+};
+
 export const cast = (x: Expr, dtype: KType): Expr => {
   if (x.dtype === dtype) return x;
   if (x.k === 'const') return constant(foldCast(x.value, x.dtype, dtype), dtype, x.lanes);
@@ -202,10 +211,17 @@ export const cast = (x: Expr, dtype: KType): Expr => {
 };
 
 const words: readonly KType[] = ['f32', 'i32', 'u32'];
-/** The same 32 bits as another 32-bit dtype. */
+/** Lanes after a bitcast, or undefined where there is none: between 32-bit dtypes, and between two bf16 and one u32. */
+export const bitcastLanes = (x: { readonly dtype: KType; readonly lanes: number }, dtype: KType): number | undefined => {
+  if (x.dtype === 'bf16' && dtype === 'u32') return x.lanes % 2 === 0 ? x.lanes / 2 : undefined;
+  if (x.dtype === 'u32' && dtype === 'bf16') return x.lanes * 2;
+  return words.includes(x.dtype) && words.includes(dtype) ? x.lanes : undefined;
+};
+/** The same bits as another dtype. */
 export const bitcast = (x: Expr, dtype: KType): Expr => {
-  if (!words.includes(x.dtype) || !words.includes(dtype)) return bad(`bitcast: from ${say(x)} to ${dtype}: only between f32, i32 and u32`);
-  return x.dtype === dtype ? x : { k: 'bitcast', x, dtype, lanes: x.lanes };
+  const lanes = bitcastLanes(x, dtype);
+  if (lanes === undefined) return bad(`bitcast: from ${say(x)} to ${dtype}: only between f32, i32 and u32, and pairs of bf16 and u32`);
+  return x.dtype === dtype ? x : { k: 'bitcast', x, dtype, lanes };
 };
 
 /** base, base + 1, ..., base + lanes - 1. */
@@ -221,6 +237,24 @@ export const lane = (x: Expr, i: number): Expr => {
   if (x.k === 'splat') return x.x;
   if (x.k === 'const') return constant(x.value, x.dtype);
   return x.k === 'ramp' ? add(x.base, i) : { k: 'lane', x, i, dtype: x.dtype, lanes: 1 };
+};
+
+/** x0 y0 x1 y1 ... of the lower or upper halves of two vectors; the result has as many lanes as each of them. */
+export const zip = (half: KHalf, x: Expr, y: Expr): Expr => {
+  if (x.dtype !== y.dtype || x.lanes !== y.lanes || x.lanes < 2) return bad(`zip.${half}: does not take ${say(x)} and ${say(y)}`);
+  return { k: 'zip', half, x, y, dtype: x.dtype, lanes: x.lanes };
+};
+
+/**
+ * The transposed square: as many vectors as each has lanes; lane j of result i is lane i of rows[j]. Each round zips row i with
+ * row i + n / 2; log2(n) rounds turn the whole. `name` binds what a round has made (each row is used twice).
+ */
+export const transposed = (rows: readonly Expr[], name: (x: Expr) => Expr): readonly Expr[] => {
+  let now = rows;
+  const half = rows.length / 2;
+  for (let n = 1; n < rows.length; n *= 2)
+    now = now.slice(0, half).flatMap((x, i) => (['low', 'high'] as const).map((h) => name(zip(h, x, now[i + half] as Expr))));
+  return now;
 };
 
 /** Reduces the lanes to a scalar by a fixed pairwise tree: halves are combined until one value is left. */
@@ -273,10 +307,12 @@ export const operands = (x: Expr): readonly Expr[] => {
       return [x.x];
     case 'binary':
     case 'compare':
+    case 'zip':
       return [x.x, x.y];
     case 'select':
       return [x.c, x.x, x.y];
     case 'fma':
+    case 'dot2':
       return [x.x, x.y, x.z];
     case 'ramp':
       return [x.base];
@@ -303,6 +339,8 @@ export const rebuild = (x: Expr, by: (operand: Expr) => Expr): Expr => {
       return splat(by(x.x), x.lanes);
     case 'lane':
       return lane(by(x.x), x.i);
+    case 'zip':
+      return zip(x.half, by(x.x), by(x.y));
     case 'across':
       return across(x.op, by(x.x));
     case 'binary':
@@ -313,6 +351,8 @@ export const rebuild = (x: Expr, by: (operand: Expr) => Expr): Expr => {
       return select(by(x.c), by(x.x), by(x.y));
     case 'fma':
       return fma(by(x.x), by(x.y), by(x.z));
+    case 'dot2':
+      return dot2(by(x.x), by(x.y), by(x.z));
     case 'ramp':
       return ramp(by(x.base), x.lanes);
     case 'load':

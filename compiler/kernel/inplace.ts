@@ -35,6 +35,8 @@ const exprs = (s: Stmt): readonly Expr[] => {
       return [s.from, s.to];
     case 'if':
       return [s.cond];
+    case 'prefetch':
+      return [s.index];
     case 'alloc':
     case 'barrier':
       return [];

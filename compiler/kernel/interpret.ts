@@ -16,7 +16,7 @@ import type { HostData } from '../graph/types.ts';
 import { operands } from './expr.ts';
 import { type Memory, memory, type Place } from './memory.ts';
 import { printExpr } from './print.ts';
-import { foldBinary, foldBitcast, foldCast, foldCompare, foldFma, foldUnary } from './scalar.ts';
+import { bitsOf, foldBinary, foldBitcast, foldCast, foldCompare, foldDot2, foldFma, foldUnary, numberOf } from './scalar.ts';
 import type { Expr, Kernel, KReduce, Stmt } from './types.ts';
 
 export interface InterpretOptions {
@@ -119,9 +119,32 @@ const compiler = (kernel: Kernel, mem: Memory) => {
           return each(x.lanes, (i) => foldFma(at(u, i), at(v, i), at(w, i)));
         };
       }
+      case 'dot2': {
+        const [a, b, c] = [expr(x.x), expr(x.y), expr(x.z)];
+        const step = x.x.lanes === 2 ? 0 : 2;
+        return (t) => {
+          const [u, v, w] = [a(t), b(t), c(t)];
+          return each(x.lanes, (i) => foldDot2(at(u, i * step), at(u, i * step + 1), at(v, 2 * i), at(v, 2 * i + 1), at(w, i)));
+        };
+      }
       case 'cast':
         return one(x.x, (v) => foldCast(v, x.x.dtype, x.dtype));
       case 'bitcast':
+        if (x.x.dtype === 'bf16') {
+          const a = expr(x.x);
+          const bits = (v: Value, i: number): number => bitsOf(at(v, i), 'bf16');
+          return (t) => {
+            const v = a(t);
+            return each(x.lanes, (i) => (bits(v, 2 * i) | (bits(v, 2 * i + 1) << 16)) >>> 0);
+          };
+        }
+        if (x.dtype === 'bf16') {
+          const a = expr(x.x);
+          return (t) => {
+            const v = a(t);
+            return each(x.lanes, (i) => numberOf((at(v, i >> 1) >>> (16 * (i % 2))) & 0xffff, 'bf16'));
+          };
+        }
         return one(x.x, (v) => foldBitcast(v, x.x.dtype, x.dtype));
       case 'splat': {
         const a = expr(x.x);
@@ -140,6 +163,14 @@ const compiler = (kernel: Kernel, mem: Memory) => {
       case 'lane': {
         const a = expr(x.x);
         return (t) => at(a(t), x.i);
+      }
+      case 'zip': {
+        const [a, b] = [expr(x.x), expr(x.y)];
+        const first = x.half === 'low' ? 0 : x.lanes / 2;
+        return (t) => {
+          const [u, v] = [a(t), b(t)];
+          return each(x.lanes, (l) => at(l % 2 === 0 ? u : v, first + (l >> 1)));
+        };
       }
       case 'across': {
         const a = expr(x.x);
@@ -264,6 +295,8 @@ const compiler = (kernel: Kernel, mem: Memory) => {
           },
         };
       }
+      case 'prefetch':
+        return { kind: 'plain', run: () => {} };
       case 'barrier':
         return {
           kind: 'stops',

@@ -26,9 +26,12 @@ const own = (x: Expr): string => {
       return x.op;
     case 'compare':
       return x.cmp;
+    case 'zip':
+      return x.half;
     case 'thread':
     case 'select':
     case 'fma':
+    case 'dot2':
     case 'cast':
     case 'bitcast':
     case 'splat':

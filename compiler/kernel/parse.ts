@@ -8,7 +8,7 @@
 import { FoveaError } from '../error.ts';
 import type { Compare, DType } from '../graph/types.ts';
 import { dtypes } from '../graph/types.ts';
-import { binaryTypes, unaryTypes } from './expr.ts';
+import { binaryTypes, bitcastLanes, unaryTypes } from './expr.ts';
 import type { Expr, KBinary, KBuffer, Kernel, KReduce, KType, KUnary, Stmt } from './types.ts';
 
 interface Type {
@@ -142,8 +142,11 @@ export const parseKernel = (text: string): Kernel => {
     if (isCompare(t)) return of(2, { k: 'compare', cmp: t, x, y, dtype: 'bool', lanes });
     if (t === 'select') return of(3, { k: 'select', c: x, x: y, y: z, dtype: y.dtype, lanes: y.lanes });
     if (t === 'fma') return of(3, { k: 'fma', x, y, z, dtype, lanes });
+    if (t === 'dot2') return of(3, { k: 'dot2', x, y, z, dtype: z?.dtype ?? 'f32', lanes: z?.lanes ?? 1 });
+    if (head === 'zip' && (suffix === 'low' || suffix === 'high')) return of(2, { k: 'zip', half: suffix, x, y, dtype, lanes });
     arity(1);
-    if (head === 'cast' || head === 'bitcast') return { k: head, x, dtype: dtypeOf(suffix), lanes };
+    if (head === 'cast') return { k: head, x, dtype: dtypeOf(suffix), lanes };
+    if (head === 'bitcast') return { k: head, x, dtype: dtypeOf(suffix), lanes: bitcastLanes(x, suffix as KType) ?? lanes };
     if (head === 'splat') return { k: 'splat', x, dtype, lanes: Number(suffix) };
     if (head === 'ramp') return { k: 'ramp', base: x, dtype, lanes: Number(suffix) };
     if (head === 'lane') return { k: 'lane', x, i: Number(suffix), dtype, lanes: 1 };
@@ -216,6 +219,14 @@ export const parseKernel = (text: string): Kernel => {
         if (peek() !== 'else') return { s, cond, body, otherwise: [] };
         at++;
         return { s, cond, body, otherwise: block(scope) };
+      }
+      case 'prefetch': {
+        const from = word();
+        if (!scope.has(from)) fail('a buffer or array before this');
+        eat('[');
+        const index = expr(scope);
+        eat(']');
+        return { s, from, index };
       }
       case 'barrier':
         return { s };

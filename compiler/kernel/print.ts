@@ -73,7 +73,8 @@ const text = (x: Expr, print: (x: Expr) => string): string => {
     case 'select':
       return `select(${print(x.c)}, ${print(x.x)}, ${print(x.y)})`;
     case 'fma':
-      return `fma(${print(x.x)}, ${print(x.y)}, ${print(x.z)})`;
+    case 'dot2':
+      return `${x.k}(${print(x.x)}, ${print(x.y)}, ${print(x.z)})`;
     case 'cast':
     case 'bitcast':
       return `${x.k}.${x.dtype}(${print(x.x)})`;
@@ -83,6 +84,8 @@ const text = (x: Expr, print: (x: Expr) => string): string => {
       return `ramp.${x.lanes}(${print(x.base)})`;
     case 'lane':
       return `lane.${x.i}(${print(x.x)})`;
+    case 'zip':
+      return `zip.${x.half}(${print(x.x)}, ${print(x.y)})`;
     case 'across':
       return `across.${x.op}(${print(x.x)})`;
     case 'load':
@@ -114,6 +117,8 @@ const stmt = (s: Stmt, indent: string): string[] => {
       const otherwise = s.otherwise.length === 0 ? [] : [`${indent}} else {`, ...lines(s.otherwise, inner)];
       return [`${indent}if ${printExpr(s.cond)} {`, ...lines(s.body, inner), ...otherwise, `${indent}}`];
     }
+    case 'prefetch':
+      return [`${indent}prefetch ${s.from}[${printExpr(s.index)}]`];
     case 'barrier':
       return [`${indent}barrier`];
   }

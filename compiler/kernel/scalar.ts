@@ -103,6 +103,9 @@ export const foldCompare = (cmp: Compare, x: number, y: number): number => (comp
 /** x * y + z of f32 values with one rounding, as far as the double sum is exact. */
 export const foldFma = (x: number, y: number, z: number): number => Math.fround(x * y + z);
 
+/** z + x1 y1 + x0 y0: an fma for each product of bf16 numbers, the odd one of the pair first. */
+export const foldDot2 = (x0: number, x1: number, y0: number, y1: number, z: number): number => foldFma(x0, y0, foldFma(x1, y1, z));
+
 /** The bits of a 32-bit value read as another 32-bit dtype. */
 export const foldBitcast = (x: number, from: KType, to: KType): number => {
   if (from === 'f32') words.setFloat32(0, x);

@@ -2,8 +2,8 @@
  * K, the kernel IR: structured statements over pure expressions. One kernel is a grid of blocks that may run in any
  * order and in parallel; inside a block, `threads` threads (1 on the CPU) share `shared` arrays and meet at barriers.
  * All sizes are numbers by now. Every expression knows its dtype and its lanes (1 = scalar); both sides of an operation
- * have equal lanes, `splat` widens. bf16, f16 and bool exist in memory and in casts; arithmetic is on f32, i32, u32,
- * index and (and, or, xor, not, select) bool. `index` is the type of addresses: 64 bits in C, u32 in WGSL.
+ * have equal lanes, `splat` widens. bf16 and f16 exist in memory, in casts and, bf16, as pairs: factors of `dot2`; arithmetic is on
+ * f32, i32, u32, index and (and, or, xor, not, select) bool. `index` is the type of addresses: 64 bits in C, u32 in WGSL.
  *
  *   kernel add(a: f32[1024] read, b: f32[1024] read, c: f32[1024] write) grid=[4 1 1] threads=1 {
  *     for i = 0 to 256 step 16 {
@@ -19,6 +19,7 @@ export type KType = DType | 'index';
 export type KUnary = 'neg' | 'exp' | 'log' | 'sin' | 'cos' | 'tanh' | 'sqrt' | 'rsqrt' | 'erf' | 'abs' | 'sign' | 'floor' | 'not';
 export type KBinary = 'add' | 'sub' | 'mul' | 'div' | 'pow' | 'max' | 'min' | 'rem' | 'and' | 'or' | 'xor' | 'shiftLeft' | 'shiftRight';
 export type KReduce = 'add' | 'max' | 'min';
+export type KHalf = 'low' | 'high';
 
 interface Typed {
   readonly dtype: KType;
@@ -39,12 +40,21 @@ export type Expr = Typed &
     | { readonly k: 'select'; readonly c: Expr; readonly x: Expr; readonly y: Expr }
     /** x * y + z, rounded once where the target can. */
     | { readonly k: 'fma'; readonly x: Expr; readonly y: Expr; readonly z: Expr }
+    /**
+     * Lane i is z[i] + x[2i + 1] y[2i + 1] + x[2i] y[2i]: factors bf16, sums f32, each product added by one fma, the odd one first.
+     * y has twice as many lanes as z; so has x, or 2: then the one pair goes into every lane. Machines that have it as an
+     * instruction may take subnormal numbers (below 2^-126) for zero, coming in and going out; nothing else may differ.
+     */
+    | { readonly k: 'dot2'; readonly x: Expr; readonly y: Expr; readonly z: Expr }
     | { readonly k: 'cast'; readonly x: Expr }
+    /** The same bits: of f32, i32 and u32, lane by lane, and of two bf16 lanes as one of u32, the first in the low half. */
     | { readonly k: 'bitcast'; readonly x: Expr }
     | { readonly k: 'splat'; readonly x: Expr }
     /** base, base + 1, ...: an index (or i32) vector. */
     | { readonly k: 'ramp'; readonly base: Expr }
     | { readonly k: 'lane'; readonly x: Expr; readonly i: number }
+    /** Lanes of x and y by turns, x0 y0 x1 y1 ..., of their lower or upper halves: the step that transpositions are made of. */
+    | { readonly k: 'zip'; readonly half: KHalf; readonly x: Expr; readonly y: Expr }
     /** Horizontal reduction of the lanes, pairwise: a fixed tree, so that the bits do not depend on the target's width order. */
     | { readonly k: 'across'; readonly op: KReduce; readonly x: Expr }
     /**
@@ -74,6 +84,8 @@ export type Stmt =
       readonly body: readonly Stmt[];
     }
   | { readonly s: 'if'; readonly cond: Expr; readonly body: readonly Stmt[]; readonly otherwise: readonly Stmt[] }
+  /** A hint to bring the element's memory line near. It computes nothing, and the element need not exist. */
+  | { readonly s: 'prefetch'; readonly from: string; readonly index: Expr }
   /** All threads of the block; only in control flow that is uniform over the block. */
   | { readonly s: 'barrier' };
 

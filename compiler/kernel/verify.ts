@@ -1,14 +1,14 @@
 /**
  * The rules of K. verifyKernel throws FV0201 with the statement at fault; a kernel that passes can be printed for every
  * target. Checked: names bound before use and never shadowed; dtypes and lanes of every expression; f16 and bf16 only
- * between memory and casts; buffers accessed as declared; stores and sets of the right type; barriers only where every
+ * between memory, names, casts and dot2; buffers accessed as declared; stores and sets of the right type; barriers only where every
  * thread of the block arrives (control flow that does not depend on the thread).
  *
  *   FV0201: kernel add, 'set i = 3': i is not a variable
  */
 import { FoveaError } from '../error.ts';
 import { dtypes } from '../graph/types.ts';
-import { binaryTypes, operands, unaryTypes } from './expr.ts';
+import { binaryTypes, bitcastLanes, operands, unaryTypes } from './expr.ts';
 import { printExpr, printStatements } from './print.ts';
 import type { Expr, Kernel, KType, Stmt } from './types.ts';
 
@@ -40,6 +40,7 @@ export const reserved: ReadonlySet<string> = new Set<string>([
     'alloc',
     'store',
     'load',
+    'prefetch',
     'barrier',
     'register',
     'shared',
@@ -50,11 +51,13 @@ export const reserved: ReadonlySet<string> = new Set<string>([
     'index',
     'select',
     'fma',
+    'dot2',
     'cast',
     'bitcast',
     'splat',
     'ramp',
     'lane',
+    'zip',
     'across',
     'eq',
     'ne',
@@ -66,8 +69,9 @@ export const reserved: ReadonlySet<string> = new Set<string>([
     'inf',
   ],
 ]);
-const words: readonly KType[] = ['f32', 'i32', 'u32'];
 const numbers: readonly KType[] = ['f32', 'i32', 'u32', 'index'];
+/** Expressions over f16 and bf16. */
+const takesHalf: ReadonlySet<Expr['k']> = new Set<Expr['k']>(['cast', 'bitcast', 'splat', 'zip', 'dot2']);
 const isHalf = (t: KType): boolean => t === 'f16' || t === 'bf16';
 const power = (n: number): boolean => Number.isInteger(n) && n >= 1 && n <= 256 && (n & (n - 1)) === 0;
 const say = (t: Type): string => (t.lanes === 1 ? t.dtype : `${t.dtype}.${t.lanes}`);
@@ -96,14 +100,14 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
   };
 
   const seen = new WeakMap<Expr, Scope>();
-  /** Checks an expression; `half` says whether its user (a cast, a splat or a store) may take f16 and bf16. */
+  /** Checks an expression; `half` says whether its user (a cast, a splat, a zip, a dot2, a let or a store) may take f16 and bf16. */
   const expr = (scope: Scope, x: Expr, half = false): void => {
     check(power(x.lanes), () => `${x.lanes} lanes`);
-    check(half || !isHalf(x.dtype), () => `${printExpr(x)} is ${say(x)}: only casts and stores take it`);
+    check(half || !isHalf(x.dtype), () => `${printExpr(x)} is ${say(x)}: only casts, stores and dot2 take it`);
     // names are never shadowed, so what held in this scope still holds
     if (seen.get(x) === scope) return;
     seen.set(x, scope);
-    for (const o of operands(x)) expr(scope, o, x.k === 'cast' || x.k === 'splat');
+    for (const o of operands(x)) expr(scope, o, takesHalf.has(x.k));
     const is = (ok: boolean): void => check(ok, () => `${printExpr(x)} is ill-typed: ${operands(x).map(say).join(', ')} -> ${say(x)}`);
     const like = (...os: Expr[]): boolean => os.every((o) => o.lanes === x.lanes);
     const same = (...os: Expr[]): boolean => like(...os) && os.every((o) => o.dtype === x.dtype);
@@ -141,11 +145,21 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
       case 'fma':
         is(same(x.x, x.y, x.z) && x.dtype === 'f32');
         return;
+      case 'dot2':
+        is(
+          x.dtype === 'f32' &&
+            same(x.z) &&
+            x.x.dtype === 'bf16' &&
+            x.y.dtype === 'bf16' &&
+            x.y.lanes === 2 * x.lanes &&
+            (x.x.lanes === 2 || x.x.lanes === 2 * x.lanes),
+        );
+        return;
       case 'cast':
         is(like(x.x));
         return;
       case 'bitcast':
-        is(like(x.x) && words.includes(x.dtype) && words.includes(x.x.dtype));
+        is(bitcastLanes(x.x, x.dtype) === x.lanes);
         return;
       case 'splat':
         is(x.x.lanes === 1 && x.lanes > 1 && x.x.dtype === x.dtype);
@@ -155,6 +169,9 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
         return;
       case 'lane':
         is(x.lanes === 1 && x.x.dtype === x.dtype && Number.isInteger(x.i) && x.i >= 0 && x.i < x.x.lanes && x.x.lanes > 1);
+        return;
+      case 'zip':
+        is(same(x.x, x.y) && x.lanes > 1);
         return;
       case 'across':
         is(x.lanes === 1 && x.x.lanes > 1 && x.x.dtype === x.dtype && numbers.includes(x.dtype));
@@ -189,7 +206,7 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
     switch (s.s) {
       case 'let':
       case 'var':
-        expr(scope, s.value);
+        expr(scope, s.value, s.s === 'let');
         bind(scope, s.name, { is: s.s === 'let' ? 'value' : 'variable', dtype: s.value.dtype, lanes: s.value.lanes });
         return;
       case 'set': {
@@ -226,6 +243,10 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
         scalar(scope, s.cond, 'bool');
         block(scope, s.body);
         block(scope, s.otherwise);
+        return;
+      case 'prefetch':
+        place(scope, s.from);
+        scalar(scope, s.index, 'index');
         return;
       case 'barrier':
         return;

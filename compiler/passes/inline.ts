@@ -1,5 +1,5 @@
 /**
- * Regions become plain nodes: call and perShard by their bodies, scan by one copy of its body a step. Sharding primitives take
+ * Regions become plain nodes: call (but for those that `keep` names) and perShard by their bodies, scan by one copy of its body a step. Sharding primitives take
  * their meaning on one device (reshard is the identity, axisIndex is 0), and stopGradient, whose work is done once a function
  * is differentiated, disappears.
  *
@@ -20,29 +20,34 @@ const within =
   });
 
 type Outer = (m: Meta) => Meta;
-/** Whether stopGradient stays, for who still differentiates, or asks which values a derivative holds. */
-type Stops = 'keep' | 'drop';
+interface Inline {
+  /** Whether stopGradient stays, for who still differentiates, or asks which values a derivative holds. */
+  readonly stops: 'keep' | 'drop';
+  /** Calls that a template computes as they are. */
+  readonly keep: (op: OpOf<'call'>) => boolean;
+}
 
-const expand = (b: Builder, g: Graph, args: readonly Value[], outer: Outer, stops: Stops): readonly Value[] => {
+const expand = (b: Builder, g: Graph, args: readonly Value[], outer: Outer, how: Inline): readonly Value[] => {
   const env = new Map<Value, Value>(g.params.map((p, i) => [p, args[i] as Value]));
   for (const n of g.nodes) {
     const meta = outer(n.meta);
     const ins = n.inputs.map((v) => env.get(v) as Value);
-    const outs = b.at(meta, () => expandNode(b, n, ins, meta, stops));
+    const outs = b.at(meta, () => expandNode(b, n, ins, meta, how));
     n.outputs.forEach((o, i) => env.set(o, outs[i] as Value));
   }
   return g.results.map((r) => env.get(r) as Value);
 };
 
-const expandNode = (b: Builder, n: Node, ins: readonly Value[], meta: Meta, stops: Stops): readonly Value[] => {
+const expandNode = (b: Builder, n: Node, ins: readonly Value[], meta: Meta, how: Inline): readonly Value[] => {
   switch (n.op.prim) {
     case 'call':
+      return how.keep(n.op) ? b.emit(n.op, ins, meta) : expand(b, n.op.body, ins, within(meta), how);
     case 'perShard':
-      return expand(b, n.op.body, ins, within(meta), stops);
+      return expand(b, n.op.body, ins, within(meta), how);
     case 'scan':
-      return unroll(b, n.op, ins, meta, n.outputs, stops);
+      return unroll(b, n.op, ins, meta, n.outputs, how);
     case 'stopGradient':
-      return stops === 'keep' ? b.emit(n.op, ins, meta) : ins;
+      return how.stops === 'keep' ? b.emit(n.op, ins, meta) : ins;
     case 'reshard':
       return ins;
     case 'axisIndex':
@@ -58,7 +63,7 @@ const unroll = (
   ins: readonly Value[],
   meta: Meta,
   outputs: readonly Value[],
-  stops: Stops,
+  how: Inline,
 ): readonly Value[] => {
   const length = known(op.length);
   const constants = ins.slice(op.carries, op.carries + op.constants);
@@ -71,7 +76,7 @@ const unroll = (
   const ys: Value[][] = outputs.slice(op.carries).map(() => []);
   for (let step = 0; step < length; step++) {
     const i = op.reverse ? length - 1 - step : step;
-    const outs = expand(b, op.body, [...carries, ...constants, ...xs.map((x) => at(x, i))], within(meta), stops);
+    const outs = expand(b, op.body, [...carries, ...constants, ...xs.map((x) => at(x, i))], within(meta), how);
     carries = outs.slice(0, op.carries);
     outs.slice(op.carries).forEach((y, k) => {
       (ys[k] as Value[])[i] = b.reshape(y, [1, ...y.type.shape]);
@@ -81,8 +86,8 @@ const unroll = (
   return [...carries, ...stacked];
 };
 
-export const inline = (g: Graph, stops: Stops = 'drop'): Graph => {
+export const inline = (g: Graph, stops: Inline['stops'] = 'drop', keep: Inline['keep'] = () => false): Graph => {
   const b = builder();
   const params = g.params.map((p) => b.param(p.type, p.name));
-  return b.build(expand(b, g, params, (m) => m, stops));
+  return b.build(expand(b, g, params, (m) => m, { stops, keep }));
 };

@@ -8,7 +8,7 @@
 import type { Builder } from '../graph/builder.ts';
 import { addDim, type Dim, eqShape, subDim } from '../graph/dim.ts';
 import { apply, type Tensor64, tensor64 } from '../graph/interpret.ts';
-import type { DType, Graph, Node, OpOf, Prim, Value } from '../graph/types.ts';
+import { type DType, type Graph, isFloat, type Node, type OpOf, type Prim, type Value } from '../graph/types.ts';
 import { rewrite } from './rewrite.ts';
 
 /** What a rule may ask about the graph so far. */
@@ -81,7 +81,13 @@ const rules: { readonly [P in Prim]?: Simplify<P> } = {
     const [v, c] = [x as Value, constant(y as Value)];
     return c === 1 ? v : c === 2 ? b.mul(v, v) : c === -1 ? b.div(b.fill(1, v.type), v) : undefined;
   },
-  cast: (_, op, [x]) => ((x as Value).type.dtype === op.dtype ? x : undefined),
+  cast: ({ made }, op, [x]) => {
+    const v = x as Value;
+    if (v.type.dtype === op.dtype) return v;
+    // there and back: float32 holds every bf16 and f16
+    const x0 = v.type.dtype === 'f32' && isFloat(op.dtype) ? made(v, 'cast')?.inputs[0] : undefined;
+    return x0?.type.dtype === op.dtype ? x0 : undefined;
+  },
   select: ({ constant }, _, [c, x, y]) => {
     const v = constant(c as Value);
     return x === y || (v !== undefined && v !== 0) ? x : v === 0 ? y : undefined;

@@ -20,6 +20,7 @@ import type { Target } from '../target.ts';
 import { copyKernel } from '../tile/copy.ts';
 import { type Lowered, lowerAll } from '../tile/lower.ts';
 import { type Need, placeBuffers } from './arena.ts';
+import { shareKernels, tables } from './share.ts';
 import type { Launch, Lifetime, Plan, Slot } from './types.ts';
 
 /** Bytes of a tensor whose sizes are numbers. */
@@ -37,7 +38,7 @@ export interface PlanOptions {
 
 /** Steps in order, and the distinct kernels they use. */
 const launchesOf = (g: Graph, target: Target) => {
-  const { groups, aliases, results, constants } = fuse(g, target);
+  const { groups, aliases, results, constants: arrays } = fuse(g, target);
   const root = (v: Value): Value => {
     const to = aliases.get(v);
     return to ? root(to) : v;
@@ -56,9 +57,28 @@ const launchesOf = (g: Graph, target: Target) => {
     return at;
   };
   const lowered = lowerAll(groups, target);
+  const common = shareKernels(lowered.flatMap((l) => (l.flat ? [l.kernel] : [])));
+  // tables of equal numbers are one constant
+  const constants = [...arrays];
+  const tabled = new Map<string, Value>();
+  const table = (dtype: (typeof tables)[number], data: readonly number[]): Value => {
+    const key = `${dtype} ${data.map((x) => (Object.is(x, -0) ? '-0' : x)).join()}`;
+    const old = tabled.get(key);
+    if (old) return old;
+    const value: Value = { id: -1 - tabled.size, type: { dtype, shape: [data.length] } };
+    tabled.set(key, value);
+    constants.push({ value, data });
+    return value;
+  };
   const steps = groups.map(({ scope, phase, reason }, i): Step => {
     const { kernel, buffers, flops, bytes, label } = lowered[i] as Lowered;
-    return { kernel: share(kernel), buffers: buffers.map(root), scope, phase, label, reason, flops, bytes };
+    const rest = { scope, phase, label, reason, flops, bytes };
+    const one = common.get(kernel);
+    const numbers = one?.numbers.get(kernel);
+    if (!one || !numbers) return { kernel: share(kernel), buffers: buffers.map(root), ...rest };
+    const own = tables.flatMap((t) => (numbers[t].length > 0 ? [table(t, numbers[t])] : []));
+    const sizes = [...kernel.buffers.map((b) => b.size), ...own.map((v) => prodDim(v.type.shape) as number)];
+    return { kernel: share(one.kernel), buffers: [...buffers.map(root), ...own], part: { blocks: kernel.grid[0], sizes }, ...rest };
   });
   return { steps, kernels, root, share, results, constants };
 };

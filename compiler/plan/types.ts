@@ -17,6 +17,11 @@ export interface Launch {
   readonly kernel: number;
   /** Arena offset of each of the kernel's buffers, in order. */
   readonly offsets: readonly number[];
+  /**
+   * Where launches of several sizes share a kernel, whose own grid and buffers are those of the largest: blocks to run, and elements
+   * of each buffer.
+   */
+  readonly part?: { readonly blocks: number; readonly sizes: readonly number[] };
   readonly scope: string;
   readonly phase: Phase;
   /** What it computes (template and main primitives) and why the group ends where it ends. */

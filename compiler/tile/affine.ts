@@ -48,6 +48,8 @@ export type View = { readonly kind: 'same' | 'unit' | 'irregular'; readonly expr
 
 export interface Indices {
   readonly lanes: number;
+  /** Where fewer elements are left than there are lanes: which lanes have one. Memory is touched under this mask. */
+  readonly mask: Expr | undefined;
   /** 0, 1, ..., lanes - 1 across the lanes. */
   readonly lane: Affine;
   /** An index from an expression (scalar, or one value a lane) whose values lie in [lo, hi] and are multiples of `multiple`. */
@@ -188,8 +190,11 @@ const takeApart = (a: Affine, by: number): Parts => {
   return { whole, coarse: known, fine: number(0), step: 1 };
 };
 
-/** Index arithmetic for code that computes `lanes` elements at a time. */
-export const indices = (lanes: number, assumed: Assumptions = new Map()): Indices => {
+/**
+ * Index arithmetic for code that computes `lanes` elements at a time, of which the first `active` exist: ranges are those of the
+ * elements that exist.
+ */
+export const indices = (lanes: number, assumed: Assumptions = new Map(), active = lanes): Indices => {
   let next = 0;
   const divisions = { inner: 0, outer: 0 };
   let undecided = 0;
@@ -213,8 +218,11 @@ export const indices = (lanes: number, assumed: Assumptions = new Map()): Indice
     byExpr.set(expr, a);
     return a;
   };
-  const lane = lanes === 1 ? number(0) : atom(e.ramp(e.index(0), lanes), 0, lanes - 1, 1, true);
-  const laneAtom = lane.terms[0]?.atom;
+  const ramp = e.ramp(e.index(0), lanes);
+  // never a plain number, even for one element: the loads of a vector are vectors
+  const laneAtom: Atom | undefined =
+    lanes === 1 ? undefined : { id: next++, expr: () => ramp, lanes, inner: true, lo: 0, hi: active - 1, multiple: 1 };
+  const lane = laneAtom ? one(laneAtom) : number(0);
 
   const sum = (c: number, terms: readonly Term[]): Expr => {
     const product = (t: Term, k: number): Expr => e.mul(t.atom.expr(), k);
@@ -343,6 +351,7 @@ export const indices = (lanes: number, assumed: Assumptions = new Map()): Indice
   };
   return {
     lanes,
+    mask: active < lanes ? e.lt(ramp, active) : undefined,
     lane,
     atom,
     div,

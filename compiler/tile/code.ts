@@ -23,7 +23,7 @@ export interface Code {
   name(value: Expr): Expr;
   variable(value: Expr): Expr;
   set(variable: Expr, value: Expr): void;
-  store(to: string, index: Expr, value: Expr): void;
+  store(to: string, index: Expr, value: Expr, mask?: Expr): void;
   loop(from: Expr, to: Expr, step: number, body: (i: Expr) => void): void;
   when(cond: Expr, body: () => void, otherwise?: () => void): void;
   alloc(space: 'register' | 'shared', dtype: KType, size: number): e.Place;
@@ -130,8 +130,8 @@ export const code = (prefix = ''): Code => {
     set: (variable, value) => {
       if (variable.k === 'ref') top().out.push({ s: 'set', name: variable.name, value });
     },
-    store: (to, index, value) => {
-      top().out.push({ s: 'store', to, index, value });
+    store: (to, index, value, mask) => {
+      top().out.push(mask ? { s: 'store', to, index, value, mask } : { s: 'store', to, index, value });
     },
     loop: (from, to, step, body) => {
       // a loop that never runs has no body: what would be moved out of it may not exist

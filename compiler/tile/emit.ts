@@ -185,7 +185,8 @@ const rules: { readonly [P in Prim]: Rule<P> } = {
       const part = a.operand(i, ix, both(a.guard, inside));
       result = result ? e.select(inside, ...widen(part, result)) : part;
     }
-    return result as Expr;
+    // no operand: branches taken on two forms of one index contradict each other, and this code never runs
+    return result ?? e.constant(0, held(out(a).type.dtype));
   },
   reverse: (op, a) => {
     const shape = shapeOf(out(a));
@@ -240,6 +241,8 @@ export const emitter = (o: EmitOptions): Emitter => {
     const lanes = view.kind === 'same' ? 1 : indices.lanes;
     if (view.kind === 'irregular') irregular++;
     const read = (): Expr => {
+      const some = view.kind === 'same' ? undefined : indices.mask;
+      if (some) return e.load(p, view.expr, lanes, guard ? e.and(e.splat(guard, lanes), some) : some);
       if (!guard) return e.load(p, view.expr, lanes);
       // a condition that is the same in all lanes: read something that exists, the result is thrown away
       if (guard.lanes === 1 && view.expr.lanes === 1 && p.size >= lanes) return e.load(p, e.select(guard, view.expr, 0), lanes);

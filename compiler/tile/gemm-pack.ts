@@ -32,8 +32,15 @@ export interface PackedA {
   readonly packTile: (i: Expr) => void;
 }
 
-/** Rows that the panel of a holds: the register tile's, or all where a memory line spans rows. */
-export const rowsOfPanel = (a: GemmOperand, s: Pick<GemmSchedule, 'bm' | 'tm'>): number => (a.outer === 1 && a.inner !== 1 ? s.bm : s.tm);
+/** A memory line of a holds rows, so that its panel holds all rows of the block: else those of one register tile. */
+const spansRows = (a: GemmOperand): boolean => a.outer === 1 && a.inner !== 1;
+/** Products whose rows are packed together. */
+const chunk = 16;
+/** Elements from one register tile to the next in a panel that holds all: the last product may write a whole vector. */
+const tileOfA = (s: Pick<GemmSchedule, 'tm' | 'bk' | 'lanes'>): number => up(s.tm * (s.bk - 1) + up(s.tm, s.lanes), 16);
+/** Elements of the panel of a. */
+export const sizeOfA = (a: GemmOperand, s: GemmSchedule): number => (spansRows(a) ? (s.bm / s.tm) * tileOfA(s) : s.tm * s.bk);
+export const rowsOfPanel = (a: GemmOperand, s: Pick<GemmSchedule, 'bm' | 'tm'>): number => (spansRows(a) ? s.bm : s.tm);
 
 const read = (o: GemmOperand, acc: GemmSpec['acc'], at: Expr, lanes: number): Expr =>
   e.cast(e.load({ name: o.buffer, dtype: o.dtype }, at, lanes), acc);
@@ -52,7 +59,7 @@ export const packA = (k: Body, p: Panel, top: Expr, panel: e.Place): PackedA => 
   const { tm, bk, lanes } = p.schedule;
   const exact = m % tm === 0;
   const nothing = (): void => {};
-  if (o.outer !== 1 || o.inner === 1)
+  if (!spansRows(o))
     return {
       panel,
       at: (_i, row, q) => e.add(q, row * bk),
@@ -69,32 +76,33 @@ export const packA = (k: Body, p: Panel, top: Expr, panel: e.Place): PackedA => 
         });
       },
     };
+  const stride = tileOfA(p.schedule);
+  const goalOf = (i: Expr): Expr => e.mul(e.div(i, tm), stride);
   return {
     panel,
-    at: (i, row, q) => e.add(e.add(e.mul(i, bk), e.mul(q, tm)), row),
+    at: (i, row, q) => e.add(e.add(goalOf(i), e.mul(q, tm)), row),
     packTile: nothing,
     packBlock: (rows) => {
       const origin = pointer(k, p, o);
-      // rows are consecutive in memory: long runs, moved by vectors of a power of two rows
-      k.for('q', 0, p.depth, 1, (q) => {
-        const line = k.let('line', e.add(origin, e.mul(q, o.inner)));
+      // a few products of all tiles, then the next few: both the reads and the writes stay within some lines at a time
+      k.for('q0', 0, p.depth, chunk, (q0) => {
+        const last = p.spec.k % chunk === 0 && bk % chunk === 0 ? e.add(q0, chunk) : k.let('q1', e.min(e.add(q0, chunk), p.depth));
         k.for('i', 0, rows, tm, (i) => {
-          const goal = k.let('goal', e.add(e.mul(i, bk), e.mul(q, tm)));
+          const goal = k.let('goal', goalOf(i));
           const first = k.let('row', e.add(top, i));
-          const moves = (wide: boolean): void => {
-            for (let r = 0; r < tm; ) {
-              const w = wide ? Math.min(lanes, 2 ** Math.floor(Math.log2(tm - r))) : 1;
-              k.store(panel, e.add(goal, r), read(o, acc, e.add(line, wide ? e.add(first, r) : clamped(e.add(first, r), m, exact)), w));
-              r += w;
-            }
+          const from = (q: Expr): Expr => e.add(e.add(origin, e.mul(q, o.inner)), first);
+          const whole = (q: Expr): void => {
+            // a vector may be longer than the rows of the tile: what it writes too much is written again by the next product
+            for (let r = 0; r < tm; r += lanes) k.store(panel, e.add(e.add(goal, e.mul(q, tm)), r), read(o, acc, e.add(from(q), r), lanes));
           };
-          if (exact) moves(true);
-          else
-            k.if(
-              e.compare('le', e.add(first, tm), m),
-              () => moves(true),
-              () => moves(false),
-            );
+          const single = (q: Expr): void =>
+            k.for('r', 0, tm, 1, (r) => {
+              const row = clamped(e.add(first, r), m, exact);
+              k.store(panel, e.add(e.add(goal, e.mul(q, tm)), r), read(o, acc, e.add(e.add(origin, e.mul(q, o.inner)), row), 1));
+            });
+          const each = (copy: (q: Expr) => void) => (): void => k.for('q', q0, last, 1, copy);
+          if (m % up(tm, lanes) === 0 && up(tm, lanes) === tm) each(whole)();
+          else k.if(e.compare('le', e.add(first, up(tm, lanes)), m), each(whole), each(single));
         });
       });
     },
@@ -146,13 +154,64 @@ export const packB = (k: Body, p: Panel, first: Expr, panel: e.Place): PackedB =
           const from = k.let('from', e.add(start, e.mul(i, o.inner)));
           for (let c = 0; c < lanes; c++) k.store(panel, e.add(row(goal, i), c), read(o, acc, e.add(from, c * o.outer), 1));
         };
-        const whole = (): void => k.for('q', 0, p.depth, 1, move);
+        const square = (i: Expr): void => {
+          const from = k.let('from', e.add(start, i));
+          const rows = Array.from({ length: lanes }, (_, c) => k.let('s', read(o, acc, e.add(from, c * o.outer), lanes)));
+          e.transposed(rows, (x) => k.let('s', x)).forEach((x, c) => k.store(panel, row(goal, e.add(i, c)), x));
+        };
+        const whole = (): void =>
+          o.inner === 1
+            ? strips(k, p.depth, lanes, p.spec.k % bk === 0 && bk % lanes === 0, (i, w) => (w === 1 ? move(i) : square(i)))
+            : k.for('q', 0, p.depth, 1, move);
         if (exact) whole();
         else k.if(e.compare('le', e.add(column, lanes), n), whole, () => k.for('q', 0, p.depth, 1, (i) => turn(goal, column, i)));
       });
     });
   }
   return { panel, at: (strip, vector, i) => e.add(row(e.mul(strip, bk), i), vector * lanes) };
+};
+
+/** Most lines asked for beside one product: the loads that a micro-kernel leaves room for. */
+const mostHints = 4;
+
+/** Columns of the next panel of b that each register tile of a block asks for; 0 where many share the copy, or none is due. */
+export const hintsOfB = (b: GemmOperand, { bm, tm, tn, lanes }: Pick<GemmSchedule, 'bm' | 'tm' | 'tn' | 'lanes'>): number => {
+  const columns = Math.ceil((tn * lanes * tm) / bm);
+  return b.inner === 1 && b.outer !== 1 && bm <= 16 * tm && columns <= 2 * mostHints ? columns : 0;
+};
+
+/**
+ * Asks, while the micro-kernel of tile (i, j) runs, for a part of what is packed next: the rows of a that the next register
+ * tile needs, shared out over the strips, and the columns of b that the next panel needs, shared out over the register tiles.
+ * Only along k, where a long run of memory per row or column is more than hardware follows. Returns the hints of one product.
+ */
+export const ahead = (k: Body, a: Panel, b: Panel, top: Expr, left: Expr, i: Expr, j: Expr): ((q: Expr) => void) => {
+  const { spec, schedule } = a;
+  const { tm, tn, lanes, bn, bk } = schedule;
+  const width = tn * lanes;
+  const hints: ((q: Expr) => void)[] = [];
+  const follow = (p: Panel, o: GemmOperand, from: Expr, line: Expr, count: number): void => {
+    const first = k.let('next', e.add(e.add(p.start, from), e.mul(line, o.outer)));
+    hints.push((q) => {
+      for (let h = 0; h < count; h++) k.prefetch({ name: o.buffer, dtype: o.dtype }, e.add(e.add(first, h * o.outer), q));
+    });
+  };
+  const strips = bn / width;
+  const share = Math.ceil(tm / strips);
+  if (spec.a.inner === 1 && share <= mostHints)
+    follow(a, spec.a, a.from, e.add(e.add(top, i), e.add(e.mul(e.div(j, width), share), tm)), share);
+  const columns = hintsOfB(spec.b, schedule);
+  if (columns > 0) {
+    const more = bk < spec.k;
+    follow(
+      b,
+      spec.b,
+      more ? e.add(b.from, bk) : e.index(0),
+      e.add(e.add(left, more ? 0 : bn), e.add(j, e.mul(e.div(i, tm), columns))),
+      columns,
+    );
+  }
+  return (q) => hints.forEach((hint) => hint(q));
 };
 
 const up = (x: number, to: number): number => Math.ceil(x / to) * to;

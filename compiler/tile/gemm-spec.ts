@@ -10,6 +10,7 @@
  */
 import type { DType } from '../graph/types.ts';
 import type { Expr, Stmt } from '../kernel/types.ts';
+import type { Target } from '../target.ts';
 
 /** Element (batch i0 i1 .., outer o, contraction k) lies at base + sum(batch[j] * ij) + o * outer + k * inner. */
 export interface GemmOperand {
@@ -56,8 +57,14 @@ export interface GemmSpec {
   readonly epilogue: (at: GemmPoint, sum: Expr) => readonly Stmt[];
 }
 
+/** Products that one step of the micro-kernel adds to a sum: pairs where both operands are bf16 and the target adds them at once. */
+export const productsAtOnce = ({ a, b }: Pick<GemmSpec, 'a' | 'b'>, target: Pick<Target, 'bf16Dot'>): 1 | 2 =>
+  target.bf16Dot && a.dtype === 'bf16' && b.dtype === 'bf16' ? 2 : 1;
+
 /** What a template makes: the parts of a Kernel that are not names and buffers. */
 export interface Lowering {
+  /** Kernels of this group for other sizes have the same text but for numbers: they may share one (plan/share.ts). */
+  readonly flat?: boolean;
   readonly grid: readonly [number, number, number];
   readonly threads: number;
   readonly body: readonly Stmt[];

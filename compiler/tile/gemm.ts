@@ -2,7 +2,8 @@
  * The gemm template: batch x M x N results, each the sum of K products, then an epilogue. One block makes a tile of bm x bn
  * results. For each panel of bk products it packs its columns of b, then for each register tile packs tm rows of a and runs
  * the micro-kernel: tm x tn vector accumulators, one fma each a product. Between panels the accumulators rest in a tile of
- * the block. Every sum is one chain of fma in the order of k: its bits depend on neither schedule nor threads.
+ * the block. Every sum is one chain of fma in the order of k (of pairs of it, for bf16 operands on targets that add two products at
+ * once: gemm-pack-pairs.ts): its bits depend on neither schedule nor threads.
  *
  *   for kp                        panels of k
  *     panelB = b[kp, n tile]
@@ -16,12 +17,13 @@ import { body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
 import type { Target } from '../target.ts';
-import { type Panel, packA, packB, rowsOfPanel } from './gemm-pack.ts';
+import { ahead, type Panel, packA, packB, sizeOfA } from './gemm-pack.ts';
+import { packPairsA, packPairsB } from './gemm-pack-pairs.ts';
 import { chooseGemm, type GemmSchedule } from './gemm-schedule.ts';
-import type { GemmOperand, GemmSpec, Lowering } from './gemm-spec.ts';
+import { type GemmOperand, type GemmSpec, type Lowering, productsAtOnce } from './gemm-spec.ts';
 
 /** Splits a flat batch number into one index an axis. */
-const unflatten = (flat: Expr, sizes: readonly number[]): readonly Expr[] => {
+export const unflatten = (flat: Expr, sizes: readonly number[]): readonly Expr[] => {
   let rest = flat;
   const out: Expr[] = [];
   for (let i = sizes.length - 1; i >= 0; i--) {
@@ -35,7 +37,10 @@ const list = (n: number): readonly number[] => Array.from({ length: n }, (_, i) 
 
 /** Lowers a contraction for targets of one thread a block. m and n are at least 1; k = 0 gives zeros. */
 export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule = chooseGemm(spec, target)): Lowering => {
-  const { m, n, k: depth, acc } = spec;
+  const { m, n, acc } = spec;
+  const atOnce = productsAtOnce(spec, target);
+  /** Steps along k. */
+  const depth = Math.ceil(spec.k / atOnce);
   const { bm, bn, bk, tm, tn, lanes } = schedule;
   const width = tn * lanes;
   const panels = Math.max(1, Math.ceil(depth / bk));
@@ -53,14 +58,17 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
   const rows = m % bm === 0 ? e.index(bm) : k.let('rows', e.min(e.sub(e.index(m), top), bm));
   const columns = n % bn === 0 ? e.index(bn) : k.let('columns', e.min(e.sub(e.index(n), left), bn));
 
-  const placeA = k.alloc('panelA', 'register', acc, rowsOfPanel(spec.a, schedule) * bk);
-  const placeB = k.alloc('panelB', 'register', acc, bk * bn);
+  const packed = atOnce === 2 ? 'bf16' : acc;
+  const placeA = k.alloc('panelA', 'register', packed, sizeOfA(spec.a, schedule) * atOnce);
+  const placeB = k.alloc('panelB', 'register', packed, bk * bn * atOnce);
   // without panels to wait for, the tile holds one register tile on its way to the epilogue
   const tile = k.alloc('tile', 'register', acc, panels > 1 ? bm * bn : tm * width);
   const slot = (i: Expr, j: Expr): Expr => (panels > 1 ? e.add(e.mul(i, bn), e.mul(j, tm)) : e.index(0));
   if (panels > 1) k.for('z', 0, bm * bn, lanes, (z) => k.store(tile, z, e.constant(0, acc, lanes)));
 
-  const multiplyAdd = (x: Expr, y: Expr, z: Expr): Expr => (acc === 'f32' ? e.fma(x, y, z) : e.add(e.mul(x, y), z));
+  const multiplyAdd = (x: Expr, y: Expr, z: Expr): Expr =>
+    atOnce === 2 ? e.dot2(x, y, z) : acc === 'f32' ? e.fma(x, y, z) : e.add(e.mul(x, y), z);
+  const factor = (place: e.Place, at: Expr): Expr => (atOnce === 2 ? e.load(place, e.mul(at, 2), 2) : e.splat(e.load(place, at), lanes));
 
   const finish = (i: Expr, j: Expr, at: Expr): void => {
     const first = k.let('row0', e.add(top, i));
@@ -89,8 +97,12 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
   const panel = (from: Expr): void => {
     const count = panels === 1 ? e.index(depth) : depth % bk === 0 ? e.index(bk) : k.let('count', e.min(e.sub(e.index(depth), from), bk));
     const common = { spec, schedule, from, depth: count };
-    const partB = packB(k, { ...common, start: startB } satisfies Panel, left, placeB);
-    const partA = packA(k, { ...common, start: startA } satisfies Panel, top, placeA);
+    const [panelOfA, panelOfB]: readonly [Panel, Panel] = [
+      { ...common, start: startA },
+      { ...common, start: startB },
+    ];
+    const partB = (atOnce === 2 ? packPairsB : packB)(k, panelOfB, left, placeB);
+    const partA = (atOnce === 2 ? packPairsA : packA)(k, panelOfA, top, placeA);
     partA.packBlock(rows);
     k.for('i', 0, rows, tm, (i) => {
       partA.packTile(i);
@@ -100,16 +112,17 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
         const sums = list(tm).map((r) =>
           list(tn).map((v) => k.var('acc', panels > 1 ? e.load(tile, place(r, v), lanes) : e.constant(0, acc, lanes))),
         );
-        const strip = k.let('strip0', j);
+        const hint = atOnce === 1 ? ahead(k, panelOfA, panelOfB, top, left, i, j) : undefined;
         k.for('p', 0, count, 1, (p) => {
-          const right = list(tn).map((v) => k.let('y', e.load(partB.panel, partB.at(strip, v, p), lanes)));
+          const right = list(tn).map((v) => k.let('y', e.load(partB.panel, e.mul(partB.at(j, v, p), atOnce), lanes * atOnce)));
           for (const r of list(tm)) {
-            const x = k.let('x', e.splat(e.load(partA.panel, partA.at(i, r, p)), lanes));
+            const x = k.let('x', factor(partA.panel, partA.at(i, r, p)));
             for (const v of list(tn)) {
               const sum = (sums[r] as readonly Expr[])[v] as Expr;
               k.set(sum, multiplyAdd(x, right[v] as Expr, sum));
             }
           }
+          hint?.(p);
         });
         for (const r of list(tm)) for (const v of list(tn)) k.store(tile, place(r, v), (sums[r] as readonly Expr[])[v] as Expr);
         if (panels === 1) finish(i, j, at);

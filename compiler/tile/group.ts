@@ -6,7 +6,7 @@
  */
 import type { Node, Phase, Value } from '../graph/types.ts';
 
-export type Template = 'map' | 'reduce' | 'gemm' | 'scatter' | 'cumsum';
+export type Template = 'map' | 'reduce' | 'gemm' | 'stream' | 'stream-grad' | 'scatter' | 'cumsum';
 
 export interface Group {
   readonly template: Template;

@@ -54,11 +54,12 @@ export interface Write {
 export const storeAll = (code: Code, indices: Indices, em: Emitter, writes: readonly Write[]): void => {
   const values = writes.map((w) => em.at(w.value, w.ix));
   const wheres = writes.map((w) => indices.view(linear(w.ix, shapeOf(w.value))).expr);
-  const bound = code.bind([...values, ...wheres]);
+  const bound = code.bind([...values, ...wheres, ...(indices.mask ? [indices.mask] : [])]);
+  const mask = indices.mask && bound.at(-1);
   writes.forEach((w, i) => {
     const x = bound[i] as Expr;
     const lanes = indices.lanes;
-    code.store(w.name, bound[writes.length + i] as Expr, stored(e.splat(x, lanes), w.value.type.dtype));
+    code.store(w.name, bound[writes.length + i] as Expr, stored(e.splat(x, lanes), w.value.type.dtype), mask);
   });
 };
 

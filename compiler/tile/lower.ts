@@ -19,6 +19,8 @@ import { type Job, jobOf } from './job.ts';
 import { lowerMap } from './map.ts';
 import { lowerReduce } from './reduce.ts';
 import { lowerScatter } from './scatter.ts';
+import { lowerStream } from './stream.ts';
+import { lowerStreamGrad } from './stream-grad.ts';
 
 export interface Lowered {
   readonly kernel: Kernel;
@@ -28,12 +30,16 @@ export interface Lowered {
   readonly flops: number;
   readonly bytes: number;
   readonly label: string;
+  /** As in Lowering. */
+  readonly flat: boolean;
 }
 
 const templates: { readonly [T in Template]: (job: Job) => Lowering } = {
   map: lowerMap,
   reduce: lowerReduce,
   gemm: lowerContraction,
+  stream: lowerStream,
+  'stream-grad': lowerStreamGrad,
   scatter: lowerScatter,
   cumsum: lowerCumsum,
 };
@@ -63,16 +69,28 @@ const flopsOf = (n: Node): number => {
     const k = n.op.contract[0].reduce((p, axis) => p * (shapeOf(a)[axis] as number), 1);
     return 2 * k * size(n.outputs[0]);
   }
+  if (n.op.prim === 'call') {
+    // the contractions: two forward, five backward
+    const [, q, k, v] = n.inputs as readonly [Value, Value, Value, Value];
+    const pairs = (size(q) / (shapeOf(q).at(-1) as number)) * (shapeOf(k).at(-2) as number);
+    const [inner, outer] = [shapeOf(k).at(-1) as number, shapeOf(v).at(-1) as number];
+    return 2 * pairs * (n.op.tag === 'fovea.attention' ? inner + outer : 3 * inner + 2 * outer);
+  }
   if (n.op.prim === 'randomBits') return 130 * size(n.outputs[0]);
   return Math.max(size(n.outputs[0]), size(n.inputs[0]));
 };
 
 export const lower = (group: Group, target: Target): Lowered => {
   const empty: Lowering = { grid: [1, 1, 1], threads: 1, body: [] };
-  const { grid, threads, body } = group.outputs.every((v) => sizeOf(v) === 0) ? empty : templates[group.template](jobOf(group, target));
+  const {
+    grid,
+    threads,
+    body,
+    flat = false,
+  } = group.outputs.every((v) => sizeOf(v) === 0) ? empty : templates[group.template](jobOf(group, target));
   const buffers = [...group.inputs, ...group.outputs];
-  const prims = group.nodes.map((n) => n.op.prim).filter((p) => !views.has(p));
-  const name = [group.template, ...new Set(prims)].join('_').slice(0, 48);
+  const prims = group.nodes.flatMap((n) => (views.has(n.op.prim) ? [] : [n.op.prim === 'call' ? 'attention' : n.op.prim]));
+  const name = [group.template, ...new Set(prims)].join('_').replace(/\W/g, '_').slice(0, 48);
   const access = (i: number): Kernel['buffers'][number]['access'] =>
     i < group.inputs.length ? 'read' : group.template === 'scatter' ? 'readwrite' : 'write';
   return {
@@ -84,6 +102,7 @@ export const lower = (group: Group, target: Target): Lowered => {
       body,
     },
     buffers,
+    flat,
     flops: group.nodes.reduce((sum, n) => sum + flopsOf(n), 0),
     bytes: buffers.reduce((sum, v) => sum + sizeOf(v) * bytesOf[v.type.dtype], 0),
     label: `${group.template}: ${prims.length > 0 ? prims.slice(0, 12).join(' ') : 'copy'}${prims.length > 12 ? ` and ${prims.length - 12} more` : ''}`,

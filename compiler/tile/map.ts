@@ -56,6 +56,9 @@ const suffixes = (job: Job, n: number): readonly number[] => {
   return [...found].slice(0, 12);
 };
 
+/** Elements of a block where the space is one row: 32 KiB of float32. */
+const flatChunk = 8192;
+
 const mapSchedule = (job: Job): MapSchedule => {
   const { target } = job;
   const first = job.outputs[0]?.value;
@@ -75,6 +78,8 @@ const mapSchedule = (job: Job): MapSchedule => {
     const chunk = Math.min(threads * lanes * 4, Math.ceil(inner / lanes) * lanes);
     return { inner, lanes, chunk, rows: Math.max(1, Math.floor((threads * lanes * 4) / chunk)), threads };
   }
+  // one row: equal text for all sizes
+  if (inner === n && lanes > 1) return { inner, lanes, chunk: flatChunk, rows: 1, threads: 1 };
   // small spaces are cut finer, so that several workers have something to do
   const elements = Math.ceil(Math.min(16384, Math.max(2048, n / 16)) / lanes) * lanes;
   const chunk = Math.min(elements, Math.ceil(inner / lanes) * lanes);
@@ -116,17 +121,35 @@ export const lowerMap = (job: Job): Lowering => {
     const first = rows === 1 ? number(0) : scale(ix.atom(r, 0, rows - 1), s.inner);
     return add(first, add(ix.atom(i, 0, last, ix.lanes, true), ix.lane));
   };
+  const storeAt = (ix: Indices, p: Affine): void =>
+    storeAll(
+      c,
+      ix,
+      emitterOf(job, ix),
+      job.outputs.map((o) => ({ name: o.name, value: o.value, ix: indexOf(ix, o.value, p) })),
+    );
   const plain = (r: Expr, assumed: Assumptions): void =>
     alongRow(c, s.inner, s.lanes, range, s.threads, (lanes, i) => {
       const ix = indices(lanes, assumed);
-      const p = at(ix, r, i);
-      storeAll(
-        c,
-        ix,
-        emitterOf(job, ix),
-        job.outputs.map((o) => ({ name: o.name, value: o.value, ix: indexOf(ix, o.value, p) })),
-      );
+      storeAt(ix, at(ix, r, i));
     });
+  if (s.chunk === flatChunk && rows === 1 && s.threads === 1) {
+    const whole = n - (n % s.lanes);
+    const [start, stop] = [e.mul(e.block(0), s.chunk), e.add(e.mul(e.block(0), s.chunk), s.chunk)];
+    c.loop(start, e.min(stop, whole), s.lanes, (i) => {
+      const ix = indices(s.lanes);
+      storeAt(ix, at(ix, e.index(0), i));
+    });
+    // what is left is one short vector, of the last block
+    if (whole < n)
+      c.when(e.lt(whole, stop), () => {
+        c.loop(e.index(whole), e.index(n), s.lanes, () => {
+          const ix = indices(s.lanes, new Map(), n - whole);
+          storeAt(ix, add(number(whole), ix.lane));
+        });
+      });
+    return { grid: [Math.ceil(n / s.chunk), 1, 1], threads: 1, body: c.done(), flat: true };
+  }
   const guarded = job.group.nodes.some((m) => m.op.prim === 'pad' || m.op.prim === 'concat');
   /** Which part of a concatenation a row belongs to is asked once a row, and each answer has a loop of its own. */
   const row = (r: Expr, assumed: Assumptions = new Map(), branches = 8): void => {

@@ -1,5 +1,5 @@
 /**
- * Reverse mode: jvp, linearize, transpose. The three work in a builder of their own; what is live goes to the caller's in
+ * Reverse mode: recognise, jvp, linearize, transpose. The last three work in a builder of their own; what is live goes to the caller's in
  * two parts. What the results need is the forward part. All else that the gradients need, also the slopes that only
  * the derivative uses, has phase `bwd` and stands just before its first use, so that what lives from forward to backward
  * are values that the function computes anyway.
@@ -17,6 +17,7 @@ import { type Graph, isFloat, type Node, type Value } from '../graph/types.ts';
 import { materialise, type Tangent } from './dual.ts';
 import { freeRegion, jvp } from './jvp.ts';
 import { linearize, needed } from './linearize.ts';
+import { recognise } from './recognise.ts';
 import { transposeLinear } from './transpose.ts';
 
 const fail = (b: Builder, message: string, hint: string): never => {
@@ -86,11 +87,12 @@ type Seed = Tangent | 1;
 
 const pull = (
   b: Builder,
-  g: Graph,
+  written: Graph,
   args: readonly Value[],
   seeds: readonly Seed[],
   wrt: readonly number[],
 ): { results: readonly Value[]; grads: readonly Tangent[] } => {
+  const g = recognise(written);
   for (const i of wrt) {
     const p = g.params[i];
     if (!p) return fail(b, `there is no argument ${i}: the function has ${g.params.length}`, 'Count arguments from 0.');

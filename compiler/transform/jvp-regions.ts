@@ -1,7 +1,7 @@
 /**
  * jvp rules of the primitives that have a region. A call is its body, inlined; that of tag `checkpoint` gets a region
  * number, by which remat.ts finds what to recompute. A region inside a region belongs to the outer one: recomputing the
- * outer recomputes it too.
+ * outer recomputes it too. Attention has a rule of its own: it stays a call, and so does its tangent (graph/attention.ts).
  *
  * The rule of scan is already linearised: the primal scan also stacks the values that the derivative needs, and a second
  * scan, linear in its tangents, consumes them. Reverse mode has then only to transpose the second one. Checkpoint regions
@@ -10,13 +10,23 @@
  *   %1, %2 = scan(c, x)            body: c' = c * x;   y = c         %2 stacks c for the derivative
  *   %3     = scan(dc, x, %2, dx)   body: dc' = dc * x + c * dx
  */
+import { attention } from '../graph/attention.ts';
 import { builder } from '../graph/builder.ts';
 import type { Meta, Node, Prim, Value } from '../graph/types.ts';
 import { type Dual, type JvpRule, materialise, type Site, type Tangent } from './dual.ts';
 import { extract, linearize, needed } from './linearize.ts';
 import { leaving } from './remat.ts';
 
-const call: JvpRule<'call'> = ({ b, op, x, t, jvp, region }) => {
+const attentionRule: JvpRule<'call'> = ({ b, x, t }) => {
+  const results = attention(b, 'fovea.attention', x);
+  const moving = x.slice(1).map((v, i) => materialise(b, t[i + 1] ?? null, v));
+  return { results, tangents: attention(b, 'fovea.attention.tangent', [...x, ...results, ...moving]) };
+};
+
+const call: JvpRule<'call'> = (site) => {
+  const { b, op, x, t, jvp, region } = site;
+  // a scale that is learned needs the scores themselves
+  if (op.tag === 'fovea.attention' && t[0] === null) return attentionRule(site);
   const { phase, remat: outer } = b.meta;
   const own = outer ?? (op.tag === 'checkpoint' ? region() : undefined);
   const meta = (m: Meta): Meta => ({ ...m, phase: phase === 'fwd' ? m.phase : phase, remat: own ?? m.remat });

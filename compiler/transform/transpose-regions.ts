@@ -1,11 +1,13 @@
 /**
- * Transposes of scan and perShard: the body is transposed as a graph of its own. A scan turns round: it runs from the
+ * Transposes of the primitives with a region. The one call that is linear is the tangent of attention, whose transpose is a call as well.
+ * The body of scan and perShard is transposed as a graph of its own. A scan turns round: it runs from the
  * other end, the cotangents of the carries are its carries, and the cotangents of its linear constants, to which every
  * iteration contributes, are summed in carries of their own.
  *
  *   %3 = scan(dc, x, %2, dx)            body: dc' = dc * x + c * dx
  *   %7, %8 = scan(ct, x, %2) reverse    body: ct' = ct * x;   y = c * ct       %7 for dc, %8 for dx
  */
+import { attention } from '../graph/attention.ts';
 import { type Builder, builder } from '../graph/builder.ts';
 import type { Meta, Prim, Value } from '../graph/types.ts';
 import { materialise, type Tangent } from './dual.ts';
@@ -20,6 +22,15 @@ const transposed = (s: AnyLinearSite, inner: Builder, results: readonly Value[],
   const seeds = results.flatMap((r, i) => (ct[i] ? [[r, ct[i]] as const] : []));
   const cotangents = s.transpose(inner, split.linear, split.values, seeds);
   return linear.map((v) => cotangents.get(v) ?? null);
+};
+
+const call = ({ b, op, x, ct }: LinearSite<'call'>): readonly Tangent[] => {
+  if (op.tag !== 'fovea.attention.tangent') throw new Error(`internal: a jvp rule applied a call of ${op.tag} to a tangent`);
+  const [scale, q, k, v, o, lse] = x as readonly [Value, Value, Value, Value, Value, Value];
+  const grad = materialise(b, ct[0] ?? null, o);
+  const sums = b.sum(b.mul(grad, o), [o.type.shape.length - 1]);
+  const delta = ct[1] ? b.sub(sums, ct[1]) : sums;
+  return [...x.slice(0, 6).map(() => null), ...attention(b, 'fovea.attention.grad', [scale, q, k, v, lse, delta, grad])];
 };
 
 const perShard = (s: LinearSite<'perShard'>): readonly Tangent[] => {
@@ -88,4 +99,4 @@ const scan = (s: LinearSite<'scan'>): readonly Tangent[] => {
   });
 };
 
-export const regionTransposes = { scan, perShard } satisfies { readonly [P in Prim]?: TransposeRule<P> };
+export const regionTransposes = { call, scan, perShard } satisfies { readonly [P in Prim]?: TransposeRule<P> };

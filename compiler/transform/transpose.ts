@@ -33,10 +33,11 @@ export type LinearPrim =
   | 'dot'
   | 'reduceSum'
   | 'cumsum'
+  | 'call'
   | 'scan'
   | 'reshard'
   | 'perShard';
-/** What they may not: constants, functions of tangents that are not linear, and call, which is always inlined. */
+/** What they may not: constants, and functions of tangents that are not linear. */
 export type NonlinearPrim =
   | 'const'
   | 'array'
@@ -68,8 +69,7 @@ export type NonlinearPrim =
   | 'compare'
   | 'reduceMax'
   | 'reduceMin'
-  | 'argmax'
-  | 'call';
+  | 'argmax';
 type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false;
 type Holds<T extends true> = T;
 /** Does not compile unless each primitive is in exactly one of the two. */

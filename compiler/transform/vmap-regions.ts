@@ -1,8 +1,10 @@
 /**
- * Batching rules of the primitives with a region, and of random bits. A call keeps its name: its body becomes a body of batches. A scan
+ * Batching rules of the primitives with a region, and of random bits. A call keeps its name: its body becomes a body of batches; attention
+ * takes batches as they are. A scan
  * runs once for all examples: its slices are batches, so stacked operands and results carry the batch as their second axis. Random bits
  * of a key for each example are a loop over the keys.
  */
+import { type AttentionTag, attention, isAttention } from '../graph/attention.ts';
 import { type Builder, builder } from '../graph/builder.ts';
 import type { Dim } from '../graph/dim.ts';
 import type { Graph, Op, Prim, TensorType, Value } from '../graph/types.ts';
@@ -27,6 +29,15 @@ const bodyOf = (
 const region: BatchRule<'call' | 'perShard'> = (s) => {
   const { body, batched } = bodyOf(s, s.op.body, s.batched);
   return { values: s.b.emit({ ...s.op, body } as Op, s.x), batched };
+};
+
+const call: BatchRule<'call'> = (s) => {
+  const { b, op, x, batched, size } = s;
+  if (!isAttention({ op })) return region(s);
+  // with a scale for each example it is a program like any other
+  if (batched[0]) return s.vmap(b, op.body, x, batched, size);
+  const operands = x.map((v, i) => (i === 0 ? v : repeated(b, v, batched[i] as boolean, size)));
+  return all(attention(b, op.tag as AttentionTag, operands));
 };
 
 const swapped = (b: Builder, x: Value): Value => b.transpose(x, [1, 0, ...x.type.shape.slice(2).map((_, i) => i + 2)]);
@@ -59,4 +70,4 @@ const randomBits: BatchRule<'randomBits'> = ({ b, op, x, size }) => {
   return all(b.emit({ prim: 'scan', length: size, carries: 0, constants: 0, reverse: false, body }, x));
 };
 
-export const regions = { call: region, perShard: region, scan, randomBits } satisfies { readonly [P in Prim]?: BatchRule<P> };
+export const regions = { call, perShard: region, scan, randomBits } satisfies { readonly [P in Prim]?: BatchRule<P> };

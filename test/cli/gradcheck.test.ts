@@ -1,25 +1,157 @@
-/** `fovea gradcheck`: what it prints and what it refuses. */
-import { writeFileSync } from 'node:fs';
+/** `fovea gradcheck`: what it prints, which exports it takes, its exit status, and where the file that it checks may come from. */
+import { spawnSync } from 'node:child_process';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { expect, test } from 'vitest';
+import { gradcheckCommand } from '../../cli/gradcheck.ts';
 import { fovea, scratch } from './command.ts';
+import { installed } from './package.ts';
+
+const source = (file: string): string => JSON.stringify(pathToFileURL(join(import.meta.dirname, '../..', file)).href);
+/** A file of another project that takes the language from these sources. */
+const file = (name: string, text: string, type = 'module'): string => {
+  const dir = scratch();
+  const path = join(dir, name);
+  writeFileSync(join(dir, 'package.json'), JSON.stringify({ type }));
+  writeFileSync(path, `import { floor, fn, log, rearrange, sin, stopGradient, sum, tanh } from ${source('dsl/index.ts')};\n${text}`);
+  return path;
+};
+const gradcheck = (...args: string[]) => fovea(['gradcheck', '--directions', '1', ...args]);
+const refused = async (code: string, ...args: string[]): Promise<string> => {
+  const { status, stderr } = await gradcheck(...args);
+  expect({ status, stderr }).toMatchObject({ status: 1, stderr: expect.stringMatching(new RegExp(`^fovea: ${code}: `)) });
+  return stderr;
+};
 
 test('a function, what a function returns, and refusals', { timeout: 240_000 }, async () => {
-  const good = await fovea(['gradcheck', 'models/layers.ts#layerNorm(4)', '--directions', '1', '--order', '2']);
+  const good = await gradcheck('models/layers.ts#layerNorm(4)', '--order', '2');
   expect(good).toMatchObject({ status: 0, stderr: '' });
   expect(good.stdout).toMatch(/^layerNorm\(4\) \[\.\.\. D\] with [\s\S]*\n {2}forward .* pass\n[\s\S]*symmetry .* pass\n/);
-  const sized = await fovea(['gradcheck', 'models/losses.ts#koleoLoss', '--directions', '1', '--dims', 'B=4,D=3']);
+  expect(good.stdout).toMatch(/\n {2}pass: 7 laws hold\n\n$/);
+  const sized = await gradcheck('models/losses.ts#koleoLoss', '--dims', 'B=4,D=3');
   expect(sized.stdout).toContain('koleoLoss [B D] with B=4, D=3\n');
 
-  const refused = async (code: string, ...args: string[]): Promise<string> => {
-    const { status, stderr } = await fovea(['gradcheck', ...args]);
-    expect({ status, stderr }).toMatchObject({ status: 1, stderr: expect.stringMatching(new RegExp(`^fovea: ${code}: `)) });
-    return stderr;
-  };
   expect(await refused('FV0503', 'models/losses.ts#nope')).toContain("has no export 'nope'");
-  expect(await refused('FV0503', 'models/losses.ts#koleoLoss', '--order', '3')).toContain('--order 3: expected 1 or 2');
   expect(await refused('FV0005', 'models/losses.ts#koleoLoss', '--dims', 'X=3')).toContain('there is no size X');
+  expect(await refused('FV0103', 'models/losses.ts#nearestOther')).toContain('no float result');
+  expect(await refused('FV0503', 'models/losses.ts#dinoLoss')).toContain("as in '#dinoLoss(");
+  expect(await refused('FV0596', 'models/vit/block.ts#block()')).toContain('block() throws TypeError: ');
   const broken = join(scratch(), 'broken.mjs');
   writeFileSync(broken, 'export const f = ;');
   expect(await refused('FV0402', broken)).toContain(`cannot load ${broken}`);
+});
+
+test('options that cannot be meant are refused before anything is loaded', async () => {
+  for (const [option, value, message] of [
+    ['--order', '3', '--order 3: expected 1 or 2'],
+    ['--range', '2', '--range 2: expected two numbers, the smaller first'],
+    ['--range', '2,1', '--range 2,1: expected two numbers, the smaller first'],
+    ['--dims', 'B=2,N', "--dims B=2,N: 'N' is no size"],
+    ['--directions', '0', '--directions 0: expected a whole number from 1'],
+  ] as const) {
+    const given = gradcheckCommand().exitOverride().parseAsync(['none.ts', option, value], { from: 'user' });
+    await expect(given).rejects.toMatchObject({ code: 'FV0503', message: expect.stringContaining(message) });
+  }
+});
+
+test('a whole file: what has a derivative is checked, the rest is listed; the status tells what is undecided', {
+  timeout: 240_000,
+}, async () => {
+  const mixed = file(
+    'mixed.ts',
+    `export const count = fn(['N:i32'], (n) => n.add(1));
+     export const held = fn(['N'], (x) => stopGradient(sin(x)));
+     export const good = fn(['N M'], (x) => sin(x));
+     export const maker = (k: number) => fn(['N'], (x) => x.mul(k));
+     export const steps = fn(['N'], (x) => floor(x.mul(1e9)).mul(x));
+     export const size = 3;`,
+  );
+  const all = await gradcheck(mixed, '--dims', 'M=1,N=2');
+  expect(all).toMatchObject({ status: 0, stderr: '' });
+  expect(all.stdout).toMatch(/^good \[N M\] with N=2, M=1\n[\s\S]*\nsteps \[N\] with N=2\n[\s\S]*floor at .*mixed\.ts:6:\d+/);
+  expect(all.stdout).toContain('\n    forward: a kink in every direction\n\n  pass: 2 laws hold, 1 undecided\n');
+  expect(all.stdout).toMatch(
+    /\nNot checked:\n {2}count: the function has no float result\n {2}held: .* depends on a float argument\n {2}maker: it does not say .*'#maker\(\.\.\.\)' checks that\n\n2 pass, 0 fail, 0 undecided, 0 with an error, 3 not checked\n$/,
+  );
+  expect(await gradcheck(mixed, '--strict')).toMatchObject({ status: 2, stderr: '' });
+  expect(await gradcheck(`${mixed}#good`, '--strict')).toMatchObject({ status: 0 });
+  expect(await refused('FV0005', mixed, '--dims', 'K=2')).toContain('has a size K');
+
+  // log of negative numbers, and a view that three rows do not have: the other export is checked all the same
+  const hard = file(
+    'hard.ts',
+    `export const halves = fn(['B'], (x) => rearrange('(h b) -> h b', x, { h: 2 }));
+     export const root = fn(['N'], (x) => log(x));`,
+  );
+  const thrown = await gradcheck(file('own fault.ts', 'export const f = fn([], () => sum("n ->", [][0].x));'), '--debug');
+  expect(thrown.stdout).toMatch(/^f\n\n {2}ERROR FV0596: f throws TypeError: [\s\S]*1 with an error/);
+  expect(thrown.stderr).toMatch(/\n +at .*own(%20| )fault\.ts:2:\d+/);
+  const undecided = await gradcheck(`${hard}#root`, '--range', '-2,-1');
+  expect(undecided).toMatchObject({ status: 2, stderr: '' });
+  expect(undecided.stdout).toMatch(/\n {2}UNDECIDED: forward\n\n$/);
+  const failing = await gradcheck(hard, '--dims', 'B=3', '--range', '0.5,2');
+  expect(failing).toMatchObject({ status: 1, stderr: '' });
+  expect(failing.stdout).toMatch(
+    /^halves\n\n {2}ERROR FV0001: .*\n[\s\S]*\nroot \[N\] [\s\S]* pass: 3 laws hold\n\n1 pass, 0 fail, 0 undecided, 1 with/,
+  );
+
+  const nothing = file('nothing.ts', "export const count = fn(['N:i32'], (n) => n.add(1));");
+  expect(await refused('FV0503', nothing)).toMatch(/exports nothing that can be checked\n {4}count: the function has no float result\n/);
+});
+
+test('a rule that is wrong: the law, the rule, the line, and status 1', { timeout: 240_000 }, async () => {
+  const wrong = file(
+    'wrong.ts',
+    `import { jvpRules } from ${source('compiler/transform/jvp.ts')};
+     const right = jvpRules.tanh;
+     jvpRules.tanh = (s) => {
+       const { results, tangents } = right(s);
+       return { results, tangents: tangents.map((t) => t && s.b.neg(t)) };
+     };
+     export const slope = fn(['N'], (x) => sum('n ->', tanh(x)));
+     export const other = fn(['N'], (x) => sin(x));`,
+  );
+  const all = await gradcheck(wrong);
+  expect(all).toMatchObject({ status: 1, stderr: '' });
+  expect(all.stdout).toMatch(
+    /forward .* FAIL\n[\s\S]*the rule of tanh in compiler\/transform\/jvp-pointwise\.ts\n {4}at .*wrong\.ts:8:\d+\n\n {2}FAIL: forward \(seed 0\)\n/,
+  );
+  expect(all.stdout).toMatch(/\n1 pass, 1 fail, 0 undecided, 0 with an error, 0 not checked\n$/);
+});
+
+test('in a project that has Fovea installed: its own command, another copy, and no tsx', { timeout: 240_000 }, async () => {
+  const { project, command, packages } = installed(scratch());
+  writeFileSync(
+    join(project, 'losses.ts'),
+    `import { fn, type F32, spec, sum, tanh } from 'fovea';
+     export const energy = fn(['B D'], (x) => sum('b d ->', tanh(x).mul(x)));
+     export const plain = Object.assign((x: F32<'3'>) => tanh(x), { args: [spec('3')] });`,
+  );
+  const own = () => spawnSync(process.execPath, [command, 'gradcheck', 'losses.ts'], { cwd: project, encoding: 'utf8' });
+  expect(own()).toMatchObject({
+    status: 0,
+    stderr: '',
+    stdout: expect.stringMatching(/^energy \[B D\][\s\S]*\nplain \[3\]\n[\s\S]*\n2 pass, 0 fail/),
+  });
+
+  // neither copy knows the other's tensors
+  const foreign = await gradcheck(`${project}/losses.ts`);
+  expect(foreign).toMatchObject({ status: 1, stderr: '' });
+  const explained = `ERROR FV0595: the function uses the copy of Fovea in ${join(project, '../fovea/dist')}, and that in ${join(import.meta.dirname, '../..')} traces it\n    Let both come from one: `;
+  expect(foreign.stdout.split(explained).length - 1).toBe(2);
+  const twice = await refused('FV0595', `${file('common.ts', "export const f = fn(['N'], (x) => sin(x));", 'commonjs')}#f`);
+  expect(twice).toMatch(/uses another instance of Fovea [\s\S]*\n {2}A file that is loaded as CommonJS gets its own: add "type": "module"/);
+  writeFileSync(join(project, 'package.json'), '{ "type": "commonjs" }');
+  expect(own().stderr).toMatch(/^fovea: FV0402: cannot load .*losses\.ts: it is loaded as CommonJS\n {2}Add "type": "module" /);
+  writeFileSync(join(project, 'package.json'), '{ "type": "module" }');
+
+  rmSync(join(packages, 'tsx'));
+  const bare = own();
+  // newer ones run TypeScript by themselves
+  if ((process.features as { readonly typescript?: unknown }).typescript) expect(bare.status).toBe(0);
+  else {
+    expect(bare).toMatchObject({ status: 1, stdout: '' });
+    expect(bare.stderr).toMatch(/^fovea: FV0402: cannot load .*losses\.ts: this Node does not run \.ts files\n {2}Install tsx /);
+  }
 });

@@ -1,5 +1,5 @@
 /** DINOv2's training step at a size that the float64 interpreter runs in a moment: all of its parts, a hundredth of its numbers. */
-import { type Backend, compile, type HostOf, type Program, toHost } from '../../index.ts';
+import { type Backend, compile, type HostOf, type Precision, type Program, toHost } from '../../index.ts';
 import { type BatchRecipe, batches, dinov2Crops, loadFashion } from '../../models/data/index.ts';
 import {
   type Batch,
@@ -41,8 +41,13 @@ export const hyper = (step: number): HostOf<Hyper> => hyperAt(tiny)(step + 1);
 export const start = (): HostOf<State> => initState(tiny, 5);
 
 type Step = Program<[State, Batch, Hyper], { readonly state: State; readonly metrics: Metrics }>;
-export const compileTiny = (backend: Backend): Promise<Step> =>
-  compile(trainStep(tiny), [stateSpec(tiny), batchSpec(tiny), hyperSpec()], { backend, dims: geometry(tiny).sizes, donate: [0] });
+export const compileTiny = (backend: Backend, precision: Precision = 'f32'): Promise<Step> =>
+  compile(trainStep(tiny), [stateSpec(tiny), batchSpec(tiny), hyperSpec()], {
+    backend,
+    dims: geometry(tiny).sizes,
+    donate: [0],
+    precision,
+  });
 
 export interface Outcome {
   readonly state: HostOf<State>;

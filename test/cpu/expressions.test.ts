@@ -54,6 +54,7 @@ const inputs: Record<string, HostData> = {
   y: floats(5),
   z: floats(9),
   p: Float32Array.from({ length: total }, (_, i) => 0.01 + Math.abs(Math.sin(i * 7.7)) * 20),
+  q: Float32Array.from({ length: total }, (_, i) => Math.sin(i * 3.3 + 0.1) * 2 ** ((i % 9) - 4)),
   i: ints(1),
   j: nonzero(ints(4)),
   u: new Uint32Array(ints(2).buffer.slice(0)),
@@ -70,6 +71,7 @@ const dtypes: Record<string, Exclude<KType, 'index'>> = {
   y: 'f32',
   z: 'f32',
   p: 'f32',
+  q: 'f32',
   i: 'i32',
   j: 'i32',
   u: 'u32',
@@ -159,6 +161,14 @@ const cases = (lanes: number, here: Expr): readonly Case[] => {
   add('select_index', e.cast(e.select(b, lane, e.cast(s, 'index')), 'i32'));
   // the interpreter's fma sums in double: two roundings may differ from one by a unit
   add('fma', e.fma(x, y, z), 1);
+  // a machine may flush subnormal factors: these have none
+  const pairs = (n: string, from: Expr, count: number): Expr => e.cast(e.load({ name: n, dtype: 'f32' }, from, count), 'bf16');
+  const inside = e.min(here, total - 2 * lanes);
+  add('dot2', e.dot2(pairs('p', inside, 2 * lanes), pairs('q', inside, 2 * lanes), x));
+  const words = e.bitcast(pairs('q', inside, 2 * lanes), 'u32');
+  add('bits_bf16_u32', words);
+  add('bits_u32_bf16', e.dot2(e.bitcast(e.constant(0x3f803f80, 'u32', lanes), 'bf16'), e.bitcast(words, 'bf16'), y));
+  add('dot2_pair', e.dot2(pairs('p', e.rem(here, 7), 2), pairs('q', inside, 2 * lanes), y));
   const numbers = { f32: x, i32: i, u32: u, bool: b } as const;
   for (const [from, value] of Object.entries(numbers))
     for (const to of ['f32', 'i32', 'u32', 'bool', 'f16', 'bf16'] as const) if (from !== to) add(`${from}_as_${to}`, e.cast(value, to));
@@ -196,6 +206,11 @@ const cases = (lanes: number, here: Expr): readonly Case[] => {
       add(`across_${op}_i32`, e.across(op, i), 0, { index: one });
       add(`across_${op}_u32`, e.across(op, u), 0, { index: one });
       add(`across_${op}_index`, e.cast(e.across(op, lane), 'i32'), 0, { index: one });
+    }
+    for (const half of ['low', 'high'] as const) {
+      add(`zip_${half}_f32`, e.zip(half, x, y));
+      add(`zip_${half}_u32`, e.zip(half, u, v('w')));
+      add(`zip_${half}_bool`, e.zip(half, b, e.lt(x, y)));
     }
     add('across_nan', e.across('max', x), 0, { index: one });
     add('lane_bool', e.lane(e.lt(x, y), lanes - 1), 0, { index: one });

@@ -11,6 +11,7 @@ export const cpu: Target = {
   maxThreads: 1,
   vectorBytes: 32,
   registers: 16,
+  bf16Dot: true,
   sharedBytes: 0,
   maxBuffers: 32,
   alignment: 64,

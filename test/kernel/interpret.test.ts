@@ -1,5 +1,7 @@
 /** The interpreter: what K means, and every fault it must report. Kernels are written as text. */
 import { describe, expect, it } from 'vitest';
+import { body } from '../../compiler/kernel/build.ts';
+import * as e from '../../compiler/kernel/expr.ts';
 import { interpretKernel } from '../../compiler/kernel/interpret.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
 import { foldCast } from '../../compiler/kernel/scalar.ts';
@@ -21,6 +23,19 @@ describe('values', () => {
     expect(
       run(`let a: f32 = ${a}:f32\nvar b: f32 = a\nstore y[0] = add(mul(b, b), ${c}:f32)\nstore y[1] = fma(b, b, ${c}:f32)`).slice(0, 2),
     ).toEqual([0, 2 ** -24]);
+  });
+  it('add products of bf16 pairs, the odd one first, each rounded', () => {
+    // 2^24 + 1 is a tie that rounds to 2^24: what comes first is lost, or not
+    const half = (x: number): string => `cast.bf16(splat.2(${x}:f32))`;
+    const pair = 'cast.bf16(load.2 y[0])';
+    const sums = (a: number, b: number, z: number): number =>
+      run(`store y[0] = ${a}:f32\nstore y[1] = ${b}:f32\nstore y[2] = dot2(${pair}, ${half(1)}, ${z}:f32)`)[2] as number;
+    expect(sums(2 ** 24, 1, 0)).toBe(2 ** 24);
+    expect(sums(-(2 ** 24), 1, 2 ** 24)).toBe(0);
+    expect(sums(1, -(2 ** 24), 2 ** 24)).toBe(1);
+    // one pair for every lane
+    const to = Array.from({ length: 4 }, (_, i) => `store y[${i}] = ${i + 1}:f32`).join('\n');
+    expect(run(`${to}\nstore y[4] = dot2(${pair}, cast.bf16(load.4 y[0]), splat.2(0.5:f32))`).slice(4, 6)).toEqual([5.5, 11.5]);
   });
   it('wrap integers', () => {
     const y = new Int32Array(2);
@@ -51,6 +66,21 @@ describe('values', () => {
     const x = [2 ** 24, 1, -(2 ** 24), 1];
     const store = x.map((v, i) => `store y[${i}] = ${v}:f32`).join('\n');
     expect(run(`${store}\nstore y[4] = across.add(load.4 y[0])`)[4]).toBe(2);
+  });
+  it('take lanes by turns, of which a transposition is made', () => {
+    expect([...run('store y[0] = zip.low(cast.f32(ramp.4(0)), cast.f32(ramp.4(10)))').slice(0, 4)]).toEqual([0, 10, 1, 11]);
+    expect([...run('store y[0] = zip.high(cast.f32(ramp.4(0)), cast.f32(ramp.4(10)))').slice(0, 4)]).toEqual([2, 12, 3, 13]);
+    for (const n of [2, 4, 8, 16]) {
+      const k = body(['x', 'y']);
+      const rows = Array.from({ length: n }, (_, i) => k.let('r', e.load({ name: 'x', dtype: 'f32' }, i * n, n)));
+      e.transposed(rows, (r) => k.let('z', r)).forEach((r, i) => k.store({ name: 'y', dtype: 'f32' }, i * n, r));
+      const buffer = (name: string, access: 'read' | 'write') => ({ name, dtype: 'f32' as const, size: n * n, access });
+      const buffers = [buffer('x', 'read'), buffer('y', 'write')];
+      const kernel = verifyKernel({ name: 'turn', buffers, grid: [1, 1, 1], threads: 1, body: k.done() });
+      const [x, y] = [Float32Array.from({ length: n * n }, (_, i) => i), new Float32Array(n * n)];
+      interpretKernel(kernel, { x, y });
+      expect([...y]).toEqual(Array.from({ length: n * n }, (_, i) => (i % n) * n + Math.floor(i / n)));
+    }
   });
   it('leave masked lanes alone and read 0 for them', () => {
     const body = `store y[0] = 7:f32.4

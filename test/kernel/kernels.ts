@@ -65,7 +65,13 @@ export const generate = (choices: readonly number[]): Kernel => {
       () => e.cast(integer(lanes, depth - 1), 'f32'),
       () => (lanes === 1 ? e.across(one(['add', 'max', 'min'] as const), float(4, depth - 1)) : e.splat(float(1, depth - 1), lanes)),
       () => (lanes === 1 ? e.lane(float(4, depth - 1), pick(4)) : e.cast(e.cast(x, 'bf16'), 'f32')),
-    ][pick(9)]?.() as Expr;
+      () => {
+        const pairs = (n: number): Expr => e.load({ name: 'h', dtype: 'bf16' }, address(size - n + 1), n);
+        const words = e.bitcast(e.bitcast(pairs(2 * lanes), 'u32'), 'bf16');
+        return e.dot2(pick(2) ? pairs(2) : k.let('pairs', pairs(2 * lanes)), words, x);
+      },
+      () => (lanes === 1 ? e.neg(x) : e.zip(one(['low', 'high'] as const), x, float(lanes, depth - 1))),
+    ][pick(11)]?.() as Expr;
   };
   const integer = (lanes: number, depth: number): Expr => {
     if (depth === 0) {
@@ -146,6 +152,7 @@ export const generate = (choices: readonly number[]): Kernel => {
       default: {
         const array = k.alloc('local', 'register', 'f32', 8);
         k.for('w', 0, 8, 1, (w) => k.store(array, w, e.cast(e.cast(w, 'i32'), 'f32')));
+        k.prefetch(pick(2) ? array : { name: 'x', dtype: 'f32' }, e.add(small(1), 1e6 * pick(2)));
         k.store(array, address(5), float(4, 1));
         floats = [...floats, k.let('f', e.load(array, address(5), 4))];
       }

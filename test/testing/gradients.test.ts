@@ -13,6 +13,7 @@ import {
   exp,
   type F32,
   floor,
+  gather,
   gelu,
   host,
   layerNorm,
@@ -32,7 +33,14 @@ import {
   where,
 } from '../../dsl/index.ts';
 import { here } from '../../dsl/location.ts';
-import { type Check, checkGradients, formatReport, type GradientReport, type GradientLaw as Law } from '../../testing/index.ts';
+import {
+  type Check,
+  type CheckOptions,
+  checkGradients,
+  formatReport,
+  type GradientReport,
+  type GradientLaw as Law,
+} from '../../testing/index.ts';
 
 const restore: (() => void)[] = [];
 /** Puts another rule in the place of one, until the test ends. */
@@ -45,7 +53,8 @@ const patch = <K extends string>(table: { readonly [P in K]: unknown }, prim: K,
   open[prim] = rule;
 };
 afterEach(() => {
-  for (const r of restore.splice(0)) r();
+  // the last first: a table patched twice goes back to what it was before both
+  for (const r of restore.splice(0).reverse()) r();
 });
 /** The jvp rule of a primitive with its tangents doubled, where `when` says so. */
 const doubled = (prim: 'tanh' | 'call' | 'scan', when: (s: AnySite) => boolean = () => true): void => {
@@ -192,17 +201,56 @@ test('a composite whose rule differs from its definition', () => {
   expect(place).toMatchObject({ prim: 'call', tag: 'gelu', file: 'compiler/transform/jvp-regions.ts', loc: { line: marked('gelu') } });
 });
 
-test('recomputation that changes a bit', () => {
+test('a composite inside a loop whose rule differs from its definition', () => {
+  // the rule is wrong below 0 only, where the last step is and the first is not
+  const right = jvpRules.call;
+  patch(jvpRules, 'call', (s: Parameters<typeof right>[0]) => {
+    const dual = right(s);
+    const [x] = s.x as [Value];
+    const wrong = (t: Value): Value => s.b.select(s.b.compare('lt', x, s.b.fill(0, x.type)), scale(s.b, t, 2), t);
+    return s.op.tag === 'gelu' ? { ...dual, tangents: dual.tangents.map((t) => t && wrong(t)) } : dual;
+  });
+  const f = (x: Matrix) => scan((c: F32<'D'>, r: F32<'D'>) => [gelu(noted('carry', here(), c)), r], sum('b d -> d', x), x);
+  const loop = (reverse: boolean) => (x: F32<'B'>) =>
+    scan((c: Scalar, r: Scalar) => [r, gelu(noted('loop', here(), c.add(r)))], stopGradient(sum('b ->', x)).mul(0), x, { reverse });
+  accepted(checkGradients(loop(true), { args: [host([-1, 2, 3], [3])], directions: 1 }));
+  const named = (r: GradientReport) => firstFailure(r, 'definition').place;
+  const [last, first] = [checkGradients(loop(false), { args: [host([1, 2, -3], [3])], directions: 1 }), checkGradients(f, { args, dims })];
+  expect(named(last)).toMatchObject({ prim: 'call', tag: 'gelu', loc: { line: marked('loop') } });
+  expect(named(first)).toMatchObject({ prim: 'call', tag: 'gelu', loc: { line: marked('carry') } });
+});
+
+test('recomputation that changes a bit: from which primitive on', () => {
   accepted(checkGradients((x: Matrix) => checkpoint((y: Matrix) => sin(y).mul(y))(x), { args, dims, order: 2 }));
   const right = jvpRules.call;
   patch(jvpRules, 'call', (s: Parameters<typeof right>[0]) => {
     const dual = right(s);
-    return s.op.tag === 'checkpoint' ? { ...dual, tangents: dual.tangents.map((t) => t && scale(s.b, t, 1 + 2 ** -52)) } : dual;
+    const met = s.op.tag === 'checkpoint' && s.op.body.nodes.some((n) => n.op.prim === 'tanh');
+    return met ? { ...dual, tangents: dual.tangents.map((t) => t && scale(s.b, t, 1 + 2 ** -52)) } : dual;
   });
-  firstFailure(
-    checkGradients((x: Matrix) => sin(x).mul(x), { args, dims, directions: 1 }),
-    'checkpoint',
+  const report = checkGradients(wavy, { args, dims, directions: 1 });
+  expect(firstFailure(report, 'checkpoint').place).toMatchObject({
+    prim: 'tanh',
+    file: 'compiler/transform/remat.ts',
+    loc: { line: marked('tanh') },
+  });
+  expect(report.failures.map((c) => c.law)).toEqual(['checkpoint']);
+  expect(formatReport(report)).toMatch(
+    /\n {2}from tanh on; compiler\/transform\/remat\.ts recomputes\n {2}at .*\n\nFAIL: checkpoint \(seed 0\)$/,
   );
+});
+
+test('a rule that only the derivative of a gradient transposes', () => {
+  // the gradient of gather is scatterAdd, which nothing but that gradient has
+  const right = transposeRules.scatterAdd;
+  patch(transposeRules, 'scatterAdd', (s: Parameters<typeof right>[0]) => right(s).map((t) => t && s.b.neg(t)));
+  const f = (x: Matrix, i: Tensor<'3', 'i32'>) => sin(gather(x, i));
+  const report = checkGradients(f, { args: [spec('B D'), host(Int32Array.of(0, 2, 0), [3])], dims, order: 2, directions: 2 });
+  expect(firstFailure(report, 'gradient-duality').place).toMatchObject({
+    prim: 'scatterAdd',
+    file: 'compiler/transform/transpose-structure.ts',
+  });
+  expect(new Set(report.failures.map((c) => c.law))).toEqual(new Set(['gradient-duality']));
 });
 
 const ties = {
@@ -216,15 +264,18 @@ const ties = {
   argmax: (x: F32<'4'>) => argmax('n ->', x).cast('f32').mul(sum('n ->', x)),
 };
 test.each(Object.entries(ties))('%s at a tie or a jump is a kink, not a failure', (name, f) => {
-  const report = checkGradients(f as (x: F32<'4'>) => Scalar, {
-    args: [host([0, 0, -1, -2], [4])],
-    modes: ['fwd'],
-    directions: 2,
-  });
-  expect([report.ok, report.undecided, report.kinks.length > 0], formatReport(report)).toEqual([true, ['forward'], true]);
+  const at = (modes: readonly ('fwd' | 'rev')[]): GradientReport =>
+    checkGradients(f as (x: F32<'4'>) => Scalar, { args: [host([0, 0, -1, -2], [4])], modes, directions: 2 });
+  const report = at(['fwd', 'rev']);
+  expect([report.verdict, report.undecided, report.kinks.length > 0], formatReport(report)).toEqual(['pass', ['forward'], true]);
   const prims: Readonly<Record<string, string>> = { relu: 'compare', where: 'compare' };
   expect(report.kinks[0]?.place).toMatchObject({ prim: prims[name] ?? name, loc: { file: import.meta.filename } });
   expect(formatReport(report)).toMatch(/Kinks, which are no failures.*\n {2}\w+ at .*gradients\.test\.ts:\d+:\d+/);
+  expect(formatReport(report)).toMatch(/\n {2}forward: a kink in every direction\n\npass: \d laws? holds?, 1 undecided$/);
+  // without duality nothing is left that says anything about the derivative
+  const alone = at(['fwd']);
+  expect([alone.verdict, alone.ok, alone.failures, alone.undecided]).toEqual(['undecided', false, [], ['forward']]);
+  expect(formatReport(alone)).toMatch(/\nUNDECIDED: forward$/);
 });
 
 test('kinks near some points: other points are taken, and there the derivative is right', () => {
@@ -234,13 +285,63 @@ test('kinks near some points: other points are taken, and there the derivative i
   expect(report.checks.filter((c) => c.law === 'forward' && c.status === 'ok').length).toBe(6);
 });
 
-test('what has no verdict is told so, and refusals', () => {
+test('what has no verdict is told so', () => {
   const nan = checkGradients((x: Matrix) => sqrt(x.mul(x).neg().sub(1)), { args, dims, directions: 1 });
-  expect([nan.ok, nan.undecided]).toEqual([true, ['forward', 'duality', 'checkpoint']]);
+  expect([nan.ok, nan.verdict, nan.undecided]).toEqual([false, 'undecided', ['forward', 'duality', 'checkpoint']]);
+  expect(formatReport(nan)).toMatch(/\n {2}duality: the function or its derivative is not finite\n[\s\S]*\nUNDECIDED: /);
   // finite, but not its derivative
   const slope = checkGradients((x: F32<'2'>) => sqrt(x), { args: [host([0, 0], [2])], modes: ['fwd'], directions: 1 });
-  expect(slope.failures.length + slope.undecided.length).toBeGreaterThan(0);
-  expect(() => checkGradients((x: Matrix) => x, { args })).toThrow(/size of argument 0 is \[B D\]/);
+  expect(slope.ok).toBe(false);
+  // (x + 1e15) - 1e15 has no digit right
+  const coarse = checkGradients((x: Matrix) => sin(x).add(1e15).sub(1e15), { args, dims, modes: ['fwd'], directions: 1 });
+  expect(formatReport(coarse)).toMatch(/\n {2}forward: rounding is as large as what is compared\n/);
+});
+
+test('a derivative that is not finite where the function is: where that starts', () => {
+  const norm = checkGradients((x: F32<'3'>) => sqrt(noted('square', here(), sum('n ->', x.mul(x)))), { args: [host([0, 0, 0], [3])] });
+  expect(firstFailure(norm, 'forward').place).toMatchObject({ prim: 'sqrt', fault: 'not finite', loc: { line: marked('square') } });
+  // 0 times the infinity of the branch that is left out
+  const left = checkGradients((x: F32<'2'>) => where(x.lt(1), exp(noted('exp', here(), x.mul(1000))), 0), { args: [host([0, 2], [2])] });
+  expect(left.failures.map((c) => c.law)).toContain('duality');
+  expect(firstFailure(left, 'duality').place).toMatchObject({ prim: 'exp', fault: 'not finite', loc: { line: marked('exp') } });
+  expect(formatReport(left)).toContain('\n  exp is the first that is not finite, or has no finite slope\n  at ');
+});
+
+test('a tie behind stopGradient is no kink', () => {
+  accepted(checkGradients((x: F32<'3'>) => softmax(x), { args: [host([1, 1, 1], [3])] }));
+  // beside it is one
+  const f = (x: F32<'3'>) => x.sub(stopGradient(max('n -> 1', x))).mul(max('n -> 1', x));
+  expect(checkGradients(f, { args: [host([1, 1, 1], [3])], directions: 1 }).undecided).toEqual(['forward']);
+});
+
+test('axes without elements and of one element', () => {
+  const f = (x: Matrix, w: F32<'D'>) => softmax(cumsum('b *d', layerNorm(gelu(x), w, w)));
+  for (const [B, D] of [
+    [0, 3],
+    [1, 1],
+    [2, 0],
+  ] as const)
+    accepted(checkGradients(f, { args: [spec('B D'), spec('D')], dims: { B, D }, order: 2, directions: 2 }));
+});
+
+test('refusals', () => {
+  const f = (x: Matrix) => x.mul(x);
+  expect(() => checkGradients(f, { args })).toThrow(/size of argument 0 is \[B D\]/);
   expect(() => checkGradients((x: Matrix) => x.lt(0), { args, dims })).toThrow(/no float result/);
   expect(() => checkGradients((x: Tensor<'2', 'i32'>) => x.cast('f32'), { args: [spec('2', 'i32')] })).toThrow(/no float argument/);
+  expect(() => checkGradients((x: Matrix) => stopGradient(f(x)), { args, dims })).toThrow(
+    /no float result that depends on a float argument/,
+  );
+  const wrong: readonly (readonly [CheckOptions, RegExp])[] = [
+    [{ directions: 0 }, /directions 0: expected a whole number from 1 on/],
+    [{ modes: [] }, /modes \[\]: expected/],
+    [{ order: 3 as 2 }, /order 3: expected 1 or 2/],
+    [{ range: [1, 0] }, /range \[1,0\]: expected two numbers/],
+    [{ range: [0, Number.NaN] }, /range/],
+    [{ seed: 0.5 }, /seed 0.5: expected a whole number/],
+  ];
+  for (const [options, message] of wrong) expect(() => checkGradients(f, { args, dims, ...options })).toThrow(message);
+  const inThisFile = expect.objectContaining({ code: 'FV0006', loc: expect.objectContaining({ file: import.meta.filename }) });
+  expect(() => checkGradients(() => 3, { args, dims })).toThrow(inThisFile);
+  expect(() => checkGradients(f, { args, dims, dtype: 'f32' as 'f64' })).toThrow(/dtype f32: expected f64/);
 });

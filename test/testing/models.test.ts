@@ -1,22 +1,17 @@
 /** The derivatives of the models' own functions, by what they declare: losses, Sinkhorn, attention, LayerNorm and a whole block. */
 import { expect, test } from 'vitest';
-import { exp, fn, max, sum } from '../../dsl/index.ts';
+import { fn } from '../../dsl/index.ts';
 import { attention, layerNorm } from '../../models/layers.ts';
 import { dinoLoss, koleoLoss } from '../../models/losses.ts';
+import { balanced } from '../../models/sinkhorn.ts';
 import { block } from '../../models/vit/block.ts';
 import { checkDeclared, formatReport } from '../../testing/index.ts';
-
-/** One round of Sinkhorn-Knopp; that of models/sinkhorn.ts, without the stopGradient by which it has no derivative. */
-const sinkhornStep = fn(['M K'], (logits) => {
-  const q = exp(logits.sub(max('m k ->', logits)));
-  const r = q.div(sum('m k -> 1 k', q));
-  return r.div(sum('m k -> m 1', r));
-});
 
 const cases = {
   'DINO loss': dinoLoss(0.1),
   KoLeo: koleoLoss,
-  'Sinkhorn step': sinkhornStep,
+  'Sinkhorn step': balanced(0.5),
+  'Sinkhorn step and its temperature': fn(['M K', 'M', ''], (logits, valid, t) => balanced(t.mul(t).add(0.1))(logits, valid)),
   attention: attention(4, 2),
   LayerNorm: layerNorm(4),
   block: block({ width: 4, heads: 2, ffn: 'mlp', mlpRatio: 2, layerScale: 1e-5 }),

@@ -38,6 +38,9 @@ test('tensors in their range, of shapes and specs', () => {
   expect(() => arbitraryTensor(spec('B 2'))).toThrow(/size B is not known/);
   expect(() => arbitraryShape('B N*')).toThrow(/'N\*' is not a size/);
   expect(() => arbitraryTensor(spec('2', 'bf16'))).toThrow(/bits/);
+  expect(() => arbitraryShape('N-5')).toThrow(/no sizes fit \[N-5\] with N from 0 to 4/);
+  expect(samples(arbitraryShape('N-5', { sizes: { N: [0, 7] } })).every(({ shape: [n] }) => [0, 1, 2].includes(n as number))).toBe(true);
+  expect(() => arbitraryShapes(['B N', 'N'], { sizes: { M: 3 } })).toThrow(/\[B N\], \[N\] has no size M/);
 });
 
 test('a counterexample shrinks to the smallest sizes and to zeros', () => {

@@ -5,6 +5,7 @@ import { fuseLaws } from './fuse.ts';
 import type { Law } from './law.ts';
 import { passLaws } from './passes.ts';
 import { planLaws } from './plan.ts';
+import { precisionLaws } from './precision.ts';
 import { randomLaws } from './random.ts';
 import { rematLaws } from './remat.ts';
 import { textLaws } from './text.ts';
@@ -19,6 +20,7 @@ export const laws: readonly Law[] = [
   ...rematLaws,
   ...vmapLaws,
   ...fuseLaws,
+  ...precisionLaws,
   ...planLaws,
   ...backendLaws,
   ...randomLaws,

@@ -1,0 +1,97 @@
+/**
+ * Attention as a call: softmax(scale q k') v for batches of queries, keys and values, with the logarithm of each row's sum of exponentials,
+ * from which the derivative recomputes the weights. Three tags (under `fovea.`, where a user's composites have no names), each with a definition that follows from the operands' types:
+ *
+ *   attention          (scale, q, k, v) -> (o, lse)                        s = scale q k',  lse = log(sum(exp(s))),  p = exp(s - lse),  o = p v
+ *   attention.tangent  (scale, q, k, v, o, lse, dq, dk, dv) -> (do, dlse)  ds = scale (dq k' + q dk'),  dlse = sum(p ds),  do = p (ds - dlse) v + p dv
+ *   attention.grad     (scale, q, k, v, lse, delta, do) -> (dq, dk, dv)    ds = scale p (do v' - delta),  dq = ds k,  dk = ds' q,  dv = p' do
+ *
+ * with delta = sum(do o) - (cotangent of lse); the second definition leaves o alone, its transpose, the third, needs it for delta. scale is a scalar, q [... N K], k [... M K], v [... M V]; lse and delta are [... N]. A backend with the stream
+ * templates runs the first and the third without ever forming the N x M weights (Dao et al., arXiv 2205.14135); everything else reads the bodies.
+ */
+import { type Builder, builder } from './builder.ts';
+import type { Node, OpOf, Value } from './types.ts';
+
+export const attentionTags = ['fovea.attention', 'fovea.attention.tangent', 'fovea.attention.grad'] as const;
+export type AttentionTag = (typeof attentionTags)[number];
+
+export const isAttention = (n: { readonly op: Node['op'] }): n is { readonly op: OpOf<'call'> & { readonly tag: AttentionTag } } =>
+  n.op.prim === 'call' && (attentionTags as readonly string[]).includes(n.op.tag);
+
+/** The least finite f32. */
+export const lowest = -(2 - 2 ** -23) * 2 ** 127;
+
+const range = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i);
+/** x y' over the last axis of both, for each batch: [... N K] and [... M K] give [... N M]. */
+const outer = (b: Builder, x: Value, y: Value): Value => {
+  const r = x.type.shape.length - 2;
+  return b.one({ prim: 'dot', batch: [range(r), range(r)], contract: [[r + 1], [r + 1]], dtype: 'f32' }, [x, y]);
+};
+/** w y over axis `i` of w, r for w' y and r + 1 for w y: the last axis of the result is that of y. */
+const along = (b: Builder, w: Value, y: Value, i: 0 | 1): Value => {
+  const r = y.type.shape.length - 2;
+  return b.one({ prim: 'dot', batch: [range(r), range(r)], contract: [[r + i], [r]], dtype: 'f32' }, [w, y]);
+};
+/** [... N] as [... N M]. */
+const rows = (b: Builder, x: Value, like: Value): Value => b.broadcast(x, like.type.shape, range(x.type.shape.length));
+const scaled = (b: Builder, x: Value, scale: Value): Value => b.mul(x, b.broadcast(scale, x.type.shape, []));
+const last = (x: Value): readonly number[] => [x.type.shape.length - 1];
+const scores = (b: Builder, q: Value, k: Value, scale: Value): Value => scaled(b, outer(b, q, k), scale);
+
+type Definition = (b: Builder, ...operands: readonly Value[]) => readonly Value[];
+/** The table below names as many operands as its rows have. */
+type Row = (
+  b: Builder,
+  ...operands: readonly [scale: Value, q: Value, k: Value, v: Value, Value, Value, Value, Value, Value]
+) => readonly Value[];
+
+const definitions: { readonly [T in AttentionTag]: Row } = {
+  'fovea.attention': (b, scale, q, k, v) => {
+    const s = scores(b, q, k, scale);
+    // as a constant of the derivative: it cancels. Finite, so that a row of nothing but -inf has the logarithm of 0
+    const max = b.one({ prim: 'reduceMax', axes: last(s) }, [s]);
+    const top = b.stopGradient(b.max(max, b.fill(lowest, max.type)));
+    const e = b.exp(b.sub(s, rows(b, top, s)));
+    const sum = b.sum(e, last(s));
+    return [along(b, b.div(e, rows(b, sum, e)), v, 1), b.add(top, b.log(sum))];
+  },
+  'fovea.attention.tangent': (b, scale, q, k, v, _o, lse, dq, dk, dv) => {
+    const s = scores(b, q, k, scale);
+    const p = b.exp(b.sub(s, rows(b, lse, s)));
+    const ds = scaled(b, b.add(outer(b, dq, k), outer(b, q, dk)), scale);
+    const dlse = b.sum(b.mul(p, ds), last(s));
+    return [b.add(along(b, b.mul(p, b.sub(ds, rows(b, dlse, s))), v, 1), along(b, p, dv, 1)), dlse];
+  },
+  'fovea.attention.grad': (b, scale, q, k, v, lse, delta, grad) => {
+    const s = scores(b, q, k, scale);
+    const p = b.exp(b.sub(s, rows(b, lse, s)));
+    const ds = scaled(b, b.mul(p, b.sub(outer(b, grad, v), rows(b, delta, s))), scale);
+    return [along(b, ds, k, 1), along(b, ds, q, 0), along(b, p, grad, 0)];
+  },
+};
+
+/** The call of a tag: its body is the definition for operands of these types. Operands in the order of the header, f32. */
+export const attention = (b: Builder, tag: AttentionTag, operands: readonly Value[]): readonly Value[] => {
+  const inner = builder();
+  const params = operands.map((v) => inner.param(v.type));
+  const body = inner.build((definitions[tag] as Definition)(inner, ...params));
+  return b.emit({ prim: 'call', tag, body }, operands);
+};
+
+/** Operands that templates read as tiles of rows, [... N K]: what contractions contract. */
+export const tiled: { readonly [T in 'fovea.attention' | 'fovea.attention.grad']: readonly number[] } = {
+  'fovea.attention': [1, 2, 3],
+  'fovea.attention.grad': [1, 2, 3, 6],
+};
+export type StreamOp = OpOf<'call'> & { readonly tag: keyof typeof tiled };
+
+/** Widest row of a query, key or value that a template takes: a few tiles of them lie in the nearest cache. */
+const widest = 256;
+/** Whether a template computes the call: sizes are numbers, no tensor is empty, and rows are not too wide. */
+export const streams = (op: OpOf<'call'>): op is StreamOp => {
+  if (!(op.tag in tiled)) return false;
+  const sizes = op.body.params.flatMap((p) => p.type.shape);
+  const wide = (v: Value | undefined): boolean => Number(v?.type.shape.at(-1)) > widest;
+  const [, q, , v] = op.body.params;
+  return sizes.every((d) => typeof d === 'number' && d > 0) && !wide(q) && !wide(v);
+};

@@ -1,0 +1,136 @@
+/**
+ * The stream template, forward: attention without its matrix of weights (Dao et al., arXiv 2205.14135; the running maximum and sum are Milakov and
+ * Gimelshein's, arXiv 1805.02867). A block makes the rows of a few queries, along which vectors run, so that maxima, exponentials and sums of a row
+ * need no other lane. Keys and values come by in parts; what was made so far is scaled down when a larger maximum turns up.
+ *
+ *   panel = queries, turned and scaled
+ *   for part of the keys
+ *     weights = part panel, top = max(top, weights)                       weigh
+ *     weights = exp(weights - top), sum = sum exp(old top - top) + ...
+ *     mixed = mixed exp(old top - top) + weights values                    mix
+ *   store mixed / sum, and top + log(sum) for the derivative
+ */
+import { lowest } from '../graph/attention.ts';
+import type { Node, Value } from '../graph/types.ts';
+import { body } from '../kernel/build.ts';
+import * as e from '../kernel/expr.ts';
+import type { Expr } from '../kernel/types.ts';
+import { indices } from './affine.ts';
+import { shapeOf } from './emit.ts';
+import { unflatten } from './gemm.ts';
+import type { Lowering } from './gemm-spec.ts';
+import { emitterOf, type Job, lanesFor } from './job.ts';
+import { storeRows, writerOf } from './stream-out.ts';
+import { mix, rowsOf, startOf, streamSchedule, turn, weigh } from './stream-parts.ts';
+
+const list = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i);
+
+export const lowerStream = (job: Job): Lowering => {
+  const node = job.group.nodes.find((n) => n.op.prim === 'call') as Node;
+  const [q, keys, values] = [rowsOf(job, node, 1), rowsOf(job, node, 2), rowsOf(job, node, 3)];
+  const s = streamSchedule(job.target, q.count);
+  const { lanes } = s;
+  const wide = s.tn * lanes;
+  const batch = shapeOf(node.inputs[1] as Value).slice(0, -2);
+  const count = batch.reduce((a, b) => a * b, 1);
+  const [o, lse] = node.outputs as readonly [Value, Value];
+  const writeO = writerOf(job, o, batch, q.count, values.width);
+  const writeLse = writerOf(job, lse, batch, q.count, 1);
+  const parts = Math.ceil(keys.count / s.rows);
+
+  const k = body([...job.group.inputs, ...job.group.outputs].map((_, i) => `b${i}`));
+  const at = unflatten(e.block(1), batch).map((x) => k.let('batch', x));
+  const [startQ, startK, startV] = [startOf(k, q, at), startOf(k, keys, at), startOf(k, values, at)];
+  const scale = k.let('scale', emitterOf(job, indices(1)).at(node.inputs[0] as Value, []));
+  const first = k.let('first', e.mul(e.block(0), wide));
+  const panel = k.alloc('panel', 'register', 'f32', q.width * wide);
+  const weights = k.alloc('weights', 'register', 'f32', Math.min(s.rows, keys.count) * wide);
+  const mixed = k.alloc('mixed', 'register', 'f32', wide * values.width);
+  const each = k.alloc('each', 'register', 'f32', wide);
+
+  const queries = (tn: number): void => {
+    const width = tn * lanes;
+    turn(k, q, startQ, first, panel, width, scale);
+    if (parts > 1) k.for('z', 0, width * values.width, 1, (z) => k.store(mixed, z, e.f32(0)));
+    const top = list(tn).map(() => k.var('top', e.f32(lowest, lanes)));
+    const sum = list(tn).map(() => k.var('total', e.f32(0, lanes)));
+    const part = (from: Expr): void => {
+      const many =
+        parts === 1
+          ? e.index(keys.count)
+          : keys.count % s.rows === 0
+            ? e.index(s.rows)
+            : k.let('many', e.min(e.sub(e.index(keys.count), from), s.rows));
+      const now = top.map((t) => k.var('now', t));
+      weigh(k, s, { rows: keys, start: startK, first: from, count: many, step: s.rows, panel, tn }, (i, sums) => {
+        const line = k.let('line', e.mul(i, width));
+        sums.forEach((x, v) => {
+          const best = now[v] as Expr;
+          // a NaN stays in the weights and reaches every result of its row
+          k.set(best, e.select(e.lt(best, x), x, best));
+          k.store(weights, e.add(line, v * lanes), x);
+        });
+      });
+      const less = top.map((t, v) => k.let('less', e.unary('exp', e.sub(t, now[v] as Expr))));
+      const added = list(tn).map(() => k.var('added', e.f32(0, lanes)));
+      k.for('i', 0, many, 1, (i) => {
+        const line = k.let('line', e.mul(i, width));
+        list(tn).forEach((v) => {
+          const where = k.let('where', e.add(line, v * lanes));
+          const w = k.let('w', e.unary('exp', e.sub(e.load(weights, where, lanes), now[v] as Expr)));
+          k.store(weights, where, w);
+          k.set(added[v] as Expr, e.add(added[v] as Expr, w));
+        });
+      });
+      list(tn).forEach((v) => {
+        k.set(sum[v] as Expr, e.fma(sum[v] as Expr, less[v] as Expr, added[v] as Expr));
+        k.set(top[v] as Expr, now[v] as Expr);
+        if (parts > 1) k.store(each, v * lanes, less[v] as Expr);
+      });
+      mix(k, s, {
+        rows: values,
+        start: startV,
+        first: from,
+        count: many,
+        weights,
+        across: width,
+        down: 1,
+        into: mixed,
+        to: e.index(0),
+        results: e.index(width),
+        total: width,
+        step: width,
+        keep: parts > 1,
+        factor: (r) => e.load(each, r),
+      });
+    };
+    if (parts === 1) part(e.index(0));
+    else k.for('part', 0, keys.count, s.rows, part);
+
+    const valid = q.count % width === 0 && width === wide ? e.index(width) : k.let('valid', e.min(e.sub(e.index(q.count), first), width));
+    const perRow = (value: (v: number) => Expr): void => list(tn).forEach((v) => k.store(each, v * lanes, k.let('value', value(v))));
+    if (writeO) {
+      perRow((v) => e.div(e.f32(1, lanes), sum[v] as Expr));
+      storeRows(
+        k,
+        writeO,
+        { batch: at, first, valid },
+        { place: mixed, start: e.index(0), width: values.width, lanes: lanesFor(job.target, values.width) },
+        (r) => e.load(each, r),
+      );
+    }
+    if (writeLse) {
+      perRow((v) => e.add(top[v] as Expr, e.unary('log', sum[v] as Expr)));
+      storeRows(k, writeLse, { batch: at, first, valid }, { place: each, start: e.index(0), width: 1, lanes: 1 });
+    }
+  };
+  const left = q.count % wide;
+  if (s.tn > 1 && left > 0 && left <= lanes && q.count > wide)
+    k.if(
+      e.compare('le', e.add(first, wide), q.count),
+      () => queries(s.tn),
+      () => queries(1),
+    );
+  else queries(s.tn);
+  return { grid: [Math.ceil(q.count / wide), count, 1], threads: 1, body: k.done() };
+};

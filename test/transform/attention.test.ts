@@ -1,0 +1,161 @@
+/** Attention is found in what users write, however they write it, and not in what only looks like it; its rules are those of the definition. */
+import { describe, expect, it, test } from 'vitest';
+import { attentionTags } from '../../compiler/graph/attention.ts';
+import { interpret, type Tensor64, tensor64 } from '../../compiler/graph/interpret.ts';
+import { countOf } from '../../compiler/graph/tensor64.ts';
+import type { Graph, Value } from '../../compiler/graph/types.ts';
+import { verify } from '../../compiler/graph/verify.ts';
+import { nearMisses, recognise } from '../../compiler/transform/recognise.ts';
+import {
+  checkpoint,
+  einsum,
+  exp,
+  type F32,
+  grad,
+  max,
+  rearrange,
+  rsqrt,
+  scalar,
+  softmax,
+  spec,
+  sum,
+  trace,
+  vmap,
+} from '../../dsl/index.ts';
+import { bounded, compare } from '../../testing/bound.ts';
+import { laws } from '../../testing/laws/index.ts';
+import { numbers } from '../../testing/numbers.ts';
+import { gradGraph, jvpGraph, vmapGraph } from '../../testing/transforms.ts';
+
+const law = (name: string) => laws.find((l) => l.name === name);
+const context = { seed: 5, target: {} as never, seen: { once: [], again: [], threads: [], poisoned: [] } };
+
+type Q = F32<'2 3 5 4'>;
+type K = F32<'2 3 7 4'>;
+type V = F32<'2 3 7 6'>;
+const specs = [spec('2 3 5 4'), spec('2 3 7 4'), spec('2 3 7 6')] as const;
+const scores = (q: Q, k: K) => einsum('b h n d, b h m d -> b h n m', q, k);
+const look = (w: F32<'2 3 5 7'>, v: V) => einsum('b h n m, b h m e -> b h n e', w, v);
+const byHand = (s: F32<'2 3 5 7'>): F32<'2 3 5 7'> => {
+  const e = exp(s.sub(max('b h n m -> b h n 1', s)));
+  return e.div(sum('b h n m -> b h n 1', e));
+};
+
+const forms: { readonly [name: string]: (q: Q, k: K, v: V) => F32<string> } = {
+  plain: (q, k, v) => look(softmax(scores(q, k)), v),
+  'scaled queries': (q, k, v) => look(softmax(scores(q.mul(rsqrt(scalar(4))), k)), v),
+  'scaled keys and scores': (q, k, v) => look(softmax(scores(q, k.mul(0.5)).div(1.5)), v),
+  'softmax written out': (q, k, v) => look(byHand(scores(q, k).mul(0.5)), v),
+  'weights on the right': (q, k, v) => einsum('b h m e, b h n m -> b h e n', v, softmax(scores(q, k))),
+  'batches in another order': (q, k, v) => einsum('b h n m, b h m e -> h n b e', softmax(scores(q, k)), v),
+  'keys transposed': (q, k, v) => look(softmax(einsum('b h n d, b h d m -> b h n m', q, rearrange('b h m d -> b h d m', k))), v),
+  'in a checkpoint': (q, k, v) => checkpoint((x: Q) => look(softmax(scores(x, k)), v))(q),
+};
+const graphOf = (f: (q: Q, k: K, v: V) => F32<string>): Graph => trace(f as never, specs as never).graph;
+const draw = (g: Graph, seed: number): readonly Tensor64[] => {
+  const next = numbers(seed);
+  return g.params.map((p: Value) =>
+    tensor64(
+      p.type,
+      Array.from({ length: countOf(p.type) }, () => 4 * next() - 2),
+    ),
+  );
+};
+const tagsIn = (g: Graph): readonly string[] =>
+  g.nodes.flatMap((n) => [
+    ...(n.op.prim === 'call' ? [n.op.tag] : []),
+    ...('body' in n.op && !(n.op.prim === 'call' && (attentionTags as readonly string[]).includes(n.op.tag)) ? tagsIn(n.op.body) : []),
+  ]);
+/** Both within the float64 bound of the first. */
+const agree = (a: Graph, b: Graph, xs: readonly Tensor64[]): void => {
+  const want = bounded(a, xs, 'f64').map(({ value, error }) => ({ value, error: error.map((e) => 4 * e + 1e-13) }));
+  const { wrong, checked } = compare(
+    want,
+    interpret(b, xs).map((t) => t.data),
+  );
+  expect(wrong).toBeUndefined();
+  expect(checked).toBeGreaterThan(0);
+};
+
+describe.each(Object.entries(forms))('%s', (_, f) => {
+  const written = graphOf(f);
+  const found = recognise(written);
+  it('becomes one call, and nothing is left of the weights', () => {
+    verify(found);
+    expect(tagsIn(found).filter((t) => t !== 'checkpoint')).toEqual(['fovea.attention']);
+    expect(nearMisses(written)).toEqual([]);
+  });
+  it('means the same', () => agree(written, found, draw(written, 1)));
+  it('is found once', () => expect(tagsIn(recognise(found))).toEqual(tagsIn(found)));
+  it('has the gradient of the definition, which is a call too', () => {
+    expect(tagsIn(gradGraph(written))).toContain('fovea.attention.grad');
+    // forward mode recognises nothing: <u, J v> is of the program as written, <J' u, v> of the rule
+    expect(tagsIn(jvpGraph(written))).not.toContain('fovea.attention.tangent');
+    expect(law('duality')?.check({ graph: written, inputs: draw(written, 2) }, context)).toBeUndefined();
+  });
+});
+
+const misses: { readonly [name: string]: readonly [f: (q: Q, k: K, v: V) => unknown, why: string] } = {
+  'the weights are read twice': [
+    (q, k, v) => {
+      const w = softmax(scores(q, k));
+      return [look(w, v), sum('b h n m -> b h n', w)];
+    },
+    'more than one contraction',
+  ],
+  'the scores are read twice': [
+    (q, k, v) => {
+      const s = scores(q, k);
+      return [look(softmax(s), v), sum('b h n m -> b h n', s)];
+    },
+    'read by more than the softmax',
+  ],
+  'a softmax of something else': [(q, k, v) => look(softmax(exp(scores(q, k))), v), 'not of a contraction'],
+  'values without the heads': [
+    (q, k, v) => einsum('b h n m, b m e -> b h n e', softmax(scores(q, k)), sum('b h m e -> b m e', v)),
+    'other batch axes',
+  ],
+};
+test.each(Object.entries(misses))('%s: no call, and a reason', (_, [f, why]) => {
+  const g = graphOf(f as never);
+  expect(tagsIn(recognise(g))).toEqual(['softmax']);
+  expect(nearMisses(g).map((m) => m.why)).toEqual([expect.stringContaining(why)]);
+});
+
+test('a softmax over the queries is none', () => {
+  const g = graphOf(((q: Q, k: K, v: V) => {
+    const w = softmax(einsum('b h n d, b h m d -> b h m n', q, k));
+    return einsum('b h m n, b h m e -> b h n e', w, v);
+  }) as never);
+  expect(tagsIn(recognise(g))).toEqual(['softmax']);
+});
+
+test('a scale that is learned has its gradient', () => {
+  const f = (c: F32<''>, q: Q, k: K, v: V) => sum('b h n e ->', look(softmax(scores(q, k).mul(c)), v));
+  const g = trace(grad(f) as never, [spec(''), ...specs] as never).graph;
+  expect(tagsIn(g)).not.toContain('fovea.attention.grad');
+  const value = trace(f as never, [spec(''), ...specs] as never).graph;
+  expect(law('duality')?.check({ graph: value, inputs: draw(value, 3) }, context)).toBeUndefined();
+});
+
+describe('laws of attention', () => {
+  const g = recognise(graphOf(forms['scaled queries'] as never));
+  const p = { graph: g, inputs: draw(g, 4) };
+  it.each(['duality', 'grad of grad', 'vmap', 'remat', 'text', 'verify', 'passes'])('%s', (name) => {
+    expect(law(name)?.check(p, context)).toBeUndefined();
+  });
+  it('a batch of attentions is an attention', () => {
+    const { graph } = vmapGraph(g, [true, false, true], 3);
+    expect(tagsIn(graph)).toEqual(['fovea.attention']);
+  });
+  it('the gradients of single examples too', () => {
+    const perExample = vmap((q: F32<'3 5 4'>) =>
+      grad((x: F32<'3 5 4'>) => {
+        const s = einsum('h n d, h m d -> h n m', x, x);
+        return sum('h n d ->', einsum('h n m, h m d -> h n d', softmax(s), x));
+      })(q),
+    );
+    const traced = trace(perExample as never, [spec('2 3 5 4')] as never).graph;
+    expect(tagsIn(traced)).toEqual(['fovea.attention', 'fovea.attention.grad']);
+  });
+});
