@@ -9,6 +9,7 @@
 import { Argument, Command } from 'commander';
 import { reference } from '../backends/reference/index.ts';
 import { FoveaError } from '../compiler/error.ts';
+import type { FloatType } from '../compiler/graph/types.ts';
 import { backendNames, backendOf } from './backends.ts';
 import { measure } from './bench/measure.ts';
 import { type Asked, casesOf } from './bench/options.ts';
@@ -19,8 +20,8 @@ import { type Bench, benches, type Line } from './bench/types.ts';
 import { whole } from './options.ts';
 import { progressLine } from './progress.ts';
 
-interface BenchOptions extends Omit<Asked, 'bench'> {
-  readonly dtype: 'f32';
+interface BenchOptions extends Omit<Asked, 'bench' | 'dtype'> {
+  readonly dtype: FloatType;
   readonly threads?: number;
   readonly runs?: number;
   readonly backend: string;
@@ -29,13 +30,10 @@ interface BenchOptions extends Omit<Asked, 'bench'> {
   readonly json?: boolean;
 }
 
-/** FV0503 for all but the one that programs can be compiled for. */
-const dtype = (text: string): 'f32' => {
-  if (text !== 'f32')
-    throw new FoveaError('FV0503', `--dtype ${text}: programs are compiled for float32 alone`, {
-      hint: 'Leave the option out, or give f32.',
-    });
-  return text;
+/** FV0503. */
+const dtype = (text: string): FloatType => {
+  if (text === 'f32' || text === 'bf16' || text === 'f16') return text;
+  throw new FoveaError('FV0503', `--dtype ${text || "''"}: expected f32, bf16 or f16`, { hint: 'For example: --dtype bf16.' });
 };
 
 export const benchCommand = (): Command =>
@@ -48,7 +46,7 @@ export const benchCommand = (): Command =>
     .option('--shape <sizes>', 'gemm MxNxK, attention IMAGESxHEADSxTOKENSxWIDTH, map and reduce ROWSxWIDTH')
     .option('--layout <name>', 'gemm: NT (x W^T), NN (dy W) or TN (dy^T x)')
     .option('--backward', 'attention: the gradients')
-    .option('--dtype <name>', 'of the computation', dtype, 'f32')
+    .option('--dtype <name>', 'operands of contractions: f32, bf16 or f16', dtype, 'f32')
     .option('--threads <n>', 'threads of the cpu backend: all processors unless given', whole('--threads', 1))
     .option('--runs <n>', 'runs that are timed: 5 unless given, 20 for kernels', whole('--runs', 1))
     .option('--backend <name>', `where to run: ${backendNames.join(' or ')}`, 'cpu')
@@ -59,9 +57,9 @@ export const benchCommand = (): Command =>
     .action(runBench);
 
 async function runBench(bench: Bench, options: BenchOptions): Promise<void> {
-  const { model, batch, size, shape, layout, backward, threads, json } = options;
+  const { model, batch, size, shape, layout, backward, dtype, threads, json } = options;
   const asked = Object.fromEntries(Object.entries({ model, batch, size, shape, layout, backward }).filter(([, v]) => v !== undefined));
-  const cases = casesOf({ bench, ...asked });
+  const cases = casesOf({ bench, dtype, ...asked });
   const backend = await backendOf(options.backend, threads === undefined ? {} : { threads });
   const runs = options.runs ?? (bench === 'forward' || bench === 'step' ? 5 : 20);
   const roof = peaks(backend);
@@ -70,7 +68,7 @@ async function runBench(bench: Bench, options: BenchOptions): Promise<void> {
   for (const [i, c] of cases.entries()) {
     line.show(`case ${i + 1} of ${cases.length}: ${c.name} ${c.shape}`);
     if (options.profile) {
-      const found = await profile(c, backend, roof, runs);
+      const found = await profile(c, { backend, dtype, peaks: roof, runs });
       line.clear();
       if (!found)
         throw new FoveaError('FV0503', `--profile: the backend ${backend.name} has no kernels`, { hint: 'It goes with --backend cpu.' });
@@ -80,6 +78,7 @@ async function runBench(bench: Bench, options: BenchOptions): Promise<void> {
     }
     const measured = await measure(c, {
       bench,
+      dtype,
       backend,
       peaks: roof,
       threads: backend.kind === 'plan' ? backend.target.workers : 1,

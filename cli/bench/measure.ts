@@ -6,6 +6,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
+import type { FloatType } from '../../compiler/graph/types.ts';
 import type { Backend, HostData } from '../../index.ts';
 import type { Peaks } from './peaks.ts';
 import { compiledKernels, launchSeconds, type Prepared } from './prepared.ts';
@@ -13,6 +14,7 @@ import type { Bench, Case, Checked, Line } from './types.ts';
 
 export interface MeasureOptions {
   readonly bench: Bench;
+  readonly dtype: FloatType;
   readonly backend: Backend;
   readonly peaks: Peaks | undefined;
   readonly threads: number;
@@ -68,11 +70,17 @@ const compared = async (c: Case, read: ReadonlyMap<string, HostData>, reference:
 const round = (x: number, digits = 4): number => Number(x.toPrecision(digits));
 
 /** Rates and peaks of a run of `seconds`. */
-const rates = async (c: Case, p: Prepared, seconds: number, peaks: Peaks | undefined): Promise<Partial<Line>> => {
+const rates = async (
+  c: Case,
+  p: Prepared,
+  seconds: number,
+  cpuSeconds: number,
+  { threads, peaks, dtype }: MeasureOptions,
+): Promise<Partial<Line>> => {
   const counted = p.report.plan?.launches.reduce((s, l) => s + l.flops, 0);
   const flops = c.bound === 'arithmetic' ? (c.flops ?? counted) : undefined;
   const { bytes } = c;
-  const [flopPeak, bytePeak] = [flops && (await peaks?.flops()), bytes && (await peaks?.copy(bytes))];
+  const [flopPeak, bytePeak] = [flops && (await peaks?.flops(dtype)), bytes && (await peaks?.copy(bytes))];
   const share =
     c.bound === 'arithmetic' ? flops && flopPeak && flops / seconds / flopPeak : bytes && bytePeak && bytes / seconds / bytePeak;
   return {
@@ -81,12 +89,13 @@ const rates = async (c: Case, p: Prepared, seconds: number, peaks: Peaks | undef
     ...(bytes ? { gbyte: round(bytes / 1e9), gbytes: round(bytes / seconds / 1e9) } : {}),
     ...(bytePeak ? { peak_gbytes: round(bytePeak / 1e9) } : {}),
     ...(share ? { of_peak: round(share, 3) } : {}),
+    ...(flops && flopPeak && c.timed !== 'backward launches' ? { of_peak_cpu: round((flops / cpuSeconds / flopPeak) * threads, 3) } : {}),
   };
 };
 
 export const measure = async (c: Case, o: MeasureOptions): Promise<Line> => {
   forgetPeakMemory();
-  const p = await c.prepare(o.backend);
+  const p = await c.prepare(o.backend, o.dtype);
   try {
     await p.call();
     const read = o.reference ? readAll(c, p) : new Map<string, HostData>();
@@ -98,14 +107,14 @@ export const measure = async (c: Case, o: MeasureOptions): Promise<Line> => {
     const memory = peakMemory();
     const { plan } = p.report;
     const [mid, min] = [median(seconds), Math.min(...seconds)];
-    const work = await rates(c, p, mid, o.peaks);
+    const work = await rates(c, p, mid, (user + system) / 1e6 / o.runs, o);
     const compiled = compiledKernels(p.executable);
     const { error, against } = await compared(c, read, o.reference);
     return {
       bench: o.bench,
       case: c.name,
       shape: c.shape,
-      dtype: 'f32',
+      dtype: o.dtype,
       backend: o.backend.name,
       machine: cpus()[0]?.model.trim() ?? process.arch,
       threads: o.threads,

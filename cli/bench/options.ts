@@ -5,6 +5,7 @@
  *   casesOf({ bench: 'gemm', model: 'vits14', batch: 8 })   ->  the products of ViT-S/14's layers on 8 images of 224 x 224
  */
 import { FoveaError } from '../../compiler/error.ts';
+import type { FloatType } from '../../compiler/graph/types.ts';
 import { demo, type Recipe } from '../../models/recipes.ts';
 import { modelNamed } from '../model.ts';
 import { type AttentionShape, attentionCase } from './cases/attention.ts';
@@ -25,6 +26,7 @@ import type { Bench, Case } from './types.ts';
 
 export interface Asked {
   readonly bench: Bench;
+  readonly dtype: FloatType;
   readonly model?: string;
   readonly batch?: number;
   readonly size?: string;
@@ -73,6 +75,10 @@ const taken: { readonly [B in Bench]: readonly (keyof Asked)[] } = {
 
 const checkTaken = (asked: Asked): void => {
   const known = taken[asked.bench];
+  if (asked.dtype !== 'f32' && (asked.bench === 'map' || asked.bench === 'reduce'))
+    throw new FoveaError('FV0503', `--dtype ${asked.dtype} has no meaning for bench ${asked.bench}, which has no contractions`, {
+      hint: 'It goes with forward, step, gemm and attention.',
+    });
   for (const key of ['model', 'batch', 'size', 'shape', 'layout', 'backward'] as const)
     if (asked[key] !== undefined && !known.includes(key))
       throw new FoveaError('FV0503', `--${key} has no meaning for bench ${asked.bench}`, {

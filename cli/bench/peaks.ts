@@ -1,15 +1,18 @@
 /**
- * What this machine can do at most, measured by kernels of our own in the run that is reported: fused multiply-adds in float32 on all
- * threads, and the bandwidth of a copy (bytes read and bytes written) for a given amount of memory, since a copy that stays in a
+ * What this machine can do at most, measured by kernels of our own in the run that is reported: multiply-adds, fused ones
+ * in float32 and, where the machine has an instruction for them, pairs of bf16 products, and the bandwidth of a copy (bytes read and bytes written) for a given amount of memory, since a copy that stays in a
  * cache is faster than one that does not. Both are plans of one launch, written by hand, that a backend runs like any other.
  *
- * The figure is the best of many launches of about a millisecond: one that another program interrupts is no peak.
+ * The figure is the best of many launches of a fraction of a millisecond: one that another program interrupts is no peak. Arithmetic is
+ * measured on one thread and multiplied by their number, since on a shared machine all threads are seldom free at once; where threads
+ * share a core that is too much. Bandwidth is shared by the cores and measured on all threads.
  *
  *   const p = peaks(cpu({ threads: 2 }));
- *   await p.flops()          ->  2.3e11 a second
+ *   await p.flops('f32')     ->  2.3e11 a second
  *   await p.copy(256e6)      ->  2.4e10 bytes a second, half of them read and half written
  */
 
+import type { FloatType } from '../../compiler/graph/types.ts';
 import { body } from '../../compiler/kernel/build.ts';
 import * as e from '../../compiler/kernel/expr.ts';
 import type { KBuffer, Kernel } from '../../compiler/kernel/types.ts';
@@ -20,8 +23,11 @@ import { launchSeconds } from './prepared.ts';
 type PlanBackend = Extract<Backend, { kind: 'plan' }>;
 
 export interface Peaks {
-  /** Arithmetic a second: fused multiply-adds in float32, each counted as two. */
-  readonly flops: () => Promise<number>;
+  /**
+   * Arithmetic a second, a multiply-add counted as two: fused in float32, and of bf16 pairs by the machine's `dot2`. Operands of types
+   * that the machine does not multiply are converted to float32, and its peak is theirs.
+   */
+  readonly flops: (dtype: FloatType) => Promise<number>;
   /** Bytes read and written a second by a copy that touches `bytes` bytes in all. */
   readonly copy: (bytes: number) => Promise<number>;
 }
@@ -32,8 +38,9 @@ const single = (kernel: Kernel, work: { readonly flops: number; readonly bytes: 
   let end = 0;
   const slots = kernel.buffers.map((b) => {
     const offset = end;
-    end += align(b.size * 4);
-    return { type: { dtype: b.dtype, shape: [b.size] }, offset, bytes: b.size * 4 };
+    const bytes = b.size * (b.dtype === 'bf16' ? 2 : 4);
+    end += align(bytes);
+    return { type: { dtype: b.dtype, shape: [b.size] }, offset, bytes };
   });
   const launch = {
     kernel: 0,
@@ -58,28 +65,35 @@ const single = (kernel: Kernel, work: { readonly flops: number; readonly bytes: 
 };
 
 /**
- * Every block keeps enough sums in registers to hide the latency of a multiply-add on two units (4 cycles, so 8 at least) and then runs
- * x = x * a + b on them: no value is loaded, none can be hoisted out of the loop.
+ * One block, so one thread. It keeps enough sums in registers to hide the latency of a multiply-add on two units (4 cycles, 6 for a pair of bf16) and then
+ * runs x = x * a + b, or x = x + a b of pairs, on them: no value is loaded, none can be hoisted out of the loop.
  */
-const fmaPlan = ({ target }: PlanBackend): Plan => {
+const multiplyAddPlan = ({ target }: PlanBackend, pairs: boolean): Plan => {
   const lanes = target.vectorBytes / 4;
   const sums = target.registers >= 32 ? 24 : 12;
-  const [blocks, turns] = [8 * target.workers, 20_000];
+  const turns = 100_000;
+  const width = pairs ? 2 * lanes : lanes;
   const [factors, out]: [KBuffer, KBuffer] = [
-    { name: 'factors', dtype: 'f32', size: 2 * lanes, access: 'read' },
-    { name: 'out', dtype: 'f32', size: blocks * sums * lanes, access: 'write' },
+    { name: 'factors', dtype: pairs ? 'bf16' : 'f32', size: 2 * width, access: 'read' },
+    { name: 'out', dtype: 'f32', size: sums * lanes, access: 'write' },
   ];
   const k = body([factors.name, out.name]);
-  const [a, b] = [k.let('a', e.load(factors, 0, lanes)), k.let('b', e.load(factors, lanes, lanes))];
+  const [a, b] = [k.let('a', e.load(factors, 0, width)), k.let('b', e.load(factors, width, width))];
   const x = Array.from({ length: sums }, (_, i) => k.var(`x${i}`, e.f32(i, lanes)));
   k.for('turn', 0, turns, 1, () => {
-    for (const v of x) k.set(v, e.fma(v, a, b));
+    for (const v of x) k.set(v, pairs ? e.dot2(a, b, v) : e.fma(v, a, b));
   });
   x.forEach((v, i) => {
-    k.store(out, e.add(e.mul(e.block(0), sums * lanes), i * lanes), v);
+    k.store(out, e.index(i * lanes), v);
   });
-  const kernel: Kernel = { name: 'peak_fma', buffers: [factors, out], grid: [blocks, 1, 1], threads: 1, body: k.done() };
-  return single(kernel, { flops: blocks * turns * sums * lanes * 2, bytes: 0 });
+  const kernel: Kernel = {
+    name: pairs ? 'peak_dot2' : 'peak_fma',
+    buffers: [factors, out],
+    grid: [1, 1, 1],
+    threads: 1,
+    body: k.done(),
+  };
+  return single(kernel, { flops: turns * sums * width * 2, bytes: 0 });
 };
 
 /** A copy of `elements` floats, a few vectors at a time. */
@@ -102,22 +116,21 @@ const copyPlan = ({ target }: PlanBackend, elements: number): Plan => {
   return single(kernel, { flops: 0, bytes: 8 * size });
 };
 
-const rounds = 20;
-/** A round shorter than this is repeated within the round: a launch of a few microseconds is mostly its start. */
-const least = 5e-3;
+/** Seconds of launches, and how many of them at least. */
+const [spent, least] = [0.3, 10];
 
 const best = async (backend: PlanBackend, plan: Plan, rate: (launch: Plan['launches'][number]) => number): Promise<number> => {
   const executable = await backend.prepare(plan);
   try {
     plan.inputs.forEach((s, i) => {
-      // factors of x * 1/2 + 1/2 keep every sum near 1; to a copy the numbers are all the same
-      executable.write(i, new Float32Array(s.bytes / 4).fill(0.5));
+      // factors of x * 1/2 + 1/2 keep every sum near 1, bf16 products of 1/4 are far from infinity; to a copy the numbers are all the same
+      executable.write(i, s.type.dtype === 'bf16' ? new Uint16Array(s.bytes / 2).fill(0x3f00) : new Float32Array(s.bytes / 4).fill(0.5));
     });
     const once = async (): Promise<number> => (await launchSeconds(executable))[0] as number;
     await once();
-    const repeat = Math.min(200, Math.max(1, Math.ceil(least / (await once()))));
     let fastest = Number.POSITIVE_INFINITY;
-    for (let r = 0; r < rounds; r++) for (let i = 0; i < repeat; i++) fastest = Math.min(fastest, await once());
+    const end = performance.now() + 1e3 * spent;
+    for (let i = 0; i < least || performance.now() < end; i++) fastest = Math.min(fastest, await once());
     return rate(plan.launches[0] as Plan['launches'][number]) / fastest;
   } finally {
     executable.dispose();
@@ -127,12 +140,14 @@ const best = async (backend: PlanBackend, plan: Plan, rate: (launch: Plan['launc
 /** Peaks of a backend with all its threads, each measured when it is first asked for; undefined where the backend has no kernels. */
 export const peaks = (backend: Backend): Peaks | undefined => {
   if (backend.kind === 'graph') return undefined;
-  let flops: Promise<number> | undefined;
+  const flops = new Map<boolean, Promise<number>>();
   const copies = new Map<number, Promise<number>>();
   return {
-    flops: () => {
-      flops ??= best(backend, fmaPlan(backend), (l) => l.flops);
-      return flops;
+    flops: (dtype) => {
+      const pairs = dtype === 'bf16' && backend.target.bf16Dot;
+      const known = flops.get(pairs) ?? best(backend, multiplyAddPlan(backend, pairs), (l) => l.flops * backend.target.workers);
+      flops.set(pairs, known);
+      return known;
     },
     copy: (bytes) => {
       // amounts within a factor of the square root of 2 share a measurement; 1 MiB to 1 GiB

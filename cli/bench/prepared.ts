@@ -8,7 +8,7 @@
  *   await launchSeconds(p.executable)    // as the machine sees it: seconds of each launch
  */
 import type { CpuExecutable } from '../../backends/cpu/index.ts';
-import type { Graph } from '../../compiler/graph/types.ts';
+import type { FloatType, Graph } from '../../compiler/graph/types.ts';
 import {
   type Backend,
   type CompileReport,
@@ -17,6 +17,7 @@ import {
   flatten,
   type HostData,
   type Plan,
+  type Precision,
   type Program,
   type Progress,
 } from '../../index.ts';
@@ -33,8 +34,8 @@ export interface Prepared {
   readonly dispose: () => void;
 }
 
-/** Makes a program for a backend. */
-export type Prepare = (backend: Backend) => Promise<Prepared>;
+/** Makes a program for a backend; its contractions take operands of the type given, float32 ones unless given. */
+export type Prepare = (backend: Backend, dtype?: FloatType) => Promise<Prepared>;
 
 /** `backend`, which hands what it prepares to `keep` too. */
 const remembering = (backend: Backend, keep: (e: Executable) => void): Backend => {
@@ -54,6 +55,8 @@ const remembering = (backend: Backend, keep: (e: Executable) => void): Backend =
 export interface PrepareOptions {
   readonly dims?: Readonly<Record<string, number>>;
   readonly donate?: readonly number[];
+  /** Which contractions take operands of a type: all of them, unless given. */
+  readonly policy?: (dtype: FloatType) => Precision;
   /** The arguments of the call after the one that gave `result`; unless given, the same again. */
   readonly next?: (result: unknown, args: readonly unknown[]) => readonly unknown[];
 }
@@ -63,9 +66,9 @@ export const prepare =
     f: (...args: never) => unknown,
     specs: readonly unknown[],
     args: readonly unknown[],
-    { dims = {}, donate = [], next = (_, same) => same }: PrepareOptions = {},
+    { dims = {}, donate = [], policy = (dtype) => dtype, next = (_, same) => same }: PrepareOptions = {},
   ): Prepare =>
-  async (backend) => {
+  async (backend, dtype = 'f32') => {
     let executable: Executable | undefined;
     const started = performance.now();
     const program = (await compile(f as (...a: never[]) => unknown, specs as readonly never[], {
@@ -74,6 +77,7 @@ export const prepare =
       }),
       dims,
       donate,
+      precision: policy(dtype),
     })) as unknown as Program<never, unknown> & ((...a: readonly unknown[]) => Promise<unknown>);
     const compileMs = performance.now() - started;
     let given = args;

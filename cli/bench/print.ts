@@ -16,13 +16,14 @@ const table = (rows: readonly Cells[], left: number): string => {
   return rows.map((r) => r.map(cell).join('  ').trimEnd()).join('\n');
 };
 
-const columns = 'case,shape,median ms,min ms,cpu ms,GFLOP/s,peak,GB/s,copy,of peak,error,memory MiB,compile ms'.split(',');
+const columns = 'case,shape,median ms,min ms,cpu ms,GFLOP/s,peak,GB/s,copy,of peak,by cpu,error,memory MiB,compile ms'.split(',');
 
 const cells = (l: Line): Cells => [
   l.case,
   l.shape,
   ...[l.median_ms, l.min_ms, l.cpu_ms, l.gflops, l.peak_gflops, l.gbytes, l.peak_gbytes].map(number),
   percent(l.of_peak),
+  percent(l.of_peak_cpu),
   l.error === null ? '-' : l.error.toExponential(1),
   number(l.peak_memory_mib),
   number(l.compile_ms),

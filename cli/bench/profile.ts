@@ -4,6 +4,7 @@
  *
  *   of peak: arithmetic a second over the measured peak, or bytes a second over the bandwidth of a large copy, whichever is higher
  */
+import type { FloatType } from '../../compiler/graph/types.ts';
 import type { Backend, Plan } from '../../index.ts';
 import type { Peaks } from './peaks.ts';
 import { launchSeconds } from './prepared.ts';
@@ -84,15 +85,23 @@ const kernelLines = (plan: Plan, runs: readonly ArrayLike<number>[], flopPeak: n
 };
 
 /** Runs the program of a case a few times; undefined on a backend without launches. */
-export const profile = async (c: Case, backend: Backend, peaks: Peaks | undefined, runs: number): Promise<Profile | undefined> => {
-  const p = await c.prepare(backend);
+export const profile = async (
+  c: Case,
+  {
+    backend,
+    dtype,
+    peaks,
+    runs,
+  }: { readonly backend: Backend; readonly dtype: FloatType; readonly peaks: Peaks | undefined; readonly runs: number },
+): Promise<Profile | undefined> => {
+  const p = await c.prepare(backend, dtype);
   try {
     const { plan } = p.report;
     if (!plan || !peaks) return undefined;
     await p.call();
     const times: ArrayLike<number>[] = [];
     for (let i = 0; i < runs; i++) times.push(await launchSeconds(p.executable));
-    const [flopPeak, bytePeak] = [await peaks.flops(), await peaks.copy(large)];
+    const [flopPeak, bytePeak] = [await peaks.flops(dtype), await peaks.copy(large)];
     const kernels = kernelLines(plan, times, flopPeak, bytePeak);
     const add = (f: (k: KernelLine) => number): number => kernels.reduce((s, k) => s + f(k), 0);
     return {

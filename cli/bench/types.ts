@@ -2,6 +2,7 @@
  * What a benchmark is, and what it reports. A case makes a program, says what of it is timed and how much work that is, and how its
  * results are compared with float64. A line is one measurement, in the names that `--json` prints.
  */
+import type { FloatType } from '../../compiler/graph/types.ts';
 import type { Backend, HostData } from '../../index.ts';
 import type { Prepare } from './prepared.ts';
 
@@ -46,7 +47,8 @@ export interface Line {
   readonly bench: Bench;
   readonly case: string;
   readonly shape: string;
-  readonly dtype: 'f32';
+  /** Of the operands of contractions; all else is float32. */
+  readonly dtype: FloatType;
   readonly backend: string;
   readonly machine: string;
   readonly threads: number;
@@ -57,7 +59,7 @@ export interface Line {
   readonly cpu_ms: number;
   readonly gflop?: number;
   readonly gflops?: number;
-  /** Measured peak of fused multiply-adds. */
+  /** Measured peak of multiply-adds of operands of this type. */
   readonly peak_gflops?: number;
   readonly gbyte?: number;
   readonly gbytes?: number;
@@ -65,6 +67,8 @@ export interface Line {
   readonly peak_gbytes?: number;
   /** Rate at the median over the peak that bounds the case. */
   readonly of_peak?: number;
+  /** Of arithmetic: the rate by processor time, over the peak of one thread. What other programs take away is not in it. */
+  readonly of_peak_cpu?: number;
   readonly error: number | null;
   readonly error_against: string;
   /** Largest resident memory of the process while this case was compiled and run. */

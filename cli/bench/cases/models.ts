@@ -10,6 +10,7 @@ import { maskRecipe } from '../../../models/data/batch.ts';
 import { collateMasks } from '../../../models/data/masks.ts';
 import { stream } from '../../../models/data/random.ts';
 import { batchSpec, hyperAt, hyperSpec, network, stateSpec, trainStep } from '../../../models/dinov2.ts';
+import { stepPrecision } from '../../../models/precision.ts';
 import { recipeFromConfig } from '../../../models/recipes/config.ts';
 import { geometry } from '../../../models/recipes/geometry.ts';
 import { batchRecipe, keepLists } from '../../../models/recipes/inputs.ts';
@@ -146,6 +147,7 @@ export const stepCase = (r: Recipe): Case => {
   const made = prepare(trainStep(r), [stateSpec(r), batchSpec(r), hyperSpec()], [state, batchOf(r), hyper], {
     dims: geometry(r).sizes,
     donate: [0],
+    policy: stepPrecision,
     next: (result, [, ...rest]) => [(result as { readonly state: unknown }).state, ...rest],
   });
   const flops = stepFlops(r);
