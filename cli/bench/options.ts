@@ -73,11 +73,14 @@ const taken: { readonly [B in Bench]: readonly (keyof Asked)[] } = {
   reduce: ['model', 'batch', 'size', 'shape'],
 };
 
+/** Benchmarks whose contractions a precision changes; attention's kernels and the others are float32 at any. */
+const precise: readonly Bench[] = ['forward', 'step', 'gemm'];
+
 const checkTaken = (asked: Asked): void => {
   const known = taken[asked.bench];
-  if (asked.dtype !== 'f32' && (asked.bench === 'map' || asked.bench === 'reduce'))
-    throw new FoveaError('FV0503', `--dtype ${asked.dtype} has no meaning for bench ${asked.bench}, which has no contractions`, {
-      hint: 'It goes with forward, step, gemm and attention.',
+  if (asked.dtype !== 'f32' && !precise.includes(asked.bench))
+    throw new FoveaError('FV0503', `--dtype ${asked.dtype} has no meaning for bench ${asked.bench}, which computes in float32`, {
+      hint: `It goes with ${precise.join(', ')}.`,
     });
   for (const key of ['model', 'batch', 'size', 'shape', 'layout', 'backward'] as const)
     if (asked[key] !== undefined && !known.includes(key))

@@ -65,8 +65,8 @@ const single = (kernel: Kernel, work: { readonly flops: number; readonly bytes: 
 };
 
 /**
- * One block, so one thread. It keeps enough sums in registers to hide the latency of a multiply-add on two units (4 cycles, 6 for a pair of bf16) and then
- * runs x = x * a + b, or x = x + a b of pairs, on them: no value is loaded, none can be hoisted out of the loop.
+ * One block, so one thread. It keeps enough sums in registers to hide the latency of a multiply-add on two units (4 cycles, 6 for a pair
+ * of bf16) and then runs x = x * a + b, or x = x + a b of pairs, on them: no value is loaded, none can be hoisted out of the loop.
  */
 const multiplyAddPlan = ({ target }: PlanBackend, pairs: boolean): Plan => {
   const lanes = target.vectorBytes / 4;

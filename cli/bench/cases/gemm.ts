@@ -68,7 +68,7 @@ const layer = (name: string, rows: number, i: number, o: number): readonly Produ
   { name: `${name} dW`, layout: 'TN', m: o, n: i, k: rows },
 ];
 
-/** The layers of a block on global crops, and the prototypes of a training step's head. */
+/** The layers of a block on global crops, and the prototypes of a training step's head for masked patches. */
 export const modelProducts = (r: Recipe, tokens: number, layout?: Layout): readonly Case[] => {
   const { width: d, ffn, mlpRatio = 4 } = r.model;
   const hidden = d * mlpRatio;
@@ -79,7 +79,7 @@ export const modelProducts = (r: Recipe, tokens: number, layout?: Layout): reado
       : ffn === 'mlp'
         ? [layer('fc1', tokens, d, hidden), layer('fc2', tokens, hidden, d)]
         : [];
-  const rows = geometry(r).maskRows + (2 + r.crops.locals) * r.batch;
+  const rows = geometry(r).maskRows;
   const all = [
     layer('qkv', tokens, d, 3 * d),
     layer('proj', tokens, d, d),

@@ -88,13 +88,17 @@ export interface StepSizes {
   readonly local: number;
 }
 
-/** DINOv2's default configuration with another backbone and batch; crops of the given sides. */
+/**
+ * DINOv2's default configuration with another backbone and batch and crops of the given sides, and as its large runs have it: Sinkhorn-Knopp
+ * and a head of its own for iBOT. Without stochastic depth, so that every block runs on every image.
+ */
 export const stepRecipe = (label: string, config: VitConfig, { batch, global, local }: StepSizes): Recipe => {
   const r = recipeFromConfig(
     {
-      student: { patch_size: config.patch },
+      student: { patch_size: config.patch, drop_path_rate: 0 },
+      ibot: { separate_head: true },
       crops: { global_crops_size: global, local_crops_size: local },
-      train: { batch_size_per_gpu: batch },
+      train: { batch_size_per_gpu: batch, centering: 'sinkhorn_knopp' },
     },
     label,
   );

@@ -193,7 +193,7 @@ const modelRows = (r: Recipe, images: number, tokens: number) => ({
   features: [images * tokens, r.model.width] as const,
   hidden: [images * tokens, r.model.width * (r.model.mlpRatio ?? 4)] as const,
   scores: [images * r.model.heads * tokens, tokens] as const,
-  logits: [geometry(r).maskRows + (2 + r.crops.locals) * r.batch, r.dino.prototypes] as const,
+  logits: [geometry(r).maskRows, r.dino.prototypes] as const,
 });
 
 export const mapCases = (r: Recipe, images: number, tokens: number): readonly Case[] => {
