@@ -35,7 +35,7 @@ const forgetPeakMemory = (): void => {
 };
 
 /** Largest resident memory of this process, in bytes. */
-const peakMemory = (): number => {
+export const peakMemory = (): number => {
   try {
     return 1024 * Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
   } catch {
