@@ -39,9 +39,10 @@ const common = { batch, size, threads };
 await contest(
   [
     ...['f32', 'bf16'].map((dtype) => fovea(`Fovea, ${dtype}`, ['forward', ...words({ model, dtype, ...common })])),
-    ...(path === undefined ? [] : values.peers.split(',')).map((mode) =>
-      python(names[mode] ?? mode, path as string, 'vit.py', words({ mode, width, depth, heads, patch, ...common })),
-    ),
+    ...(path === undefined ? [] : values.peers.split(',')).map((mode) => {
+      if (names[mode] === undefined) throw new Error(`unknown peer ${mode}; there are ${Object.keys(names).join(', ')}`);
+      return python(names[mode], path as string, 'vit.py', words({ mode, width, depth, heads, patch, ...common }));
+    }),
   ],
   { rounds: Number(values.rounds), runs: Number(values.runs), images: Number(batch) },
 );
