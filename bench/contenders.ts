@@ -62,7 +62,7 @@ export const contest = async (
   const times = all.map((): Timed[] => []);
   try {
     // one after the other: compiling, caches, allocators
-    for (const c of all) await c.run(2);
+    for (const c of all) await c.run(1);
     for (let r = 0; r < rounds; r++) for (const [i, c] of all.entries()) times[i]?.push(await c.run(runs));
   } finally {
     for (const c of all) c.stop();

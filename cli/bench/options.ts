@@ -156,10 +156,10 @@ export const casesOf = (asked: Asked): readonly Case[] => {
     case 'step':
       return [stepCase(recipeNamed(asked.model ?? 'vits14', asked.batch ?? 4, asked.size))];
     case 'attention': {
-      const all = shape
-        ? [sizes('--shape', shape, 'IMAGESxHEADSxTOKENSxWIDTH', '8x6x257x64') as unknown as AttentionShape]
-        : attentionShapes;
-      const directions = asked.backward ? (['backward'] as const) : shape ? (['forward'] as const) : (['forward', 'backward'] as const);
+      const given =
+        shape === undefined ? undefined : (sizes('--shape', shape, 'IMAGESxHEADSxTOKENSxWIDTH', '8x6x257x64') as unknown as AttentionShape);
+      const all = given ? [given] : attentionShapes;
+      const directions = asked.backward ? (['backward'] as const) : given ? (['forward'] as const) : (['forward', 'backward'] as const);
       return all.flatMap((s) => directions.map((d) => attentionCase(s, d)));
     }
     case 'gemm':
