@@ -41,7 +41,7 @@ export const benchCommand = (): Command =>
     .description('time programs and kernels beside the measured peaks of this machine')
     .addArgument(new Argument('<what>', 'what is timed').choices(benches))
     .option('--model <name>', 'the model whose sizes count: vits14 unless given; demo for the step of the demo')
-    .option('--batch <n>', 'images: 8 unless given, 4 for step', whole('--batch', 1))
+    .option('--batch <n>', 'images: 8 unless given, 4 for step, 32 for that of the demo', whole('--batch', 1))
     .option('--size <pixels>', 'of an image, 224 or 224x448; for step of global and local crops, 224+98')
     .option('--shape <sizes>', 'gemm MxNxK, attention IMAGESxHEADSxTOKENSxWIDTH, map and reduce ROWSxWIDTH')
     .option('--layout <name>', 'gemm: NT (x W^T), NN (dy W) or TN (dy^T x)')

@@ -93,15 +93,15 @@ const checkTaken = (asked: Asked): void => {
 };
 
 /** The step of a model: the demo's recipe by its name, DINOv2's default configuration with the backbone of any other. */
-const recipeNamed = (name: string, batch: number, size: string | undefined): Recipe => {
+const recipeNamed = (name: string, batch: number | undefined, size: string | undefined): Recipe => {
   if (name === 'demo') {
     if (size !== undefined)
       throw new FoveaError('FV0503', '--size: the demo has crops of 28 and 16 pixels', { hint: 'Leave the option out.' });
-    return { ...demo, batch };
+    return { ...demo, batch: batch ?? demo.batch };
   }
   const { label, config } = modelNamed(name);
   const sides = size === undefined ? { global: 16 * config.patch, local: 7 * config.patch } : cropSizes(size, config.patch);
-  return stepRecipe(label, config, { batch, ...sides });
+  return stepRecipe(label, config, { batch: batch ?? 4, ...sides });
 };
 
 /** Tokens of images as the kernels of a forward pass see them, and the recipe whose head and rates go with them. */
@@ -154,7 +154,7 @@ export const casesOf = (asked: Asked): readonly Case[] => {
       return [forwardCase(label, config, batch, image)];
     }
     case 'step':
-      return [stepCase(recipeNamed(asked.model ?? 'vits14', asked.batch ?? 4, asked.size))];
+      return [stepCase(recipeNamed(asked.model ?? 'vits14', asked.batch, asked.size))];
     case 'attention': {
       const given =
         shape === undefined ? undefined : (sizes('--shape', shape, 'IMAGESxHEADSxTOKENSxWIDTH', '8x6x257x64') as unknown as AttentionShape);
