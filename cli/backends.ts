@@ -5,11 +5,16 @@ import { reference } from '../backends/reference/index.ts';
 import { FoveaError } from '../compiler/error.ts';
 import type { Backend } from '../index.ts';
 
-const backends: Readonly<Record<string, () => Promise<Backend>>> = {
-  cpu: async () => {
+/** Threads of the cpu backend, unless FOVEA_THREADS or the number of processors is to decide. */
+interface BackendOptions {
+  readonly threads?: number;
+}
+
+const backends: Readonly<Record<string, (options: BackendOptions) => Promise<Backend>>> = {
+  cpu: async (options) => {
     // asked for again when kernels are compiled; asked here so that its lack is known before the passes run
     await findCompiler();
-    return cpu();
+    return cpu(options);
   },
   reference: async () => reference,
 };
@@ -17,8 +22,8 @@ const backends: Readonly<Record<string, () => Promise<Backend>>> = {
 export const backendNames: readonly string[] = Object.keys(backends);
 
 /** FV0303: no such backend. FV0301: no C compiler. */
-export const backendOf = async (name: string): Promise<Backend> => {
+export const backendOf = async (name: string, options: BackendOptions = {}): Promise<Backend> => {
   const make = Object.hasOwn(backends, name) ? backends[name] : undefined;
   if (!make) throw new FoveaError('FV0303', `unknown backend '${name}'`, { hint: `Known backends: ${backendNames.join(', ')}.` });
-  return make();
+  return make(options);
 };

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
 import { findPackageFile } from '../models/data/package.ts';
+import { benchCommand } from './bench.ts';
 import { convertCommand } from './convert.ts';
 import { demoCommand } from './demo.ts';
 import { featuresCommand } from './features.ts';
@@ -50,6 +51,7 @@ try {
   program.addCommand(fuzzCommand().copyInheritedSettings(program));
   program.addCommand(convertCommand().copyInheritedSettings(program));
   program.addCommand(gradcheckCommand().copyInheritedSettings(program));
+  program.addCommand(benchCommand().copyInheritedSettings(program));
   await program.parseAsync();
 } catch (e) {
   process.exitCode = e instanceof CommanderError ? refused(e) : report(e, debug);

@@ -1,14 +1,17 @@
 """DINOv2's training step in plain PyTorch: the peer that Fovea's own step is measured against.
 
 Everything that changes the arithmetic of the step is here: student and teacher ViT with LayerScale, masked global crops,
-local crops, the DINO, iBOT and KoLeo terms, Sinkhorn-Knopp targets, a shared projection head with weight normalisation,
+local crops, the DINO, iBOT and KoLeo terms, Sinkhorn-Knopp targets, a projection head with weight normalisation (one, or one for each of
+DINO and iBOT with --separate 1), bf16 autocast of backbones and heads with --bf16 1,
 AdamW without weight decay on biases, norms and gammas, clipping per sub-network, the EMA teacher and the schedules. What is
-not here: stochastic depth, registers, distribution and mixed precision. Images are Fashion-MNIST, read from the files of
+not here: stochastic depth, registers and distribution. Images are Fashion-MNIST, read from the files of
 ../../data, so that both programs see the same pictures; the augmentation is the same family, drawn from another generator.
 
     python dinov2_torch.py --seed 0
     16.1 GFLOP a step, 6.43 TFLOP in all; k-NN before {'cls': 63.0, 'mean': 61.2, 'both': 63.4}
     ...                                   k-NN after  {'cls': 71.2, 'mean': 64.1, 'both': 71.8}
+
+With --time 1 nothing is learned and no image is read: steps are timed by protocol.py, on noise, for bench/step.ts.
 
 The defaults are the demo's recipe; its weights start wider than DINOv2's 0.02, which is made for widths of 384 and more.
 Needs torch and numpy. One JSON line with the settings and the result goes to --log.
@@ -18,13 +21,14 @@ import gzip
 import json
 import math
 import os
-import sys
 import time
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from protocol import serve
 
 
 # ---------------------------------------------------------------------------------------------------------------- model
@@ -166,18 +170,25 @@ def koleo(x):
 def objective(cfg, student, teacher, batch, temp):
     """The scalar that is differentiated, and the logged terms."""
     b, n = cfg.batch, cfg.locals
-    with torch.no_grad():
+    heads = lambda net, cls, rows: (  # logits in float32, as the losses are
+        (net['head'](cls).float(), net['ibot_head'](rows).float()) if cfg.separate
+        else net['head'](torch.cat([cls, rows])).float().split([cls.shape[0], rows.shape[0]]))
+    low = lambda: torch.autocast('cpu', dtype=torch.bfloat16, enabled=bool(cfg.bf16))
+    with torch.no_grad(), low():
         t_cls, t_patch = teacher['backbone'](batch['global'])
         t_cls = torch.cat([t_cls[b:], t_cls[:b]])
         rows = t_patch.flatten(0, 1)[batch['indices']]
-        logits = teacher['head'](torch.cat([t_cls, rows]))
-        t_dino = sinkhorn(logits[: 2 * b], temp)
-        t_ibot = sinkhorn(logits[2 * b :], temp)
-    s_cls, s_patch = student['backbone'](batch['global'], batch['masks'])
-    s_loc, _ = student['backbone'](batch['local'])
-    rows = s_patch.flatten(0, 1)[batch['indices']]
-    logits = F.log_softmax(student['head'](torch.cat([s_loc, s_cls, rows])) / 0.1, -1)
-    s_loc_l, s_cls_l, s_ibot = logits.split([n * b, 2 * b, rows.shape[0]])
+        t_dino, t_ibot = heads(teacher, t_cls, rows)
+    with torch.no_grad():
+        t_dino, t_ibot = sinkhorn(t_dino, temp), sinkhorn(t_ibot, temp)
+    with low():
+        s_cls, s_patch = student['backbone'](batch['global'], batch['masks'])
+        s_loc, _ = student['backbone'](batch['local'])
+        rows = s_patch.flatten(0, 1)[batch['indices']]
+        s_dino, s_ibot = heads(student, torch.cat([s_loc, s_cls]), rows)
+    s_cls = s_cls.float()
+    s_loc_l, s_cls_l = F.log_softmax(s_dino / 0.1, -1).split([n * b, 2 * b])
+    s_ibot = F.log_softmax(s_ibot / 0.1, -1)
     pairs = 2 + 2 * n
     targets = t_dino.view(2, b, -1)
     local = -(s_loc_l.view(n, b, -1).sum(0) * targets.sum(0)).sum(-1).mean() / pairs
@@ -313,7 +324,8 @@ def main():
         momentum=0.98, momentum_end=1.0, temp=0.04, temp_end=0.07, temp_warmup=0.3, clip=3.0, beta2=0.999, patch_lr=1.0, freeze=0.0,
         dino=1.0, ibot=1.0, koleo=0.1, mask_probability=0.5, mask_lo=0.1, mask_hi=0.5, global_lo=0.5, local_lo=0.2,
         local_hi=0.5, flip=0.5, jitter=0.4, blur=0.2, blur_sigma=1.0, train=6000, bank=3000, test=1000, threads=1,
-        data=os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../data/fashion-mnist'), log='', every=50, eval_every=0, name='', time=0, compile=0).items():
+        data=os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../data/fashion-mnist'), log='', every=50, eval_every=0, name='', time=0, compile=0,
+        separate=0, bf16=0).items():
         add(name, value)
     cfg = p.parse_args()
     torch.set_num_threads(cfg.threads)
@@ -321,16 +333,10 @@ def main():
     g = torch.Generator().manual_seed(cfg.seed + 1)
     rng = np.random.default_rng(cfg.seed + 2)
 
-    find = lambda stem: next(os.path.join(cfg.data, f) for f in sorted(os.listdir(cfg.data)) if f.startswith(stem))
-    images = idx(find('train-images'))[: cfg.train].float().div(255).unsqueeze(1)
-    labels = idx(find('train-labels'))[: cfg.train]
-    data = {
-        'bank': images[: cfg.bank], 'bank_labels': labels[: cfg.bank],
-        'test': idx(find('t10k-images'))[: cfg.test].float().div(255).unsqueeze(1), 'test_labels': idx(find('t10k-labels'))[: cfg.test]}
-
     def network():
         return nn.ModuleDict({'backbone': ViT(cfg.size, cfg.patch, cfg.dim, cfg.depth, cfg.heads, cfg.ratio, cfg.layer_scale, cfg.std, cfg.pos_std),
-                              'head': Head(cfg.dim, cfg.hidden, cfg.bottleneck, cfg.prototypes, cfg.head_std)})
+                              'head': Head(cfg.dim, cfg.hidden, cfg.bottleneck, cfg.prototypes, cfg.head_std),
+                              **({'ibot_head': Head(cfg.dim, cfg.hidden, cfg.bottleneck, cfg.prototypes, cfg.head_std)} if cfg.separate else {})})
     student, teacher = network(), network()
     teacher.load_state_dict(student.state_dict())
     teacher.requires_grad_(False)
@@ -340,7 +346,7 @@ def main():
         wd_mult = 0.0 if name.endswith('.bias') or 'norm' in name or 'gamma' in name else 1.0
         last = 'weight_g' in name or 'weight_v' in name
         groups.setdefault((lr_mult, wd_mult, last), []).append(param)
-    opt = torch.optim.AdamW([{'params': v, 'lr_mult': k[0], 'wd_mult': k[1], 'last': k[2]} for k, v in groups.items()], lr=0.0, betas=(0.9, cfg.beta2))
+    opt = torch.optim.AdamW([{'params': v, 'lr_mult': k[0], 'wd_mult': k[1], 'last': k[2]} for k, v in groups.items()], lr=0.0, betas=(0.9, cfg.beta2), fused=True)
 
     def crop_batch(pick):
         m, indices, weights = masks(cfg, cfg.size // cfg.patch, rng)
@@ -363,15 +369,20 @@ def main():
         return terms
 
     compiled = torch.compile(objective)
-    if cfg.time:  # for bench/step.ts: a number of steps on each input line, seconds for each of them on the output line
-        batch = crop_batch(images[: cfg.batch])
-        for line in sys.stdin:
-            ticks = [time.perf_counter()]
-            for _ in range(int(line)):
-                update(batch, 0.05, 0.99)
-                ticks.append(time.perf_counter())
-            print(json.dumps([b - a for a, b in zip(ticks, ticks[1:])]), flush=True)
-        return
+    if cfg.time:
+        m, indices, weights = masks(cfg, cfg.size // cfg.patch, rng)
+        noise = lambda count, side: torch.randn(count, 3, side, side, generator=g)
+        batch = {'global': noise(2 * cfg.batch, cfg.size), 'local': noise(cfg.locals * cfg.batch, cfg.local_size), 'masks': m, 'indices': indices, 'weights': weights}
+        for group in opt.param_groups:
+            group['lr'], group['weight_decay'] = 1e-4 * group['lr_mult'], 0.04 * group['wd_mult']
+        return serve(lambda: update(batch, 0.05, 0.99))
+
+    find = lambda stem: next(os.path.join(cfg.data, f) for f in sorted(os.listdir(cfg.data)) if f.startswith(stem))
+    images = idx(find('train-images'))[: cfg.train].float().div(255).unsqueeze(1)
+    labels = idx(find('train-labels'))[: cfg.train]
+    data = {
+        'bank': images[: cfg.bank], 'bank_labels': labels[: cfg.bank],
+        'test': idx(find('t10k-images'))[: cfg.test].float().div(255).unsqueeze(1), 'test_labels': idx(find('t10k-labels'))[: cfg.test]}
 
     before = evaluate(teacher['backbone'], cfg, data)
     tflop = flops_per_step(cfg) * cfg.steps / 1e12

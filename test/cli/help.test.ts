@@ -16,6 +16,10 @@ test('help and version', { timeout: 120_000 }, async () => {
   expect(features).toMatchObject({ status: 0, stderr: '' });
   for (const option of ['--model', '--registers', '--weights', '--out', '--pca', '--batch', '--resize', '--crop'])
     expect(features.stdout).toContain(option);
+  const bench = await fovea(['bench', '--help']);
+  expect(bench).toMatchObject({ status: 0, stderr: '' });
+  for (const option of ['--model', '--batch', '--size', '--dtype', '--shape', '--threads', '--runs', '--backend', '--json', '--profile'])
+    expect(bench.stdout).toContain(option);
   // no command at all: how to call it, and a status that scripts notice
   const bare = await fovea([]);
   expect(bare).toMatchObject({ status: 1, stdout: '' });
