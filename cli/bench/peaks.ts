@@ -1,7 +1,8 @@
 /**
- * What this machine can do at most, measured by kernels of our own in the run that is reported: multiply-adds, fused ones
- * in float32 and, where the machine has an instruction for them, pairs of bf16 products, and the bandwidth of a copy (bytes read and bytes written) for a given amount of memory, since a copy that stays in a
- * cache is faster than one that does not. Both are plans of one launch, written by hand, that a backend runs like any other.
+ * What this machine can do at most, measured by kernels of our own in the run that is reported: multiply-adds, fused ones in float32 and,
+ * where the machine has an instruction for them, pairs of bf16 products, and the bandwidth of a copy (bytes read and bytes written) for a
+ * given amount of memory, since a copy that stays in a cache is faster than one that does not. Both are plans of one kernel, written by
+ * hand, that a backend runs like any other. A large copy is made of many launches, each on a part that the caches have long lost.
  *
  * The figure is the best of many launches of a fraction of a millisecond: one that another program interrupts is no peak. Arithmetic is
  * measured on one thread and multiplied by their number, since on a shared machine all threads are seldom free at once; where threads
@@ -12,7 +13,7 @@
  *   await p.copy(256e6)      ->  2.4e10 bytes a second, half of them read and half written
  */
 
-import type { FloatType } from '../../compiler/graph/types.ts';
+import { bytesOf, type FloatType } from '../../compiler/graph/types.ts';
 import { body } from '../../compiler/kernel/build.ts';
 import * as e from '../../compiler/kernel/expr.ts';
 import type { KBuffer, Kernel } from '../../compiler/kernel/types.ts';
@@ -32,29 +33,37 @@ export interface Peaks {
   readonly copy: (bytes: number) => Promise<number>;
 }
 
-/** A plan of one launch; `work` is its arithmetic and its bytes. */
-const single = (kernel: Kernel, work: { readonly flops: number; readonly bytes: number }): Plan => {
+/**
+ * A plan of one kernel over buffers that are `parts` times as long as the kernel's, launched on one part after another, at least 8 times:
+ * the threads of a first launch still sleep. `work` is the arithmetic and the bytes of a launch.
+ */
+const repeated = (kernel: Kernel, work: { readonly flops: number; readonly bytes: number }, parts = 1): Plan => {
   const align = (n: number): number => Math.ceil(n / 4096) * 4096;
   let end = 0;
-  const slots = kernel.buffers.map((b) => {
+  const slots = kernel.buffers.map(({ dtype, size }) => {
     const offset = end;
-    const bytes = b.size * (b.dtype === 'bf16' ? 2 : 4);
-    end += align(bytes);
-    return { type: { dtype: b.dtype, shape: [b.size] }, offset, bytes };
+    end += align(parts * size * bytesOf[dtype]);
+    return { type: { dtype, shape: [parts * size] }, offset, bytes: parts * size * bytesOf[dtype] };
   });
-  const launch = {
+  const launches = Array.from({ length: Math.max(8, parts) }, (_, i) => ({
     kernel: 0,
-    offsets: slots.map((s) => s.offset),
+    parts: [
+      {
+        offsets: slots.map((s) => s.offset + ((i % parts) * s.bytes) / parts),
+        sizes: kernel.buffers.map((b) => b.size),
+        blocks: kernel.grid[0] * kernel.grid[1] * kernel.grid[2],
+      },
+    ],
     scope: '',
     phase: 'fwd' as const,
     label: kernel.name,
     reason: '',
     ...work,
-  };
+  }));
   const side = (access: KBuffer['access']) => slots.filter((_, i) => kernel.buffers[i]?.access === access);
   return {
     kernels: [verifyKernel(kernel)],
-    launches: [launch],
+    launches,
     inputs: side('read'),
     outputs: side('write'),
     aliases: side('write').map(() => -1),
@@ -71,7 +80,7 @@ const single = (kernel: Kernel, work: { readonly flops: number; readonly bytes: 
 const multiplyAddPlan = ({ target }: PlanBackend, pairs: boolean): Plan => {
   const lanes = target.vectorBytes / 4;
   const sums = target.registers >= 32 ? 24 : 12;
-  const turns = 100_000;
+  const turns = 20_000;
   const width = pairs ? 2 * lanes : lanes;
   const [factors, out]: [KBuffer, KBuffer] = [
     { name: 'factors', dtype: pairs ? 'bf16' : 'f32', size: 2 * width, access: 'read' },
@@ -93,14 +102,18 @@ const multiplyAddPlan = ({ target }: PlanBackend, pairs: boolean): Plan => {
     threads: 1,
     body: k.done(),
   };
-  return single(kernel, { flops: turns * sums * width * 2, bytes: 0 });
+  return repeated(kernel, { flops: turns * sums * width * 2, bytes: 0 });
 };
 
-/** A copy of `elements` floats, a few vectors at a time. */
+/** What a launch of the copy touches at most, in bytes: a fraction of a millisecond, which other programs leave undisturbed now and then. */
+const part = 2 ** 24;
+
+/** A copy of `elements` floats, a few vectors at a time, in as many launches as have to be made of it. */
 const copyPlan = ({ target }: PlanBackend, elements: number): Plan => {
   const lanes = target.vectorBytes / 4;
   const blocks = 8 * target.workers;
-  const each = Math.ceil(elements / blocks / (4 * lanes)) * 4 * lanes;
+  const parts = Math.ceil((8 * elements) / part);
+  const each = Math.ceil(elements / parts / blocks / (4 * lanes)) * 4 * lanes;
   const size = each * blocks;
   const [source, copy]: [KBuffer, KBuffer] = [
     { name: 'source', dtype: 'f32', size, access: 'read' },
@@ -113,25 +126,25 @@ const copyPlan = ({ target }: PlanBackend, elements: number): Plan => {
     for (let v = 0; v < 4; v++) k.store(copy, e.add(at, v * lanes), e.load(source, e.add(at, v * lanes), lanes));
   });
   const kernel: Kernel = { name: 'peak_copy', buffers: [source, copy], grid: [blocks, 1, 1], threads: 1, body: k.done() };
-  return single(kernel, { flops: 0, bytes: 8 * size });
+  return repeated(kernel, { flops: 0, bytes: 8 * size }, parts);
 };
 
-/** Seconds of launches, and how many of them at least. */
-const [spent, least] = [0.3, 10];
+/** Seconds to measure for, and runs at least. */
+const [spent, least] = [0.3, 4];
 
-const best = async (backend: PlanBackend, plan: Plan, rate: (launch: Plan['launches'][number]) => number): Promise<number> => {
+const best = async (backend: PlanBackend, plan: Plan): Promise<number> => {
   const executable = await backend.prepare(plan);
   try {
     plan.inputs.forEach((s, i) => {
       // factors of x * 1/2 + 1/2 keep every sum near 1, bf16 products of 1/4 are far from infinity; to a copy the numbers are all the same
       executable.write(i, s.type.dtype === 'bf16' ? new Uint16Array(s.bytes / 2).fill(0x3f00) : new Float32Array(s.bytes / 4).fill(0.5));
     });
-    const once = async (): Promise<number> => (await launchSeconds(executable))[0] as number;
-    await once();
     let fastest = Number.POSITIVE_INFINITY;
     const end = performance.now() + 1e3 * spent;
-    for (let i = 0; i < least || performance.now() < end; i++) fastest = Math.min(fastest, await once());
-    return rate(plan.launches[0] as Plan['launches'][number]) / fastest;
+    for (let run = 0; run < least || performance.now() < end; run++)
+      fastest = Math.min(fastest, ...Array.from(await launchSeconds(executable)));
+    const { flops, bytes } = plan.launches[0] as Plan['launches'][number];
+    return (flops + bytes) / fastest;
   } finally {
     executable.dispose();
   }
@@ -145,14 +158,14 @@ export const peaks = (backend: Backend): Peaks | undefined => {
   return {
     flops: (dtype) => {
       const pairs = dtype === 'bf16' && backend.target.bf16Dot;
-      const known = flops.get(pairs) ?? best(backend, multiplyAddPlan(backend, pairs), (l) => l.flops * backend.target.workers);
+      const known = flops.get(pairs) ?? best(backend, multiplyAddPlan(backend, pairs));
       flops.set(pairs, known);
-      return known;
+      return known.then((one) => one * backend.target.workers);
     },
     copy: (bytes) => {
       // amounts within a factor of the square root of 2 share a measurement; 1 MiB to 1 GiB
       const size = 2 ** Math.min(30, Math.max(20, Math.round(Math.log2(bytes))));
-      const known = copies.get(size) ?? best(backend, copyPlan(backend, size / 8), (l) => l.bytes);
+      const known = copies.get(size) ?? best(backend, copyPlan(backend, size / 8));
       copies.set(size, known);
       return known;
     },
