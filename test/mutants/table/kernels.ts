@@ -66,6 +66,7 @@ export const kernels: readonly Row[] = [
     file: emit,
     from: "from === 'bool' ? x : e.compare('ne', x, 0)",
     to: "from === 'bool' ? x : e.compare('gt', x, 0)",
+    test: 'test/fuse/single.test.ts',
   },
   {
     name: 'halves are not rounded',
@@ -123,6 +124,7 @@ export const kernels: readonly Row[] = [
     file: affine,
     from: 'k > 0 ? a.lo * k : a.hi * k, k > 0 ? a.hi * k : a.lo * k',
     to: 'a.lo * k, a.hi * k',
+    test: 'test/fuse/single.test.ts',
   },
   {
     name: 'the largest of a row is at least 0',
