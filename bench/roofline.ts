@@ -64,6 +64,7 @@ const dots = shown.map((k) => {
 });
 const svg = [
   `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12">`,
+  `<title>${escaped(`Kernels of the training step ${step.name} under the measured roof`)}</title>`,
   `<rect width="${width}" height="${height}" fill="white"/>`,
   text(
     edge,

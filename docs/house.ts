@@ -51,6 +51,8 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'backends/reference',
     'backends/cpu',
     'compiler/error',
+    'compiler/graph',
+    'compiler/kernel',
     'compiler/target',
   ],
 };
