@@ -92,6 +92,26 @@ const half = (name: 'f16_f32' | 'f32_f16', lanes: number, each: string): string 
   ].join('\n');
 };
 
+/** x86 rounds to bf16 by one instruction, which differs for subnormal numbers and NaN alone: where there is one of those, by integers. */
+const toBf16 = (lanes: number): string => {
+  const [u, to] = [`u32x${lanes}`, `u16x${lanes}`];
+  const asm = [
+    '#if defined(__AVX512BF16__) && defined(__AVX512DQ__)',
+    `  ${to} y; u16 rare;`,
+    '  __asm__("vcvtneps2bf16 %1, %0" : "=v"(y) : "v"(x));',
+    '  __asm__("vfpclassps $0xa1, %1, %0" : "=k"(rare) : "v"(x));',
+    '  if (__builtin_expect(rare == 0, 1)) return y;',
+    '#endif',
+  ];
+  return [
+    `FV_INLINE ${to} fv_f32_bf16_x${lanes}(f32x${lanes} x) {`,
+    ...(lanes === 16 ? asm : []),
+    `  ${u} u = (${u})x, r = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16, n = (${u})(x != x);`,
+    `  return __builtin_convertvector((r & ~n) | (n & 0x7fc0u), ${to});`,
+    '}',
+  ].join('\n');
+};
+
 /** `before`: functions asked for first. */
 interface Written {
   readonly before?: readonly (readonly [string, number])[];
@@ -120,8 +140,7 @@ const written = (name: string, lanes: number): Written | undefined => {
     case 'f32': {
       if (t === 'f16') return { before: [['f32_f16', 1]], text: half('f32_f16', lanes, each) };
       if (t !== 'bf16') return undefined;
-      const rounded = `u32x${lanes} u = (u32x${lanes})x, r = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16, n = (u32x${lanes})(x != x);`;
-      return fn(`u16x${lanes}`, `f32x${lanes} x`, `${rounded} return __builtin_convertvector((r & ~n) | (n & 0x7fc0u), u16x${lanes});`);
+      return { text: toBf16(lanes) };
     }
     case 'f16':
       return { before: [['f16_f32', 1]], text: half('f16_f32', lanes, each) };

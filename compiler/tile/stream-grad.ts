@@ -25,8 +25,8 @@ import { nothing } from './gemm-pack-pairs.ts';
 import type { Lowering } from './gemm-spec.ts';
 import { emitterOf, type Job, lanesFor } from './job.ts';
 import { storeRows, writerOf } from './stream-out.ts';
-import { storePairs, whereOdd, wordsOf, zipped, zipRows } from './stream-pairs.ts';
-import { mix, rowsOf, startOf, streamSchedule, turn, weigh } from './stream-parts.ts';
+import { eachPair, storePairs, whereOdd, wordsOf, zipped, zipRows } from './stream-pairs.ts';
+import { mix, rowsOf, startOf, streamSchedule, turn, weigh, zero } from './stream-parts.ts';
 
 export const lowerStreamGrad = (job: Job): Lowering => {
   const node = job.group.nodes.find((n) => n.op.prim === 'call') as Node;
@@ -53,7 +53,7 @@ export const lowerStreamGrad = (job: Job): Lowering => {
   const panelOf = (name: string, width: number): e.Place =>
     pairs ? pairsOf(name, Math.ceil(width / 2) * wide) : local(name, width * wide);
   const [turnedK, turnedV] = [panelOf('turnedK', keys.width), panelOf('turnedV', values.width)];
-  const weights = local('weights', most * wide);
+  const [weights, slopes] = [local('weights', most * wide), local('slopes', most * wide)];
   const [words, keyWords] = [Math.ceil(most / 2), Math.ceil(wide / 2)];
   // pairs of queries for the gradients of keys and values, pairs of keys for those of queries
   const zips = pairs && {
@@ -61,11 +61,10 @@ export const lowerStreamGrad = (job: Job): Lowering => {
     slopes: pairsOf('pairedS', words * wide),
     queries: pairsOf('zipsQ', words * q.width),
     grads: pairsOf('zipsG', words * values.width),
+    rows: pairsOf('rowsS', most * keyWords),
     keys: pairsOf('zipsK', keyWords * keys.width),
   };
-  const slopes = zips ? pairsOf('slopes', most * keyWords) : local('slopes', most * wide);
   const [ownQ, ownK, ownV] = [local('ownQ', q.count * q.width), local('ownK', wide * keys.width), local('ownV', wide * values.width)];
-  const zero = (place: e.Place, size: number): void => k.for('z', 0, size, 1, (z) => k.store(place, z, e.f32(0)));
 
   /** One number a query: lse and delta, which may be computed where they are read. */
   let asked = 0;
@@ -82,8 +81,8 @@ export const lowerStreamGrad = (job: Job): Lowering => {
     const width = tn * lanes;
     turn(k, s, keys, startK, first, turnedK, width, pairs ? undefined : scale);
     turn(k, s, values, startV, first, turnedV, width);
-    zero(ownK, width * keys.width);
-    zero(ownV, width * values.width);
+    zero(k, s, ownK, width * keys.width);
+    zero(k, s, ownV, width * values.width);
     const valid =
       keys.count % width === 0 && width === wide ? e.index(width) : k.let('valid', e.min(e.sub(e.index(keys.count), first), width));
     if (zips) zipRows(k, lanes, keys, { start: startK, first, count: valid }, zips.keys);
@@ -97,55 +96,58 @@ export const lowerStreamGrad = (job: Job): Lowering => {
             ? e.index(s.rows)
             : k.let('many', e.min(e.sub(e.index(q.count), part), s.rows));
       const common = { first: part, count: many, step: s.rows, tn };
-      /** Stores pairs of the rows that a tile made. */
-      const storeTile = (to: e.Place, i: Expr, rows: readonly (readonly Expr[])[]): void => {
-        const line = k.let('line', e.mul(e.div(i, 2), width));
-        rows.forEach((row, r) => {
-          if (r % 2 === 0) row.forEach((x, v) => storePairs(k, to, e.add(line, (r / 2) * width + v * lanes), x, rows[r + 1]?.[v]));
+      const keep =
+        (to: e.Place) =>
+        (i: Expr, rows: readonly (readonly Expr[])[]): void => {
+          const line = k.let('line', e.mul(i, width));
+          rows.forEach((sums, r) => sums.forEach((x, v) => k.store(to, e.add(line, r * width + v * lanes), x)));
+        };
+      weigh(k, s, { ...common, rows: q, start: startQ, panel: turnedK }, keep(weights));
+      weigh(k, s, { ...common, rows: grads, start: startG, panel: turnedV }, keep(slopes));
+      /** Weights and slopes of row i, one vector after another, from what was weighed. */
+      const rowOf = (i: Expr): readonly (readonly [weight: Expr, slope: Expr])[] => {
+        const line = k.let('line', e.mul(i, width));
+        const [lse, delta] = [4, 5].map((operand) => e.splat(k.let('own', perQuery(operand, e.add(part, i))), lanes)) as [Expr, Expr];
+        return Array.from({ length: tn }, (_, v) => {
+          const [score, product] = [weights, slopes].map((from) => e.load(from, e.add(line, v * lanes), lanes)) as [Expr, Expr];
+          const w = k.let('w', e.unary('exp', e.sub(pairs ? e.mul(score, e.splat(scale, lanes)) : score, lse)));
+          return [w, k.let('slope', e.mul(e.mul(w, e.sub(product, delta)), scale))];
         });
       };
-      weigh(k, s, { ...common, rows: q, start: startQ, panel: turnedK }, (i, rows) => {
-        const made = rows.map((sums, r) => {
-          const lse = k.let('lse', perQuery(4, e.add(part, e.add(i, r))));
-          return sums.map((x, v) => {
-            const score = pairs ? e.mul(x, e.splat(scale, lanes)) : x;
-            const w = k.let('w', e.unary('exp', e.sub(score, e.splat(lse, lanes))));
-            k.store(weights, e.add(e.mul(e.add(i, r), width), v * lanes), w);
-            return w;
-          });
+      if (zips)
+        eachPair(k, many, (p, second) => {
+          const first = k.let('row', e.mul(p, 2));
+          const rows = [rowOf(first), ...(second ? [rowOf(e.add(first, 1))] : [])].map((row) =>
+            row.map((both) => both.map((x) => k.let('half', e.cast(x, 'bf16'))) as [Expr, Expr]),
+          );
+          for (let v = 0; v < tn; v++) {
+            const goal = e.add(e.mul(p, width), v * lanes);
+            const [x, y] = rows.map((row) => row[v] as [Expr, Expr]) as [[Expr, Expr], [Expr, Expr]?];
+            storePairs(k, zips.weights, goal, x[0], y?.[0]);
+            storePairs(k, zips.slopes, goal, x[1], y?.[1]);
+            rows.forEach((row, r) => k.store(zips.rows, e.add(e.mul(e.add(first, r), across), v * lanes), (row[v] as [Expr, Expr])[1]));
+          }
         });
-        if (zips) storeTile(zips.weights, i, made);
-      });
-      weigh(k, s, { ...common, rows: grads, start: startG, panel: turnedV }, (i, rows) => {
-        const made = rows.map((sums, r) => {
-          const row = k.let('row', e.add(i, r));
-          const delta = k.let('delta', perQuery(5, e.add(part, row)));
-          return sums.map((x, v) => {
-            const w = e.load(weights, e.add(e.mul(row, width), v * lanes), lanes);
-            const slope = k.let('slope', e.mul(e.mul(w, e.sub(x, e.splat(delta, lanes))), scale));
-            k.store(slopes, e.add(e.mul(row, across), v * lanes), zips ? e.cast(slope, 'bf16') : rounded(slope, dtype));
-            return slope;
-          });
-        });
-        if (zips) storeTile(zips.slopes, i, made);
-      });
+      else
+        k.for('i', 0, many, 1, (i) =>
+          rowOf(i).forEach((both, v) =>
+            [weights, slopes].forEach((to, t) => k.store(to, e.add(e.mul(i, width), v * lanes), rounded(both[t] as Expr, dtype))),
+          ),
+        );
       const down = { across: width, down: 1, to: e.index(0), results: e.index(width), total: width, step: width, keep: true };
       const left = { down: across / s.atOnce, across: 1, into: ownQ, to: k.let('to', e.mul(part, q.width)), keep: true };
-      const queries = { ...left, weights: slopes, results: many, total: q.count, step: s.rows };
+      const queries = { ...left, weights: zips ? zips.rows : slopes, results: many, total: q.count, step: s.rows };
       if (zips) {
         const some = { first: part, count: many };
         zipRows(k, lanes, grads, { ...some, start: startG }, zips.grads);
         zipRows(k, lanes, q, { ...some, start: startQ }, zips.queries);
         // the key behind the last of an odd number: a zero, not what its lane holds
-        whereOdd(k, valid, () => k.for('i', 0, many, 1, (i) => k.store(slopes, e.add(e.mul(i, across), valid), nothing)));
+        whereOdd(k, valid, () => k.for('i', 0, many, 1, (i) => k.store(zips.rows, e.add(e.mul(i, across), valid), nothing)));
         const none = { start: e.index(0), first: e.index(0) };
         mix(k, s, { ...down, ...none, count: wordsOf(many), rows: zipped(grads, zips.grads), weights: zips.weights, into: ownV });
         mix(k, s, { ...down, ...none, count: wordsOf(many), rows: zipped(q, zips.queries), weights: zips.slopes, into: ownK });
         mix(k, s, { ...queries, ...none, count: wordsOf(valid), rows: zipped(keys, zips.keys) });
       } else {
-        // slopes read the weights as they are, dvalues their halves
-        if (dtype !== 'f32')
-          k.for('i', 0, e.mul(many, width), lanes, (i) => k.store(weights, i, rounded(e.load(weights, i, lanes), dtype)));
         mix(k, s, { ...down, first: part, count: many, rows: grads, start: startG, weights, into: ownV });
         mix(k, s, { ...down, first: part, count: many, rows: q, start: startQ, weights: slopes, into: ownK });
         mix(k, s, { ...queries, first, count: valid, rows: keys, start: startK });
@@ -158,7 +160,7 @@ export const lowerStreamGrad = (job: Job): Lowering => {
     store(writeV, ownV, values.width);
   };
 
-  zero(ownQ, q.count * q.width);
+  zero(k, s, ownQ, q.count * q.width);
   const left = keys.count % wide;
   const narrow = s.tn > 1 && left > 0 && left <= lanes && keys.count > wide;
   k.for('first', 0, narrow ? keys.count - left : keys.count, wide, (first) => panel(first, s.tn));

@@ -34,9 +34,9 @@ export const eachPair = (k: Body, count: Expr, word: (p: Expr, second: boolean) 
   whereOdd(k, count, () => word(whole, false));
 };
 
-/** The words of two vectors of f32, rounded, lane by lane, from word `goal` on; zeros for a second that is missing. */
+/** The words of two vectors of bf16, lane by lane, from word `goal` on; zeros for a second that is missing. */
 export const storePairs = (k: Body, to: e.Place, goal: Expr, x: Expr, y: Expr | undefined): void =>
-  storeZipped(k, to, goal, e.cast(x, 'bf16'), y ? e.cast(y, 'bf16') : e.splat(nothing, x.lanes));
+  storeZipped(k, to, goal, x, y ?? e.splat(nothing, x.lanes));
 
 /** Rows `first` .. of r, two by two, into an array; what `mix` reads. */
 export const zipRows = (

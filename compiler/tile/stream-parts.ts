@@ -84,6 +84,13 @@ export const startOf = (k: Body, r: Rows, batch: readonly Expr[]): Expr =>
     batch.reduce((at, i, j) => e.add(at, e.mul(i, r.batch[j] as number)), e.index(r.base)),
   );
 
+/** Zeros in an f32 array of `size` elements. */
+export const zero = (k: Body, s: StreamSchedule, place: e.Place, size: number): void => {
+  const whole = size - (size % s.lanes);
+  k.for('z', 0, whole, s.lanes, (z) => k.store(place, z, e.f32(0, s.lanes)));
+  if (whole < size) k.for('z', whole, size, 1, (z) => k.store(place, z, e.f32(0)));
+};
+
 /** `lanes` elements at `at` as f32. */
 const read = (r: Rows, at: Expr, lanes = 1): Expr => e.cast(e.load(r.place, at, lanes), 'f32');
 /** Word `at` of an array that holds `atOnce` numbers a word. */

@@ -25,7 +25,7 @@ import type { Lowering } from './gemm-spec.ts';
 import { emitterOf, type Job, lanesFor } from './job.ts';
 import { storeRows, writerOf } from './stream-out.ts';
 import { eachPair, storePairs, wordsOf, zipped, zipRows } from './stream-pairs.ts';
-import { mix, rowsOf, startOf, streamSchedule, turn, weigh } from './stream-parts.ts';
+import { mix, rowsOf, startOf, streamSchedule, turn, weigh, zero } from './stream-parts.ts';
 
 const list = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i);
 
@@ -62,7 +62,7 @@ export const lowerStream = (job: Job): Lowering => {
     const width = tn * lanes;
     // pairs are scaled once they are summed: their numbers would have to be rounded again
     turn(k, s, q, startQ, first, panel, width, pairs ? undefined : scale);
-    if (parts > 1) k.for('z', 0, width * values.width, 1, (z) => k.store(mixed, z, e.f32(0)));
+    if (parts > 1) zero(k, s, mixed, width * values.width);
     const top = list(tn).map(() => k.var('top', e.f32(lowest, lanes)));
     const sum = list(tn).map(() => k.var('total', e.f32(0, lanes)));
     const part = (from: Expr): void => {
@@ -96,7 +96,8 @@ export const lowerStream = (job: Job): Lowering => {
         eachPair(k, many, (p, second) => {
           const line = k.let('line', e.mul(p, 2 * width));
           for (const v of list(tn)) {
-            const [x, y] = [weight(line, v), second ? weight(e.add(line, width), v) : undefined];
+            const half = (from: Expr): Expr => k.let('half', e.cast(weight(from, v), 'bf16'));
+            const [x, y] = [half(line), second ? half(e.add(line, width)) : undefined];
             storePairs(k, paired, e.add(e.mul(p, width), v * lanes), x, y);
           }
         });
