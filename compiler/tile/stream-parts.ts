@@ -74,7 +74,9 @@ export const streamSchedule = (target: Target, lined: number, rows: readonly Row
   const tn = lined > lanes ? 2 : 1;
   const most = Math.min(12, Math.floor((target.registers - tn - 3) / tn));
   const tm = Math.max(atOnce, most - (most % atOnce));
-  return { atOnce, lanes, tn, tm, tr: 4, rows: tm * Math.max(1, Math.floor(96 / tm)) };
+  // four vectors of sums a row, those of the rows that are mixed, and a weight
+  const tr = Math.max(1, Math.min(6, Math.floor((target.registers - 5) / 4)));
+  return { atOnce, lanes, tn, tm, tr, rows: tm * Math.max(1, Math.floor(96 / tm)) };
 };
 
 /** Where the rows of a batch element start. */

@@ -2,6 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { FoveaError } from '../../compiler/error.ts';
 import { fuse } from '../../compiler/fuse/fuse.ts';
+import { attention } from '../../compiler/graph/attention.ts';
+import { builder } from '../../compiler/graph/builder.ts';
 import { showType } from '../../compiler/graph/infer.ts';
 import { parse } from '../../compiler/graph/parse.ts';
 import { print } from '../../compiler/graph/print.ts';
@@ -43,6 +45,30 @@ describe('precision', () => {
       %5: f32[4 3] = dot(%4, %3) batch=[][] contract=[1][0] dtype=f32
       return %5"
     `);
+  });
+  it('casts the rows of attention, and neither its scale nor its statistics; its definition rounds the weights', () => {
+    const b = builder();
+    const param = (...shape: readonly number[]): Value => b.param({ dtype: 'f32', shape });
+    const [scale, q, k, v] = [param(), param(2, 5, 4), param(2, 7, 4), param(2, 7, 3)] as const;
+    const [lse, delta, grad] = [param(2, 5), param(2, 5), param(2, 5, 3)] as const;
+    const forward = attention(b, 'fovea.attention', [scale, q, k, v]);
+    const backward = attention(b, 'fovea.attention.grad', [scale, q, k, v, lse, delta, grad]);
+    const g = b.build([...forward, ...backward]);
+    const to = cast(print(g), 'bf16');
+    const calls = to.nodes.filter((n) => n.op.prim === 'call');
+    expect(calls.map((n) => n.inputs.map((x) => x.type.dtype))).toEqual([
+      ['f32', 'bf16', 'bf16', 'bf16'],
+      ['f32', 'bf16', 'bf16', 'bf16', 'f32', 'f32', 'bf16'],
+    ]);
+    // four rows, each once, though two calls read three of them; then weights for one contraction, and weights and slopes for three
+    expect(to.nodes.filter((n) => n.op.prim === 'cast')).toHaveLength(4);
+    expect(calls.map((n) => (n.op.prim === 'call' ? n.op.body.nodes.filter((x) => x.op.prim === 'cast').length : 0))).toEqual([1, 3]);
+  });
+  it('leaves attention of one query alone: it reads each key once', () => {
+    const b = builder();
+    const rows = [[], [2, 1, 4], [2, 7, 4], [2, 7, 3]].map((shape) => b.param({ dtype: 'f32', shape }));
+    const g = b.build(attention(b, 'fovea.attention', rows));
+    expect(precision('bf16')(g)).toBe(g);
   });
   it('casts a value once for all contractions, and leaves it to its other readers', () => {
     expect(

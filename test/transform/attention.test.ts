@@ -1,6 +1,7 @@
 /** Attention is found in what users write, however they write it, and not in what only looks like it; its rules are those of the definition. */
 import { describe, expect, it, test } from 'vitest';
-import { attentionTags } from '../../compiler/graph/attention.ts';
+import { attention, attentionTags } from '../../compiler/graph/attention.ts';
+import { builder } from '../../compiler/graph/builder.ts';
 import { interpret, type Tensor64, tensor64 } from '../../compiler/graph/interpret.ts';
 import { countOf } from '../../compiler/graph/tensor64.ts';
 import type { Graph, Value } from '../../compiler/graph/types.ts';
@@ -136,6 +137,17 @@ test('a scale that is learned has its gradient', () => {
   expect(tagsIn(g)).not.toContain('fovea.attention.grad');
   const value = trace(f as never, [spec(''), ...specs] as never).graph;
   expect(law('duality')?.check({ graph: value, inputs: draw(value, 3) }, context)).toBeUndefined();
+});
+
+test('rows of bf16 have the derivative of the definition', () => {
+  const b = builder();
+  const rows = [[], [2, 5, 4], [2, 7, 4], [2, 7, 6]].map((shape) => b.param({ dtype: 'f32', shape }));
+  const [o] = attention(b, 'fovea.attention', [rows[0] as Value, ...rows.slice(1).map((x) => b.cast(x, 'bf16'))]) as [Value];
+  const graph = b.build([o]);
+  const derivative = gradGraph(graph);
+  verify(derivative);
+  expect(tagsIn(derivative).filter((t) => t === 'fovea.attention.grad')).toEqual([]);
+  expect(law('duality')?.check({ graph, inputs: draw(graph, 6) }, context)).toBeUndefined();
 });
 
 describe('laws of attention', () => {
