@@ -11,3 +11,12 @@ test('two outputs cannot take the place of one input', () => {
   expect(() => buildPlan(g, cpu, { donated: [0, 0], maxBytes: 1e9 })).toThrow(/two outputs cannot take the place of one input/);
   expect(buildPlan(g, cpu, { donated: [0, -1], maxBytes: 1e9 }).aliases).toEqual([0, -1]);
 });
+
+test('a vector that is short of elements is overwritten in place like the others', () => {
+  for (const n of [17, 20001]) {
+    const b = builder();
+    const x = b.param({ dtype: 'f32', shape: [n] }, 'x');
+    const { launches } = buildPlan(b.build([b.neg(x)]), cpu, { donated: [0], maxBytes: 1e9 });
+    expect(launches.map((l) => l.label)).toEqual(['map: neg']);
+  }
+});
