@@ -144,10 +144,8 @@ export const lowerMap = (job: Job): Lowering => {
     // what is left is one short vector, of the last block
     if (whole < n)
       c.when(e.lt(whole, stop), () => {
-        c.loop(e.index(whole), e.index(n), s.lanes, () => {
-          const ix = indices(s.lanes, new Map(), n - whole);
-          storeAt(ix, add(number(whole), ix.lane));
-        });
+        const ix = indices(s.lanes, new Map(), n - whole);
+        storeAt(ix, add(number(whole), ix.lane));
       });
     return { grid: [Math.ceil(n / s.chunk), 1, 1], threads: 1, body: c.done(), flat: true };
   }

@@ -45,3 +45,12 @@ test('an argument that is read again later keeps its place until then', async ()
   expect(y).toEqual(numbers.map((v) => 2 * v));
   expect(z).toEqual(numbers.map((v) => (v * (v + 1)) / 2));
 });
+
+test('a vector that is short of elements is overwritten in place like the others', () => {
+  for (const n of [17, 20001]) {
+    const b = builder();
+    const x = b.param({ dtype: 'f32', shape: [n] }, 'x');
+    const { launches } = buildPlan(b.build([b.neg(x)]), cpu, { donated: [0], maxBytes: 1e9 });
+    expect(launches.map((l) => l.label)).toEqual(['map: neg']);
+  }
+});
