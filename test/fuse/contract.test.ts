@@ -62,3 +62,17 @@ test('an operand that is a slice', () => {
   );
   expect(Array.from(runKernels(g, cpuTarget(2), args)[0] ?? [])).toEqual(Array.from(interpret(g, args)[0]?.data ?? [0]));
 });
+
+test('a result that is transposed as it is stored', () => {
+  const b = builder();
+  const [x, y] = [b.param({ dtype: 'f32', shape: [2, 3] }), b.param({ dtype: 'f32', shape: [3, 4] })];
+  const product = b.one({ prim: 'dot', batch: [[], []], contract: [[1], [0]], dtype: 'f32' }, [x, y]);
+  const g = b.build([b.transpose(product, [1, 0])]);
+  const args = [x, y].map(({ type }, k) =>
+    tensor64(
+      type,
+      Array.from({ length: k === 0 ? 6 : 12 }, (_, i) => i * (k + 1) - 3),
+    ),
+  );
+  expect(Array.from(runKernels(g, cpuTarget(2), args)[0] ?? [])).toEqual(Array.from(interpret(g, args)[0]?.data ?? [0]));
+});

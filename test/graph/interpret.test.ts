@@ -103,6 +103,26 @@ describe('pointwise edges', () => {
       [0, 0, 0],
     ]);
   });
+  it('comparisons of less, equal and more', () => {
+    const table = (['eq', 'ne', 'lt', 'le', 'gt', 'ge'] as const).map((cmp) =>
+      pointwise(
+        'i32',
+        [
+          [1, 2, 3],
+          [2, 2, 2],
+        ],
+        (b, x, y) => b.compare(cmp, x!, y!),
+      ),
+    );
+    expect(table).toEqual([
+      [0, 1, 0],
+      [1, 0, 1],
+      [1, 0, 0],
+      [1, 1, 0],
+      [0, 0, 1],
+      [0, 1, 1],
+    ]);
+  });
   it('pow follows IEEE 754', () => {
     expect(
       pointwise(

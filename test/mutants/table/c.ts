@@ -39,7 +39,7 @@ export const c: readonly Row[] = [
     file: print,
     from: '`b / ${x}L % ${y}L`',
     to: '`b / ${x}L`',
-    test: 'test/cpu/kernels.test.ts',
+    test: 'test/cpu/run.test.ts',
   },
   {
     name: 'masked loads read anywhere',
@@ -75,6 +75,7 @@ export const c: readonly Row[] = [
     file: prelude,
     from: "to === 'i32' ? `(${x} & 1)`",
     to: "to === 'i32' ? `(${x})`",
+    test: 'test/cpu/expressions.test.ts',
   },
   {
     name: 'splats of bools are positive',

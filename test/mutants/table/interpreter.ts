@@ -40,6 +40,7 @@ export const interpreter: readonly Row[] = [
     file: 'compiler/graph/interpret-pointwise.ts',
     from: 'le: (x, y) => x <= y',
     to: 'le: (x, y) => x < y',
+    test: 'test/graph/interpret.test.ts',
   },
   {
     name: 'scans run forward',

@@ -233,6 +233,7 @@ export const kernels: readonly Row[] = [
     file: 'compiler/tile/contraction.ts',
     from: 'return n.op.perm.map((a) => at[a] as Affine);',
     to: 'return n.op.perm.map((_, a) => at[a] as Affine);',
+    test: 'test/fuse/contract.test.ts',
   },
   {
     name: 'rows end before their last element',
@@ -261,5 +262,6 @@ export const kernels: readonly Row[] = [
     file: expr,
     from: "ramp(binary('add', y.base, a), lanes)",
     to: 'ramp(y.base, lanes)',
+    test: 'test/kernel/expr.test.ts',
   },
 ];

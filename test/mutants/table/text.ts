@@ -99,6 +99,7 @@ export const text: readonly Row[] = [
     file: kernel,
     from: 'const name = `%${names.size}`;',
     to: "const name = '%0';",
+    test: 'test/kernel/laws.test.ts',
   },
   {
     name: 'numbers of kernels have five digits',
