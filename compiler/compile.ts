@@ -64,7 +64,10 @@ export interface CompiledGraph {
   readonly report: CompileReport;
 }
 
-/** Compiles `graph` for a backend. Throws FV0005 for a size without a number, FV0202 for a plan that does not fit, FV0615 for a precision that is none, FV03xx from the backend. */
+/**
+ * Compiles `graph` for a backend. Throws FV0005 for a size without a number, FV0202 for a plan that does not fit, FV0615 for a precision
+ * that is none, FV03xx from the backend.
+ */
 export const compileGraph = async (graph: Graph, options: CompileOptions): Promise<CompiledGraph> => {
   const { backend, dims = new Map(), donated = graph.results.map(() => -1), maxBytes = Number.POSITIVE_INFINITY, progress } = options;
   const pipeline = passesFor(options.precision ?? 'f32');

@@ -24,6 +24,7 @@ export const codes = {
   FV0004: 'a traced tensor has no value',
   FV0005: 'size unknown',
   FV0006: 'parameter tree does not fit',
+  FV0007: 'reserved name',
   FV0101: 'malformed graph',
   FV0102: 'malformed IR text',
   FV0103: 'not differentiable',

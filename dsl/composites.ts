@@ -5,6 +5,7 @@
  *   softmax(x)
  *     %1: f32[B N] = call(%0) softmax { ... max, sub, exp, sum, div ... }
  */
+import { reserved } from '../compiler/graph/attention.ts';
 import { eqDim, eqShape } from '../compiler/graph/dim.ts';
 import type { FloatType } from '../compiler/graph/types.ts';
 import { region } from './closure.ts';
@@ -15,9 +16,13 @@ import { bare } from './pointwise.ts';
 import { type AnyTensor, type Tensor, unwrap } from './tensor.ts';
 import type { EqW, Last, Wide } from './types/words.ts';
 
-/** f as one node with the given tag. Results are a tree of tensors. */
+/** f as one node with the given tag. Results are a tree of tensors. FV0007 for a tag of the compiler's own. */
 export const composite = <A extends readonly AnyTensor[], R>(tag: string, f: (...xs: A) => R, ...xs: A): R =>
-  located(() => region(tag, xs, f as unknown as (...a: never[]) => unknown, true) as R);
+  located(() => {
+    if (tag.startsWith(reserved))
+      fail('FV0007', `composite: the name '${tag}' is reserved`, `Names that start with ${reserved} are the compiler's.`);
+    return region(tag, xs, f as unknown as (...a: never[]) => unknown, true) as R;
+  });
 
 /** Inside a definition shapes are unknown to the types: the tracer checks them. */
 type Any = Tensor<string>;

@@ -114,7 +114,6 @@ export const scalars: { readonly [name: string]: ScalarFunction } = {
     uses: bits,
     body: 'u32 u = fv_bits_f32_u32(x); u32 r = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16; return (u16)(x != x ? 0x7fc0u : r);',
   },
-  // a half's exponent and mantissa, read as float bits, are the value times 2^-112, subnormals too
   // pairs of bf16 as words, the odd product first
   dot2: {
     args: ['u32', 'u32', 'f32'],
@@ -122,6 +121,7 @@ export const scalars: { readonly [name: string]: ScalarFunction } = {
     uses: bits,
     body: 'return FV_FMA(fv_bits_u32_f32(x << 16), fv_bits_u32_f32(y << 16), FV_FMA(fv_bits_u32_f32(x & 0xffff0000u), fv_bits_u32_f32(y & 0xffff0000u), z));',
   },
+  // a half's exponent and mantissa, read as float bits, are the value times 2^-112, subnormals too
   f16_f32: {
     args: ['u16'],
     result: 'f32',

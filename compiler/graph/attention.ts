@@ -1,13 +1,15 @@
 /**
  * Attention as a call: softmax(scale q k') v for batches of queries, keys and values, with the logarithm of each row's sum of exponentials,
- * from which the derivative recomputes the weights. Three tags (under `fovea.`, where a user's composites have no names), each with a definition that follows from the operands' types:
+ * from which the derivative recomputes the weights. Three tags (under `fovea.`, where a user's composites have no names), each with a
+ * definition that follows from the operands' types:
  *
  *   attention          (scale, q, k, v) -> (o, lse)                        s = scale q k',  lse = log(sum(exp(s))),  p = exp(s - lse),  o = p v
  *   attention.tangent  (scale, q, k, v, o, lse, dq, dk, dv) -> (do, dlse)  ds = scale (dq k' + q dk'),  dlse = sum(p ds),  do = p (ds - dlse) v + p dv
  *   attention.grad     (scale, q, k, v, lse, delta, do) -> (dq, dk, dv)    ds = scale p (do v' - delta),  dq = ds k,  dk = ds' q,  dv = p' do
  *
- * with delta = sum(do o) - (cotangent of lse); the second definition leaves o alone, its transpose, the third, needs it for delta. scale is a scalar, q [... N K], k [... M K], v [... M V]; lse and delta are [... N]. A backend with the stream
- * templates runs the first and the third without ever forming the N x M weights (Dao et al., arXiv 2205.14135); everything else reads the bodies.
+ * with delta = sum(do o) - (cotangent of lse); the second definition leaves o alone, its transpose, the third, needs it for delta. scale is
+ * a scalar, q [... N K], k [... M K], v [... M V]; lse and delta are [... N]. A backend with the stream templates runs the first and the
+ * third without ever forming the N x M weights (Dao et al., arXiv 2205.14135); everything else reads the bodies.
  *
  * All of it is f32. The first and the third also take rows (q, k, v and the last operand, do) of bf16 or f16, all of one type: then ds, and p
  * before it is divided by the sum of its row, are rounded to that type in front of the contractions that read them. Results stay f32.
@@ -15,6 +17,8 @@
 import { type Builder, builder } from './builder.ts';
 import type { Node, OpOf, Value } from './types.ts';
 
+/** What the names of calls begin with that users cannot make. */
+export const reserved = 'fovea.';
 export const attentionTags = ['fovea.attention', 'fovea.attention.tangent', 'fovea.attention.grad'] as const;
 export type AttentionTag = (typeof attentionTags)[number];
 
@@ -93,11 +97,15 @@ export type StreamOp = OpOf<'call'> & { readonly tag: keyof typeof tiled };
 
 /** Widest row of a query, key or value that a template takes: a few tiles of them lie in the nearest cache. */
 const widest = 256;
-/** Whether a template computes the call: sizes are numbers, no tensor is empty, and rows are not too wide. */
+/** Most numbers of the queries of one head whose gradients a block may hold: 4 MiB, a quarter of the stack of a thread. */
+const most = 2 ** 20;
+/** Whether a template computes the call: sizes are numbers, no tensor is empty, rows are not too wide, and gradients not too many. */
 export const streams = (op: OpOf<'call'>): op is StreamOp => {
-  if (!(op.tag in tiled)) return false;
+  if (!Object.hasOwn(tiled, op.tag)) return false;
+  const [, q, , v] = op.body.params as readonly [Value, Value, Value, Value];
   const sizes = op.body.params.flatMap((p) => p.type.shape);
-  const wide = (v: Value | undefined): boolean => Number(v?.type.shape.at(-1)) > widest;
-  const [, q, , v] = op.body.params;
-  return sizes.every((d) => typeof d === 'number' && d > 0) && !wide(q) && !wide(v);
+  if (!sizes.every((d) => typeof d === 'number' && d > 0)) return false;
+  const [rows, width] = q.type.shape.slice(-2) as [number, number];
+  const held = op.tag === 'fovea.attention.grad' ? rows * width : 0;
+  return width <= widest && (v.type.shape.at(-1) as number) <= widest && held <= most;
 };

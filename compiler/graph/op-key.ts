@@ -12,5 +12,5 @@ const exact = (_: string, x: unknown): unknown => {
   return x instanceof Poly ? `size ${x}` : x;
 };
 
-/** Of operations without regions: a region's values would have to be compared node by node. */
+/** Of operations without regions, and of attention, whose body follows from types: other regions would have to be compared node by node. */
 export const opKey = (op: Op): string => JSON.stringify(op, exact);

@@ -1,7 +1,7 @@
 /**
- * Regions become plain nodes: call (but for those that `keep` names) and perShard by their bodies, scan by one copy of its body a step. Sharding primitives take
- * their meaning on one device (reshard is the identity, axisIndex is 0), and stopGradient, whose work is done once a function
- * is differentiated, disappears.
+ * Regions become plain nodes: call (but for those that `keep` names) and perShard by their bodies, scan by one copy of its body a step.
+ * Sharding primitives take their meaning on one device (reshard is the identity, axisIndex is 0), and stopGradient, whose work is done
+ * once a function is differentiated, disappears.
  *
  *   %1 = call softmax(%0) { ... }        ->        %1 = reduceMax(%0) ...   %5 = div(%3, %4)
  */

@@ -49,14 +49,18 @@ const made = <P extends Node['op']['prim']>(s: Site, v: Value | undefined, prim:
 const lastAxis = (v: Value): number => v.type.shape.length - 1;
 const is = (xs: readonly number[], ...ys: readonly number[]): boolean => xs.length === ys.length && xs.every((x, i) => x === ys[i]);
 
-/** The reduction of the last axis of x of which v is the repetition along that axis; through a kept axis of size 1, and stopGradient. */
+/**
+ * The reduction of the last axis of x of which v is the repetition along that axis, through a kept axis of size 1. A maximum may be held
+ * constant, for it cancels; a sum may not, for its derivative counts.
+ */
 const repeats = (s: Site, v: Value, prim: 'reduceMax' | 'reduceSum'): Node | undefined => {
   const spread = made(s, v, 'broadcast');
   const rank = v.type.shape.length;
   let at = spread?.inputs[0];
   if (!spread || !at || !spread.op.axes.every((a, i) => a === i) || spread.op.axes.length < rank - 1) return undefined;
   if (at.type.shape.length === rank && at.type.shape[rank - 1] !== 1) return undefined;
-  for (let n = s.maker(at); n?.op.prim === 'reshape' || n?.op.prim === 'stopGradient'; n = s.maker(at)) at = n.inputs[0] as Value;
+  const passes = (n: Node | undefined): n is Node => n?.op.prim === 'reshape' || (prim === 'reduceMax' && n?.op.prim === 'stopGradient');
+  for (let n = s.maker(at); passes(n); n = s.maker(at)) at = n.inputs[0] as Value;
   const n = made(s, at, prim);
   return n && is(n.op.axes, lastAxis(n.inputs[0] as Value)) && n.inputs[0]?.type.shape.length === rank ? n : undefined;
 };

@@ -1,8 +1,7 @@
 /**
  * Batching rules of the primitives with a region, and of random bits. A call keeps its name: its body becomes a body of batches; attention
- * takes batches as they are. A scan
- * runs once for all examples: its slices are batches, so stacked operands and results carry the batch as their second axis. Random bits
- * of a key for each example are a loop over the keys.
+ * takes batches as they are. A scan runs once for all examples: its slices are batches, so stacked operands and results carry the batch
+ * as their second axis. Random bits of a key for each example are a loop over the keys.
  */
 import { type AttentionTag, attention, isAttention } from '../graph/attention.ts';
 import { type Builder, builder } from '../graph/builder.ts';
