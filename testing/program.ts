@@ -14,7 +14,8 @@ import { known } from '../compiler/graph/dim.ts';
 import { eqType } from '../compiler/graph/infer.ts';
 import { countOf, type Tensor64, tensor64 } from '../compiler/graph/tensor64.ts';
 import { type DType, type Graph, isFloat, type Prim, type TensorType, type Value } from '../compiler/graph/types.ts';
-import { type Grow, rows } from './rows.ts';
+import type { Grow } from './rows/grow.ts';
+import { rows } from './rows/index.ts';
 import { differentiable, gradGraph, jvpGraph, vmapGraph } from './transforms.ts';
 
 export interface ArbitraryOptions {

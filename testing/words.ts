@@ -22,7 +22,7 @@ import {
   spec,
   trace,
 } from '../dsl/index.ts';
-import type { Grow } from './rows.ts';
+import type { Grow } from './rows/grow.ts';
 
 type Word = (g: Grow) => readonly (readonly [Value, number])[];
 

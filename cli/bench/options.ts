@@ -73,8 +73,8 @@ const taken: { readonly [B in Bench]: readonly (keyof Asked)[] } = {
   reduce: ['model', 'batch', 'size', 'shape'],
 };
 
-/** Benchmarks whose contractions a precision changes; attention's kernels and the others are float32 at any. */
-const precise: readonly Bench[] = ['forward', 'step', 'gemm'];
+/** Benchmarks whose contractions a precision changes; the others have none. */
+const precise: readonly Bench[] = ['forward', 'step', 'gemm', 'attention'];
 
 const checkTaken = (asked: Asked): void => {
   const known = taken[asked.bench];

@@ -8,7 +8,7 @@ import { operands } from './expr.ts';
 import type { Expr } from './types.ts';
 
 /** What a node is, beside its type and operands. */
-const own = (x: Expr): string => {
+export const own = (x: Expr): string => {
   switch (x.k) {
     case 'const':
       return Object.is(x.value, -0) ? '-0' : String(x.value);

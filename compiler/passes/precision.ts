@@ -89,8 +89,6 @@ interface Wish {
   readonly at: readonly number[];
 }
 interface Demand {
-  /** Contractions whose operands are to be cast. */
-  readonly casts: ReadonlyMap<Node, Wish>;
   /** The types in which contractions want a value, beside its own. */
   readonly wanted: ReadonlyMap<Value, ReadonlySet<Low>>;
   /** Of a view, the types that it is wanted in and takes from its operand. */
@@ -123,8 +121,7 @@ const readersOf = (g: Graph, casts: ReadonlyMap<Node, Wish>): ReadonlyMap<Value,
   return readers;
 };
 
-const demand = (g: Graph, policy: (scope: string) => FloatType): Demand => {
-  const casts = chosen(g, policy);
+const demand = (g: Graph, casts: ReadonlyMap<Node, Wish>): Demand => {
   const readers = readersOf(g, casts);
   const wanted = new Map<Value, Set<Low>>();
   const through = new Map<Node, Set<Low>>();
@@ -143,15 +140,16 @@ const demand = (g: Graph, policy: (scope: string) => FloatType): Demand => {
       want(x, t);
     }
   }
-  return { casts, wanted, through };
+  return { wanted, through };
 };
 
 /** Casts the operands of contractions to what `precision` says of their scope. The types of parameters and results stay. */
 export const precision = (choice: Precision): ((g: Graph) => Graph) => {
   const policy = policyOf(choice);
   return (g) => {
-    const { casts, wanted, through } = demand(g, policy);
+    const casts = chosen(g, policy);
     if (casts.size === 0) return g;
+    const { wanted, through } = demand(g, casts);
     const b = builder();
     const env = new Map<Value, Value>(g.params.map((p) => [p, b.param(p.type, p.name)]));
     const low = { bf16: new Map<Value, Value>(), f16: new Map<Value, Value>() };

@@ -90,7 +90,9 @@ export const joinSteps = (steps: readonly Step[], kernels: readonly Kernel[], re
       place(s);
       continue;
     }
-    waiting.set(s.kernel, [...(waiting.get(s.kernel) ?? []), s]);
+    const others = waiting.get(s.kernel);
+    if (others) others.push(s);
+    else waiting.set(s.kernel, [s]);
     for (const v of to) writes.set(v, s.kernel);
     for (const v of from) reads.set(v, (reads.get(v) ?? new Set()).add(s.kernel));
   }

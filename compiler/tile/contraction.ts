@@ -8,10 +8,10 @@
 import type { DType, Node, Value } from '../graph/types.ts';
 import { type Affine, add, type Indices, indices, linear, scale } from './affine.ts';
 import { code } from './code.ts';
-import { held, indexOf, rounded, shapeOf } from './emit.ts';
+import { held, rounded, shapeOf } from './emit.ts';
 import { lowerGemm } from './gemm.ts';
 import type { GemmOperand, GemmSpec, Lowering } from './gemm-spec.ts';
-import { emitterOf, type Job, storeAll } from './job.ts';
+import { emitterOf, homes, type Job, storeAll } from './job.ts';
 import { operandStrides } from './strides.ts';
 
 type Dot = Extract<Node['op'], { readonly prim: 'dot' }>;
@@ -53,17 +53,7 @@ export const lowerContraction = (job: Job): Lowering => {
       if (linear(where, shapeOf(v)).key !== p.key) throw new Error(`internal: the contraction %${v.id} is read at another place`);
       return rounded(sum, v.type.dtype);
     });
-    /** Where element p of the sum stands in v: transposes of the result are stored from here as well. */
-    const home = (v: Value): readonly Affine[] => {
-      const n = job.maker(v);
-      const from = n?.inputs[0];
-      if (from && n.op.prim === 'reshape') return indexOf(ix, v, linear(home(from), shapeOf(from)));
-      if (from && n.op.prim === 'transpose') {
-        const at = home(from);
-        return n.op.perm.map((a) => at[a] as Affine);
-      }
-      return indexOf(ix, v, p);
-    };
+    const home = homes(job, ix, dot, p);
     storeAll(
       c,
       ix,

@@ -10,7 +10,7 @@ import type { Target } from '../target.ts';
 import type { Affine, Indices } from './affine.ts';
 import { linear } from './affine.ts';
 import type { Code } from './code.ts';
-import { type Emitter, emitter, type Place, shapeOf, sizeOf, stored } from './emit.ts';
+import { type Emitter, emitter, indexOf, type Place, shapeOf, sizeOf, stored } from './emit.ts';
 import type { Group } from './group.ts';
 
 export interface Job {
@@ -42,6 +42,25 @@ export type Given = (v: Value, ix: readonly Affine[]) => Expr | undefined;
 
 export const emitterOf = (job: Job, indices: Indices, given?: Given): Emitter =>
   emitter(given ? { indices, maker: job.maker, place: job.place, given } : { indices, maker: job.maker, place: job.place });
+
+/**
+ * Where element `p` of `root`, which the kernel computes, stands in a value of the group: in transposes and casts of it, too, so that they are
+ * stored from the same registers.
+ */
+export const homes = (job: Job, indices: Indices, root: Value, p: Affine): ((v: Value) => readonly Affine[]) => {
+  const home = (v: Value): readonly Affine[] => {
+    const n = v === root ? undefined : job.maker(v);
+    const from = n?.inputs[0];
+    if (from && n.op.prim === 'cast') return home(from);
+    if (from && n.op.prim === 'reshape') return indexOf(indices, v, linear(home(from), shapeOf(from)));
+    if (from && n.op.prim === 'transpose') {
+      const inner = home(from);
+      return n.op.perm.map((a) => inner[a] as Affine);
+    }
+    return indexOf(indices, v, p);
+  };
+  return home;
+};
 
 /** An output element (or vector of them) to be stored. */
 export interface Write {

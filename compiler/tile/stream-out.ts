@@ -10,8 +10,8 @@ import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
 import { type Affine, add, type Indices, indices, linear, scale } from './affine.ts';
 import { code } from './code.ts';
-import { indexOf, rounded, shapeOf } from './emit.ts';
-import { emitterOf, type Job, storeAll } from './job.ts';
+import { rounded } from './emit.ts';
+import { emitterOf, homes, type Job, storeAll } from './job.ts';
 
 /** Stores `value` at (batch, row, columns col ..), of `lanes` columns that are a multiple of `known`. */
 export type Writer = (k: Body, batch: readonly Expr[], row: Expr, col: Expr, value: Expr, known?: number) => void;
@@ -39,17 +39,7 @@ export const writerOf = (job: Job, result: Value, batch: readonly number[], rows
     const column: Affine = add(ix.atom(col, 0, Math.floor((width - lanes) / step) * step, step), ix.lane);
     const p = add(scale(b, rows * width), add(scale(ix.atom(row, 0, rows - 1), width), column));
     const em = emitterOf(job, ix, (v) => (v === result ? rounded(value, v.type.dtype) : undefined));
-    const home = (v: Value): readonly Affine[] => {
-      const n = v === result ? undefined : job.maker(v);
-      const from = n?.inputs[0];
-      if (from && n.op.prim === 'cast') return home(from);
-      if (from && n.op.prim === 'reshape') return indexOf(ix, v, linear(home(from), shapeOf(from)));
-      if (from && n.op.prim === 'transpose') {
-        const inner = home(from);
-        return n.op.perm.map((a) => inner[a] as Affine);
-      }
-      return indexOf(ix, v, p);
-    };
+    const home = homes(job, ix, result, p);
     storeAll(
       c,
       ix,

@@ -15,6 +15,7 @@ import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
 import type { Target } from '../target.ts';
 import { shapeOf } from './emit.ts';
+import { pieces } from './gemm-pack-pairs.ts';
 import type { Job } from './job.ts';
 import { halfAt, pairAt } from './stream-pairs.ts';
 import { operandStrides } from './strides.ts';
@@ -185,18 +186,17 @@ export const weigh = (k: Body, s: StreamSchedule, w: Weigh, made: (i: Expr, sums
   });
 };
 
-/** Pieces that cover `width` elements: as many vectors as fit, then shorter ones. */
-const pieces = (
+/** The pieces that cover `width` elements, up to `vectors` of one length together. */
+const groups = (
   width: number,
   lanes: number,
   vectors: number,
 ): readonly { readonly from: number; readonly lanes: number; readonly n: number }[] => {
   const out: { from: number; lanes: number; n: number }[] = [];
-  for (let from = 0, l = lanes; from < width; ) {
-    while (from + l > width) l /= 2;
-    const n = Math.min(vectors, Math.floor((width - from) / l));
-    out.push({ from, lanes: l, n });
-    from += n * l;
+  for (const [from, l] of pieces(width, lanes)) {
+    const last = out.at(-1);
+    if (last && last.lanes === l && last.n < vectors) last.n++;
+    else out.push({ from, lanes: l, n: 1 });
   }
   return out;
 };
@@ -226,7 +226,7 @@ export interface Mix {
 export const mix = (k: Body, s: StreamSchedule, m: Mix): void => {
   const { rows } = m;
   const width = rows.width / s.atOnce;
-  for (const piece of pieces(width, rows.element === 1 ? s.lanes : 1, 4))
+  for (const piece of groups(width, rows.element === 1 ? s.lanes : 1, 4))
     tiles(k, m.results, m.total, m.step, s.tr, (r0, n) => {
       const goal = k.let('goal', e.add(m.to, e.mul(r0, width)));
       const at = (r: number, v: number): Expr => e.add(goal, r * width + piece.from + v * piece.lanes);

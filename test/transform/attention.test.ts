@@ -2,7 +2,7 @@
 import { describe, expect, it, test } from 'vitest';
 import { type AttentionTag, attention, attentionTags, streams } from '../../compiler/graph/attention.ts';
 import { builder } from '../../compiler/graph/builder.ts';
-import { interpret, type Tensor64, tensor64 } from '../../compiler/graph/interpret.ts';
+import { type Tensor64, tensor64 } from '../../compiler/graph/interpret.ts';
 import { countOf } from '../../compiler/graph/tensor64.ts';
 import type { Graph, OpOf, Value } from '../../compiler/graph/types.ts';
 import { verify } from '../../compiler/graph/verify.ts';

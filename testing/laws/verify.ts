@@ -6,9 +6,10 @@
 import { FoveaError } from '../../compiler/error.ts';
 import { eqType, infer } from '../../compiler/graph/infer.ts';
 import { interpret } from '../../compiler/graph/interpret.ts';
+import { binaryFns } from '../../compiler/graph/interpret-pointwise.ts';
 import { print } from '../../compiler/graph/print.ts';
 import { countOf } from '../../compiler/graph/tensor64.ts';
-import type { DType, Graph, Node, Op, Prim, TensorType, Value } from '../../compiler/graph/types.ts';
+import type { DType, Graph, Node, Op, TensorType, Value } from '../../compiler/graph/types.ts';
 import { verify } from '../../compiler/graph/verify.ts';
 import { numbers } from '../numbers.ts';
 import type { Law } from './law.ts';
@@ -50,20 +51,7 @@ const beyond = (n: Node): Op | undefined => {
   }
 };
 
-const elementwise: ReadonlySet<Prim> = new Set<Prim>([
-  'add',
-  'sub',
-  'mul',
-  'div',
-  'pow',
-  'max',
-  'min',
-  'rem',
-  'and',
-  'or',
-  'xor',
-  'compare',
-]);
+const elementwise: ReadonlySet<string> = new Set([...Object.keys(binaryFns), 'compare']);
 
 /** Damages node k; undefined where this mutation has nothing to damage there. */
 type Mutation = (g: Graph, k: number, n: Node) => Graph | undefined;

@@ -230,9 +230,9 @@ export const kernels: readonly Row[] = [
   {
     name: 'a transposed result stored as it is',
     fault: 'wrong axis',
-    file: 'compiler/tile/contraction.ts',
-    from: 'return n.op.perm.map((a) => at[a] as Affine);',
-    to: 'return n.op.perm.map((_, a) => at[a] as Affine);',
+    file: 'compiler/tile/job.ts',
+    from: 'return n.op.perm.map((a) => inner[a] as Affine);',
+    to: 'return n.op.perm.map((_, a) => inner[a] as Affine);',
     test: 'test/fuse/contract.test.ts',
   },
   {
