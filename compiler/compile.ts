@@ -16,6 +16,7 @@ import { buildPlan } from './plan/build.ts';
 import type { Plan } from './plan/types.ts';
 import type { Backend, Executable, Progress } from './target.ts';
 import { recognise } from './transform/recognise.ts';
+import { recompute } from './transform/recompute.ts';
 import { remat } from './transform/remat.ts';
 
 export type { Precision } from './passes/precision.ts';
@@ -34,6 +35,7 @@ export const passesFor = (choice: Precision): readonly (readonly [name: string, 
   ['simplify again', simplify],
   ['cse again', cse],
   ['dce again', dce],
+  ['recompute', recompute(1 << 18)],
 ];
 export const passes = passesFor('f32');
 

@@ -6,6 +6,7 @@ import { fuse } from '../compiler/fuse/fuse.ts';
 import type { Tensor64 } from '../compiler/graph/tensor64.ts';
 import type { Graph, HostData, Node, Value } from '../compiler/graph/types.ts';
 import { interpretKernel } from '../compiler/kernel/interpret.ts';
+import type { Kernel } from '../compiler/kernel/types.ts';
 import { verifyKernel } from '../compiler/kernel/verify.ts';
 import type { Target } from '../compiler/target.ts';
 import { sizeOf } from '../compiler/tile/emit.ts';
@@ -13,8 +14,10 @@ import { lower } from '../compiler/tile/lower.ts';
 import { decode, encode, hostArray } from './host.ts';
 
 type Memory = ReadonlyMap<Value, HostData>;
+/** Told of each kernel and its buffers by name, before it runs. */
+export type Watch = (kernel: Kernel, named: Readonly<Record<string, HostData>>) => void;
 
-const execute = (g: Graph, target: Target, inputs: Memory): readonly HostData[] => {
+const execute = (g: Graph, target: Target, inputs: Memory, watch?: Watch): readonly HostData[] => {
   const f = fuse(g, target);
   const memory = new Map<Value, HostData>(g.params.map((p) => [p, inputs.get(p) as HostData]));
   for (const c of f.constants) memory.set(c.value, encode({ type: c.value.type, data: Float64Array.from(c.data) }));
@@ -31,6 +34,7 @@ const execute = (g: Graph, target: Target, inputs: Memory): readonly HostData[] 
       memory.set(v, data);
       named[`b${i}`] = data;
     });
+    watch?.(kernel, named);
     // blocks may run in any order, so also in this one
     interpretKernel(kernel, named, { order: 'reverse' });
   }
@@ -41,8 +45,8 @@ const memoryOf = (g: Graph, args: readonly Tensor64[]): Map<Value, HostData> =>
   new Map(g.params.map((p, i) => [p, encode(args[i] as Tensor64)]));
 
 /** Results of the fused kernels of a graph that went through the passes, as numbers. */
-export const runKernels = (g: Graph, target: Target, args: readonly Tensor64[]): readonly ArrayLike<number>[] =>
-  execute(g, target, memoryOf(g, args)).map((d, i) => decode((g.results[i] as Value).type.dtype, d));
+export const runKernels = (g: Graph, target: Target, args: readonly Tensor64[], watch?: Watch): readonly ArrayLike<number>[] =>
+  execute(g, target, memoryOf(g, args), watch).map((d, i) => decode((g.results[i] as Value).type.dtype, d));
 
 const lone = (n: Node): Graph => {
   const params = [...new Set(n.inputs)];

@@ -53,6 +53,9 @@ export const binaryFns: { readonly [P in Binary]: (x: number, y: number) => numb
   shiftRight: (x, y) => (y < 32 ? x >>> y : 0),
 };
 
+/** Primitives that make each element from the same element of their operands. */
+export const pointwise: ReadonlySet<string> = new Set([...Object.keys(unaryFns), ...Object.keys(binaryFns), 'cast', 'compare', 'select']);
+
 export const compareFns: { readonly [C in Compare]: (x: number, y: number) => boolean } = {
   eq: (x, y) => x === y,
   ne: (x, y) => x !== y,

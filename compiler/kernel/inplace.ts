@@ -1,9 +1,9 @@
 /**
  * May a kernel write buffer `w` over buffer `r`? Yes when each element of r is read only where, and before, the same
- * element of w is written: same index, same innermost loop body, every load in front of the store. Then no other
- * iteration, block or later statement can see the overwritten value. Indices are compared as text, so it says no to some
- * kernels that would be fine and never yes to one that is not. It relies on what the kernel interpreter checks: no element
- * of a buffer with access `write` is written twice.
+ * element of w is written: same index, same innermost loop body, the load in front of the store. Since no element is
+ * written twice, no other iteration, block or statement can have written it before. Indices are compared as text, so it says no to some
+ * kernels that would be fine and never yes to one that is not; names of values are read as what they stand for. That no element of a buffer
+ * with access `write` is written twice is what the kernel interpreter checks.
  *
  *   let x = load a[at]; store b[at] = x + 1            b may be a
  *   let x = load a[at + 1]; store b[at] = x            b may not be a
@@ -61,19 +61,25 @@ export const mayAlias = (kernel: Kernel, r: string, w: string): boolean => {
   const reads: Access[] = [];
   const writes: Access[] = [];
   const mutable = new Set<string>();
-  const key = keys();
+  const named = new Map<string, Expr>();
+  const key = keys((name) => named.get(name));
   let order = 0;
   const access = (body: string, at: number, lanes: number, index: Expr, mask: Expr | undefined): Access => {
     let steady = true;
-    each([index], (x) => {
-      if (x.k === 'load' || (x.k === 'ref' && mutable.has(x.name))) steady = false;
-    });
+    const look = (root: Expr): void =>
+      each([root], (x) => {
+        if (x.k === 'load' || (x.k === 'ref' && mutable.has(x.name))) steady = false;
+        const value = x.k === 'ref' ? named.get(x.name) : undefined;
+        if (value) look(value);
+      });
+    look(index);
     return { body, order: at, where: `${key(index)}.${lanes}`, mask: mask ? key(mask) : -1, steady };
   };
   const walk = (body: readonly Stmt[], path: string): void => {
     body.forEach((s, i) => {
       const at = order++;
       if (s.s === 'var') mutable.add(s.name);
+      if (s.s === 'let') named.set(s.name, s.value);
       each(exprs(s), (x) => {
         if (x.k === 'load' && x.from === r) reads.push(access(path, at, x.lanes, x.index, x.mask));
       });
@@ -90,7 +96,6 @@ export const mayAlias = (kernel: Kernel, r: string, w: string): boolean => {
     (a) =>
       a.steady &&
       // a lane that is read and not written here would be left to another iteration
-      writes.some((b) => b.body === a.body && b.where === a.where && b.order >= a.order && (b.mask === -1 || b.mask === a.mask)) &&
-      !writes.some((b) => b.body === a.body && b.order < a.order),
+      writes.some((b) => b.body === a.body && b.where === a.where && b.order >= a.order && (b.mask === -1 || b.mask === a.mask)),
   );
 };

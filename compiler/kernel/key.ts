@@ -40,13 +40,15 @@ export const own = (x: Expr): string => {
   }
 };
 
-/** A numbering of its own: numbers of two numberings cannot be compared. */
-export const keys = (): ((x: Expr) => number) => {
+/** A numbering of its own: numbers of two numberings cannot be compared. A name that `value` knows is what it stands for. */
+export const keys = (value: (name: string) => Expr | undefined = () => undefined): ((x: Expr) => number) => {
   const byObject = new Map<Expr, number>();
   const byText = new Map<string, number>();
   const key = (x: Expr): number => {
     const old = byObject.get(x);
     if (old !== undefined) return old;
+    const named = x.k === 'ref' ? value(x.name) : undefined;
+    if (named) return key(named);
     const text = `${x.k} ${own(x)} ${x.dtype} ${x.lanes} ${operands(x).map(key).join(' ')}`;
     const n = byText.get(text) ?? byText.size;
     byText.set(text, n);

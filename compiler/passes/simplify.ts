@@ -9,7 +9,7 @@
 import type { Builder } from '../graph/builder.ts';
 import { addDim, type Dim, eqDim, eqShape, subDim } from '../graph/dim.ts';
 import { apply, type Tensor64, tensor64 } from '../graph/interpret.ts';
-import { binaryFns, unaryFns } from '../graph/interpret-pointwise.ts';
+import { pointwise } from '../graph/interpret-pointwise.ts';
 import { type DType, type Graph, isFloat, type Node, type OpOf, type Prim, type Value } from '../graph/types.ts';
 import { rewrite } from './rewrite.ts';
 
@@ -25,7 +25,6 @@ type Simplify<P extends Prim> = (k: Known, op: OpOf<P>, ins: readonly Value[]) =
 
 const identity = (axes: readonly number[]): boolean => axes.every((a, i) => a === i);
 const isZero = (d: Dim): boolean => d === 0;
-const pointwise: ReadonlySet<string> = new Set([...Object.keys(unaryFns), ...Object.keys(binaryFns), 'cast', 'compare', 'select']);
 const largest: { readonly [D in DType]: number } = { f32: 3.4e38, bf16: 3.38e38, f16: 65504, i32: 2 ** 31, u32: 2 ** 32, bool: 1 };
 /**
  * A pointwise primitive of constants, by the interpreter: float64, rounded once, where the constant is used. What leaves

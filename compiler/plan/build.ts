@@ -4,14 +4,13 @@
  * Inputs, constants and outputs keep their bytes for the whole life of the executable (inputs so that an unchanged one is
  * not uploaded again, outputs until the next run overwrites them); everything between lives from the launch that writes it
  * to the last that reads it. A donated input's slot receives the new value in place where the writing kernel allows it,
- * and by a copy at the end of the step where it does not.
+ * and by a copy at the end of the step where it does not (places.ts).
  */
 import { FoveaError } from '../error.ts';
 import { fuse } from '../fuse/fuse.ts';
 import { eqType } from '../graph/infer.ts';
 import { isEmpty } from '../graph/tensor64.ts';
 import type { Graph, Value } from '../graph/types.ts';
-import { mayAlias } from '../kernel/inplace.ts';
 import { printKernel } from '../kernel/print.ts';
 import type { Kernel } from '../kernel/types.ts';
 import { verifyKernel } from '../kernel/verify.ts';
@@ -21,6 +20,7 @@ import { sizeOf } from '../tile/emit.ts';
 import { type Lowered, lowerAll } from '../tile/lower.ts';
 import { type Need, placeBuffers } from './arena.ts';
 import { joinSteps, type Step, type StepPart, typeBytes, writtenBy } from './join.ts';
+import { placesOf, usesOf } from './places.ts';
 import { shareKernels, tables } from './share.ts';
 import type { Lifetime, Plan, Slot } from './types.ts';
 
@@ -101,34 +101,14 @@ const planFull = (g: Graph, target: Target, { donated, maxBytes }: PlanOptions):
     }),
   );
   const steps = [...joinSteps(single, kernels, replaced)];
-  const producer = new Map<Value, number>();
-  const lastRead = new Map<Value, number>();
-  steps.forEach((s, i) => {
-    for (const v of written(s)) producer.set(v, i);
-    for (const v of s.parts.flatMap((p) => p.buffers)) lastRead.set(v, i);
-  });
-  const shares = new Map<Value, Value>();
-  const copies: [from: Value, to: Value][] = [];
+  const uses = usesOf(steps, kernels);
   results.forEach((out, o) => {
     const input = replaced.get(out);
-    if (!input) return;
-    const at = producer.get(out);
-    if (at === undefined || !eqType((g.results[o] as Value).type, input.type))
+    if (input && !(uses.producer.has(out) && eqType((g.results[o] as Value).type, input.type)))
       throw new Error(`internal: output ${o} cannot take the place of input ${donated[o]}`);
-    const step = steps[at] as Step;
-    const kernel = kernels[step.kernel] as Kernel;
-    // one value may stand behind several buffers of a kernel; what one part writes no other may read
-    const names = (v: Value, p: StepPart): readonly string[] => kernel.buffers.filter((_, i) => p.buffers[i] === v).map((b) => b.name);
-    const inPlace = (): boolean =>
-      step.parts.every((p) =>
-        p.buffers.includes(out)
-          ? names(input, p).every((r) => names(out, p).every((w) => mayAlias(kernel, r, w)))
-          : !p.buffers.includes(input),
-      );
-    const last = lastRead.get(input) ?? -1;
-    if (last < at || (last === at && inPlace())) shares.set(out, input);
-    else copies.push([out, input]);
   });
+  const { shares, copies } = placesOf(steps, kernels, uses, replaced, results);
+  const last = new Map(uses.last);
   for (const [from, to] of copies) {
     const kernel = copyKernel(from.type, target);
     const bytes = 2 * typeBytes(from.type);
@@ -142,12 +122,15 @@ const planFull = (g: Graph, target: Target, { donated, maxBytes }: PlanOptions):
       flops: 0,
       bytes,
     });
-    lastRead.set(from, steps.length - 1);
+    last.set(from, steps.length - 1);
   }
 
   // every buffer's life, then its place
   const end = steps.length;
-  const place = (v: Value): Value => shares.get(v) ?? v;
+  const place = (v: Value): Value => {
+    const to = shares.get(v);
+    return to ? place(to) : v;
+  };
   const outputs = new Set(results);
   const values: Value[] = [];
   const needs: Need[] = [];
@@ -160,8 +143,9 @@ const planFull = (g: Graph, target: Target, { donated, maxBytes }: PlanOptions):
   };
   for (const p of g.params) need(p, -1, end);
   for (const c of constants) need(c.value, -1, end);
+  for (const v of uses.producer.keys()) last.set(place(v), Math.max(last.get(place(v)) ?? 0, last.get(v) as number));
   steps.forEach((s, i) => {
-    for (const v of written(s)) if (!shares.has(v)) need(v, i, outputs.has(v) ? end : (lastRead.get(v) as number));
+    for (const v of written(s)) if (!shares.has(v)) need(v, i, outputs.has(v) ? end : (last.get(v) as number));
   });
   const { offsets, bytes: arenaBytes } = placeBuffers(needs, target.alignment);
   const slots = new Map(

@@ -25,17 +25,16 @@ export const leaving = (forward: readonly Node[], results: readonly Value[]): Se
   return found;
 };
 
-/** The same function with the values of checkpoint regions recomputed in the backward phase. */
-export const remat = (g: Graph): Graph => {
-  const forwardNodes = g.nodes.filter((n) => n.meta.phase !== 'bwd');
-  const saved = leaving(forwardNodes, g.results);
-  const maker = new Map<Value, Node>();
-  for (const n of forwardNodes) for (const o of n.outputs) if (n.meta.remat !== undefined && !saved.has(o)) maker.set(o, n);
+/**
+ * The same function, where the backward phase reads clones of the nodes in `maker`, by value, instead of those values. Clones stand just
+ * before what first reads them, and have phase `bwd` in the meta that `meta` gives them.
+ */
+export const cloned = (g: Graph, maker: ReadonlyMap<Value, Node>, meta: (n: Node) => Node['meta']): Graph => {
   const b = builder();
   const forward = new Map<Value, Value>(g.params.map((p) => [p, b.param(p.type, p.name)]));
   const recomputed = new Map<Value, Value>();
-  const emit = (n: Node, read: (v: Value) => Value, meta: Node['meta'], into: Map<Value, Value>): void => {
-    const outs = b.emit(n.op, n.inputs.map(read), meta);
+  const emit = (n: Node, read: (v: Value) => Value, as: Node['meta'], into: Map<Value, Value>): void => {
+    const outs = b.emit(n.op, n.inputs.map(read), as);
     n.outputs.forEach((o, i) => {
       into.set(o, outs[i] as Value);
     });
@@ -50,7 +49,7 @@ export const remat = (g: Graph): Graph => {
       if (missing) stack.push(maker.get(missing) as Node);
       else {
         stack.pop();
-        if (!n.outputs.every((o) => recomputed.has(o))) emit(n, inBackward, { ...n.meta, phase: 'bwd' }, recomputed);
+        if (!n.outputs.every((o) => recomputed.has(o))) emit(n, inBackward, { ...meta(n), phase: 'bwd' }, recomputed);
       }
     }
   };
@@ -60,4 +59,13 @@ export const remat = (g: Graph): Graph => {
     emit(n, backward ? inBackward : (v) => forward.get(v) as Value, n.meta, forward);
   }
   return b.build(g.results.map((r) => forward.get(r) as Value));
+};
+
+/** The same function with the values of checkpoint regions recomputed in the backward phase. */
+export const remat = (g: Graph): Graph => {
+  const forward = g.nodes.filter((n) => n.meta.phase !== 'bwd');
+  const saved = leaving(forward, g.results);
+  const maker = new Map<Value, Node>();
+  for (const n of forward) for (const o of n.outputs) if (n.meta.remat !== undefined && !saved.has(o)) maker.set(o, n);
+  return cloned(g, maker, (n) => n.meta);
 };

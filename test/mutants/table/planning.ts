@@ -2,6 +2,7 @@
 import type { Row } from '../mutant.ts';
 
 const build = 'compiler/plan/build.ts';
+const places = 'compiler/plan/places.ts';
 const arena = 'compiler/plan/arena.ts';
 const inplace = 'compiler/kernel/inplace.ts';
 const donated = 'test/plan/donated.test.ts';
@@ -11,29 +12,29 @@ export const planning: readonly Row[] = [
     name: 'a buffer freed one launch early',
     fault: 'stale value',
     file: build,
-    from: 'outputs.has(v) ? end : (lastRead.get(v) as number)',
-    to: 'outputs.has(v) ? end : (lastRead.get(v) as number) - 1',
+    from: 'outputs.has(v) ? end : (last.get(v) as number)',
+    to: 'outputs.has(v) ? end : (last.get(v) as number) - 1',
   },
   {
     name: 'outputs freed after their last read',
     fault: 'stale value',
     file: build,
-    from: 'outputs.has(v) ? end : (lastRead.get(v) as number)',
-    to: 'lastRead.get(v) as number',
+    from: 'outputs.has(v) ? end : (last.get(v) as number)',
+    to: 'last.get(v) as number',
   },
   {
     name: 'inputs freed after their last read',
     fault: 'stale value',
     file: build,
     from: 'for (const p of g.params) need(p, -1, end);',
-    to: 'for (const p of g.params) need(p, -1, lastRead.get(p) ?? -1);',
+    to: 'for (const p of g.params) need(p, -1, last.get(p) ?? -1);',
   },
   {
     name: 'constants freed after their last read',
     fault: 'stale value',
     file: build,
     from: 'for (const c of constants) need(c.value, -1, end);',
-    to: 'for (const c of constants) need(c.value, -1, lastRead.get(c.value) ?? -1);',
+    to: 'for (const c of constants) need(c.value, -1, last.get(c.value) ?? -1);',
   },
   {
     name: 'a buffer freed by the launch that reads it',
@@ -80,18 +81,39 @@ export const planning: readonly Row[] = [
   {
     name: 'a donated input is written while it is read',
     fault: 'stale value',
-    file: build,
-    from: 'last < at || (last === at && inPlace())',
-    to: 'last <= at',
+    file: places,
+    from: 'read < at || (read === at && inPlace(',
+    to: 'read <= at || (read === at && inPlace(',
     test: donated,
   },
   {
     name: 'a donated input is written before it is read',
     fault: 'stale value',
-    file: build,
-    from: 'if (last < at || (last === at && inPlace())) shares.set(out, input);',
-    to: 'if (inPlace()) shares.set(out, input);',
+    file: places,
+    from: 'if (read < at || (read === at && inPlace(',
+    to: 'if ((inPlace(',
     test: donated,
+  },
+  {
+    name: 'a value in the place of one that is read later',
+    fault: 'stale value',
+    file: places,
+    from: 'between(v) && last.get(v) === i && producer.get(v) !== i',
+    to: 'between(v) && producer.get(v) !== i',
+  },
+  {
+    name: 'a value in the place of one that its kernel reads elsewhere',
+    fault: 'dropped check',
+    file: places,
+    from: 'fits(u) && inPlace(s, kernels, v, u)',
+    to: 'fits(u)',
+  },
+  {
+    name: 'a value dies before the one in its place',
+    fault: 'stale value',
+    file: build,
+    from: 'Math.max(last.get(place(v)) ?? 0, last.get(v) as number)',
+    to: 'last.get(place(v)) ?? 0',
   },
   {
     name: 'in place with another index',
