@@ -36,6 +36,7 @@ export const passesFor = (choice: Precision): readonly (readonly [name: string, 
   ['cse again', cse],
   ['dce again', dce],
   ['recompute', recompute(1 << 18)],
+  ['dce last', dce],
 ];
 export const passes = passesFor('f32');
 

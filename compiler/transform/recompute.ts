@@ -8,12 +8,11 @@
  *   y = h p                 read by the gradient of w2       computed again from h
  *
  * In forward order, so that what is kept early serves what is read later. Of a chain of values of one size that all others come from, the
- * earliest is kept: x instead of x - mean. The last pass, for cse would merge a clone with its original.
+ * earliest is kept: x instead of x - mean. No cse after it: that would merge a clone with its original.
  */
 import { known } from '../graph/dim.ts';
 import { pointwise } from '../graph/interpret-pointwise.ts';
 import { bytesOf, type Graph, type Node, type Value } from '../graph/types.ts';
-import { dce } from '../passes/dce.ts';
 import { cloned } from './remat.ts';
 
 const views: ReadonlySet<string> = new Set(['const', 'iota', 'broadcast', 'reshape', 'transpose', 'slice', 'pad', 'concat', 'reverse']);
@@ -131,5 +130,5 @@ export const recompute =
   (least: number) =>
   (g: Graph): Graph => {
     const clones = chosen(g, least);
-    return clones.size === 0 ? g : dce(cloned(g, clones, ({ meta: { scope, phase, loc } }) => ({ scope, phase, loc })));
+    return clones.size === 0 ? g : cloned(g, clones, ({ meta: { scope, phase, loc } }) => ({ scope, phase, loc }));
   };
