@@ -11,6 +11,7 @@ import { dce } from './passes/dce.ts';
 import { empty } from './passes/empty.ts';
 import { inline } from './passes/inline.ts';
 import { type Precision, precision } from './passes/precision.ts';
+import { scales } from './passes/scales.ts';
 import { simplify } from './passes/simplify.ts';
 import { buildPlan } from './plan/build.ts';
 import type { Plan } from './plan/types.ts';
@@ -30,6 +31,7 @@ export const passesFor = (choice: Precision): readonly (readonly [name: string, 
   ['dce', dce],
   ['simplify', simplify],
   ['cse', cse],
+  ['scales', scales(choice)],
   ['precision', precision(choice)],
   ['remat', remat],
   ['simplify again', simplify],

@@ -45,7 +45,7 @@ const matcher = (pattern: string): RegExp => {
 };
 
 /** The precision of a scope. Throws FV0615 for a policy that is none. */
-const policyOf = (precision: Precision): ((scope: string) => FloatType) => {
+export const policyOf = (precision: Precision): ((scope: string) => FloatType) => {
   if (typeof precision !== 'object' || precision === null) {
     const all = checked(precision, '');
     return () => all;

@@ -20,6 +20,7 @@ import { sizeOf } from '../tile/emit.ts';
 import { type Lowered, lowerAll } from '../tile/lower.ts';
 import { type Need, placeBuffers } from './arena.ts';
 import { joinSteps, type Step, type StepPart, typeBytes, writtenBy } from './join.ts';
+import { orderSteps } from './order.ts';
 import { placesOf, usesOf } from './places.ts';
 import { shareKernels, tables } from './share.ts';
 import type { Lifetime, Plan, Slot } from './types.ts';
@@ -100,7 +101,7 @@ const planFull = (g: Graph, target: Target, { donated, maxBytes }: PlanOptions):
       return input ? [[out, input]] : [];
     }),
   );
-  const steps = [...joinSteps(single, kernels, replaced)];
+  const steps = [...joinSteps(orderSteps(single, kernels, replaced), kernels, replaced)];
   const uses = usesOf(steps, kernels);
   results.forEach((out, o) => {
     const input = replaced.get(out);

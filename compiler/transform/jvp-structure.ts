@@ -49,8 +49,10 @@ export const structure = {
   },
   dot: ({ b, op, x: [x, y], t: [s, t] }) => {
     const [p, q] = [x as Value, y as Value];
+    // transposed in reverse: the cotangent of x, with which the backward phase goes on, comes first, and then that of a weight
+    const right = t ? b.one(op, [p, t]) : null;
     const left = s ? b.one(op, [s, q]) : null;
-    return { results: [b.one(op, [p, q])], tangents: [addTangents(b, left, t ? b.one(op, [p, t]) : null)] };
+    return { results: [b.one(op, [p, q])], tangents: [addTangents(b, left, right)] };
   },
   reduceSum: linear,
   reduceMax: extremum,

@@ -101,8 +101,8 @@ export const jvp: readonly Row[] = [
     name: 'dot with the first tangent only',
     fault: 'dropped term',
     file: structure,
-    from: 'addTangents(b, left, t ? b.one(op, [p, t]) : null)',
-    to: 'left ?? (t ? b.one(op, [p, t]) : null)',
+    from: 'addTangents(b, left, right)',
+    to: 'left',
   },
   {
     name: 'scatterAdd without the updates',

@@ -141,4 +141,28 @@ export const passes: readonly Row[] = [
     from: 'if (missing) stack.push(maker.get(missing) as Node);',
     to: 'if (missing && stack.length > 1) stack.push(maker.get(missing) as Node);',
   },
+  {
+    name: 'a scale stays out where it is needed',
+    fault: 'dropped check',
+    file: 'compiler/passes/scales.ts',
+    from: 'const base = (n: Node, v: Value): Value => outOf(n, v)?.x ?? v;',
+    to: 'const base = (_: Node, v: Value): Value => chosen.get(v)?.x ?? v;',
+    test: 'test/passes/scales.test.ts',
+  },
+  {
+    name: 'the scale of a result along the axis of the operand',
+    fault: 'wrong axis',
+    file: 'compiler/passes/scales.ts',
+    from: 'before + free.indexOf(a)',
+    to: 'free.indexOf(a)',
+    test: 'test/passes/scales.test.ts',
+  },
+  {
+    name: 'the gradient of a scale without its bias',
+    fault: 'dropped term',
+    file: 'compiler/passes/scales.ts',
+    from: 'if (!add) return out;',
+    to: 'if (!add || bias) return out;',
+    test: 'test/passes/scales.test.ts',
+  },
 ];
