@@ -194,7 +194,7 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
     const first = top[0];
     if (first) {
       // all groups of the highest level must become one
-      const same = top.every((d) => d === first || mergeable(first, d));
+      const same = top.every((d, k) => top.slice(0, k).every((other) => mergeable(other, d)));
       const members = [...new Set(top.flatMap((d) => d.members))];
       const merged: Draft = top.find((d) => d.space) ?? first;
       const t = templateOf(n);

@@ -36,6 +36,34 @@ const found: { readonly [fault: string]: string } = {
 }
 %0 = [0, 0, 0, 0, 0, 0]
 `,
+  // a map that goes with either of two sums, which do not go with each other
+  'a value that needs a map and two sums': `graph (%0 x0: f32[2]) {
+  %1: f32[2 2] = broadcast(%0) shape=[2 2] axes=[0]
+  %2: f32[2 2] = neg(%1)
+  %3: f32[] = const() value=-1 dtype=f32
+  %4: f32[2] = exp(%0)
+  %5: f32[2] = broadcast(%3) shape=[2] axes=[]
+  %6: f32[] = reduceSum(%5) axes=[0]
+  %7: f32[2 2] = neg(%2)
+  %8: f32[2] = neg(%4)
+  %9: f32[2] = reduceSum(%7) axes=[1]
+  %10: f32[2] = broadcast(%6) shape=[2] axes=[]
+  %11: f32[2] = add(%8, %10)
+  %12: f32[2] = add(%11, %9)
+  %13: f32[] = const() value=1 dtype=f32
+  %14: f32[2] = broadcast(%13) shape=[2] axes=[]
+  %15: f32[] = neg(%13)
+  %16: f32[2] = neg(%14)
+  %17: f32[2] = broadcast(%15) shape=[2] axes=[]
+  %18: f32[2] = mul(%17, %4)
+  %19: f32[2] = neg(%16)
+  %20: f32[] = reduceSum(%19) axes=[0]
+  %21: f32[2] = broadcast(%20) shape=[2] axes=[]
+  %22: f32[2] = add(%18, %21)
+  return %12, %22
+}
+%0 = [0, 0]
+`,
 };
 
 const variants = { plain: cpu({ threads: 1 }), threads: cpu({ threads: 2 }), poisoned: cpu({ threads: 2, poison: 0x7fc0dead }) };

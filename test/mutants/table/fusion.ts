@@ -88,4 +88,12 @@ export const fusion: readonly Row[] = [
     from: "m.op.prim === 'array' && read.has(m.outputs[0] as Value) ?",
     to: "m.op.prim === 'array' && read.has(m.outputs[0] as Value) && m.op.data.length > 2 ?",
   },
+  {
+    name: 'groups that go with the first of them are merged',
+    fault: 'dropped check',
+    file: 'compiler/fuse/group.ts',
+    from: 'top.slice(0, k).every((other) => mergeable(other, d))',
+    to: 'k === 0 || mergeable(first, d)',
+    test: 'test/testing/found.test.ts',
+  },
 ];
