@@ -4,7 +4,7 @@
  * still leaves all of it. Whatever can be wrong with the call is found before anything is compiled.
  */
 import { resolve } from 'node:path';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
 import type { CompileReport } from '../index.ts';
 import { toHost } from '../index.ts';
@@ -26,6 +26,7 @@ interface DemoOptions {
   readonly steps: number;
   readonly seed: number;
   readonly backend: string;
+  readonly precision: 'f32' | 'bf16';
   readonly out?: string;
   readonly data?: string;
 }
@@ -47,6 +48,12 @@ export const demoCommand = (): Command =>
     .option('--steps <n>', 'training steps', whole('--steps', 1), 800)
     .option('--seed <n>', 'decides initial weights, order of images, crops and masks', whole('--seed', 0), 0)
     .option('--backend <name>', `where to run: ${backendNames.join(' or ')}`, 'cpu')
+    .addOption(
+      // f16 would need loss scaling, which the recipe's step has none of
+      new Option('--precision <type>', 'operands of the contractions of backbones and heads; all else is float32')
+        .choices(['f32', 'bf16'])
+        .default('f32'),
+    )
     .option(
       '--data <dir>',
       'a folder of your own JPEG, PNG, WebP or GIF images (default: the bundled Fashion-MNIST images)',
@@ -119,7 +126,7 @@ async function runDemo(options: DemoOptions): Promise<void> {
       console.log(`the ${backend.name} backend interprets: steps take a minute or so, and k-NN uses ${known} and ${asked} images`);
     console.log(`compiling for ${backend.name} ...`);
     const progress = (done: number, total: number): void => line.show(`compiling kernels ${done}/${total}`);
-    const run = await startRun({ recipe, images: train, backend, seed: options.seed, progress });
+    const run = await startRun({ recipe, images: train, backend, seed: options.seed, precision: options.precision, progress });
     line.clear();
     console.log(`training step: ${describe(run.report)}`);
     const { globalSize: side } = recipe.crops;

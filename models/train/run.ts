@@ -21,6 +21,7 @@ import { batches, type ImageSet } from '../data/index.ts';
 import { batchSpec, hyperAt, hyperSpec, initState, stateSpec } from '../dinov2/state.ts';
 import type { State } from '../dinov2/types.ts';
 import { trainStep } from '../dinov2.ts';
+import { stepPrecision } from '../precision.ts';
 import { geometry } from '../recipes/geometry.ts';
 import { batchRecipe, keepLists } from '../recipes/inputs.ts';
 import type { Recipe } from '../recipes.ts';
@@ -31,6 +32,8 @@ export interface RunOptions {
   readonly backend: Backend;
   /** Decides initial parameters, order of images, crops and masks. */
   readonly seed: number;
+  /** Of the contractions of backbones and heads (precision.ts); float32 unless given. */
+  readonly precision?: 'f32' | 'bf16';
   readonly progress?: Progress;
 }
 
@@ -71,13 +74,14 @@ const terms = (losses: StepMetrics['losses']): string =>
     .map(([name, x]) => `${name} ${Number.isFinite(x) ? x.toFixed(3) : x}`)
     .join(', ');
 
-export const startRun = async ({ recipe, images, backend, seed, progress }: RunOptions): Promise<Run> => {
+export const startRun = async ({ recipe, images, backend, seed, precision = 'f32', progress }: RunOptions): Promise<Run> => {
   const [cropsAt, keepAt] = [batches(images, batchRecipe(recipe), seed), keepLists(recipe, seed)];
   const batchAt = (t: number) => (recipe.dropPath.rate > 0 ? { ...cropsAt(t), keep: keepAt(t) } : cropsAt(t));
   const step = await compile(trainStep(recipe), [stateSpec(recipe), batchSpec(recipe), hyperSpec()], {
     backend,
     dims: geometry(recipe).sizes,
     donate: [0],
+    precision: stepPrecision(precision),
     ...(progress ? { progress } : {}),
   });
   const hyperOf = hyperAt(recipe);

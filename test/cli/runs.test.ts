@@ -76,7 +76,7 @@ test('Ctrl-C, a full disk, a run to the end', { timeout: 600_000 }, async () => 
 
   // 3. pictures without labels, over what is there
   mkdirSync(join(dir, 'other'));
-  const last = await fovea(['demo', '--steps', '1', '--data', flat, '--out', out]);
+  const last = await fovea(['demo', '--steps', '1', '--precision', 'bf16', '--data', flat, '--out', out]);
   expect(last).toMatchObject({ status: 0, stderr: '' });
   expect(last.stdout).toMatch(
     /the images have no labels[\s\S]*1 steps?; wrote metrics\.jsonl, loss\.png, patches\.png and checkpoint\.safetensors to /,
