@@ -6,7 +6,8 @@
  */
 import type { Node, Phase, Value } from '../graph/types.ts';
 
-export type Template = 'map' | 'reduce' | 'gemm' | 'stream' | 'stream-grad' | 'scatter' | 'cumsum';
+export const templates = ['map', 'reduce', 'gemm', 'stream', 'stream-grad', 'scatter', 'cumsum'] as const;
+export type Template = (typeof templates)[number];
 
 export interface Group {
   readonly template: Template;

@@ -1,5 +1,6 @@
-/** The text of G and of K reads back as what was printed. Tiles have no text of their own: they are seen as the kernels made of them. */
+/** The text of graphs, of groups and of kernels reads back as what was printed. */
 import { isDeepStrictEqual } from 'node:util';
+import { fuse } from '../../compiler/fuse/fuse.ts';
 import { parse } from '../../compiler/graph/parse.ts';
 import { print } from '../../compiler/graph/print.ts';
 import type { Graph, Meta } from '../../compiler/graph/types.ts';
@@ -7,11 +8,12 @@ import { keys } from '../../compiler/kernel/key.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
 import { printKernel } from '../../compiler/kernel/print.ts';
 import type { Expr, Kernel, Stmt } from '../../compiler/kernel/types.ts';
-import { passed, planOf } from '../stages.ts';
+import { parseGroup, printGroup } from '../../compiler/tile/text.ts';
+import { compiled, passed, planOf } from '../stages.ts';
 import type { Law } from './law.ts';
 
 /** The graph with no key that has no value: what text cannot tell apart. */
-const plain = (g: Graph): Graph => ({
+const plain = <G extends Pick<Graph, 'nodes'>>(g: G): G => ({
   ...g,
   nodes: g.nodes.map((n) => ({
     ...n,
@@ -49,6 +51,18 @@ const equal = (a: Kernel, b: Kernel): boolean => {
   return isDeepStrictEqual(plainly(a), plainly(b));
 };
 
+const groupText: Law = {
+  name: 'group text',
+  says: 'parse(print(g)) = g, for every group that fuse makes',
+  check: ({ graph }, { target }) => {
+    for (const g of fuse(compiled(graph), target).groups) {
+      const text = printGroup(g);
+      if (!isDeepStrictEqual(plain(parseGroup(text)), plain(g))) return `the text of a group reads back otherwise:\n${text}`;
+    }
+    return undefined;
+  },
+};
+
 const kernelText: Law = {
   name: 'kernel text',
   says: 'parse(print(k)) = k, for every kernel of the plan',
@@ -62,4 +76,4 @@ const kernelText: Law = {
   },
 };
 
-export const textLaws: readonly Law[] = [graphText, kernelText];
+export const textLaws: readonly Law[] = [graphText, groupText, kernelText];

@@ -115,4 +115,11 @@ export const text: readonly Row[] = [
     from: 'c: x, x: y, y: z, dtype: y.dtype',
     to: 'c: x, x: z, y, dtype: y.dtype',
   },
+  {
+    name: 'the reason of a group is not printed',
+    fault: 'dropped term',
+    file: 'compiler/tile/text.ts',
+    from: 'reason=${JSON.stringify(reason)}',
+    to: 'reason=""',
+  },
 ];
