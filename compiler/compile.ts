@@ -19,6 +19,7 @@ import type { Backend, Executable, Progress } from './target.ts';
 import { recognise } from './transform/recognise.ts';
 import { recompute } from './transform/recompute.ts';
 import { remat } from './transform/remat.ts';
+import { rows } from './transform/rows.ts';
 
 export type { Precision } from './passes/precision.ts';
 export type Pass = (g: Graph) => Graph;
@@ -31,6 +32,7 @@ export const passesFor = (choice: Precision): readonly (readonly [name: string, 
   ['dce', dce],
   ['simplify', simplify],
   ['cse', cse],
+  ['rows', rows],
   ['scales', scales(choice)],
   ['precision', precision(choice)],
   ['remat', remat],

@@ -18,6 +18,7 @@ import { materialise, type Tangent } from './dual.ts';
 import { freeRegion, jvp } from './jvp.ts';
 import { linearize, needed } from './linearize.ts';
 import { recognise } from './recognise.ts';
+import { rows } from './rows.ts';
 import { transposeLinear } from './transpose.ts';
 
 const fail = (b: Builder, message: string, hint: string): never => {
@@ -92,7 +93,7 @@ const pull = (
   seeds: readonly Seed[],
   wrt: readonly number[],
 ): { results: readonly Value[]; grads: readonly Tangent[] } => {
-  const g = recognise(written);
+  const g = rows(recognise(written));
   for (const i of wrt) {
     const p = g.params[i];
     if (!p) return fail(b, `there is no argument ${i}: the function has ${g.params.length}`, 'Count arguments from 0.');

@@ -165,4 +165,20 @@ export const passes: readonly Row[] = [
     to: 'if (!add || bias) return out;',
     test: 'test/passes/scales.test.ts',
   },
+  {
+    name: 'a row out of range is made of zeros',
+    fault: 'dropped check',
+    file: 'compiler/transform/rows.ts',
+    from: "if (n.op.prim !== 'gather') return x;",
+    to: 'if (n) return x;',
+    test: 'test/transform/rows.test.ts',
+  },
+  {
+    name: 'rows that are read as they are, too, are taken',
+    fault: 'dropped check',
+    file: 'compiler/transform/rows.ts',
+    from: 'u.inputs.every((x, i) => x !== v || inside.get(u)?.[i] === true)',
+    to: 'inside.has(u)',
+    test: 'test/transform/rows.test.ts',
+  },
 ];
