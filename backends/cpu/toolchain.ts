@@ -1,21 +1,20 @@
 /**
  * The system's C compiler and the cache of what it made. One kernel is one translation unit and one object, named by the
  * hash of its text, the flags, the compiler's version and the processor: equal kernels are compiled once, an unchanged
- * kernel never again, and a plan's shared library (named by its objects) is linked once. Files appear in the cache by rename,
- * so that a killed process leaves nothing half-written; each ends with its own checksum, and a damaged one is made again. Grouping kernels into larger
+ * kernel never again, and a plan's shared library (named by its objects) is linked once. A plan that has a name finds its library by it,
+ * and none of its kernels is printed. Grouping kernels into larger
  * units was measured and is not the default: a small kernel costs about 20 ms alone, and a group is compiled anew for any change. Kernels that
  * are compiled for one run only, as those of generated programs, do come in groups.
  *
- *   ~/.cache/fovea/3f/3f9c....o        FOVEA_CC=clang FOVEA_CACHE=/fast/disk fovea demo
+ *   FOVEA_CC=clang fovea demo
  */
 import { execFile } from 'node:child_process';
-import { createHash, randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { appendFile, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { availableParallelism, homedir, tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { randomUUID } from 'node:crypto';
+import { rename, rm, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { FoveaError } from '../../compiler/error.ts';
 import type { Progress } from '../../compiler/target.ts';
+import { cacheFolder, hash, placeOf, produce, readSealed, sound } from './cache.ts';
 import { type Architecture, architecture, machine } from './machine.ts';
 import { kernelSymbol } from './print.ts';
 
@@ -85,68 +84,6 @@ const kernelFlags = (c: Compiler, a: Architecture): readonly string[] => [
 const poolFlags = ['-std=gnu11', '-O2', '-fPIC', '-pthread', '-w'];
 const linkFlags = ['-shared', '-pthread', ...(process.platform === 'linux' ? ['-Wl,-z,nodelete'] : [])];
 
-const digest = (bytes: string | Buffer): string => createHash('sha256').update(bytes).digest('hex');
-const hash = (...parts: readonly string[]): string => digest(JSON.stringify(parts)).slice(0, 40);
-
-/** The folder that stands in for a cache that cannot be written: one a process, gone when it exits. */
-let standIn: string | undefined;
-const temporaryCache = (): string => {
-  if (standIn === undefined) {
-    const made = mkdtempSync(join(tmpdir(), 'fovea-'));
-    process.on('exit', () => rmSync(made, { recursive: true, force: true }));
-    standIn = made;
-  }
-  return standIn;
-};
-
-/** The folder that FOVEA_CACHE names, else `fovea` in the user's cache folder; a temporary one where that cannot be written. */
-export const cacheFolder = async (): Promise<string> => {
-  const xdg = process.env['XDG_CACHE_HOME'];
-  const folder = process.env['FOVEA_CACHE'] || join(xdg?.startsWith('/') ? xdg : join(homedir(), '.cache'), 'fovea');
-  try {
-    await mkdir(folder, { recursive: true });
-    const probe = join(folder, `.probe-${randomUUID()}`);
-    await (await open(probe, 'wx')).close();
-    await rm(probe);
-    return folder;
-  } catch {
-    return temporaryCache();
-  }
-};
-
-/** A cached file ends with the hash of the rest (the loader and the linker ignore it): loading a cut-off library would kill the process. */
-const seal = async (path: string): Promise<void> => {
-  await appendFile(path, digest(await readFile(path)));
-};
-const sound = async (path: string): Promise<boolean> => {
-  try {
-    const bytes = await readFile(path);
-    return bytes.length > 64 && digest(bytes.subarray(0, -64)) === bytes.subarray(-64).toString('latin1');
-  } catch {
-    return false;
-  }
-};
-
-/** Runs `make` towards a temporary name beside `path`, seals the file, then renames. */
-const produce = async (path: string, make: (temporary: string) => Promise<void>): Promise<void> => {
-  const temporary = `${path}.${randomUUID()}.tmp`;
-  try {
-    await mkdir(dirname(path), { recursive: true });
-    await make(temporary);
-    await seal(temporary);
-    await rename(temporary, path);
-  } catch (e) {
-    if (e instanceof FoveaError) throw e;
-    const why = e instanceof Error ? e.message : String(e);
-    throw new FoveaError('FV0302', `cannot write to the kernel cache: ${why}`, {
-      hint: 'Free space there, or name another folder in FOVEA_CACHE.',
-      cause: e,
-    });
-  } finally {
-    await rm(temporary, { force: true });
-  }
-};
-
 const firstError = (stderr: string): string =>
   stderr
     .split('\n')
@@ -197,30 +134,49 @@ export interface Library {
   readonly compiled: number;
 }
 
-/** Compiles what the cache lacks, several at a time, and links one library. Throws FV0301 and FV0302. */
+/** A library as the cache lists it by the name of a plan. */
+type Listed = Pick<Library, 'symbols'> & { readonly id: string };
+
+/**
+ * Compiles what the cache lacks, several at a time, and links one library. `name` says what the kernels are without their text, which is
+ * asked for only if the cache has no library of that name. Throws FV0301 and FV0302.
+ */
 export const buildLibrary = async (
-  kernels: readonly KernelSource[],
+  kernels: () => readonly KernelSource[],
   pool: string,
   progress?: Progress,
   arch: Architecture = architecture(),
+  name?: string,
 ): Promise<Library> => {
   const c = await findCompiler();
   const folder = await cacheFolder();
   const flags = kernelFlags(c, arch);
-  const salt = [String(version), c.command, c.args.join(' '), c.version, machine().model, machine().flags.join(' ')];
-  const at = (id: string, extension: string): string => join(folder, id.slice(0, 2), `${id}.${extension}`);
-  const ids = kernels.map((k) => hash(...salt, flags.join(' '), k.text));
+  const { model, flags: features } = machine();
+  const salt = [String(version), c.command, c.args.join(' '), c.version, model, features.join(' ')];
+  const at = (id: string, extension: string): string => placeOf(folder, id, extension);
+  const listing = name === undefined ? undefined : at(hash(...salt, flags.join(' '), name), 'list');
+  const list = listing && (await readSealed(listing));
+  if (list) {
+    const { id, symbols } = JSON.parse(list.toString()) as Listed;
+    if (await sound(at(id, 'so'))) {
+      progress?.(symbols.length, symbols.length);
+      return { path: at(id, 'so'), symbols, compiled: 0 };
+    }
+  }
+  const sources = kernels();
+  const ids = sources.map((k) => hash(...salt, flags.join(' '), k.text));
   const poolId = hash(...salt, poolFlags.join(' '), pool);
-  const distinct = [...new Map(ids.map((id, i) => [id, kernels[i] as KernelSource]))];
+  const distinct = [...new Map(ids.map((id, i) => [id, sources[i] as KernelSource]))];
   const objects = [...distinct.map(([id]) => id), poolId].sort();
-  const path = at(hash(...objects, linkFlags.join(' ')), 'so');
+  const id = hash(...objects, linkFlags.join(' '));
+  const path = at(id, 'so');
   const link = async (): Promise<void> => {
     // the list goes through a file: hundreds of paths may not fit on a command line
-    const listing = `${path}.${randomUUID()}.list`;
+    const inputs = `${path}.${randomUUID()}.inputs`;
     await produce(path, async (temporary) => {
-      await writeFile(listing, objects.map((id) => `"${at(id, 'o').replace(/["\\]/g, '\\$&')}"`).join('\n'));
-      const r = await run(c.command, [...c.args, ...linkFlags, '-o', temporary, `@${listing}`, '-lm']);
-      await rm(listing, { force: true });
+      await writeFile(inputs, objects.map((id) => `"${at(id, 'o').replace(/["\\]/g, '\\$&')}"`).join('\n'));
+      const r = await run(c.command, [...c.args, ...linkFlags, '-o', temporary, `@${inputs}`, '-lm']);
+      await rm(inputs, { force: true });
       if (!r.ok)
         throw new FoveaError('FV0302', `${c.command} cannot link the plan's kernels: ${firstError(r.stderr)}`, {
           hint: 'Delete the cache folder and try again.',
@@ -252,5 +208,8 @@ export const buildLibrary = async (
   };
   if (await sound(path)) progress?.(distinct.length, distinct.length);
   else await build();
-  return { path, symbols: kernels.flatMap((k, i) => symbolsOf(k, ids[i] as string).map(([, symbol]) => symbol)), compiled };
+  const symbols = sources.flatMap((k, i) => symbolsOf(k, ids[i] as string).map(([, symbol]) => symbol));
+  const listed: Listed = { id, symbols };
+  if (listing) await produce(listing, (temporary) => writeFile(temporary, JSON.stringify(listed)));
+  return { path, symbols, compiled };
 };

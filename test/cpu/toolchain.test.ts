@@ -3,10 +3,11 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, tr
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { cacheFolder } from '../../backends/cpu/cache.ts';
 import { cpu, cpuTarget, printC } from '../../backends/cpu/index.ts';
 import { threadCount } from '../../backends/cpu/machine.ts';
 import { poolSource } from '../../backends/cpu/pool.ts';
-import { buildLibrary, cacheFolder, findCompiler } from '../../backends/cpu/toolchain.ts';
+import { buildLibrary, findCompiler } from '../../backends/cpu/toolchain.ts';
 import { FoveaError } from '../../compiler/error.ts';
 import * as e from '../../compiler/kernel/expr.ts';
 import type { Kernel } from '../../compiler/kernel/types.ts';
@@ -82,7 +83,7 @@ describe('cache', () => {
     for (const [i, damage] of damages.entries()) {
       // a folder each: a library that this process has loaded must not be cut off under it
       vi.stubEnv('FOVEA_CACHE', join(folder, String(i)));
-      await buildLibrary([{ name: 'plus', text: printC(plus(5)) }], poolSource);
+      await buildLibrary(() => [{ name: 'plus', text: printC(plus(5)) }], poolSource);
       const before = files().filter((f) => f.startsWith(join(folder, String(i))));
       expect(before.length).toBe(3);
       before.forEach(damage);
@@ -144,7 +145,7 @@ describe('compiler', () => {
   });
 
   test('a text that does not compile: the first error, and the text is kept', async () => {
-    const x = await failure(() => buildLibrary([{ name: 'broken', text: 'int FV_KERNEL(void) { return oops; }\n' }], poolSource));
+    const x = await failure(() => buildLibrary(() => [{ name: 'broken', text: 'int FV_KERNEL(void) { return oops; }\n' }], poolSource));
     expect(x.code).toBe('FV0302');
     expect(x.message).toMatch(/cannot compile kernel broken: .*error.*oops/);
     const kept = /kept in (.*)\.$/.exec(x.hint ?? '')?.[1] as string;
@@ -172,12 +173,7 @@ describe('compiler', () => {
     chmodSync(fake, 0o755);
     vi.stubEnv('FOVEA_CC', fake);
     const texts = ['oops', ...Array.from({ length: 20 * availableParallelism() }, (_, i) => `fine ${i}`)];
-    const x = await failure(() =>
-      buildLibrary(
-        texts.map((text) => ({ name: 'k', text })),
-        poolSource,
-      ),
-    );
+    const x = await failure(() => buildLibrary(() => texts.map((text) => ({ name: 'k', text })), poolSource));
     expect(x.code).toBe('FV0302');
     const started = (): number => readFileSync(log, 'utf8').split('\n').length - 1;
     // long enough for all of them, were they started
