@@ -51,11 +51,17 @@ type Flat = Omit<Plan, 'kernels' | 'constants'> & {
 };
 
 export const printPlan = ({ plan, key, nodes }: SavedPlan): string => {
+  // in this order, whoever made the plan: equal plans are equal texts
   const flat: Flat = {
     key,
     nodes,
-    ...plan,
+    arenaBytes: plan.arenaBytes,
+    inputs: plan.inputs,
+    outputs: plan.outputs,
+    aliases: plan.aliases,
+    launches: plan.launches,
     constants: plan.constants.map(({ slot, data }) => ({ slot, data: data.map(written) })),
+    lifetimes: plan.lifetimes,
     kernels: plan.kernels.map(printKernel),
   };
   const text = JSON.stringify(flat);
