@@ -1,20 +1,22 @@
 /**
- * The system's C compiler and the cache of what it made. One kernel is one translation unit and one object, named by the
- * hash of its text, the flags, the compiler's version and the processor: equal kernels are compiled once, an unchanged
- * kernel never again, and a plan's shared library (named by its objects) is linked once. A plan that has a name finds its library by it,
- * and none of its kernels is printed. Grouping kernels into larger
- * units was measured and is not the default: a small kernel costs about 20 ms alone, and a group is compiled anew for any change. Kernels that
- * are compiled for one run only, as those of generated programs, do come in groups.
+ * The system's C compiler and the cache of what it made. One kernel is one object, named by the hash of its text, the flags, the
+ * compiler's version and the processor: equal kernels are compiled once, an unchanged kernel never again, and a plan's shared library (named
+ * by its objects) is linked once. A plan that has a name finds its library by it, and none of its kernels is printed.
+ *
+ * Kernels that are missing are compiled several at a time: a compiler takes 17 ms to start, about as long as for a small kernel. The object
+ * of such a unit has a link for each of its kernels, so that the next plan finds those that it shares. The functions are what they would be
+ * alone: everything that they share is inlined (compared, instruction by instruction, for the 200 kernels of a training step of ViT-S).
  *
  *   FOVEA_CC=clang fovea demo
  */
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { rename, rm, writeFile } from 'node:fs/promises';
+import { realpath, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
+import { dirname, relative } from 'node:path';
 import { FoveaError } from '../../compiler/error.ts';
 import type { Progress } from '../../compiler/target.ts';
-import { cacheFolder, hash, placeOf, produce, readSealed, sound } from './cache.ts';
+import { cacheFolder, hash, placeOf, produce, readSealed, replace, sound } from './cache.ts';
 import { type Architecture, architecture, machine } from './machine.ts';
 import { kernelSymbol } from './print.ts';
 
@@ -92,7 +94,7 @@ const firstError = (stderr: string): string =>
   stderr.trim().split('\n')[0] ??
   '';
 
-/** One object: from the cache, or compiled. `symbol` is what the text's FV_KERNEL becomes. */
+/** One object: from the cache, or compiled. */
 const compile = async (c: Compiler, path: string, source: string, flags: readonly string[], what: string): Promise<void> => {
   if (await sound(path)) return;
   await produce(path, async (temporary) => {
@@ -115,16 +117,48 @@ const compile = async (c: Compiler, path: string, source: string, flags: readonl
 
 export interface KernelSource {
   readonly name: string;
-  /** A translation unit that defines one function, FV_KERNEL, or `count` functions FV_KERNEL_0, FV_KERNEL_1, ... */
-  readonly text: string;
-  readonly count?: number;
+  /** Definitions that the body uses, in order. Equal ones are written once in a unit of several kernels. */
+  readonly prelude: readonly string[];
+  /** One function, FV_KERNEL. */
+  readonly body: string;
 }
 
-/** The names of a unit's functions in its text and in the library. */
-const symbolsOf = ({ count }: KernelSource, id: string): readonly (readonly [name: string, symbol: string])[] =>
-  count === undefined
-    ? [[kernelSymbol, `k_${id}`]]
-    : Array.from({ length: count }, (_, i) => [`${kernelSymbol}_${i}`, `k_${id}_${i}`] as const);
+/** A kernel and the name of its object. */
+interface Named extends KernelSource {
+  readonly id: string;
+}
+const symbolOf = (id: string): string => `k_${id}`;
+
+/** A translation unit of some kernels. A kernel may be in two units, if they were compiled at the same time: its definition is weak. */
+const unitText = (kernels: readonly Named[]): string =>
+  [
+    ...new Set(kernels.flatMap((k) => k.prelude)),
+    ...kernels.flatMap(({ id, body }) => [
+      `#define ${kernelSymbol} ${symbolOf(id)}`,
+      `#pragma weak ${symbolOf(id)}`,
+      `${body}#undef ${kernelSymbol}`,
+    ]),
+    '',
+  ].join('\n');
+
+/** Characters of C after which a unit is full: a long kernel is one alone. */
+const full = 1 << 16;
+
+/** Units of at most `most` kernels, those with long kernels first. */
+const unitsOf = (kernels: readonly Named[], most: number): readonly (readonly Named[])[] => {
+  const units: Named[][] = [];
+  let left = 0;
+  for (const k of [...kernels].sort((a, b) => b.body.length - a.body.length)) {
+    const last = units.at(-1);
+    if (last && last.length < most && k.body.length <= left) last.push(k);
+    else {
+      units.push([k]);
+      left = full;
+    }
+    left -= k.body.length;
+  }
+  return units;
+};
 
 export interface Library {
   readonly path: string;
@@ -137,16 +171,20 @@ export interface Library {
 /** A library as the cache lists it by the name of a plan. */
 type Listed = Pick<Library, 'symbols'> & { readonly id: string };
 
-/**
- * Compiles what the cache lacks, several at a time, and links one library. `name` says what the kernels are without their text, which is
- * asked for only if the cache has no library of that name. Throws FV0301 and FV0302.
- */
+export interface BuildOptions {
+  readonly progress?: Progress | undefined;
+  readonly arch?: Architecture;
+  /** Says what the kernels are without their text, which is asked for only if the cache has no library of that name. */
+  readonly name?: string | undefined;
+  /** Most kernels of a translation unit. */
+  readonly unit?: number | undefined;
+}
+
+/** Compiles what the cache lacks and links one library. Throws FV0301 and FV0302. */
 export const buildLibrary = async (
   kernels: () => readonly KernelSource[],
   pool: string,
-  progress?: Progress,
-  arch: Architecture = architecture(),
-  name?: string,
+  { progress, arch = architecture(), name, unit = 8 }: BuildOptions = {},
 ): Promise<Library> => {
   const c = await findCompiler();
   const folder = await cacheFolder();
@@ -163,18 +201,18 @@ export const buildLibrary = async (
       return { path: at(id, 'so'), symbols, compiled: 0 };
     }
   }
-  const sources = kernels();
-  const ids = sources.map((k) => hash(...salt, flags.join(' '), k.text));
+  const named = kernels().map((k): Named => ({ ...k, id: hash(...salt, flags.join(' '), k.prelude.join('\n'), k.body) }));
   const poolId = hash(...salt, poolFlags.join(' '), pool);
-  const distinct = [...new Map(ids.map((id, i) => [id, sources[i] as KernelSource]))];
-  const objects = [...distinct.map(([id]) => id), poolId].sort();
+  const distinct = [...new Map(named.map((k) => [k.id, k])).values()];
+  const objects = [...distinct.map(({ id }) => id), poolId].sort();
   const id = hash(...objects, linkFlags.join(' '));
   const path = at(id, 'so');
   const link = async (): Promise<void> => {
+    const files = new Set(await Promise.all(objects.map((o) => realpath(at(o, 'o')))));
     // the list goes through a file: hundreds of paths may not fit on a command line
     const inputs = `${path}.${randomUUID()}.inputs`;
     await produce(path, async (temporary) => {
-      await writeFile(inputs, objects.map((id) => `"${at(id, 'o').replace(/["\\]/g, '\\$&')}"`).join('\n'));
+      await writeFile(inputs, [...files].map((f) => `"${f.replace(/["\\]/g, '\\$&')}"`).join('\n'));
       const r = await run(c.command, [...c.args, ...linkFlags, '-o', temporary, `@${inputs}`, '-lm']);
       await rm(inputs, { force: true });
       if (!r.ok)
@@ -183,32 +221,42 @@ export const buildLibrary = async (
         });
     });
   };
+  /** One kernel is an object of its own; several are an object to which the names of all lead. */
+  const compileUnit = async (some: readonly Named[]): Promise<void> => {
+    const [only, ...others] = some as [Named, ...Named[]];
+    const to = others.length === 0 ? only.id : hash(...some.map((k) => k.id));
+    await compile(c, at(to, 'o'), unitText(some), flags, `kernel ${some.map((k) => k.name).join(', ')}`);
+    if (others.length === 0) return;
+    for (const k of some) await replace(at(k.id, 'o'), (temporary) => symlink(relative(dirname(temporary), at(to, 'o')), temporary));
+  };
   let compiled = 0;
   const build = async (): Promise<void> => {
-    let [next, done] = [0, 0];
+    const found = await Promise.all(distinct.map(({ id }) => sound(at(id, 'o'))));
+    const missing = distinct.filter((_, i) => !found[i]);
+    compiled = missing.length;
+    // more than processors: while a compiler starts or a file moves, another one computes
+    const workers = availableParallelism() + 2;
+    const units = [...unitsOf(missing, Math.min(unit, Math.ceil(missing.length / workers)))];
+    let done = distinct.length - missing.length;
+    if (done > 0) progress?.(done, distinct.length);
     const worker = async (): Promise<void> => {
-      while (next < distinct.length) {
-        const [id, k] = distinct[next++] as (typeof distinct)[number];
-        const known = await sound(at(id, 'o'));
-        const names = symbolsOf(k, id).map(([name, symbol]) => `#define ${name} ${symbol}\n`);
-        if (!known) await compile(c, at(id, 'o'), `${names.join('')}${k.text}`, flags, `kernel ${k.name}`);
-        if (!known) compiled++;
-        progress?.(++done, distinct.length);
+      for (let next = units.shift(); next; next = units.shift()) {
+        await compileUnit(next);
+        done += next.length;
+        progress?.(done, distinct.length);
       }
     };
     try {
-      // more than processors: while a compiler starts or a file moves, another one computes
-      const workers = Array.from({ length: availableParallelism() + 2 }, worker);
-      await Promise.all([compile(c, at(poolId, 'o'), pool, poolFlags, 'the runtime'), ...workers]);
+      await Promise.all([compile(c, at(poolId, 'o'), pool, poolFlags, 'the runtime'), ...Array.from({ length: workers }, worker)]);
     } finally {
       // one that failed is reported at once; the others are not started
-      next = distinct.length;
+      units.length = 0;
     }
     await link();
   };
   if (await sound(path)) progress?.(distinct.length, distinct.length);
   else await build();
-  const symbols = sources.flatMap((k, i) => symbolsOf(k, ids[i] as string).map(([, symbol]) => symbol));
+  const symbols = named.map((k) => symbolOf(k.id));
   const listed: Listed = { id, symbols };
   if (listing) await produce(listing, (temporary) => writeFile(temporary, JSON.stringify(listed)));
   return { path, symbols, compiled };
