@@ -27,6 +27,7 @@ export const leaving = (forward: readonly Node[], results: readonly Value[]): Se
 
 /** The same function with the values of checkpoint regions recomputed in the backward phase. */
 export const remat = (g: Graph): Graph => {
+  if (g.nodes.every((n) => n.meta.remat === undefined)) return g;
   const forwardNodes = g.nodes.filter((n) => n.meta.phase !== 'bwd');
   const saved = leaving(forwardNodes, g.results);
   const maker = new Map<Value, Node>();
