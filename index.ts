@@ -103,8 +103,9 @@ const donations = (inputs: readonly Leaf[], outputs: readonly Leaf[], donate: re
   const donated = outputs.map(() => -1);
   inputs.forEach((input, i) => {
     if (!donate.includes(input.argument)) return;
+    const tail = `.${input.path}`;
     const fits = (o: Leaf, at: number): boolean =>
-      donated[at] === -1 && (o.path === input.path || o.path.endsWith(`.${input.path}`)) && eqType(o.type, input.type);
+      donated[at] === -1 && (o.path === input.path || o.path.endsWith(tail)) && eqType(o.type, input.type);
     const o = outputs.findIndex(fits);
     if (o < 0)
       throw new FoveaError(
