@@ -30,7 +30,7 @@ import { isSpec } from './dsl/params.ts';
 export type { CompileReport, Precision } from './compiler/compile.ts';
 export { type Code, codes, FoveaError, type Loc } from './compiler/error.ts';
 export type { Plan } from './compiler/plan/types.ts';
-export type { Backend, Executable, Progress, Target } from './compiler/target.ts';
+export type { Backend, Executable, PlanStore, Progress, Target } from './compiler/target.ts';
 export * from './dsl/index.ts';
 
 /** A result that lies on the device. It is valid until the next call of the program that made it. */
