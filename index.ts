@@ -30,7 +30,7 @@ import { isSpec } from './dsl/params.ts';
 export type { CompileReport, Precision } from './compiler/compile.ts';
 export { type Code, codes, FoveaError, type Loc } from './compiler/error.ts';
 export type { Plan } from './compiler/plan/types.ts';
-export type { Backend, Executable, Progress, Target } from './compiler/target.ts';
+export type { Backend, Executable, PlanStore, Progress, Target } from './compiler/target.ts';
 export * from './dsl/index.ts';
 
 /** A result that lies on the device. It is valid until the next call of the program that made it. */
@@ -103,8 +103,9 @@ const donations = (inputs: readonly Leaf[], outputs: readonly Leaf[], donate: re
   const donated = outputs.map(() => -1);
   inputs.forEach((input, i) => {
     if (!donate.includes(input.argument)) return;
+    const tail = `.${input.path}`;
     const fits = (o: Leaf, at: number): boolean =>
-      donated[at] === -1 && (o.path === input.path || o.path.endsWith(`.${input.path}`)) && eqType(o.type, input.type);
+      donated[at] === -1 && (o.path === input.path || o.path.endsWith(tail)) && eqType(o.type, input.type);
     const o = outputs.findIndex(fits);
     if (o < 0)
       throw new FoveaError(

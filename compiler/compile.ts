@@ -1,7 +1,9 @@
 /**
  * The pipeline, from a traced graph to something that runs. `passesFor` is the table of contents of the compiler: one line a
- * pass, in order. Passes are pure functions from graph to graph; verify runs between them in tests.
+ * pass, in order. Passes are pure functions from graph to graph; verify runs between them in tests. A backend that keeps plans is asked
+ * first: of a graph that was compiled before, with equal options, neither passes nor lowering run again.
  */
+import { FoveaError } from './error.ts';
 import { streams } from './graph/attention.ts';
 import { bindGraph } from './graph/bind.ts';
 import type { Graph } from './graph/types.ts';
@@ -13,9 +15,11 @@ import { inline } from './passes/inline.ts';
 import { type Precision, precision } from './passes/precision.ts';
 import { scales } from './passes/scales.ts';
 import { simplify } from './passes/simplify.ts';
-import { buildPlan } from './plan/build.ts';
+import { buildPlan, fits, type PlanOptions } from './plan/build.ts';
+import { planKey } from './plan/key.ts';
+import { parsePlan, printPlan, type SavedPlan } from './plan/serialise.ts';
 import type { Plan } from './plan/types.ts';
-import type { Backend, Executable, Progress } from './target.ts';
+import type { Backend, Executable, PlanStore, Progress, Target } from './target.ts';
 import { recognise } from './transform/recognise.ts';
 import { recompute } from './transform/recompute.ts';
 import { remat } from './transform/remat.ts';
@@ -64,6 +68,8 @@ export interface CompileReport {
   readonly seconds: { readonly passes: number; readonly plan: number; readonly backend: number };
   /** Absent on a backend that runs the graph itself. */
   readonly plan?: Plan;
+  /** The plan was made by an earlier compilation: nothing of passes and lowering ran. */
+  readonly kept: boolean;
 }
 
 export interface CompiledGraph {
@@ -71,27 +77,59 @@ export interface CompiledGraph {
   readonly report: CompileReport;
 }
 
-/**
- * Compiles `graph` for a backend. Throws FV0005 for a size without a number, FV0202 for a plan that does not fit, FV0615 for a precision
- * that is none, FV03xx from the backend.
- */
-export const compileGraph = async (graph: Graph, options: CompileOptions): Promise<CompiledGraph> => {
-  const { backend, dims = new Map(), donated = graph.results.map(() => -1), maxBytes = Number.POSITIVE_INFINITY, progress } = options;
-  const pipeline = passesFor(options.precision ?? 'f32');
+/** What the store has under a name. Text that is damaged, of another format, or that says that it is something else counts as nothing. */
+const keptPlan = async (store: PlanStore, key: string): Promise<SavedPlan | undefined> => {
+  const text = await store.get(key);
+  if (text === undefined) return undefined;
+  try {
+    const saved = parsePlan(text);
+    return saved.key === key ? saved : undefined;
+  } catch (e) {
+    if (e instanceof FoveaError) return undefined;
+    throw e;
+  }
+};
+
+/** The plan made anew, and the seconds that the passes took. */
+const freshPlan = (
+  graph: Graph,
+  target: Target,
+  { dims, donated, maxBytes, pipeline }: { dims: ReadonlyMap<string, number>; pipeline: ReturnType<typeof passesFor> } & PlanOptions,
+): { readonly plan: Plan; readonly nodes: number; readonly passes: number } => {
   const started = performance.now();
   const bound = bindGraph(graph, dims);
   verify(bound);
-  if (backend.kind === 'graph') {
-    const executable = await backend.prepare(bound, donated);
-    const seconds = { passes: 0, plan: 0, backend: (performance.now() - started) / 1e3 };
-    return { executable, report: { tracedNodes: graph.nodes.length, nodes: bound.nodes.length, seconds } };
-  }
   const final = pipeline.reduce((g, [, pass]) => pass(g), bound);
   verify(final);
-  const passed = performance.now();
-  const plan = buildPlan(final, backend.target, { donated, maxBytes });
+  const passes = (performance.now() - started) / 1e3;
+  return { plan: buildPlan(final, target, { donated, maxBytes }), nodes: final.nodes.length, passes };
+};
+
+/**
+ * Compiles `graph` for a backend, or takes the plan that the backend has kept of the same graph and options. Throws FV0005 for a size
+ * without a number, FV0202 for a plan that does not fit, FV0615 for a precision that is none, FV03xx from the backend.
+ */
+export const compileGraph = async (graph: Graph, options: CompileOptions): Promise<CompiledGraph> => {
+  const { backend, dims = new Map(), donated = graph.results.map(() => -1), maxBytes = Number.POSITIVE_INFINITY, progress } = options;
+  const { precision: policy = 'f32' } = options;
+  const pipeline = passesFor(policy);
+  const tracedNodes = graph.nodes.length;
+  const started = performance.now();
+  if (backend.kind === 'graph') {
+    const bound = bindGraph(graph, dims);
+    verify(bound);
+    const executable = await backend.prepare(bound, donated);
+    const seconds = { passes: 0, plan: 0, backend: (performance.now() - started) / 1e3 };
+    return { executable, report: { tracedNodes, nodes: bound.nodes.length, seconds, kept: false } };
+  }
+  const { plans, target } = backend;
+  const key = plans && (await planKey(graph, { dims, donated, precision: JSON.stringify(policy), target }));
+  const kept = plans && key !== undefined ? await keptPlan(plans, key) : undefined;
+  if (kept) fits(kept.plan, maxBytes);
+  const { plan, nodes, passes } = kept ? { ...kept, passes: 0 } : freshPlan(graph, target, { dims, donated, maxBytes, pipeline });
   const planned = performance.now();
-  const executable = await backend.prepare(plan, progress);
-  const seconds = { passes: (passed - started) / 1e3, plan: (planned - passed) / 1e3, backend: (performance.now() - planned) / 1e3 };
-  return { executable, report: { tracedNodes: graph.nodes.length, nodes: final.nodes.length, seconds, plan } };
+  const executable = await backend.prepare(plan, progress, key);
+  if (plans && key !== undefined && !kept) await plans.put(key, printPlan({ plan, key, nodes }));
+  const seconds = { passes, plan: (planned - started) / 1e3 - passes, backend: (performance.now() - planned) / 1e3 };
+  return { executable, report: { tracedNodes, nodes, seconds, plan, kept: kept !== undefined } };
 };

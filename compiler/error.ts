@@ -30,6 +30,7 @@ export const codes = {
   FV0103: 'not differentiable',
   FV0201: 'malformed kernel',
   FV0202: 'plan does not fit in memory',
+  FV0203: 'malformed plan text',
   FV0301: 'no C compiler',
   FV0302: 'C compiler failed',
   FV0303: 'unknown backend',

@@ -49,8 +49,21 @@ export type Backend =
       readonly kind: 'plan';
       readonly name: string;
       readonly target: Target;
-      prepare(plan: Plan, progress?: Progress): Promise<Executable>;
+      /** Where finished plans are kept, if they are. */
+      readonly plans?: PlanStore | undefined;
+      /** `key` names the plan where it is kept: what is made of its kernels may be kept by the same name. */
+      prepare(plan: Plan, progress?: Progress, key?: string): Promise<Executable>;
     };
+
+/**
+ * Keeps plans as text by their names. A name stands for the program and its options, not for the compiler: a store must not give one compiler
+ * what another has put. What it gives is checked: a text that is damaged or foreign is as good as none.
+ */
+export interface PlanStore {
+  get(key: string): Promise<string | undefined>;
+  /** Failing to keep a plan is no error. */
+  put(key: string, text: string): Promise<void>;
+}
 
 /** Called as work proceeds: `done` of `total` kernels compiled. */
 export type Progress = (done: number, total: number) => void;

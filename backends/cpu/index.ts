@@ -3,13 +3,14 @@
  *
  *   const step = await compile(trainStep, specs, { backend: cpu({ threads: 4 }) });
  *
- * Results do not depend on the number of threads. Environment: FOVEA_CC, FOVEA_CACHE, FOVEA_THREADS, FOVEA_TARGET.
+ * Results do not depend on the number of threads. Environment: FOVEA_CC, FOVEA_CACHE, FOVEA_PLANS, FOVEA_THREADS, FOVEA_TARGET.
  */
 import type { Plan } from '../../compiler/plan/types.ts';
-import type { Progress, Target } from '../../compiler/target.ts';
+import type { PlanStore, Progress, Target } from '../../compiler/target.ts';
 import { architecture, type CpuTarget, cpuTarget, threadCount } from './machine.ts';
+import { planStore } from './plans.ts';
 import { poolSource } from './pool.ts';
-import { printC, printUnit } from './print.ts';
+import { printParts } from './print.ts';
 import { type CpuExecutable, load } from './runtime.ts';
 import { buildLibrary, type KernelSource } from './toolchain.ts';
 
@@ -25,39 +26,46 @@ export interface CpuOptions {
    * (AVX2, no AVX-512), has their schedules and their instructions.
    */
   readonly target?: CpuTarget;
-  /**
-   * Kernels in one translation unit, 1 by default. More compile faster in sum, and are compiled anew whenever one of them changes: for
-   * programs that run once, as those of tests.
-   */
+  /** Most kernels that are compiled together, as one translation unit; 8 by default. More compile faster in sum, on fewer processors. */
   readonly unit?: number;
   /** A word that fills the arena of each program when it is loaded, 0 by default: what nobody wrote then shows in the results. */
   readonly poison?: number;
+  /**
+   * Whether finished plans are kept beside the kernels, and taken from there when the same program is compiled again: yes, unless
+   * FOVEA_PLANS is `off`.
+   */
+  readonly plans?: boolean;
 }
 
 export interface CpuBackend {
   readonly kind: 'plan';
   readonly name: 'cpu';
   readonly target: Target;
+  readonly plans?: PlanStore | undefined;
   /** Throws FV0301 (no C compiler), FV0302 (it failed), FV0202 (no memory). */
-  prepare(plan: Plan, progress?: Progress): Promise<CpuExecutable>;
+  prepare(plan: Plan, progress?: Progress, key?: string): Promise<CpuExecutable>;
 }
 
 /** Throws FV0616 for a target that is unknown, or that this machine does not run. */
 export const cpu = (options: CpuOptions = {}): CpuBackend => {
   const threads = threadCount(options.threads);
   const arch = architecture(options.target);
-  const { unit = 1, poison = 0 } = options;
+  const { unit, poison = 0, plans = process.env['FOVEA_PLANS'] !== 'off' } = options;
+  const store = plans ? planStore() : undefined;
   const sourcesOf = ({ kernels }: Plan): readonly KernelSource[] =>
-    unit === 1
-      ? kernels.map((k) => ({ name: k.name, text: printC(k) }))
-      : Array.from({ length: Math.ceil(kernels.length / unit) }, (_, i) => {
-          const some = kernels.slice(i * unit, (i + 1) * unit);
-          return { name: some.map((k) => k.name).join(', '), text: printUnit(some), count: some.length };
-        });
+    kernels.map((k) => {
+      const [prelude, body] = printParts(k);
+      return { name: k.name, prelude, body };
+    });
   return {
     kind: 'plan',
     name: 'cpu',
     target: cpuTarget(threads, arch),
-    prepare: async (plan, progress) => load(plan, await buildLibrary(sourcesOf(plan), poolSource, progress, arch), threads, poison),
+    plans: store,
+    prepare: async (plan, progress, key) => {
+      const name = key === undefined ? undefined : store?.nameOf(key);
+      const library = await buildLibrary(() => sourcesOf(plan), poolSource, { progress, arch, name, unit });
+      return load(plan, library, threads, poison);
+    },
   };
 };

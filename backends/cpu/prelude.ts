@@ -17,7 +17,8 @@ export interface Prelude {
   splat(dtype: KType, lanes: number, x: string): string;
   /** x, of dtype `from`, as `to`; bf16 and f16 go through their own functions. */
   convert(from: KType, to: KType, lanes: number, x: string): string;
-  text(): string;
+  /** The definitions, each after what it uses. Several preludes are one where each piece is taken once. */
+  pieces(): readonly string[];
 }
 
 // FV_AS_WRITTEN: an empty asm keeps a loop out of the auto-vectoriser. K's vectors are explicit; what is left scalar is short
@@ -271,6 +272,6 @@ export const prelude = (): Prelude => {
       const scalar = dtype === 'bool' ? `-(${x})` : scalarOf(dtype) === 'u16' ? `(u16)${x}` : x;
       return `(${scalar} - (${ctype(dtype, lanes)}){})`;
     },
-    text: () => [scalarTypes, ...[...lanesKnown].sort((a, b) => a - b).map(vectorTypes), macros, ...functions.values(), ''].join('\n'),
+    pieces: () => [scalarTypes, ...[...lanesKnown].sort((a, b) => a - b).map(vectorTypes), macros, ...functions.values()],
   };
 };

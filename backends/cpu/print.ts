@@ -326,24 +326,13 @@ const printStmt = (s: Stmt, c: Context): void => {
 /** The translation unit of a kernel: the used part of the prelude, then the function. Throws FV0201 for threads > 1. */
 export const printC = (k: Kernel, symbol: string = kernelSymbol): string => {
   const [head, body] = printParts(k, symbol);
-  return `${head}\n${body}`;
+  return [...head, '', body].join('\n');
 };
 
-/** Several kernels as one translation unit with one prelude; kernel i is the function FV_KERNEL_i. */
-export const printUnit = (kernels: readonly Kernel[]): string => {
-  const fns = prelude();
-  const bodies = kernels.map((k, i) => printParts(k, `${kernelSymbol}_${i}`, fns)[1]);
-  return [fns.text(), ...bodies].join('\n');
-};
-
-/** As printC, prelude and function apart (`explain` shows the function only). What the function needs is added to `fns`. */
-export const printParts = (
-  k: Kernel,
-  symbol: string = kernelSymbol,
-  fns: Prelude = prelude(),
-): readonly [prelude: string, kernel: string] => {
+/** As printC, pieces of the prelude and function apart: several kernels may share one prelude, and `explain` shows the function only. */
+export const printParts = (k: Kernel, symbol: string = kernelSymbol): readonly [prelude: readonly string[], kernel: string] => {
   if (k.threads !== 1) throw new FoveaError('FV0201', `kernel ${k.name}: ${k.threads} threads a block; the C printer takes 1`);
-  const c: Context = { name: identifiers(), fns, lines: [], shared: new Map(), indent: 1, locals: 0 };
+  const c: Context = { name: identifiers(), fns: prelude(), lines: [], shared: new Map(), indent: 1, locals: 0 };
   k.buffers.forEach((b, i) => {
     line(c, `${b.access === 'read' ? 'const ' : ''}${element(b.dtype)} *const ${c.name(b.name)} = bufs[${i}];`);
   });
@@ -358,5 +347,5 @@ export const printParts = (
   block(c, k.body);
   line(c, '}');
   const fn = [`void ${symbol}(void *const *bufs, i64 lo, i64 hi) {`, ...c.lines, '}', ''].join('\n');
-  return [c.fns.text(), fn];
+  return [c.fns.pieces(), fn];
 };

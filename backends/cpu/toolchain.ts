@@ -1,21 +1,22 @@
 /**
- * The system's C compiler and the cache of what it made. One kernel is one translation unit and one object, named by the
- * hash of its text, the flags, the compiler's version and the processor: equal kernels are compiled once, an unchanged
- * kernel never again, and a plan's shared library (named by its objects) is linked once. Files appear in the cache by rename,
- * so that a killed process leaves nothing half-written; each ends with its own checksum, and a damaged one is made again. Grouping kernels into larger
- * units was measured and is not the default: a small kernel costs about 20 ms alone, and a group is compiled anew for any change. Kernels that
- * are compiled for one run only, as those of generated programs, do come in groups.
+ * The system's C compiler and the cache of what it made. One kernel is one object, named by the hash of its text, the flags, the
+ * compiler's version and the processor: equal kernels are compiled once, an unchanged kernel never again, and a plan's shared library (named
+ * by its objects) is linked once. A plan that has a name finds its library by it, and none of its kernels is printed.
  *
- *   ~/.cache/fovea/3f/3f9c....o        FOVEA_CC=clang FOVEA_CACHE=/fast/disk fovea demo
+ * Kernels that are missing are compiled several at a time: a compiler takes 17 ms to start, about as long as for a small kernel. The object
+ * of such a unit has a link for each of its kernels, so that the next plan finds those that it shares. The functions are what they would be
+ * alone: everything that they share is inlined (compared, instruction by instruction, for the 200 kernels of a training step of ViT-S).
+ *
+ *   FOVEA_CC=clang fovea demo
  */
 import { execFile } from 'node:child_process';
-import { createHash, randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { appendFile, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { availableParallelism, homedir, tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { randomUUID } from 'node:crypto';
+import { realpath, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { dirname, relative } from 'node:path';
 import { FoveaError } from '../../compiler/error.ts';
 import type { Progress } from '../../compiler/target.ts';
+import { cacheFolder, hash, placeOf, produce, readSealed, replace, sound } from './cache.ts';
 import { type Architecture, architecture, machine } from './machine.ts';
 import { kernelSymbol } from './print.ts';
 
@@ -85,68 +86,6 @@ const kernelFlags = (c: Compiler, a: Architecture): readonly string[] => [
 const poolFlags = ['-std=gnu11', '-O2', '-fPIC', '-pthread', '-w'];
 const linkFlags = ['-shared', '-pthread', ...(process.platform === 'linux' ? ['-Wl,-z,nodelete'] : [])];
 
-const digest = (bytes: string | Buffer): string => createHash('sha256').update(bytes).digest('hex');
-const hash = (...parts: readonly string[]): string => digest(JSON.stringify(parts)).slice(0, 40);
-
-/** The folder that stands in for a cache that cannot be written: one a process, gone when it exits. */
-let standIn: string | undefined;
-const temporaryCache = (): string => {
-  if (standIn === undefined) {
-    const made = mkdtempSync(join(tmpdir(), 'fovea-'));
-    process.on('exit', () => rmSync(made, { recursive: true, force: true }));
-    standIn = made;
-  }
-  return standIn;
-};
-
-/** The folder that FOVEA_CACHE names, else `fovea` in the user's cache folder; a temporary one where that cannot be written. */
-export const cacheFolder = async (): Promise<string> => {
-  const xdg = process.env['XDG_CACHE_HOME'];
-  const folder = process.env['FOVEA_CACHE'] || join(xdg?.startsWith('/') ? xdg : join(homedir(), '.cache'), 'fovea');
-  try {
-    await mkdir(folder, { recursive: true });
-    const probe = join(folder, `.probe-${randomUUID()}`);
-    await (await open(probe, 'wx')).close();
-    await rm(probe);
-    return folder;
-  } catch {
-    return temporaryCache();
-  }
-};
-
-/** A cached file ends with the hash of the rest (the loader and the linker ignore it): loading a cut-off library would kill the process. */
-const seal = async (path: string): Promise<void> => {
-  await appendFile(path, digest(await readFile(path)));
-};
-const sound = async (path: string): Promise<boolean> => {
-  try {
-    const bytes = await readFile(path);
-    return bytes.length > 64 && digest(bytes.subarray(0, -64)) === bytes.subarray(-64).toString('latin1');
-  } catch {
-    return false;
-  }
-};
-
-/** Runs `make` towards a temporary name beside `path`, seals the file, then renames. */
-const produce = async (path: string, make: (temporary: string) => Promise<void>): Promise<void> => {
-  const temporary = `${path}.${randomUUID()}.tmp`;
-  try {
-    await mkdir(dirname(path), { recursive: true });
-    await make(temporary);
-    await seal(temporary);
-    await rename(temporary, path);
-  } catch (e) {
-    if (e instanceof FoveaError) throw e;
-    const why = e instanceof Error ? e.message : String(e);
-    throw new FoveaError('FV0302', `cannot write to the kernel cache: ${why}`, {
-      hint: 'Free space there, or name another folder in FOVEA_CACHE.',
-      cause: e,
-    });
-  } finally {
-    await rm(temporary, { force: true });
-  }
-};
-
 const firstError = (stderr: string): string =>
   stderr
     .split('\n')
@@ -155,7 +94,7 @@ const firstError = (stderr: string): string =>
   stderr.trim().split('\n')[0] ??
   '';
 
-/** One object: from the cache, or compiled. `symbol` is what the text's FV_KERNEL becomes. */
+/** One object: from the cache, or compiled. */
 const compile = async (c: Compiler, path: string, source: string, flags: readonly string[], what: string): Promise<void> => {
   if (await sound(path)) return;
   await produce(path, async (temporary) => {
@@ -178,16 +117,48 @@ const compile = async (c: Compiler, path: string, source: string, flags: readonl
 
 export interface KernelSource {
   readonly name: string;
-  /** A translation unit that defines one function, FV_KERNEL, or `count` functions FV_KERNEL_0, FV_KERNEL_1, ... */
-  readonly text: string;
-  readonly count?: number;
+  /** Definitions that the body uses, in order. Equal ones are written once in a unit of several kernels. */
+  readonly prelude: readonly string[];
+  /** One function, FV_KERNEL. */
+  readonly body: string;
 }
 
-/** The names of a unit's functions in its text and in the library. */
-const symbolsOf = ({ count }: KernelSource, id: string): readonly (readonly [name: string, symbol: string])[] =>
-  count === undefined
-    ? [[kernelSymbol, `k_${id}`]]
-    : Array.from({ length: count }, (_, i) => [`${kernelSymbol}_${i}`, `k_${id}_${i}`] as const);
+/** A kernel and the name of its object. */
+interface Named extends KernelSource {
+  readonly id: string;
+}
+const symbolOf = (id: string): string => `k_${id}`;
+
+/** A translation unit of some kernels. A kernel may be in two units, if they were compiled at the same time: its definition is weak. */
+const unitText = (kernels: readonly Named[]): string =>
+  [
+    ...new Set(kernels.flatMap((k) => k.prelude)),
+    ...kernels.flatMap(({ id, body }) => [
+      `#define ${kernelSymbol} ${symbolOf(id)}`,
+      `#pragma weak ${symbolOf(id)}`,
+      `${body}#undef ${kernelSymbol}`,
+    ]),
+    '',
+  ].join('\n');
+
+/** Characters of C after which a unit is full: a long kernel is one alone. */
+const full = 1 << 16;
+
+/** Units of at most `most` kernels, those with long kernels first. */
+const unitsOf = (kernels: readonly Named[], most: number): readonly (readonly Named[])[] => {
+  const units: Named[][] = [];
+  let left = 0;
+  for (const k of [...kernels].sort((a, b) => b.body.length - a.body.length)) {
+    const last = units.at(-1);
+    if (last && last.length < most && k.body.length <= left) last.push(k);
+    else {
+      units.push([k]);
+      left = full;
+    }
+    left -= k.body.length;
+  }
+  return units;
+};
 
 export interface Library {
   readonly path: string;
@@ -197,60 +168,96 @@ export interface Library {
   readonly compiled: number;
 }
 
-/** Compiles what the cache lacks, several at a time, and links one library. Throws FV0301 and FV0302. */
+/** A library as the cache lists it by the name of a plan. */
+type Listed = Pick<Library, 'symbols'> & { readonly id: string };
+
+export interface BuildOptions {
+  readonly progress?: Progress | undefined;
+  readonly arch?: Architecture;
+  /** Says what the kernels are without their text, which is asked for only if the cache has no library of that name. */
+  readonly name?: string | undefined;
+  /** Most kernels of a translation unit. */
+  readonly unit?: number | undefined;
+}
+
+/** Compiles what the cache lacks and links one library. Throws FV0301 and FV0302. */
 export const buildLibrary = async (
-  kernels: readonly KernelSource[],
+  kernels: () => readonly KernelSource[],
   pool: string,
-  progress?: Progress,
-  arch: Architecture = architecture(),
+  { progress, arch = architecture(), name, unit = 8 }: BuildOptions = {},
 ): Promise<Library> => {
   const c = await findCompiler();
   const folder = await cacheFolder();
   const flags = kernelFlags(c, arch);
-  const salt = [String(version), c.command, c.args.join(' '), c.version, machine().model, machine().flags.join(' ')];
-  const at = (id: string, extension: string): string => join(folder, id.slice(0, 2), `${id}.${extension}`);
-  const ids = kernels.map((k) => hash(...salt, flags.join(' '), k.text));
+  const { model, flags: features } = machine();
+  const salt = [String(version), c.command, c.args.join(' '), c.version, model, features.join(' ')];
+  const at = (id: string, extension: string): string => placeOf(folder, id, extension);
+  const listing = name === undefined ? undefined : at(hash(...salt, flags.join(' '), name), 'list');
+  const list = listing && (await readSealed(listing));
+  if (list) {
+    const { id, symbols } = JSON.parse(list.toString()) as Listed;
+    if (await sound(at(id, 'so'))) {
+      progress?.(symbols.length, symbols.length);
+      return { path: at(id, 'so'), symbols, compiled: 0 };
+    }
+  }
+  const named = kernels().map((k): Named => ({ ...k, id: hash(...salt, flags.join(' '), k.prelude.join('\n'), k.body) }));
   const poolId = hash(...salt, poolFlags.join(' '), pool);
-  const distinct = [...new Map(ids.map((id, i) => [id, kernels[i] as KernelSource]))];
-  const objects = [...distinct.map(([id]) => id), poolId].sort();
-  const path = at(hash(...objects, linkFlags.join(' ')), 'so');
+  const distinct = [...new Map(named.map((k) => [k.id, k])).values()];
+  const objects = [...distinct.map(({ id }) => id), poolId].sort();
+  const id = hash(...objects, linkFlags.join(' '));
+  const path = at(id, 'so');
   const link = async (): Promise<void> => {
+    const files = new Set(await Promise.all(objects.map((o) => realpath(at(o, 'o')))));
     // the list goes through a file: hundreds of paths may not fit on a command line
-    const listing = `${path}.${randomUUID()}.list`;
+    const inputs = `${path}.${randomUUID()}.inputs`;
     await produce(path, async (temporary) => {
-      await writeFile(listing, objects.map((id) => `"${at(id, 'o').replace(/["\\]/g, '\\$&')}"`).join('\n'));
-      const r = await run(c.command, [...c.args, ...linkFlags, '-o', temporary, `@${listing}`, '-lm']);
-      await rm(listing, { force: true });
+      await writeFile(inputs, [...files].map((f) => `"${f.replace(/["\\]/g, '\\$&')}"`).join('\n'));
+      const r = await run(c.command, [...c.args, ...linkFlags, '-o', temporary, `@${inputs}`, '-lm']);
+      await rm(inputs, { force: true });
       if (!r.ok)
         throw new FoveaError('FV0302', `${c.command} cannot link the plan's kernels: ${firstError(r.stderr)}`, {
           hint: 'Delete the cache folder and try again.',
         });
     });
   };
+  /** One kernel is an object of its own; several are an object to which the names of all lead. */
+  const compileUnit = async (some: readonly Named[]): Promise<void> => {
+    const [only, ...others] = some as [Named, ...Named[]];
+    const to = others.length === 0 ? only.id : hash(...some.map((k) => k.id));
+    await compile(c, at(to, 'o'), unitText(some), flags, `kernel ${some.map((k) => k.name).join(', ')}`);
+    if (others.length === 0) return;
+    for (const k of some) await replace(at(k.id, 'o'), (temporary) => symlink(relative(dirname(temporary), at(to, 'o')), temporary));
+  };
   let compiled = 0;
   const build = async (): Promise<void> => {
-    let [next, done] = [0, 0];
+    const found = await Promise.all(distinct.map(({ id }) => sound(at(id, 'o'))));
+    const missing = distinct.filter((_, i) => !found[i]);
+    compiled = missing.length;
+    // more than processors: while a compiler starts or a file moves, another one computes
+    const workers = availableParallelism() + 2;
+    const units = [...unitsOf(missing, Math.min(unit, Math.ceil(missing.length / workers)))];
+    let done = distinct.length - missing.length;
+    if (done > 0) progress?.(done, distinct.length);
     const worker = async (): Promise<void> => {
-      while (next < distinct.length) {
-        const [id, k] = distinct[next++] as (typeof distinct)[number];
-        const known = await sound(at(id, 'o'));
-        const names = symbolsOf(k, id).map(([name, symbol]) => `#define ${name} ${symbol}\n`);
-        if (!known) await compile(c, at(id, 'o'), `${names.join('')}${k.text}`, flags, `kernel ${k.name}`);
-        if (!known) compiled++;
-        progress?.(++done, distinct.length);
+      for (let next = units.shift(); next; next = units.shift()) {
+        await compileUnit(next);
+        done += next.length;
+        progress?.(done, distinct.length);
       }
     };
     try {
-      // more than processors: while a compiler starts or a file moves, another one computes
-      const workers = Array.from({ length: availableParallelism() + 2 }, worker);
-      await Promise.all([compile(c, at(poolId, 'o'), pool, poolFlags, 'the runtime'), ...workers]);
+      await Promise.all([compile(c, at(poolId, 'o'), pool, poolFlags, 'the runtime'), ...Array.from({ length: workers }, worker)]);
     } finally {
       // one that failed is reported at once; the others are not started
-      next = distinct.length;
+      units.length = 0;
     }
     await link();
   };
   if (await sound(path)) progress?.(distinct.length, distinct.length);
   else await build();
-  return { path, symbols: kernels.flatMap((k, i) => symbolsOf(k, ids[i] as string).map(([, symbol]) => symbol)), compiled };
+  const symbols = named.map((k) => symbolOf(k.id));
+  const listed: Listed = { id, symbols };
+  if (listing) await produce(listing, (temporary) => writeFile(temporary, JSON.stringify(listed)));
+  return { path, symbols, compiled };
 };

@@ -48,7 +48,7 @@ const remembering = (backend: Backend, keep: (e: Executable) => void): Backend =
     case 'graph':
       return { ...backend, prepare: (graph: Graph, aliases: readonly number[]) => kept(backend.prepare(graph, aliases)) };
     case 'plan':
-      return { ...backend, prepare: (plan: Plan, progress?: Progress) => kept(backend.prepare(plan, progress)) };
+      return { ...backend, prepare: (plan: Plan, progress?: Progress, key?: string) => kept(backend.prepare(plan, progress, key)) };
   }
 };
 

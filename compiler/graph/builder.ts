@@ -72,6 +72,19 @@ export interface Builder {
 
 const origin: Meta = { scope: '', phase: 'fwd' };
 
+/** Types of the results; what does not fit is said with its place. */
+const typesOf = (op: Op, inputs: readonly Value[], { loc, scope }: Meta): readonly TensorType[] => {
+  try {
+    return infer(
+      op,
+      inputs.map((v) => v.type),
+    );
+  } catch (e) {
+    if (e instanceof FoveaError && !e.loc) throw new FoveaError(e.code, e.message, { loc, scope, hint: e.hint });
+    throw e;
+  }
+};
+
 /** A new, empty builder. Errors of inference leave it unchanged and carry the current scope and source line. */
 export const builder = (start: Meta = origin): Builder => {
   const params: Value[] = [];
@@ -82,18 +95,7 @@ export const builder = (start: Meta = origin): Builder => {
   const value = (type: TensorType, name?: string): Value => (name === undefined ? { id: next++, type } : { id: next++, type, name });
   const emit: Builder['emit'] = (op, inputs, extra) => {
     const meta = extra ? { ...current, ...extra } : current;
-    const types = (() => {
-      try {
-        return infer(
-          op,
-          inputs.map((v) => v.type),
-        );
-      } catch (e) {
-        if (e instanceof FoveaError && !e.loc) throw new FoveaError(e.code, e.message, { loc: meta.loc, scope: meta.scope, hint: e.hint });
-        throw e;
-      }
-    })();
-    const outputs = types.map((t) => value(t));
+    const outputs = typesOf(op, inputs, meta).map((t) => value(t));
     const node = { op, inputs, outputs, meta };
     nodes.push(node);
     for (const o of outputs) makers.set(o, node);

@@ -76,6 +76,53 @@ const isHalf = (t: KType): boolean => t === 'f16' || t === 'bf16';
 const power = (n: number): boolean => Number.isInteger(n) && n >= 1 && n <= 256 && (n & (n - 1)) === 0;
 const say = (t: Type): string => (t.lanes === 1 ? t.dtype : `${t.dtype}.${t.lanes}`);
 
+const like = (x: Expr, y: Expr): boolean => x.lanes === y.lanes;
+const same = (x: Expr, y: Expr): boolean => x.lanes === y.lanes && x.dtype === y.dtype;
+
+/** Dtypes and lanes of an expression, given its operands; what names and memory hold is a matter of scope. */
+const typed = (x: Expr): boolean => {
+  switch (x.k) {
+    case 'const':
+      return numbers.includes(x.dtype) || isHalf(x.dtype) || x.value === 0 || x.value === 1;
+    case 'ref':
+    case 'load':
+      return true;
+    case 'block':
+    case 'thread':
+      return x.dtype === 'index' && x.lanes === 1;
+    case 'unary':
+      return same(x, x.x) && unaryTypes[x.op].includes(x.dtype);
+    case 'binary':
+      return same(x, x.x) && same(x, x.y) && binaryTypes[x.op].includes(x.dtype);
+    case 'compare': {
+      const ordered = numbers.includes(x.x.dtype) || (x.x.dtype === 'bool' && (x.cmp === 'eq' || x.cmp === 'ne'));
+      return x.dtype === 'bool' && like(x, x.x) && same(x.x, x.y) && ordered;
+    }
+    case 'select':
+      return same(x, x.x) && same(x, x.y) && x.c.dtype === 'bool' && like(x, x.c);
+    case 'fma':
+      return same(x, x.x) && same(x, x.y) && same(x, x.z) && x.dtype === 'f32';
+    case 'dot2': {
+      const pairs = x.y.lanes === 2 * x.lanes && (x.x.lanes === 2 || x.x.lanes === 2 * x.lanes);
+      return x.dtype === 'f32' && same(x, x.z) && x.x.dtype === 'bf16' && x.y.dtype === 'bf16' && pairs;
+    }
+    case 'cast':
+      return like(x, x.x);
+    case 'bitcast':
+      return bitcastLanes(x.x, x.dtype) === x.lanes;
+    case 'splat':
+      return x.x.lanes === 1 && x.lanes > 1 && x.x.dtype === x.dtype;
+    case 'ramp':
+      return x.base.lanes === 1 && x.lanes > 1 && x.base.dtype === x.dtype && (x.dtype === 'index' || x.dtype === 'i32');
+    case 'lane':
+      return x.lanes === 1 && x.x.dtype === x.dtype && Number.isInteger(x.i) && x.i >= 0 && x.i < x.x.lanes && x.x.lanes > 1;
+    case 'zip':
+      return same(x, x.x) && same(x, x.y) && x.lanes > 1;
+    case 'across':
+      return x.lanes === 1 && x.x.lanes > 1 && x.x.dtype === x.dtype && numbers.includes(x.dtype);
+  }
+};
+
 export const verifyKernel = (kernel: Kernel): Kernel => {
   let at: Stmt | undefined;
   const fail = (message: string): never => {
@@ -102,87 +149,22 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
   const seen = new WeakMap<Expr, Scope>();
   /** Checks an expression; `half` says whether its user (a cast, a splat, a zip, a dot2, a let or a store) may take f16 and bf16. */
   const expr = (scope: Scope, x: Expr, half = false): void => {
-    check(power(x.lanes), () => `${x.lanes} lanes`);
-    check(half || !isHalf(x.dtype), () => `${printExpr(x)} is ${say(x)}: only casts, stores and dot2 take it`);
+    if (!power(x.lanes)) fail(`${x.lanes} lanes`);
+    if (!half && isHalf(x.dtype)) fail(`${printExpr(x)} is ${say(x)}: only casts, stores and dot2 take it`);
     // names are never shadowed, so what held in this scope still holds
     if (seen.get(x) === scope) return;
     seen.set(x, scope);
     for (const o of operands(x)) expr(scope, o, takesHalf.has(x.k));
-    const is = (ok: boolean): void => check(ok, () => `${printExpr(x)} is ill-typed: ${operands(x).map(say).join(', ')} -> ${say(x)}`);
-    const like = (...os: Expr[]): boolean => os.every((o) => o.lanes === x.lanes);
-    const same = (...os: Expr[]): boolean => like(...os) && os.every((o) => o.dtype === x.dtype);
-    switch (x.k) {
-      case 'const':
-        is(numbers.includes(x.dtype) || isHalf(x.dtype) || x.value === 0 || x.value === 1);
-        return;
-      case 'ref': {
-        const b = scope.get(x.name);
-        const known = b && b.is !== 'place' ? b : fail(`${x.name} is not a value in scope`);
-        check(known.dtype === x.dtype && known.lanes === x.lanes, () => `${x.name} is ${say(known)}, used as ${say(x)}`);
-        return;
-      }
-      case 'block':
-      case 'thread':
-        is(x.dtype === 'index' && x.lanes === 1);
-        return;
-      case 'unary':
-        is(same(x.x) && unaryTypes[x.op].includes(x.dtype));
-        return;
-      case 'binary':
-        is(same(x.x, x.y) && binaryTypes[x.op].includes(x.dtype));
-        return;
-      case 'compare':
-        is(
-          x.dtype === 'bool' &&
-            like(x.x, x.y) &&
-            x.x.dtype === x.y.dtype &&
-            (numbers.includes(x.x.dtype) || (x.x.dtype === 'bool' && (x.cmp === 'eq' || x.cmp === 'ne'))),
-        );
-        return;
-      case 'select':
-        is(same(x.x, x.y) && x.c.dtype === 'bool' && like(x.c));
-        return;
-      case 'fma':
-        is(same(x.x, x.y, x.z) && x.dtype === 'f32');
-        return;
-      case 'dot2':
-        is(
-          x.dtype === 'f32' &&
-            same(x.z) &&
-            x.x.dtype === 'bf16' &&
-            x.y.dtype === 'bf16' &&
-            x.y.lanes === 2 * x.lanes &&
-            (x.x.lanes === 2 || x.x.lanes === 2 * x.lanes),
-        );
-        return;
-      case 'cast':
-        is(like(x.x));
-        return;
-      case 'bitcast':
-        is(bitcastLanes(x.x, x.dtype) === x.lanes);
-        return;
-      case 'splat':
-        is(x.x.lanes === 1 && x.lanes > 1 && x.x.dtype === x.dtype);
-        return;
-      case 'ramp':
-        is(x.base.lanes === 1 && x.lanes > 1 && x.base.dtype === x.dtype && (x.dtype === 'index' || x.dtype === 'i32'));
-        return;
-      case 'lane':
-        is(x.lanes === 1 && x.x.dtype === x.dtype && Number.isInteger(x.i) && x.i >= 0 && x.i < x.x.lanes && x.x.lanes > 1);
-        return;
-      case 'zip':
-        is(same(x.x, x.y) && x.lanes > 1);
-        return;
-      case 'across':
-        is(x.lanes === 1 && x.x.lanes > 1 && x.x.dtype === x.dtype && numbers.includes(x.dtype));
-        return;
-      case 'load': {
-        const p = place(scope, x.from);
-        check(p.read, () => `${x.from} is written only`);
-        check(p.dtype === x.dtype, () => `${x.from} holds ${p.dtype}, loaded as ${x.dtype}`);
-        access(x.lanes, x.index, x.mask);
-        return;
-      }
+    if (!typed(x)) fail(`${printExpr(x)} is ill-typed: ${operands(x).map(say).join(', ')} -> ${say(x)}`);
+    if (x.k === 'ref') {
+      const b = scope.get(x.name);
+      const known = b && b.is !== 'place' ? b : fail(`${x.name} is not a value in scope`);
+      check(known.dtype === x.dtype && known.lanes === x.lanes, () => `${x.name} is ${say(known)}, used as ${say(x)}`);
+    } else if (x.k === 'load') {
+      const p = place(scope, x.from);
+      check(p.read, () => `${x.from} is written only`);
+      check(p.dtype === x.dtype, () => `${x.from} holds ${p.dtype}, loaded as ${x.dtype}`);
+      access(x.lanes, x.index, x.mask);
     }
   };
   const access = (n: number, i: Expr, mask: Expr | undefined): void => {

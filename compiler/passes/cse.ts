@@ -5,7 +5,7 @@
  *
  *   %1 = exp(%0)   %2 = exp(%0)   %3 = add(%1, %2)        ->        %1 = exp(%0)   %2 = add(%1, %1)
  */
-import { opKey } from '../graph/op-key.ts';
+import { opKey } from '../graph/identity.ts';
 import type { Graph, Node, Value } from '../graph/types.ts';
 import { rewrite } from './rewrite.ts';
 

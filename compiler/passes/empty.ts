@@ -40,9 +40,14 @@ const ofEmpty = (b: Builder, op: Op, ins: readonly Value[], t: TensorType): Valu
 
 const nothing = (b: Builder, { dtype, shape }: TensorType): Value => b.one({ prim: 'array', data: [], shape: shape.map(known), dtype }, []);
 
+const touched = (n: Node): boolean => [...n.inputs, ...n.outputs].some((v) => isEmpty(v.type));
+
+/** Most programs have none, and stay as they are. */
 export const empty = (g: Graph): Graph =>
-  rewrite(g, (b, n: Node, ins) => {
-    const types = n.outputs.map((o) => o.type);
-    if (types.some(isEmpty)) return types.map((t) => nothing(b, t));
-    return ins.some((v) => isEmpty(v.type)) ? types.map((t) => ofEmpty(b, n.op, ins, t)) : undefined;
-  });
+  g.nodes.some(touched)
+    ? rewrite(g, (b, n: Node, ins) => {
+        const types = n.outputs.map((o) => o.type);
+        if (types.some(isEmpty)) return types.map((t) => nothing(b, t));
+        return ins.some((v) => isEmpty(v.type)) ? types.map((t) => ofEmpty(b, n.op, ins, t)) : undefined;
+      })
+    : g;

@@ -88,7 +88,7 @@ const launchesOf = (g: Graph, target: Target) => {
 };
 
 /** The plan of a graph all of whose nodes have elements; parameters may have none. */
-const planFull = (g: Graph, target: Target, { donated, maxBytes }: PlanOptions): Plan => {
+const planFull = (g: Graph, target: Target, donated: readonly number[]): Plan => {
   const { steps: single, kernels, root, share, results, constants } = launchesOf(g, target);
   const written = (s: Step): readonly Value[] => writtenBy(s, kernels);
 
@@ -162,7 +162,6 @@ const planFull = (g: Graph, target: Target, { donated, maxBytes }: PlanOptions):
       last: (needs[i] as Need).last,
     }),
   );
-  if (arenaBytes > maxBytes) refuse(arenaBytes, maxBytes, lifetimes);
 
   return {
     kernels,
@@ -184,7 +183,12 @@ export const buildPlan = (g: Graph, target: Target, { donated, maxBytes }: PlanO
   const full = g.results.flatMap((r, o) => (isEmpty(r.type) ? [] : [o]));
   const nodes = g.nodes.filter((n) => !n.outputs.some((v) => isEmpty(v.type)));
   const results = full.map((o) => g.results[o] as Value);
-  const plan = planFull({ params: g.params, nodes, results }, target, { donated: full.map((o) => donated[o] ?? -1), maxBytes });
+  const plan = planFull(
+    { params: g.params, nodes, results },
+    target,
+    full.map((o) => donated[o] ?? -1),
+  );
+  fits(plan, maxBytes);
   const outputs = g.results.map(({ type }): Slot => ({ type, offset: 0, bytes: 0 }));
   full.forEach((o, k) => {
     outputs[o] = plan.outputs[k] as Slot;
@@ -194,9 +198,11 @@ export const buildPlan = (g: Graph, target: Target, { donated, maxBytes }: PlanO
 
 const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
-const refuse = (bytes: number, max: number, lifetimes: readonly Lifetime[]): never => {
+/** Throws FV0202, with the largest buffers, for a plan that needs more than `max` bytes. */
+export const fits = ({ arenaBytes, lifetimes }: Plan, max: number): void => {
+  if (arenaBytes <= max) return;
   const largest = [...lifetimes].sort((a, b) => b.slot.bytes - a.slot.bytes).slice(0, 5);
-  throw new FoveaError('FV0202', `the plan needs ${mib(bytes)} and ${mib(max)} are allowed`, {
+  throw new FoveaError('FV0202', `the plan needs ${mib(arenaBytes)} and ${mib(max)} are allowed`, {
     hint: `Largest buffers: ${largest.map((l) => `${l.scope || 'unnamed'} ${mib(l.slot.bytes)}`).join(', ')}. Use a smaller batch, or checkpoint() the largest modules.`,
   });
 };

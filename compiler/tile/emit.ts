@@ -41,7 +41,7 @@ export interface Emitter {
 }
 
 export const shapeOf = (v: Value): readonly number[] => v.type.shape.map(known);
-export const sizeOf = (v: Value): number => shapeOf(v).reduce((a, b) => a * b, 1);
+export const sizeOf = (v: Value): number => v.type.shape.reduce<number>((n, d) => n * known(d), 1);
 
 type Held = 'f32' | 'i32' | 'u32' | 'bool';
 /** The dtype that a value has between operations. */

@@ -6,7 +6,7 @@
  *     ->  kernel map_mul_add(b0: f32[3072] read, b1: f32[384] read, b2: f32[3072] read, b3: f32[3072] write) grid=[2 1 1] ...
  */
 
-import { opKey } from '../graph/op-key.ts';
+import { opKey } from '../graph/identity.ts';
 import { bytesOf, type Node, type Prim, type Value } from '../graph/types.ts';
 import type { Kernel } from '../kernel/types.ts';
 import type { Target } from '../target.ts';

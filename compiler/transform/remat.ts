@@ -63,6 +63,7 @@ export const cloned = (g: Graph, maker: ReadonlyMap<Value, Node>, meta: (n: Node
 
 /** The same function with the values of checkpoint regions recomputed in the backward phase. */
 export const remat = (g: Graph): Graph => {
+  if (g.nodes.every((n) => n.meta.remat === undefined)) return g;
   const forward = g.nodes.filter((n) => n.meta.phase !== 'bwd');
   const saved = leaving(forward, g.results);
   const maker = new Map<Value, Node>();

@@ -352,7 +352,7 @@ describe('the process ends', () => {
   };
   /** A process of its own that loads the library, starts 4 threads, does `then`, and its exit status. */
   const child = async (then: string): Promise<number | null> => {
-    const library = await buildLibrary([{ name: 'long', text: printC(kernel) }], poolSource);
+    const library = await buildLibrary(() => [{ name: 'long', prelude: [], body: printC(kernel) }], poolSource);
     const source = `
       import koffi from 'koffi';
       const lib = koffi.load(${JSON.stringify(library.path)});

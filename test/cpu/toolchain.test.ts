@@ -1,12 +1,24 @@
 /** Compiler and cache: what is compiled, what is reused, and what happens when a part is missing, damaged or refused. */
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { cacheFolder } from '../../backends/cpu/cache.ts';
 import { cpu, cpuTarget, printC } from '../../backends/cpu/index.ts';
 import { threadCount } from '../../backends/cpu/machine.ts';
 import { poolSource } from '../../backends/cpu/pool.ts';
-import { buildLibrary, cacheFolder, findCompiler } from '../../backends/cpu/toolchain.ts';
+import { buildLibrary, findCompiler } from '../../backends/cpu/toolchain.ts';
 import { FoveaError } from '../../compiler/error.ts';
 import * as e from '../../compiler/kernel/expr.ts';
 import type { Kernel } from '../../compiler/kernel/types.ts';
@@ -35,7 +47,7 @@ const plus = (n: number, name = `plus_${n}`): Kernel => ({
 });
 const files = (): readonly string[] =>
   readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((f) => f.isFile())
+    .filter((f) => !f.isDirectory())
     .map((f) => join(f.parentPath, f.name));
 const prepare = async (kernels: readonly Kernel[], progress?: (done: number, total: number) => void) => {
   const exe = await cpu({ threads: 1 }).prepare(planOf(kernels), progress);
@@ -82,13 +94,34 @@ describe('cache', () => {
     for (const [i, damage] of damages.entries()) {
       // a folder each: a library that this process has loaded must not be cut off under it
       vi.stubEnv('FOVEA_CACHE', join(folder, String(i)));
-      await buildLibrary([{ name: 'plus', text: printC(plus(5)) }], poolSource);
+      await buildLibrary(() => [{ name: 'plus', prelude: [], body: printC(plus(5)) }], poolSource);
       const before = files().filter((f) => f.startsWith(join(folder, String(i))));
       expect(before.length).toBe(3);
       before.forEach(damage);
       // objects and library alike: everything is compiled anew
       expect(await prepare([plus(5)])).toEqual({ y: 45, compiled: 1 });
     }
+  });
+
+  test('kernels that are missing together are compiled together, and found one by one', async () => {
+    const links = (): readonly string[] => files().filter((f) => lstatSync(f).isSymbolicLink());
+    const many = Array.from({ length: 3 * (availableParallelism() + 2) }, (_, i) => plus(100 + i));
+    const seen: string[] = [];
+    const total = many.length;
+    expect(await prepare(many, (d, t) => seen.push(`${d}/${t}`))).toEqual({ y: 40 + 99 + total, compiled: total });
+    expect(seen.at(-1)).toBe(`${total}/${total}`);
+    expect(links().length).toBe(total);
+    expect(new Set(links().map((f) => realpathSync(f))).size).toBe(total / 3);
+    // others with them: only those are compiled
+    expect(await prepare([plus(200), ...many.slice(0, 5)])).toEqual({ y: 144, compiled: 1 });
+    // a kernel that lost its link is compiled again, with others than before, and is then in two units of one library
+    rmSync(links()[0] as string);
+    const more = Array.from({ length: total }, (_, i) => plus(300 + i));
+    expect((await prepare([...many, ...more])).compiled).toBe(total + 1);
+    expect((await prepare([...more, ...many])).y).toBe(40 + 99 + total);
+    // without its object a link is nothing
+    for (const f of [...links().map((l) => realpathSync(l)), ...files().filter((f) => f.endsWith('.so'))]) rmSync(f, { force: true });
+    expect((await prepare(many.slice(0, 2))).compiled).toBe(2);
   });
 
   test('concurrent builds of one plan do not disturb each other', async () => {
@@ -144,7 +177,9 @@ describe('compiler', () => {
   });
 
   test('a text that does not compile: the first error, and the text is kept', async () => {
-    const x = await failure(() => buildLibrary([{ name: 'broken', text: 'int FV_KERNEL(void) { return oops; }\n' }], poolSource));
+    const x = await failure(() =>
+      buildLibrary(() => [{ name: 'broken', prelude: [], body: 'int FV_KERNEL(void) { return oops; }\n' }], poolSource),
+    );
     expect(x.code).toBe('FV0302');
     expect(x.message).toMatch(/cannot compile kernel broken: .*error.*oops/);
     const kept = /kept in (.*)\.$/.exec(x.hint ?? '')?.[1] as string;
@@ -172,12 +207,7 @@ describe('compiler', () => {
     chmodSync(fake, 0o755);
     vi.stubEnv('FOVEA_CC', fake);
     const texts = ['oops', ...Array.from({ length: 20 * availableParallelism() }, (_, i) => `fine ${i}`)];
-    const x = await failure(() =>
-      buildLibrary(
-        texts.map((text) => ({ name: 'k', text })),
-        poolSource,
-      ),
-    );
+    const x = await failure(() => buildLibrary(() => texts.map((body) => ({ name: 'k', prelude: [], body })), poolSource));
     expect(x.code).toBe('FV0302');
     const started = (): number => readFileSync(log, 'utf8').split('\n').length - 1;
     // long enough for all of them, were they started

@@ -16,9 +16,13 @@ export interface Found {
 }
 
 const few = 40;
-const unit = 16;
+const made = { unit: 16, plans: false };
 const poison = 0x7fc0dead;
-const variants = { plain: cpu({ threads: 1, unit }), threads: cpu({ threads: 2, unit }), poisoned: cpu({ threads: 2, unit, poison }) };
+const variants = {
+  plain: cpu({ threads: 1, ...made }),
+  threads: cpu({ threads: 2, ...made }),
+  poisoned: cpu({ threads: 2, poison, ...made }),
+};
 const [running, alone] = [laws.filter((l) => l.runs), laws.filter((l) => !l.runs)];
 
 /** The first failure among programs [from, to) of those from `first` on; a program that cannot even be drawn is one, too. */

@@ -1,4 +1,4 @@
-/** The text of graphs, of groups and of kernels reads back as what was printed. */
+/** The text of graphs, groups, kernels and plans reads back as what was printed. */
 import { isDeepStrictEqual } from 'node:util';
 import { fuse } from '../../compiler/fuse/fuse.ts';
 import { parse } from '../../compiler/graph/parse.ts';
@@ -8,6 +8,7 @@ import { keys } from '../../compiler/kernel/key.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
 import { printKernel } from '../../compiler/kernel/print.ts';
 import type { Expr, Kernel, Stmt } from '../../compiler/kernel/types.ts';
+import { parsePlan, printPlan } from '../../compiler/plan/serialise.ts';
 import { parseGroup, printGroup } from '../../compiler/tile/text.ts';
 import { compiled, passed, planOf } from '../stages.ts';
 import type { Law } from './law.ts';
@@ -76,4 +77,19 @@ const kernelText: Law = {
   },
 };
 
-export const textLaws: readonly Law[] = [graphText, groupText, kernelText];
+const planText: Law = {
+  name: 'plan text',
+  says: 'parse(print(p)) = p, for the whole plan',
+  check: ({ graph }, { target, seed }) => {
+    const saved = { plan: planOf(graph, target), key: String(seed), nodes: graph.nodes.length };
+    const { plan: back, ...about } = parsePlan(printPlan(saved));
+    const { kernels, ...rest } = saved.plan;
+    const { kernels: read, ...others } = back;
+    if (about.key !== saved.key || about.nodes !== saved.nodes) return 'what the plan was made of reads back otherwise';
+    if (!isDeepStrictEqual(others, rest)) return 'launches, slots, constants or lifetimes read back otherwise';
+    const odd = kernels.find((k, i) => !read[i] || !equal(read[i], k));
+    return odd || read.length !== kernels.length ? `kernel ${odd?.name ?? kernels.length} reads back otherwise` : undefined;
+  },
+};
+
+export const textLaws: readonly Law[] = [graphText, groupText, kernelText, planText];

@@ -90,7 +90,7 @@ export const passes: readonly Row[] = [
     fault: 'dropped term',
     file: cse,
     from: '|${opKey(op)}`',
-    to: '|${opKey(op).slice(0, 16)} ${ins.length === 0 ? opKey(op) : 0}`',
+    to: '|${op.prim} ${ins.length === 0 ? opKey(op) : 0}`',
   },
   {
     name: 'scans unrolled forward only',

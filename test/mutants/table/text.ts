@@ -1,10 +1,14 @@
-/** Faults of the text of graphs and of kernels, printed and read. */
+/** Faults of the text of graphs, kernels and plans, printed and read, and of the names of plans. */
 import type { Row } from '../mutant.ts';
 
 const print = 'compiler/graph/print.ts';
 const parse = 'compiler/graph/parse.ts';
 const kernel = 'compiler/kernel/print.ts';
 const read = 'compiler/kernel/parse.ts';
+const identity = 'compiler/graph/identity.ts';
+const plan = 'compiler/plan/serialise.ts';
+const pipeline = 'compiler/compile.ts';
+const kept = 'test/compile/kept.test.ts';
 
 export const text: readonly Row[] = [
   {
@@ -121,5 +125,61 @@ export const text: readonly Row[] = [
     file: 'compiler/tile/text.ts',
     from: 'reason=${JSON.stringify(reason)}',
     to: 'reason=""',
+  },
+  {
+    name: 'a plan writes minus zero as 0',
+    fault: 'sign',
+    file: plan,
+    from: "(Number.isFinite(x) && !Object.is(x, -0) ? x : Object.is(x, -0) ? '-0' : String(x))",
+    to: '(Number.isFinite(x) ? x : String(x))',
+    test: 'test/plan/serialise.test.ts',
+  },
+  {
+    name: 'a damaged plan is read',
+    fault: 'dropped check',
+    file: plan,
+    from: ' || checksum(body) !== sum',
+    to: '',
+    test: 'test/plan/serialise.test.ts',
+  },
+  {
+    name: 'constants 0 and minus zero have one key',
+    fault: 'sign',
+    file: identity,
+    from: "Object.is(x, -0) ? '-0' : String(x)",
+    to: 'String(x)',
+    test: 'test/graph/identity.test.ts',
+  },
+  {
+    name: 'the identity of a graph has no phases',
+    fault: 'dropped term',
+    file: identity,
+    from: ' || meta.phase !== last.phase',
+    to: '',
+    test: 'test/graph/identity.test.ts',
+  },
+  {
+    name: 'a plan is named without its donations',
+    fault: 'dropped term',
+    file: 'compiler/plan/key.ts',
+    from: 'JSON.stringify({ sizes, donated, precision, target })',
+    to: 'JSON.stringify({ sizes, precision, target })',
+    test: kept,
+  },
+  {
+    name: "another program's plan is taken",
+    fault: 'dropped check',
+    file: pipeline,
+    from: 'saved.key === key ? saved : undefined',
+    to: 'saved',
+    test: kept,
+  },
+  {
+    name: 'a kept plan may be of any size',
+    fault: 'dropped check',
+    file: pipeline,
+    from: 'if (kept) fits(kept.plan, maxBytes);',
+    to: '',
+    test: kept,
   },
 ];
