@@ -15,6 +15,7 @@
  */
 import { type Builder, builder } from '../graph/builder.ts';
 import { known } from '../graph/dim.ts';
+import { linksOf } from '../graph/links.ts';
 import type { FloatType, Graph, Node, OpOf, Value } from '../graph/types.ts';
 import { type Precision, policyOf } from './precision.ts';
 
@@ -46,22 +47,12 @@ const overRows = (op: Dot, rows: readonly number[]): boolean =>
   op.batch[0].length === 0 && same(op.contract[0], rows) && same(op.contract[1], rows);
 
 const facts = (g: Graph, precisionOf: (scope: string) => FloatType) => {
-  const makers = new Map<Value, Node>();
-  const uses = new Map<Value, Node[]>();
-  for (const n of g.nodes) {
-    for (const o of n.outputs) makers.set(o, n);
-    for (const v of new Set(n.inputs)) {
-      const list = uses.get(v);
-      if (list) list.push(n);
-      else uses.set(v, [n]);
-    }
-  }
+  const { makers, readers } = linksOf(g);
   const results = new Set(g.results);
   const maker = <P extends Node['op']['prim']>(v: Value, prim: P): (Node & { readonly op: OpOf<P> }) | undefined => {
     const n = makers.get(v);
     return n?.op.prim === prim ? (n as Node & { readonly op: OpOf<P> }) : undefined;
   };
-  const usesOf = (v: Value): readonly Node[] => uses.get(v) ?? [];
 
   const broadcastOf = (v: Value): Omit<Scaled, 'x'> | undefined => {
     const n = maker(v, 'broadcast');
@@ -91,7 +82,7 @@ const facts = (g: Graph, precisionOf: (scope: string) => FloatType) => {
     for (const v of n.outputs) {
       const s = scaled(v);
       if (!s) continue;
-      const here = usesOf(v).filter((u) => u.meta.phase === n.meta.phase);
+      const here = readers(v).filter((u) => u.meta.phase === n.meta.phase);
       if (here.some((u) => u.op.prim === 'dot') && here.every((u) => way(u, v, s))) chosen.set(v, s);
     }
   /** The scale that n, which reads v, can do without, and how. In another phase than its maker's a reader may need the scaled value. */
@@ -106,7 +97,7 @@ const facts = (g: Graph, precisionOf: (scope: string) => FloatType) => {
   for (const n of g.nodes)
     if (n.op.prim === 'dot' && n.inputs.every((v) => outOf(n, v)?.to !== 'operand'))
       products.set(n.inputs.map((v) => base(n, v).id).join(), n as Node & { readonly op: Dot });
-  return { maker, usesOf, broadcastOf, outOf, base, products };
+  return { maker, readers, broadcastOf, outOf, base, products };
 };
 
 /** t, whose axes longer than 1 are `axes` of a value of `shape`, as a factor of that value. */
@@ -167,14 +158,14 @@ export const scales =
     /** sum(dy h, rows), h = dot(a, w) + b, from dot(dy, a). */
     const factor = (n: Node & { readonly op: OpOf<'reduceSum'> }): Value | undefined => {
       const m = f.maker(n.inputs[0] as Value, 'mul');
-      if (!m || n.meta.phase !== 'bwd' || f.usesOf(m.outputs[0] as Value).length > 1) return undefined;
+      if (!m || n.meta.phase !== 'bwd' || f.readers(m.outputs[0] as Value).length > 1) return undefined;
       for (const [dy, h] of [m.inputs, [...m.inputs].reverse()] as [Value, Value][]) {
         const plus = f.maker(h, 'add');
         const [d, bias] = plus ? (f.maker(plus.inputs[0] as Value, 'dot') ? plus.inputs : [...plus.inputs].reverse()) : [h, undefined];
         const dot = f.maker(d as Value, 'dot');
         if (!dot || dot.meta.phase === 'bwd' || dot.op.batch[0].length > 0) continue;
         // h is kept for this alone
-        if (f.usesOf(h).some((u) => u.meta.phase === 'bwd' && u !== m)) continue;
+        if (f.readers(h).some((u) => u.meta.phase === 'bwd' && u !== m)) continue;
         const [a, w] = dot.inputs as [Value, Value];
         const rows = freeAxes(dot.op, 0, a);
         if (!same(rows, range(rows.length)) || !same(n.op.axes, rows)) continue;

@@ -9,6 +9,7 @@
  * not a bit changes. Before a function is differentiated, so that its gradients are of the few rows too; and in the pipeline.
  */
 import { type Builder, builder } from '../graph/builder.ts';
+import { linksOf } from '../graph/links.ts';
 import type { Graph, Node, OpOf, Value } from '../graph/types.ts';
 import { narrowed, product, rowOperands, type Shape, sizes } from './rows-narrow.ts';
 
@@ -32,32 +33,22 @@ interface Selection {
 }
 
 const find = (g: Graph): Selection | undefined => {
-  const makers = new Map<Value, Node>();
-  const uses = new Map<Value, Node[]>();
-  const position = new Map<Node, number>();
-  g.nodes.forEach((n, i) => {
-    position.set(n, i);
-    for (const o of n.outputs) makers.set(o, n);
-    for (const v of new Set(n.inputs)) {
-      const list = uses.get(v);
-      if (list) list.push(n);
-      else uses.set(v, [n]);
-    }
-  });
+  const { makers, readers } = linksOf(g);
+  const position = new Map(g.nodes.map((n, i) => [n, i] as const));
   const results = new Set(g.results);
 
   /** All ends of v; undefined where something reads v as it is, or the rows that are taken are not known when v is. */
   const endsOf = (v: Value, width: number): readonly End[] | undefined => {
     const ends: End[] = [];
     const follow = (u: Value, way: readonly Node[]): boolean => {
-      const readers = uses.get(u) ?? [];
-      const asItIs = results.has(u) || readers.some((n) => !takes(n, u, width));
-      if (asItIs || readers.length === 0) {
+      const reading = readers(u);
+      const asItIs = results.has(u) || reading.some((n) => !takes(n, u, width));
+      if (asItIs || reading.length === 0) {
         if (way.length === 0) return false;
         ends.push({ value: u, way });
         return true;
       }
-      return readers.every((n) => {
+      return reading.every((n) => {
         const last = n.outputs[0] as Value;
         if (n.op.prim !== 'gather') return follow(last, [...way, n]);
         const index = makers.get(n.inputs[1] as Value);
@@ -84,7 +75,7 @@ const find = (g: Graph): Selection | undefined => {
     const leaves = new Set<Value>();
     /** Read by nodes inside alone, and for its rows. */
     const within = (v: Value): boolean =>
-      !results.has(v) && (uses.get(v) ?? []).every((u) => u.inputs.every((x, i) => x !== v || inside.get(u)?.[i] === true));
+      !results.has(v) && readers(v).every((u) => u.inputs.every((x, i) => x !== v || inside.get(u)?.[i] === true));
     for (let i = position.get(n) as number; i >= 0; i--) {
       const m = g.nodes[i] as Node;
       const [v] = m.outputs as readonly [Value];
