@@ -68,7 +68,11 @@ const doubled = (prim: 'tanh' | 'call' | 'scan', when: (s: AnySite) => boolean =
 const noted = <X>(_: string, x: X): X => x;
 const written = readFileSync(import.meta.filename, 'utf8').split('\n');
 /** The number of a marked line, as it is written: what runs has other lines. */
-const marked = (mark: string): number => written.findIndex((l) => l.includes(`noted('${mark}', `)) + 1;
+const marked = (mark: string): number => {
+  const lines = written.flatMap((l, i) => (l.includes(`noted('${mark}', `) ? [i + 1] : []));
+  expect(lines, mark).toHaveLength(1);
+  return lines[0] as number;
+};
 
 const accepted = (r: GradientReport): void => expect([r.ok, r.undecided], formatReport(r)).toEqual([true, []]);
 const firstFailure = (r: GradientReport, law: Law): Check => {
@@ -232,6 +236,7 @@ test('recomputation that changes a bit: from which primitive on', () => {
     loc: { line: marked('tanh') },
   });
   expect(report.failures.map((c) => c.law)).toEqual(['checkpoint']);
+  expect(formatReport(report)).toMatch(/\ncheckpoint .* [\d.e-]+ \/ 0 .* FAIL\n/);
   expect(formatReport(report)).toMatch(
     /\n {2}from tanh on; compiler\/transform\/remat\.ts recomputes\n {2}at .*\n\nFAIL: checkpoint \(seed 0\)$/,
   );
@@ -301,6 +306,12 @@ test('a derivative that is not finite where the function is: where that starts',
   const left = checkGradients((x: F32<'2'>) => where(x.lt(1), exp(noted('exp', x.mul(1000))), 0), { args: [host([0, 2], [2])] });
   expect(left.failures.map((c) => c.law)).toContain('duality');
   expect(firstFailure(left, 'duality').place).toMatchObject({ prim: 'exp', fault: 'not finite', loc: { line: marked('exp') } });
+  // no number stands for what is none
+  for (const text of [formatReport(norm), formatReport(left)]) {
+    expect(text).toMatch(/ is not finite, expected [-\d.e]+( \(tolerance \S+\))?\n/);
+    expect(text).toMatch(/\n(forward|duality) .* not finite .* FAIL\n/);
+    expect(text).not.toMatch(/NaN|Infinity/);
+  }
   expect(formatReport(left)).toContain('\n  exp is the first that is not finite, or has no finite slope\n  at ');
 });
 
@@ -313,12 +324,47 @@ test('a tie behind stopGradient is no kink', () => {
 
 test('axes without elements and of one element', () => {
   const f = (x: Matrix, w: F32<'D'>) => softmax(cumsum('b *d', layerNorm(gelu(x), w, w)));
-  for (const [B, D] of [
-    [0, 3],
-    [1, 1],
-    [2, 0],
-  ] as const)
-    accepted(checkGradients(f, { args: [spec('B D'), spec('D')], dims: { B, D }, order: 2, directions: 2 }));
+  const of = (B: number, D: number) => checkGradients(f, { args: [spec('B D'), spec('D')], dims: { B, D }, order: 2, directions: 2 });
+  accepted(of(1, 1));
+  // no result, but the gradient of w, which is zero, is one to check
+  const rows = of(0, 3);
+  expect([rows.verdict, rows.undecided], formatReport(rows)).toEqual(['pass', ['forward']]);
+  expect(formatReport(rows)).toMatch(
+    /\nforward .*nothing to compare\n[\s\S]*\n {2}forward: nothing to compare: there are no elements\n\npass: /,
+  );
+  // nothing at all
+  const none = of(2, 0);
+  expect([none.verdict, none.ok, new Set(none.undecided)]).toEqual(['undecided', false, new Set(none.checks.map((c) => c.law))]);
+  expect(none.checks.every((c) => c.status === 'empty')).toBe(true);
+  const rowsOf = (x: F32<'V D'>, i: Tensor<'B', 'i32'>) => gather(x, i);
+  const empty = checkGradients(rowsOf, { args: [spec('V D'), spec('B', 'i32')], dims: { V: 0, B: 0, D: 3 } });
+  expect(formatReport(empty)).toMatch(/\nUNDECIDED: forward, duality, checkpoint$/);
+});
+
+test('what stopGradient holds is told, each line once, but not what a composite stops', () => {
+  const scaled = (x: F32<'N'>) => x.div(stopGradient(noted('held', sqrt(sum('n ->', x.mul(x))))));
+  const f = (x: F32<'N'>) =>
+    scan((c: Scalar, r: Scalar) => [c, stopGradient(noted('inner', r)).mul(r)], sum('n ->', x), softmax(scaled(x)));
+  const twice = (x: F32<'N'>) => [checkpoint((y: F32<'N'>) => f(scaled(y)))(x), stopGradient(sum('n ->', x).lt(0)).cast('f32')];
+  const report = checkGradients(twice, { args: [spec('N')], dims: { N: 3 }, directions: 1 });
+  accepted(report);
+  expect(report.stopped.map((p) => p.loc?.line)).toEqual([marked('held'), marked('inner')]);
+  const lines = [marked('held'), marked('inner')].map((l) => `held constant by stopGradient at ${import.meta.filename}:${l}:\\d+`);
+  expect(formatReport(report)).toMatch(new RegExp(`\n\n${lines.join('\n')}\n\npass: `));
+  expect(checkGradients((x: Matrix) => softmax(x), { args, dims, directions: 1 }).stopped).toEqual([]);
+});
+
+test('failures of one law at one place are one paragraph, with the worst of them', () => {
+  doubled('tanh');
+  const report = checkGradients(wavy, { args, dims });
+  expect(report.failures.length).toBe(4);
+  const worst = report.failures.reduce((a, c) => (c.error / c.tolerance > a.error / a.tolerance ? c : a));
+  const text = formatReport(report);
+  expect(text.split('the rule of tanh').length - 1).toBe(1);
+  expect(text).toContain(
+    `\n\nforward, in 4 directions, worst: direction ${worst.direction}: ${worst.at} is ${worst.got}, expected ${worst.expected} (tolerance `,
+  );
+  expect(formatReport(checkGradients(wavy, { args, dims, directions: 1 }))).toMatch(/\n\nforward, direction 0: result /);
 });
 
 test('refusals', () => {
