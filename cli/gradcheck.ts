@@ -25,11 +25,11 @@ interface GradcheckOptions {
   readonly strict?: true;
 }
 
-/** B=2,N=3 */
+/** B=2,...0=3 */
 const sizes = (text: string): Record<string, number> =>
   Object.fromEntries(
     text.split(',').map((part) => {
-      const [, name, n] = part.trim().match(/^([A-Za-z_]\w*)=(\d+)$/) ?? [];
+      const [, name, n] = part.trim().match(/^(\.\.\.\d+|[A-Za-z_]\w*)=(\d+)$/) ?? [];
       if (name === undefined)
         throw new FoveaError('FV0503', `--dims ${text}: '${part}' is no size`, { hint: 'For example: --dims B=2,N=3.' });
       return [name, Number(n)];
@@ -66,7 +66,7 @@ export const gradcheckCommand = (): Command =>
     .action(runGradcheck);
 
 const titleOf = (name: string, { signature, dims }: DeclaredReport): string => {
-  const drawn = Object.entries(dims).map(([n, d]) => `${n.replace(/^_axis/, '...')}=${d}`);
+  const drawn = Object.entries(dims).map(([n, d]) => `${n}=${d}`);
   return `${name} [${signature.join('], [')}]${drawn.length > 0 ? ` with ${drawn.join(', ')}` : ''}`;
 };
 const indented = (text: string): string => text.replace(/^(?=.)/gm, '  ');

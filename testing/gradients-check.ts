@@ -13,7 +13,7 @@ import { type Graph, isFloat, type TensorType, type Value } from '../compiler/gr
 import { inline } from '../compiler/passes/inline.ts';
 import { blameCheckpoint, blameDuality, blameForward, blameInfinite, type Place, ruleOf, stoppedIn } from './gradients-blame.ts';
 import { composites } from './gradients-composites.ts';
-import { floatResults, floats, gradGraph } from './gradients-graphs.ts';
+import { floatResults, floats, gradGraph, unbound } from './gradients-graphs.ts';
 import { duality, forward, recomputed, symmetry, type Verdict } from './gradients-laws.ts';
 import { frozen, hasStops } from './gradients-run.ts';
 import { drawIn, drawLike, numbers } from './numbers.ts';
@@ -117,12 +117,17 @@ const differentiable = (graph: Graph): Graph => {
   return g;
 };
 
-/** The checks of a graph of float results, its arguments drawn by `draws`. */
+/** The checks of a graph of float results, its arguments drawn by `draws`. FV0005 for a size that has a name and no number. */
 export const checkGraph = (
   graph: Graph,
   draws: readonly Draw[],
   { order, modes, seed, directions }: Required<CheckOptions>,
 ): GradientReport => {
+  const [numberless] = unbound(graph);
+  if (numberless !== undefined)
+    throw new FoveaError('FV0005', `no argument has the size ${numberless}, so it has no number`, {
+      hint: `Give it one where it is made, as in size('${numberless}', 4).`,
+    });
   const g = differentiable(graph);
   const next = numbers(seed);
   const like = (vs: readonly Value[]): Tensor64[] => vs.map((v) => drawLike(v.type, next));

@@ -31,6 +31,7 @@ import {
   type Tensor,
   tanh,
   where,
+  zeros,
 } from '../../dsl/index.ts';
 import {
   type Check,
@@ -372,6 +373,14 @@ test('refusals', () => {
   expect(() => checkGradients(f, { args })).toThrow(/size of argument 0 is \[B D\]/);
   expect(() => checkGradients((x: Matrix) => x.lt(0), { args, dims })).toThrow(/no float result/);
   expect(() => checkGradients((x: Tensor<'2', 'i32'>) => x.cast('f32'), { args: [spec('2', 'i32')] })).toThrow(/no float argument/);
+  // a size that neither an argument nor `dims` has a number for, also where only a loop sees it
+  const wide = (x: Matrix) => [x, zeros('B K' as 'B D')];
+  expect(() => checkGradients(wide, { args, dims })).toThrow(
+    expect.objectContaining({ code: 'FV0005', message: 'no argument has the size K, so it has no number' }),
+  );
+  const inLoop = (x: Matrix) => scan((c: F32<'D'>, r: F32<'D'>) => [c.add(sum('k d -> d', zeros('K D' as 'D D'))), r], zeros('D'), x);
+  expect(() => checkGradients(inLoop, { args, dims })).toThrow('no argument has the size K');
+  accepted(checkGradients(wide, { args, dims: { ...dims, K: 2 } }));
   expect(() => checkGradients((x: Matrix) => stopGradient(f(x)), { args, dims })).toThrow(
     /no float result that depends on a float argument/,
   );
