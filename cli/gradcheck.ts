@@ -55,7 +55,7 @@ export const gradcheckCommand = (): Command =>
     .option('--order <n>', '2: also the derivatives of the gradient', order, 1)
     .option('--seed <n>', 'of the arguments and directions', whole('--seed', 0), 0)
     .option('--directions <n>', 'points and directions tried', whole('--directions', 1), 4)
-    .option('--dims <sizes>', 'sizes by name, as in B=2,N=3; the others are from 2 to 5', sizes, {})
+    .option('--dims <sizes>', 'sizes by name, as in B=2,N=3; the others are from 2 to 5, never 0 or 1: try B=1', sizes, {})
     .option('--range <min,max>', 'of the float arguments', range, [-2, 2])
     .option('--strict', 'exit with 2 where any law could not be decided')
     .option('--debug', 'print the stack of an error')

@@ -45,6 +45,10 @@ test('a function, what a function returns, and refusals', { timeout: 240_000 }, 
   expect(await refused('FV0402', broken)).toContain(`cannot load ${broken}`);
 });
 
+test('the help says which sizes are not tried', () => {
+  expect(gradcheckCommand().helpInformation().replace(/\s+/g, ' ')).toContain('from 2 to 5, never 0 or 1: try B=1');
+});
+
 test('options that cannot be meant are refused before anything is loaded', async () => {
   for (const [option, value, message] of [
     ['--order', '3', '--order 3: expected 1 or 2'],
