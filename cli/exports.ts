@@ -11,6 +11,7 @@ import { createRequire } from 'node:module';
 import { extname } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { FoveaError } from '../compiler/error.ts';
+import { placeIn } from '../dsl/location.ts';
 import { isDeclared } from '../testing/index.ts';
 
 export type Exports = Readonly<Record<string, unknown>>;
@@ -76,11 +77,17 @@ export const usersOwn = <R>(name: string, file: string, run: () => R): R => {
     // the stack names the file itself, not a link to it, as a path or as the path of a URL
     const own = realpathSync(file);
     if (![own, pathToFileURL(own).pathname].some((name) => e.stack?.includes(name))) throw e;
-    throw new FoveaError('FV0596', `${name} throws ${e.name}: ${e.message}`, { hint: 'With --debug the stack is printed.', cause: e });
+    throw new FoveaError('FV0596', `${name} throws ${e.name}: ${e.message}`, {
+      loc: placeIn(e.stack ?? ''),
+      hint: 'With --debug the stack is printed.',
+      cause: e,
+    });
   }
 };
 
-/** FV0503: there is no such export, it does not say what its arguments are, or the arguments given for it are not JSON. */
+/**
+ * FV0503: there is no such export, it does not say what its arguments are or is given some although it does, or those given are not JSON.
+ */
 export const named = (exports: Exports, name: string, file: string): unknown => {
   const known = Object.keys(exports).filter((n) => isDeclared(exports[n]));
   const hint =
@@ -88,14 +95,17 @@ export const named = (exports: Exports, name: string, file: string): unknown => 
   const [, key = '', args] = name.match(/^([\w$]+)\s*(?:\((.*)\))?$/s) ?? [];
   const value = exports[key];
   if (value === undefined) throw new FoveaError('FV0503', `${file} has no export '${name}'`, { hint });
+  if (typeof value !== 'function' && !isDeclared(value))
+    throw new FoveaError('FV0503', `${file}: the export ${key} is no function and no module`, { hint });
   if (args === undefined) {
-    if (typeof value === 'function' && !isDeclared(value))
+    if (!isDeclared(value))
       throw new FoveaError('FV0503', `${file}: the export ${key} does not say what its arguments are`, {
         hint: `If it returns a fn or a module, say for which arguments, as in '#${key}(8, {"bias": true})'.`,
       });
     return value;
   }
-  if (typeof value !== 'function') throw new FoveaError('FV0503', `${file}: the export ${key} is no function`, { hint });
+  if (isDeclared(value) || typeof value !== 'function')
+    throw new FoveaError('FV0503', `${file}: the export ${key} says what its arguments are`, { hint: `Write #${key}.` });
   let given: unknown[];
   try {
     given = JSON.parse(`[${args}]`);

@@ -25,11 +25,11 @@ interface GradcheckOptions {
   readonly strict?: true;
 }
 
-/** B=2,N=3 */
+/** B=2,...0=3 */
 const sizes = (text: string): Record<string, number> =>
   Object.fromEntries(
     text.split(',').map((part) => {
-      const [, name, n] = part.trim().match(/^([A-Za-z_]\w*)=(\d+)$/) ?? [];
+      const [, name, n] = part.trim().match(/^(\.\.\.\d+|[A-Za-z_]\w*)=(\d+)$/) ?? [];
       if (name === undefined)
         throw new FoveaError('FV0503', `--dims ${text}: '${part}' is no size`, { hint: 'For example: --dims B=2,N=3.' });
       return [name, Number(n)];
@@ -55,7 +55,7 @@ export const gradcheckCommand = (): Command =>
     .option('--order <n>', '2: also the derivatives of the gradient', order, 1)
     .option('--seed <n>', 'of the arguments and directions', whole('--seed', 0), 0)
     .option('--directions <n>', 'points and directions tried', whole('--directions', 1), 4)
-    .option('--dims <sizes>', 'sizes by name, as in B=2,N=3; the others are from 2 to 5', sizes, {})
+    .option('--dims <sizes>', 'sizes by name, as in B=2,N=3; the others are from 2 to 5, never 0 or 1: try B=1', sizes, {})
     .option('--range <min,max>', 'of the float arguments', range, [-2, 2])
     .option('--strict', 'exit with 2 where any law could not be decided')
     .option('--debug', 'print the stack of an error')
@@ -66,7 +66,7 @@ export const gradcheckCommand = (): Command =>
     .action(runGradcheck);
 
 const titleOf = (name: string, { signature, dims }: DeclaredReport): string => {
-  const drawn = Object.entries(dims).map(([n, d]) => `${n.replace(/^_axis/, '...')}=${d}`);
+  const drawn = Object.entries(dims).map(([n, d]) => `${n}=${d}`);
   return `${name} [${signature.join('], [')}]${drawn.length > 0 ? ` with ${drawn.join(', ')}` : ''}`;
 };
 const indented = (text: string): string => text.replace(/^(?=.)/gm, '  ');

@@ -11,7 +11,7 @@ import { type Code, FoveaError } from '../compiler/error.ts';
 import { type Builder, builder } from '../compiler/graph/builder.ts';
 import { bindDim, type Dim, parseDim } from '../compiler/graph/dim.ts';
 import type { Graph, Phase, TensorType, Value } from '../compiler/graph/types.ts';
-import { here } from './location.ts';
+import { forgetPlaces, here } from './location.ts';
 
 export interface Trace {
   readonly builder: Builder;
@@ -95,6 +95,7 @@ export const userCode = <T>(names: ReadonlyMap<string, Dim>, f: () => T): T => {
 /** Runs f in a new trace on top of the running one, or in a first one. `inside`: f is code of the language, not of the user. */
 export const tracing = <T>(sizes: ReadonlyMap<string, Dim> | undefined, inside: boolean, f: (t: Trace) => T): T => {
   const parent = top;
+  if (!parent) forgetPlaces();
   const meta = parent?.builder.meta;
   const names = parent?.names ?? sizes ?? new Map<string, Dim>();
   const t: Trace = {

@@ -1,10 +1,11 @@
 /**
  * The user's source line of the operation that is being traced.
  *
- * The V8 stack is asked once per operation (about 10 microseconds); frames of this room, of the compiler, of `compile` and of what
- * runs functions of users (testing, cli) are skipped, so the place is the call in the model, the layer or the test. On engines without V8's structured stack there is no place, and
- * messages carry the scope alone. Loaders that erase types in place (amaro, native stripping) keep these numbers exact; those that
- * rewrite (tsx) bring a source map, which Node keeps where source maps are switched on, and which leads back to the user's text.
+ * The V8 stack is asked once per operation (about 10 microseconds); frames of this room, of the compiler, of `compile` and of what runs
+ * functions of users (testing) are skipped, so the place is the call in the model, the layer or the test. On engines without V8's
+ * structured stack there is no place, and messages carry the scope alone. Loaders that erase types in place (amaro, native stripping) keep
+ * these numbers exact. Those that rewrite lead back to the user's text in one of two ways: tsx brings a source map, which Node keeps;
+ * vitest puts a function of its own in Error.prepareStackTrace, in whose text the places are the user's.
  *
  *   here()  ->  { file: '/home/me/model.ts', line: 12, col: 15 }
  */
@@ -12,7 +13,10 @@ import type { Loc } from '../compiler/error.ts';
 
 const plain = (file: string): string => (file.startsWith('file://') ? decodeURIComponent(file.slice('file://'.length)) : file);
 const own = plain(import.meta.url).replace(/location\.[jt]s.*$/, '');
-const skipped = [own, ...['compiler/', 'index.', 'testing/', 'cli/'].map((room) => own.replace(/dsl\/$/, room))];
+const room = (name: string): string => own.replace(/dsl\/$/, name);
+const skipped = [own, ...['compiler/', 'index.', 'testing/'].map(room)];
+/** Nobody's code stands outside of the command: what runs that is no place. */
+const outermost = room('cli/');
 
 interface SourceMap {
   findEntry(
@@ -28,35 +32,67 @@ const library = (globalThis as { process?: { getBuiltinModule?: (name: string) =
   'node:module',
 );
 
-/** The place in the text that the user wrote, of a place in the text that runs. */
-const original = (name: string, loc: Loc): Loc => {
-  const entry = library?.findSourceMap(name)?.findEntry(loc.line - 1, loc.col - 1);
-  if (entry?.originalSource === undefined || entry.originalLine === undefined || entry.originalColumn === undefined) return loc;
-  return { file: plain(entry.originalSource), line: entry.originalLine + 1, col: entry.originalColumn + 1 };
-};
-
 interface Frame {
   getFileName(): string | null | undefined;
   getLineNumber(): number | null;
   getColumnNumber(): number | null;
 }
+type Hook = (error: Error, frames: readonly Frame[]) => unknown;
+
+/** `    at f (file:///home/me/model.ts:12:15)`, the last line of a stack as text. */
+const lastOf = (text: string): Loc | undefined => {
+  const [, called, calledLine, calledCol, bare, bareLine, bareCol] =
+    text.match(/ at (?:.*? \((.+):(\d+):(\d+)\)|(?:async )?(.+):(\d+):(\d+))$/) ?? [];
+  const file = called ?? bare;
+  return file === undefined ? undefined : { file: plain(file), line: Number(calledLine ?? bareLine), col: Number(calledCol ?? bareCol) };
+};
+
+/** The place in the text that the user wrote, of a place in the text that runs. */
+const original = (frame: Frame, name: string, loc: Loc, error: Error, hook: unknown): Loc => {
+  const entry = library?.findSourceMap(name)?.findEntry(loc.line - 1, loc.col - 1);
+  if (entry?.originalSource !== undefined && entry.originalLine !== undefined && entry.originalColumn !== undefined)
+    return { file: plain(entry.originalSource), line: entry.originalLine + 1, col: entry.originalColumn + 1 };
+  const text = typeof hook === 'function' ? (hook as Hook)(error, [frame]) : undefined;
+  return (typeof text === 'string' && lastOf(text)) || loc;
+};
+
+/** Places that were asked for, by those in the text that runs: a model of many layers comes to the same few again and again. */
+const met = new Map<string, Loc>();
+/** To be called before a program is traced: a loader may have put another text in the place of one since. */
+export const forgetPlaces = (): void => met.clear();
 
 /** The user's place among the innermost `limit` frames. */
 const among = (limit: number): Loc | undefined => {
   const holder = Error as unknown as { prepareStackTrace?: unknown; stackTraceLimit: number };
-  const saved = [holder.prepareStackTrace, holder.stackTraceLimit] as const;
+  const [hook, before] = [holder.prepareStackTrace, holder.stackTraceLimit] as const;
   holder.stackTraceLimit = limit;
   holder.prepareStackTrace = (_: Error, frames: readonly Frame[]) => frames;
+  const error = new Error();
   // with the hook above, `stack` is the list of frames instead of text
-  const frames = new Error().stack as unknown as readonly Frame[] | string | undefined;
-  [holder.prepareStackTrace, holder.stackTraceLimit] = saved;
+  const frames = error.stack as unknown as readonly Frame[] | string | undefined;
+  [holder.prepareStackTrace, holder.stackTraceLimit] = [hook, before];
   if (!Array.isArray(frames)) return undefined;
   for (const f of frames as readonly Frame[]) {
     const name = f.getFileName();
     if (!name || name.startsWith('node:')) continue;
     const file = plain(name);
-    if (!skipped.some((s) => file.startsWith(s)))
-      return original(name, { file, line: f.getLineNumber() ?? 1, col: f.getColumnNumber() ?? 1 });
+    if (file.startsWith(outermost)) return undefined;
+    if (skipped.some((s) => file.startsWith(s))) continue;
+    const loc = { file, line: f.getLineNumber() ?? 1, col: f.getColumnNumber() ?? 1 };
+    const key = `${name}:${loc.line}:${loc.col}`;
+    const known = met.get(key) ?? original(f, name, loc, error, hook);
+    met.set(key, known);
+    return known;
+  }
+  return undefined;
+};
+
+/** The user's place in the stack of an error that is not Fovea's: the first that is no part of Fovea, of Node or of an installed package. */
+export const placeIn = (stack: string): Loc | undefined => {
+  for (const line of stack.split('\n')) {
+    const loc = /^ +at /.test(line) ? lastOf(line) : undefined;
+    if (loc?.file.startsWith(outermost)) return undefined;
+    if (loc && !/^node:|[\\/]node_modules[\\/]/.test(loc.file) && !skipped.some((s) => loc.file.startsWith(s))) return loc;
   }
   return undefined;
 };

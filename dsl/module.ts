@@ -166,7 +166,7 @@ export const module = <
   sig: Sig,
   body: (p: Bound<Sp> & Local<Dm>, ...xs: SigTensors<Sig>) => R,
 ): Module<Sp, Sig, R, EnvOf<Dm>> => {
-  const sizes = new Map(Object.entries(dims).map(([k, v]) => [k, dimValue(v)]));
+  const sizes = new Map(Object.entries(dims).map(([k, v]) => [k, dimValue(v, `the size ${k} of the module: `)]));
   const local = Object.fromEntries([...sizes].map(([k, v]) => [k, { word: k, size: v }])) as unknown as Local<Dm>;
   const run = (p: object, ...xs: never[]): unknown => (body as unknown as (...a: never[]) => unknown)({ ...p, ...local } as never, ...xs);
   return { kind: 'module', spec: spec(local), sig, dims: sizes, body: run };

@@ -16,10 +16,19 @@ export interface Size<out S extends string = string> {
 }
 export type DimArg = number | Size;
 
-export const dimValue = (z: DimArg): Dim => {
+const isSize = (z: unknown): z is Size => typeof z === 'object' && z !== null && 'word' in z && 'size' in z;
+/** FV0005 for what is no size; `of` says whose it is. */
+export const dimValue = (z: DimArg, of = ''): Dim => {
+  // untyped callers and the command line may give anything
+  if (typeof z !== 'number' && !isSize(z))
+    return fail(
+      'FV0005',
+      `${of}${typeof z === 'string' ? `'${z}'` : String(z)} is not a size`,
+      typeof z === 'string' ? `A size with a name is size('${z}').` : 'Sizes are numbers or size(...).',
+    );
   const d = typeof z === 'number' ? z : bound(z.size);
   return typeof d === 'number' && !(Number.isInteger(d) && d >= 0)
-    ? fail('FV0005', `${d} is not a size`, 'Sizes are whole numbers, 0 or more.')
+    ? fail('FV0005', `${of}${d} is not a size`, 'Sizes are whole numbers, 0 or more.')
     : d;
 };
 const word = (z: DimArg): string => (typeof z === 'number' ? String(z) : z.word);

@@ -47,6 +47,24 @@ const place = (n: Node, file: string): Place => ({
 /** A node with the file of its jvp rule: where a kink is, or a composite. */
 export const ruleOf = (n: Node): Place => place(n, jvpFile(n.op.prim));
 
+/**
+ * Where a function stops gradients of floats, each source line once. Bodies of the language's composites are left out: what they stop
+ * cancels (softmax's maximum), and is not the user's to answer for.
+ */
+export const stoppedIn = (g: Graph): readonly Place[] => {
+  const found = new Map<string, Place>();
+  const visit = ({ nodes }: Graph): void => {
+    for (const n of nodes) {
+      const { loc, scope } = n.meta;
+      if (n.op.prim === 'stopGradient' && n.outputs.some((o) => isFloat(o.type.dtype)))
+        found.set(loc ? `${loc.file}:${loc.line}` : scope, ruleOf(n));
+      if ('body' in n.op && (n.op.prim !== 'call' || n.op.tag === 'checkpoint')) visit(n.op.body);
+    }
+  };
+  visit(g);
+  return [...found.values()];
+};
+
 /** Directions in which each node is tried. */
 const tries = 2;
 

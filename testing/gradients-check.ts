@@ -11,9 +11,9 @@ import { FoveaError } from '../compiler/error.ts';
 import type { Tensor64 } from '../compiler/graph/interpret.ts';
 import { type Graph, isFloat, type TensorType, type Value } from '../compiler/graph/types.ts';
 import { inline } from '../compiler/passes/inline.ts';
-import { blameCheckpoint, blameDuality, blameForward, blameInfinite, type Place, ruleOf } from './gradients-blame.ts';
+import { blameCheckpoint, blameDuality, blameForward, blameInfinite, type Place, ruleOf, stoppedIn } from './gradients-blame.ts';
 import { composites } from './gradients-composites.ts';
-import { floatResults, floats, gradGraph } from './gradients-graphs.ts';
+import { floatResults, floats, gradGraph, unbound } from './gradients-graphs.ts';
 import { duality, forward, recomputed, symmetry, type Verdict } from './gradients-laws.ts';
 import { frozen, hasStops } from './gradients-run.ts';
 import { drawIn, drawLike, numbers } from './numbers.ts';
@@ -39,15 +39,20 @@ export interface GradientReport {
   /**
    * fail: a law failed. undecided: none failed, but some could not be decided though no kink was in the way (NaN, or too much rounding), or
    * none that compares derivatives was (definition and checkpoint compare two ways to the same one). pass: none failed; what is still in
-   * `undecided` met kinks only.
+   * `undecided` met kinks only, or had no numbers to compare.
    */
   readonly verdict: 'pass' | 'fail' | 'undecided';
   readonly checks: readonly Check[];
   readonly failures: readonly Check[];
   /** Met on the way, also where another point was decided. They are no failures. */
   readonly kinks: readonly Check[];
-  /** Laws that no direction decided: all met a kink, or something is not finite, or rounding is as large as what is compared. */
+  /**
+   * Laws that no direction decided: all met a kink, or something is not finite, or rounding is as large as what is compared, or there is
+   * nothing to compare (an axis of size 0).
+   */
   readonly undecided: readonly Law[];
+  /** Source lines of stopGradient. What stands there is a constant of every law: that a dependence was forgotten there, none can see. */
+  readonly stopped: readonly Place[];
   readonly seed: number;
 }
 
@@ -112,12 +117,17 @@ const differentiable = (graph: Graph): Graph => {
   return g;
 };
 
-/** The checks of a graph of float results, its arguments drawn by `draws`. */
+/** The checks of a graph of float results, its arguments drawn by `draws`. FV0005 for a size that has a name and no number. */
 export const checkGraph = (
   graph: Graph,
   draws: readonly Draw[],
   { order, modes, seed, directions }: Required<CheckOptions>,
 ): GradientReport => {
+  const [numberless] = unbound(graph);
+  if (numberless !== undefined)
+    throw new FoveaError('FV0005', `no argument has the size ${numberless}, so it has no number`, {
+      hint: `Give it one where it is made, as in size('${numberless}', 4).`,
+    });
   const g = differentiable(graph);
   const next = numbers(seed);
   const like = (vs: readonly Value[]): Tensor64[] => vs.map((v) => drawLike(v.type, next));
@@ -155,7 +165,7 @@ export const checkGraph = (
         if (ofGradient) add('symmetry', direction, symmetry(f, xs, vs, us), blame);
       }
       const { status } = checks[found] as Check;
-      if (status === 'ok' || status === 'failed') return;
+      if (status === 'ok' || status === 'failed' || status === 'empty') return;
     }
   };
   for (let d = 0; d < directions; d++) {
@@ -165,16 +175,17 @@ export const checkGraph = (
   const xs = point();
   for (const c of composites(g, xs, next)) add('definition', 0, { ...c.verdict, at: `${c.place.tag}: ${c.verdict.at}` }, () => c.place);
   add('checkpoint', 0, recomputed(g, [...xs, ...like(g.results)]), () => blameCheckpoint(g, xs, next));
-  return summed(checks, seed);
+  return { ...summed(checks), stopped: stoppedIn(g), seed };
 };
 
-const summed = (checks: readonly Check[], seed: number): GradientReport => {
+const summed = (checks: readonly Check[]): Omit<GradientReport, 'stopped' | 'seed'> => {
   const of = (...statuses: readonly Check['status'][]): Check[] => checks.filter((c) => statuses.includes(c.status));
   const [failures, decided] = [of('failed'), new Set(of('ok', 'failed').map((c) => c.law))];
   const undecided = [...new Set(checks.map((c) => c.law))].filter((l) => !decided.has(l));
   const kinks = of('kink');
   const nothing = [...decided].every((l) => l === 'checkpoint' || l === 'definition');
-  const unknown = undecided.some((l) => !kinks.some((c) => c.law === l));
+  const harmless = new Set(of('kink', 'empty').map((c) => c.law));
+  const unknown = undecided.some((l) => !harmless.has(l));
   const verdict = failures.length > 0 ? 'fail' : nothing || unknown ? 'undecided' : 'pass';
-  return { ok: verdict === 'pass', verdict, checks, failures, kinks, undecided, seed };
+  return { ok: verdict === 'pass', verdict, checks, failures, kinks, undecided };
 };

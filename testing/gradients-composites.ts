@@ -38,7 +38,9 @@ const compared = (n: Node, op: OpOf<'call'>, operands: readonly Tensor64[], next
   const tangents = floats(one).map((i) => drawLike((n.inputs[i] as (typeof n.inputs)[number]).type, next));
   const cotangents = n.outputs.map((o) => drawLike(o.type, next));
   const forward = equal(jvpGraph(one), jvpGraph(body), [...operands, ...tangents], false);
-  return forward.status === 'ok' ? equal(vjpGraph(one), vjpGraph(body), [...operands, ...cotangents], false) : forward;
+  if (forward.status !== 'ok' && forward.status !== 'empty') return forward;
+  const reverse = equal(vjpGraph(one), vjpGraph(body), [...operands, ...cotangents], false);
+  return reverse.status === 'empty' ? forward : reverse;
 };
 
 /** Element i along the first axis. */

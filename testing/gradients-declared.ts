@@ -16,7 +16,7 @@ import { type CheckOptions, checkGraph, type Draw, drawn, type GradientReport, s
 import { drawIn, numbers } from './numbers.ts';
 
 export interface DeclaredOptions extends CheckOptions {
-  /** Sizes by name; the others are drawn. */
+  /** Sizes by name, `...0` and `...1` for the axes of `...`; the others are drawn. */
   readonly dims?: Readonly<Record<string, number>>;
 }
 export interface DeclaredReport extends GradientReport {
@@ -28,14 +28,15 @@ export interface DeclaredReport extends GradientReport {
 
 type Callable = (...xs: readonly unknown[]) => unknown;
 
-/** Axes that `...` stands for. */
-const dots = ['_axis0', '_axis1'];
+/** Axes that `...` stands for: what users read and write, and the name of the size. */
+const dots: Readonly<Record<string, string>> = { '...0': '_axis0', '...1': '_axis1' };
+const spoken = (name: string): string => Object.keys(dots).find((d) => dots[d] === name) ?? name;
 const none: ReadonlyMap<string, Dim> = new Map();
 
 const specOf = (text: string, local: ReadonlyMap<string, Dim>): TensorSpec => {
   const [shape, dtype = 'f32'] = text.split(':') as [string, DType?];
   const words = shape.split(/\s+/).filter(Boolean);
-  const dims = words.flatMap((w) => (w === '...' ? dots : [w])).map((w) => parseDim(w, local));
+  const dims = words.flatMap((w) => (w === '...' ? Object.values(dots) : [w])).map((w) => parseDim(w, local));
   return { kind: 'spec', shape: dims.map(String).join(' '), dtype, dims };
 };
 
@@ -69,7 +70,10 @@ const declared = (f: unknown): Declared => {
   const signature = sig ?? specs.map((s) => (isFloat(s.dtype) ? s.shape : `${s.shape}:${s.dtype}`));
   return { specs, params, sizes: leaves.flatMap((l) => l.dims), signature };
 };
-const namesOf = (sizes: readonly Dim[]): string[] => [...new Set(sizes.flatMap(dimNames))];
+const namesOf = (sizes: readonly Dim[]): string[] => [...new Set(sizes.flatMap(dimNames))].map(spoken);
+/** Sizes under the names of a graph. */
+const bound = (sizes: Readonly<Record<string, number>>): Record<string, number> =>
+  Object.fromEntries(Object.entries(sizes).map(([n, d]) => [dots[n] ?? n, d]));
 /** Names of the sizes that `dims` may give. FV0503 where f declares no arguments. */
 export const declaredSizes = (f: unknown): readonly string[] => namesOf(declared(f).sizes);
 
@@ -83,7 +87,7 @@ const sizesFor = (wanted: readonly Dim[], given: Readonly<Record<string, number>
     });
   for (let attempt = 0; attempt < 1000; attempt++) {
     const sizes = Object.fromEntries(names.map((n) => [n, given[n] ?? 2 + Math.floor(4 * next())]));
-    const env = new Map(Object.entries(sizes));
+    const env = new Map(Object.entries(bound(sizes)));
     if (wanted.every((d) => Number.isInteger(bindDim(d, env)) && (bindDim(d, env) as number) >= 0)) return sizes;
   }
   throw new FoveaError('FV0005', `no sizes from 2 to 5 fit ${wanted.map(String).join(', ')}`, { hint: 'Give the sizes.' });
@@ -112,8 +116,8 @@ export const checkDeclared = (f: unknown, options: DeclaredOptions = {}): Declar
   const module = isModule(f) ? f : undefined;
   const run: Callable = module ? (p, ...xs) => (apply(module, p as never) as unknown as Callable)(...xs) : (f as Callable);
   const all = params === undefined ? specs : [params, ...specs];
-  const { graph } = trace(run as (...xs: unknown[]) => unknown, all as unknown[], { dims: sizes });
-  const starts = module ? treeLeaves<HostTensor>(init(module, chosen.seed, sizes)).map(around) : [];
+  const { graph } = trace(run as (...xs: unknown[]) => unknown, all as unknown[], { dims: bound(sizes) });
+  const starts = module ? treeLeaves<HostTensor>(init(module, chosen.seed, bound(sizes))).map(around) : [];
   const draws = [...starts, ...specs.map(() => drawn(chosen.range))];
   return { ...checkGraph(graph, draws, chosen), signature, dims: sizes };
 };

@@ -6,6 +6,7 @@
  *   gradGraph(g)    arguments  ->  gradients of the sum of weight * result, a scalar in which every result matters
  */
 import { builder } from '../compiler/graph/builder.ts';
+import { type Dim, dimNames } from '../compiler/graph/dim.ts';
 import { type Graph, isFloat, type Node, type Value } from '../compiler/graph/types.ts';
 import { vjp } from '../compiler/transform/grad.ts';
 import { jvp } from '../compiler/transform/jvp.ts';
@@ -48,6 +49,16 @@ export const gradGraph = (g: Graph, next: () => number): Graph => {
   });
   const { grads } = vjp(b, g, xs, weights);
   return b.build(floats(g).map((i) => grads[i] ?? b.fill(0, (xs[i] as Value).type)));
+};
+
+const isNamed = (x: unknown): x is Exclude<Dim, number> => typeof x === 'object' && x !== null && 'terms' in x;
+/** Names of sizes that have no number, anywhere in the graph. */
+export const unbound = (g: Graph): string[] => {
+  const found = g.nodes.flatMap(({ op, outputs }) => [
+    ...[...outputs.flatMap((o) => o.type.shape), ...Object.values(op).flat()].filter(isNamed).flatMap(dimNames),
+    ...('body' in op ? unbound(op.body) : []),
+  ]);
+  return [...new Set(found)];
 };
 
 /** The graph of one node: its operands are the parameters. */

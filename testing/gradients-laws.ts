@@ -21,8 +21,8 @@ import { asCall, floatResults, floats, jvpGraph, vjpGraph } from './gradients-gr
 import { changed, eps, live, noise, track } from './gradients-run.ts';
 
 export interface Verdict {
-  /** 'inconclusive': the tolerance is too large for a verdict, or what is expected is not finite. */
-  readonly status: 'ok' | 'failed' | 'kink' | 'inconclusive';
+  /** 'inconclusive': the tolerance is too large for a verdict, or what is expected is not finite. 'empty': there is no number to compare. */
+  readonly status: 'ok' | 'failed' | 'kink' | 'inconclusive' | 'empty';
   /** Of the worst element, and where it is. */
   readonly error: number;
   readonly tolerance: number;
@@ -48,13 +48,14 @@ interface Pair {
   readonly tolerance: number;
   readonly at: string;
 }
+const empty: Verdict = { status: 'empty', error: 0, tolerance: 0, at: 'no elements', got: 0, expected: 0, resolution: 0 };
 /** `scale`: what a tolerance must be small against, where the compared numbers are smaller themselves. */
 const worst = (pairs: readonly Pair[], scale: number): Verdict => {
-  const none: Verdict = { status: 'ok', error: 0, tolerance: 0, at: 'no elements', got: 0, expected: 0, resolution: 0 };
+  if (pairs.length === 0) return empty;
   const size = pairs.reduce((m, p) => Math.max(m, Math.abs(p.expected)), scale);
   const resolution = pairs.reduce((m, p) => Math.max(m, p.tolerance), 0) / size;
   const all = pairs.map((p): Verdict => ({ ...p, status: 'ok', error: Math.abs(p.got - p.expected), resolution }));
-  const bad = all.reduce((a, v) => (ratio(v) > ratio(a) || a === none ? v : a), none);
+  const bad = all.reduce((a, v) => (ratio(v) > ratio(a) ? v : a));
   const infinite = all.find((v) => !Number.isFinite(v.expected));
   if (infinite) return { ...infinite, status: 'inconclusive' };
   if (!(ratio(bad) <= 1)) return { ...bad, status: 'failed' };
@@ -95,6 +96,7 @@ export const forward = (g: Graph, xs: readonly Tensor64[], vs: readonly Tensor64
   const dual = jvpGraph(only);
   const got = interpret(dual, [...xs, ...vs]);
   const [names, tangents] = [places(got, 'result'), flatten(got)];
+  if (tangents.length === 0) return empty;
   const rounding = { f: noise(flat, xs, flatten, held), df: noise(inline(dual, 'keep'), [...xs, ...vs], flatten) };
   const scale = Math.max(largest(flatten(base.results)), least);
   let found: Verdict | undefined;
@@ -123,9 +125,12 @@ export const forward = (g: Graph, xs: readonly Tensor64[], vs: readonly Tensor64
   return found as Verdict;
 };
 
-const dotted = (us: readonly Tensor64[], vs: readonly Tensor64[]): { readonly sum: number; readonly size: number } => {
+const dotted = (
+  us: readonly Tensor64[],
+  vs: readonly Tensor64[],
+): { readonly sum: number; readonly size: number; readonly count: number } => {
   const terms = us.flatMap((u, i) => Array.from(u.data, (e, k) => e * ((vs[i] as Tensor64).data[k] as number)));
-  return { sum: terms.reduce((s, t) => s + t, 0), size: terms.length * terms.reduce((s, t) => s + Math.abs(t), 0) };
+  return { sum: terms.reduce((s, t) => s + t, 0), size: terms.length * terms.reduce((s, t) => s + Math.abs(t), 0), count: terms.length };
 };
 
 /** The scale of products that are all zero, against vectors of numbers up to 1: nothing that small is told apart from zero. */
@@ -139,11 +144,12 @@ interface Form {
 }
 const sameForm = (left: Form, right: Form, at: string): Verdict => {
   const value = (f: Form) => {
-    const { sum, size } = dotted(interpret(f.graph, f.xs), f.with);
+    const { sum, size, count } = dotted(interpret(f.graph, f.xs), f.with);
     const [moves] = noise(inline(f.graph, 'keep'), f.xs, (rs) => [dotted(rs, f.with).sum]) as [number];
-    return { sum, size, error: moves + eps * size };
+    return { sum, size, count, error: moves + eps * size };
   };
   const [l, r] = [value(left), value(right)];
+  if (l.count + r.count === 0) return empty;
   return worst([{ got: r.sum, expected: l.sum, tolerance: l.error + r.error, at }], Math.max(l.size, r.size, least));
 };
 

@@ -1,12 +1,12 @@
 /**
- * A report of checkGradients as text: a line a law, then each failure with its place, then the kinks that were met. Of a law the
- * worst error is given in units of its tolerance, and the resolution: the part of the compared numbers below which no error is seen.
+ * A report of checkGradients as text: a line a law, then each failure with its place, then the kinks that were met, what is undecided,
+ * and what stopGradient holds. Of a law the worst error is given in units of its tolerance, and the resolution: the part of the compared numbers below which no error is seen.
  *
  *   law      checks  not decided  error / tolerance  resolution  result
  *   forward       4            1              0.021     3.1e-11  pass
  *   duality       4            0            1.3e+13     1.7e-14  FAIL
  *
- *   duality, direction 2: <u, J v> is 1.25, expected 1.5 (tolerance 2.2e-14)
+ *   duality, in 4 directions, worst: direction 2: <u, J v> is 1.25, expected 1.5 (tolerance 2.2e-14)
  *     the rule of mul in compiler/transform/transpose-structure.ts
  *     at model.ts:12:9 in blocks.0/attn
  *
@@ -18,33 +18,47 @@ import type { Check, GradientReport, Law } from './gradients-check.ts';
 import { ratio } from './gradients-laws.ts';
 
 const number = (x: number): string => (x === 0 || (Math.abs(x) >= 0.001 && Math.abs(x) < 1000) ? x.toPrecision(3) : x.toExponential(1));
+/** NaN and infinities are one to a reader: there is no number. */
+const finite = (x: number, text: (x: number) => string = String): string => (Number.isFinite(x) ? text(x) : 'not finite');
 
-const named = ({ prim, tag, loc, scope }: Place): string => {
-  const at = loc ? ` at ${loc.file}:${loc.line}:${loc.col}` : '';
-  return `${tag ? `${prim} ${tag}` : prim}${at}${scope ? ` in ${scope}` : ''}`;
-};
+const located = ({ loc, scope }: Place): string => `${loc ? ` at ${loc.file}:${loc.line}:${loc.col}` : ''}${scope ? ` in ${scope}` : ''}`;
+const named = (place: Place): string => `${place.tag ? `${place.prim} ${place.tag}` : place.prim}${located(place)}`;
 
 /** Who is to blame. */
 const blamed = (place: Place | undefined): readonly string[] => {
   if (!place) return ['  every primitive is right by itself: the fault is in how rules are put together'];
-  const { prim, tag, file, loc, scope, fault } = place;
+  const { prim, tag, file, loc, fault } = place;
   const name = tag ? `${prim} ${tag}` : prim;
   const what = {
     rule: `  the rule of ${name} in ${file}`,
     recomputed: `  from ${name} on; ${file} recomputes`,
     'not finite': `  ${name} is the first that is not finite, or has no finite slope`,
   };
-  return [what[fault ?? 'rule'], ...(loc ? [`  at ${loc.file}:${loc.line}:${loc.col}${scope ? ` in ${scope}` : ''}`] : [])];
+  return [what[fault ?? 'rule'], ...(loc ? [` ${located(place)}`] : [])];
 };
-const failure = ({ law, direction, at, got, expected, tolerance, place }: Check): string =>
-  [
-    `${law}, direction ${direction}: ${at} is ${got}, expected ${expected} (tolerance ${tolerance.toExponential(1)})`,
-    ...blamed(place),
-  ].join('\n');
+
+/** What is wrong in the worst of these directions, which have one law and one place to blame. */
+const failure = (mine: readonly Check[]): string => {
+  const worst = mine.reduce((a, c) => (ratio(c) > ratio(a) ? c : a));
+  const { law, direction, at, got, expected, tolerance, place } = worst;
+  const where = mine.length === 1 ? `direction ${direction}` : `in ${mine.length} directions, worst: direction ${direction}`;
+  const within = Number.isFinite(tolerance) ? ` (tolerance ${tolerance.toExponential(1)})` : '';
+  return [`${law}, ${where}: ${at} is ${finite(got)}, expected ${finite(expected)}${within}`, ...blamed(place)].join('\n');
+};
+/** Failures by law and place. */
+const grouped = (failures: readonly Check[]): readonly (readonly Check[])[] => {
+  const groups = new Map<string, Check[]>();
+  for (const c of failures) {
+    const key = [c.law, ...blamed(c.place)].join('\n');
+    groups.set(key, [...(groups.get(key) ?? []), c]);
+  }
+  return [...groups.values()];
+};
 
 /** Why none of these checks of a law was decided. */
 const reasons = (mine: readonly Check[]): string =>
   [
+    ['nothing to compare: there are no elements', mine.some((c) => c.status === 'empty')],
     ['a kink in every direction', mine.some((c) => c.status === 'kink')],
     ['the function or its derivative is not finite', mine.some((c) => c.status === 'inconclusive' && !Number.isFinite(c.expected))],
     ['rounding is as large as what is compared', mine.some((c) => c.status === 'inconclusive' && Number.isFinite(c.expected))],
@@ -64,16 +78,20 @@ const summary = ({ verdict, checks, failures, undecided }: GradientReport): stri
 const rowOf = (law: Law, checks: readonly Check[]): readonly string[] => {
   const mine = checks.filter((c) => c.law === law);
   const decided = mine.filter((c) => c.status === 'ok' || c.status === 'failed');
-  const result = mine.some((c) => c.status === 'failed') ? 'FAIL' : decided.length > 0 ? 'pass' : 'undecided';
-  const worst = decided.reduce((m, c) => Math.max(m, ratio(c)), 0);
+  const none = mine.every((c) => c.status === 'empty');
+  const result = mine.some((c) => c.status === 'failed') ? 'FAIL' : decided.length > 0 ? 'pass' : none ? 'nothing to compare' : 'undecided';
+  const [first, ...others] = decided;
+  const worst = first && others.reduce((a, c) => (ratio(c) > ratio(a) ? c : a), first);
   const resolution = decided.reduce((m, c) => Math.max(m, c.resolution), 0);
-  const some = (x: number): string => (decided.length > 0 ? number(x) : '-');
-  return [law, String(decided.length), String(mine.length - decided.length), some(worst), some(resolution), result];
+  // of a law that allows no error there is no ratio
+  const units = worst && (worst.tolerance === 0 && worst.error > 0 ? `${finite(worst.error, number)} / 0` : finite(ratio(worst), number));
+  const seen = worst && Number.isFinite(resolution) ? number(resolution) : '-';
+  return [law, String(decided.length), String(mine.length - decided.length), units ?? '-', seen, result];
 };
 
-/** The report for a person: table, failures, kinks, what is undecided and why, and a last line `pass`, `FAIL` or `UNDECIDED`. */
+/** The report for a person: table, failures, kinks, what is undecided and why, what stopGradient holds, and a last line `pass`, `FAIL` or `UNDECIDED`. */
 export const formatReport = (report: GradientReport): string => {
-  const { checks, failures, kinks, undecided, seed } = report;
+  const { checks, failures, kinks, undecided, stopped, seed } = report;
   const head = ['law', 'checks', 'not decided', 'error / tolerance', 'resolution', 'result'];
   const rows = [head, ...[...new Set(checks.map((c) => c.law))].map((l) => rowOf(l, checks))];
   const widths = head.map((_, i) => Math.max(...rows.map((r) => (r[i] as string).length)));
@@ -86,9 +104,10 @@ export const formatReport = (report: GradientReport): string => {
   const why = (l: Law): string => `  ${l}: ${reasons(checks.filter((c) => c.law === l))}`;
   return [
     rows.map(line).join('\n'),
-    ...failures.map(failure),
+    ...grouped(failures).map(failure),
     ...(met.length > 0 ? [`Kinks, which are no failures (another direction was tried):\n${met.map((m) => `  ${m}`).join('\n')}`] : []),
     ...(undecided.length > 0 ? [`Undecided (try other arguments):\n${undecided.map(why).join('\n')}`] : []),
+    ...(stopped.length > 0 ? [stopped.map((p) => `held constant by stopGradient${located(p)}`).join('\n')] : []),
     `${summary(report)}${failures.length > 0 ? ` (seed ${seed})` : ''}`,
   ].join('\n\n');
 };

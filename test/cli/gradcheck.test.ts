@@ -14,7 +14,10 @@ const file = (name: string, text: string, type = 'module'): string => {
   const dir = scratch();
   const path = join(dir, name);
   writeFileSync(join(dir, 'package.json'), JSON.stringify({ type }));
-  writeFileSync(path, `import { floor, fn, log, rearrange, sin, stopGradient, sum, tanh } from ${source('dsl/index.ts')};\n${text}`);
+  writeFileSync(
+    path,
+    `import { einsum, floor, fn, gather, log, module, param, rearrange, sin, stopGradient, sum, tanh } from ${source('dsl/index.ts')};\n${text}`,
+  );
   return path;
 };
 const gradcheck = (...args: string[]) => fovea(['gradcheck', '--directions', '1', ...args]);
@@ -40,6 +43,10 @@ test('a function, what a function returns, and refusals', { timeout: 240_000 }, 
   const broken = join(scratch(), 'broken.mjs');
   writeFileSync(broken, 'export const f = ;');
   expect(await refused('FV0402', broken)).toContain(`cannot load ${broken}`);
+});
+
+test('the help says which sizes are not tried', () => {
+  expect(gradcheckCommand().helpInformation().replace(/\s+/g, ' ')).toContain('from 2 to 5, never 0 or 1: try B=1');
 });
 
 test('options that cannot be meant are refused before anything is loaded', async () => {
@@ -98,6 +105,54 @@ test('a whole file: what has a derivative is checked, the rest is listed; the st
 
   const nothing = file('nothing.ts', "export const count = fn(['N:i32'], (n) => n.add(1));");
   expect(await refused('FV0503', nothing)).toMatch(/exports nothing that can be checked\n {4}count: the function has no float result\n/);
+});
+
+test('what a target says too much, too little, or wrongly', { timeout: 240_000 }, async () => {
+  const target = file(
+    'layers.ts',
+    `interface Erased {
+       readonly a: string;
+     }
+     export const linear = (i: number, o: number) =>
+       module({ I: i, O: o }, () => ({ w: param('O I') }), ['... I'], (p, x) => einsum('... i, o i -> ... o', x, p.w));
+     export const fixed = linear(2, 3);
+     export const energy = fn(['B D'], (x) => sum('b d ->', tanh(x)));
+     export const number = 3;
+     export const boom = fn(['N'], (x) => {
+       if (x) throw new RangeError('mine' satisfies string);
+       return x;
+     });
+     export const rows = fn(['V D', 'B:i32'], (x, i) => gather(x, i));
+     export const loose = fn(['N'], (x) => stopGradient(sum('n ->', x)).mul(x));`,
+  );
+  const name = await refused('FV0005', `${target}#linear("a", 2)`);
+  expect(name).toMatch(/the size I of the module: 'a' is not a size\n {2}at .*layers\.ts:6:8\n {2}A size with a name is size\('a'\)\.\n/);
+  expect(await refused('FV0005', `${target}#linear(2)`)).toContain('the size O of the module: undefined is not a size\n');
+  for (const of of ['energy', 'fixed']) {
+    const given = await refused('FV0503', `${target}#${of}(1)`);
+    expect(given).toMatch(new RegExp(`layers\\.ts: the export ${of} says what its arguments are\n {2}Write #${of}\\.\n$`));
+  }
+  for (const of of ['number', 'number(1)'])
+    expect(await refused('FV0503', `${target}#${of}`)).toContain('the export number is no function and no module\n');
+  const thrown = await refused('FV0596', `${target}#boom`);
+  expect(thrown).toMatch(/boom throws RangeError: mine\n {2}at .*layers\.ts:11:21\n/);
+
+  // sizes by the names that are printed, and by no others
+  const dots = await gradcheck(`${target}#fixed`, '--dims', '...0=1,...1=4');
+  expect(dots).toMatchObject({ status: 0, stdout: expect.stringMatching(/^fixed \[\.\.\. I\] with \.\.\.0=1, \.\.\.1=4\n/) });
+  for (const unknown of ['_axis0', '...2'])
+    expect(await refused('FV0005', `${target}#fixed`, '--dims', `${unknown}=1`)).toContain(
+      `there is no size ${unknown}\n  The sizes that can be given are ...0, ...1.\n`,
+    );
+
+  const nothing = await gradcheck(`${target}#rows`, '--dims', 'B=0,V=0');
+  expect(nothing).toMatchObject({
+    status: 2,
+    stderr: '',
+    stdout: expect.stringMatching(/\n {2}UNDECIDED: forward, duality, checkpoint\n/),
+  });
+  const held = await gradcheck(`${target}#loose`);
+  expect(held.stdout).toMatch(/\n\n {2}held constant by stopGradient at .*layers\.ts:15:44\n\n {2}pass: 3 laws hold\n/);
 });
 
 test('a rule that is wrong: the law, the rule, the line, and status 1', { timeout: 240_000 }, async () => {
