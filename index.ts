@@ -6,7 +6,7 @@
  *   ({ state, metrics } = await step(state, nextBatch, hyper));          // a donated argument is updated in place
  *   (await metrics.loss.read()).data[0]
  */
-import { type CompileReport, compileGraph, type Precision } from './compiler/compile.ts';
+import { type CompileReport, compileGraph, type Precision, type Tune } from './compiler/compile.ts';
 import { FoveaError } from './compiler/error.ts';
 import { known } from './compiler/graph/dim.ts';
 import { eqType, showType } from './compiler/graph/infer.ts';
@@ -27,7 +27,7 @@ import {
 } from './dsl/index.ts';
 import { isSpec } from './dsl/params.ts';
 
-export type { CompileReport, Precision } from './compiler/compile.ts';
+export type { CompileReport, Precision, Tune } from './compiler/compile.ts';
 export { type Code, codes, FoveaError, type Loc } from './compiler/error.ts';
 export type { Plan } from './compiler/plan/types.ts';
 export type { Backend, Executable, Progress, Target } from './compiler/target.ts';
@@ -73,7 +73,12 @@ export interface Options {
   readonly precision?: Precision;
   /** Largest arena to accept, in bytes. */
   readonly maxBytes?: number;
-  /** Called while kernels compile. */
+  /**
+   * Where the schedules of kernels come from. 'never', the default: a model chooses. 'cached': records of earlier measurements where there are
+   * any. 'measure': what has no record is measured first, minutes for a large program, and recorded. No schedule changes a result.
+   */
+  readonly tune?: Tune;
+  /** Called while kernels compile, and before that while schedules are measured. */
   readonly progress?: Progress;
 }
 
@@ -172,7 +177,7 @@ export const compile = async <const Sp extends readonly unknown[], R>(
   specs: Sp,
   options: Options,
 ): Promise<Program<TensorOf<Sp>, R>> => {
-  const { backend, donate = [], precision, maxBytes, progress } = options;
+  const { backend, donate = [], precision, maxBytes, tune, progress } = options;
   const traced = trace(f, specs, { dims: options.dims });
   const { graph } = traced;
   const inputs = traced.inputs.map(({ path }, i): Leaf => {
@@ -190,6 +195,7 @@ export const compile = async <const Sp extends readonly unknown[], R>(
     donated,
     precision,
     maxBytes,
+    tune,
     progress,
   });
 

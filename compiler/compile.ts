@@ -13,6 +13,7 @@ import { inline } from './passes/inline.ts';
 import { type Precision, precision } from './passes/precision.ts';
 import { simplify } from './passes/simplify.ts';
 import { buildPlan } from './plan/build.ts';
+import { illegal, tune } from './plan/tune.ts';
 import type { Plan } from './plan/types.ts';
 import type { Backend, Executable, Progress } from './target.ts';
 import { recognise } from './transform/recognise.ts';
@@ -37,6 +38,9 @@ export const passesFor = (choice: Precision): readonly (readonly [name: string, 
 ];
 export const passes = passesFor('f32');
 
+/** Where schedules come from: the model; records, and the model for the rest; records, and measurements for the rest, which become records. */
+export type Tune = 'never' | 'cached' | 'measure';
+
 export interface CompileOptions {
   readonly backend: Backend;
   /** Sizes of the names in the graph. */
@@ -47,6 +51,8 @@ export interface CompileOptions {
   readonly precision?: Precision | undefined;
   /** Largest arena to accept, in bytes. */
   readonly maxBytes?: number | undefined;
+  /** Default never. A backend without a tuner has the model's choices whatever it is. */
+  readonly tune?: Tune | undefined;
   readonly progress?: Progress | undefined;
 }
 
@@ -54,7 +60,7 @@ export interface CompileOptions {
 export interface CompileReport {
   readonly tracedNodes: number;
   readonly nodes: number;
-  readonly seconds: { readonly passes: number; readonly plan: number; readonly backend: number };
+  readonly seconds: { readonly passes: number; readonly tune: number; readonly plan: number; readonly backend: number };
   /** Absent on a backend that runs the graph itself. */
   readonly plan?: Plan;
 }
@@ -76,15 +82,25 @@ export const compileGraph = async (graph: Graph, options: CompileOptions): Promi
   verify(bound);
   if (backend.kind === 'graph') {
     const executable = await backend.prepare(bound, donated);
-    const seconds = { passes: 0, plan: 0, backend: (performance.now() - started) / 1e3 };
+    const seconds = { passes: 0, tune: 0, plan: 0, backend: (performance.now() - started) / 1e3 };
     return { executable, report: { tracedNodes: graph.nodes.length, nodes: bound.nodes.length, seconds } };
   }
   const final = pipeline.reduce((g, [, pass]) => pass(g), bound);
   verify(final);
   const passed = performance.now();
-  const plan = buildPlan(final, backend.target, { donated, maxBytes });
+  const { target, tuner = undefined } = options.tune === undefined || options.tune === 'never' ? { target: backend.target } : backend;
+  const known = await tuner?.known();
+  const schedules = tuner && known && options.tune === 'measure' ? await tune(final, { target, tuner, known, progress }) : known;
+  const tuned = performance.now();
+  const plan = buildPlan(final, target, { donated, maxBytes, schedules });
+  for (const c of plan.chosen) if (c.ignored !== undefined) tuner?.notice(illegal(c.key, c.ignored));
   const planned = performance.now();
   const executable = await backend.prepare(plan, progress);
-  const seconds = { passes: (passed - started) / 1e3, plan: (planned - passed) / 1e3, backend: (performance.now() - planned) / 1e3 };
+  const seconds = {
+    passes: (passed - started) / 1e3,
+    tune: (tuned - passed) / 1e3,
+    plan: (planned - tuned) / 1e3,
+    backend: (performance.now() - planned) / 1e3,
+  };
   return { executable, report: { tracedNodes: graph.nodes.length, nodes: final.nodes.length, seconds, plan } };
 };

@@ -36,6 +36,7 @@ export const codes = {
   FV0304: 'stale tensor',
   FV0305: 'wrong input',
   FV0306: 'lazy tensor does not fit',
+  FV0307: 'cannot keep schedules',
   FV0401: 'no images found',
   FV0402: 'cannot read a folder or file',
   FV0403: 'broken image',

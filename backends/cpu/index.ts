@@ -3,14 +3,16 @@
  *
  *   const step = await compile(trainStep, specs, { backend: cpu({ threads: 4 }) });
  *
- * Results do not depend on the number of threads. Environment: FOVEA_CC, FOVEA_CACHE, FOVEA_THREADS, FOVEA_TARGET.
+ * Results do not depend on the number of threads. Environment: FOVEA_CC, FOVEA_CACHE, FOVEA_THREADS, FOVEA_TARGET, FOVEA_SCHEDULES.
  */
 import type { Plan } from '../../compiler/plan/types.ts';
-import type { Progress, Target } from '../../compiler/target.ts';
+import type { Progress, Target, Tuner } from '../../compiler/target.ts';
 import { architecture, type CpuTarget, cpuTarget, threadCount } from './machine.ts';
 import { poolSource } from './pool.ts';
 import { printC, printUnit } from './print.ts';
+import { raceOf } from './race.ts';
 import { type CpuExecutable, load } from './runtime.ts';
+import { schedulesFile } from './schedules.ts';
 import { buildLibrary, type KernelSource } from './toolchain.ts';
 
 export { architecture, type CpuTarget, cpuTarget } from './machine.ts';
@@ -30,6 +32,11 @@ export interface CpuOptions {
    * programs that run once, as those of tests.
    */
   readonly unit?: number;
+  /**
+   * The file of measured schedules that `tune: 'cached'` reads and `tune: 'measure'` adds to; FOVEA_SCHEDULES or schedules.jsonl in the
+   * kernel cache otherwise. It may be shipped: records for other machines lie in it side by side.
+   */
+  readonly schedules?: string;
   /** A word that fills the arena of each program when it is loaded, 0 by default: what nobody wrote then shows in the results. */
   readonly poison?: number;
 }
@@ -38,6 +45,7 @@ export interface CpuBackend {
   readonly kind: 'plan';
   readonly name: 'cpu';
   readonly target: Target;
+  readonly tuner: Tuner;
   /** Throws FV0301 (no C compiler), FV0302 (it failed), FV0202 (no memory). */
   prepare(plan: Plan, progress?: Progress): Promise<CpuExecutable>;
 }
@@ -54,10 +62,15 @@ export const cpu = (options: CpuOptions = {}): CpuBackend => {
           const some = kernels.slice(i * unit, (i + 1) * unit);
           return { name: some.map((k) => k.name).join(', '), text: printUnit(some), count: some.length };
         });
+  const target = cpuTarget(threads, arch);
+  const prepare = async (plan: Plan, progress?: Progress): Promise<CpuExecutable> =>
+    load(plan, await buildLibrary(sourcesOf(plan), poolSource, progress, arch), threads, poison);
+  const file = schedulesFile(target, options.schedules);
   return {
     kind: 'plan',
     name: 'cpu',
-    target: cpuTarget(threads, arch),
-    prepare: async (plan, progress) => load(plan, await buildLibrary(sourcesOf(plan), poolSource, progress, arch), threads, poison),
+    target,
+    prepare,
+    tuner: { ...file, race: (kernels, flops) => raceOf(prepare, target, kernels, flops) },
   };
 };

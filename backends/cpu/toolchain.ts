@@ -237,7 +237,7 @@ export const buildLibrary = async (
         const names = symbolsOf(k, id).map(([name, symbol]) => `#define ${name} ${symbol}\n`);
         if (!known) await compile(c, at(id, 'o'), `${names.join('')}${k.text}`, flags, `kernel ${k.name}`);
         if (!known) compiled++;
-        progress?.(++done, distinct.length);
+        progress?.(++done, distinct.length, 'compiled');
       }
     };
     try {
@@ -250,7 +250,7 @@ export const buildLibrary = async (
     }
     await link();
   };
-  if (await sound(path)) progress?.(distinct.length, distinct.length);
+  if (await sound(path)) progress?.(distinct.length, distinct.length, 'compiled');
   else await build();
   return { path, symbols: kernels.flatMap((k, i) => symbolsOf(k, ids[i] as string).map(([, symbol]) => symbol)), compiled };
 };
