@@ -27,7 +27,7 @@ import {
 } from './dsl/index.ts';
 import { isSpec } from './dsl/params.ts';
 
-export type { CompileReport, Precision, Tune } from './compiler/compile.ts';
+export { type CompileReport, type Precision, type Tune, tunes } from './compiler/compile.ts';
 export { type Code, codes, FoveaError, type Loc } from './compiler/error.ts';
 export type { Plan } from './compiler/plan/types.ts';
 export type { Backend, Executable, Progress, Target } from './compiler/target.ts';
@@ -169,7 +169,7 @@ const given = (args: readonly unknown[], specs: readonly Leaves[]): readonly Lea
 
 /**
  * Traces `f` over `specs`, compiles it for the backend and returns it as a program on host or device tensors.
- * Throws FV00xx where shapes do not fit (with your source line), FV0005 for a size without a number, FV0615 for a precision that is none, FV03xx from
+ * Throws FV00xx where shapes do not fit (with your source line), FV0005 for a size without a number, FV0615 for a precision that is none, FV0617 for a way to tune that is none, FV03xx from
  * the backend.
  */
 export const compile = async <const Sp extends readonly unknown[], R>(

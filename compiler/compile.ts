@@ -2,6 +2,7 @@
  * The pipeline, from a traced graph to something that runs. `passesFor` is the table of contents of the compiler: one line a
  * pass, in order. Passes are pure functions from graph to graph; verify runs between them in tests.
  */
+import { FoveaError } from './error.ts';
 import { streams } from './graph/attention.ts';
 import { bindGraph } from './graph/bind.ts';
 import type { Graph } from './graph/types.ts';
@@ -39,7 +40,8 @@ export const passesFor = (choice: Precision): readonly (readonly [name: string, 
 export const passes = passesFor('f32');
 
 /** Where schedules come from: the model; records, and the model for the rest; records, and measurements for the rest, which become records. */
-export type Tune = 'never' | 'cached' | 'measure';
+export const tunes = ['never', 'cached', 'measure'] as const;
+export type Tune = (typeof tunes)[number];
 
 export interface CompileOptions {
   readonly backend: Backend;
@@ -72,10 +74,12 @@ export interface CompiledGraph {
 
 /**
  * Compiles `graph` for a backend. Throws FV0005 for a size without a number, FV0202 for a plan that does not fit, FV0615 for a precision
- * that is none, FV03xx from the backend.
+ * that is none, FV0617 for a way to tune that is none, FV03xx from the backend.
  */
 export const compileGraph = async (graph: Graph, options: CompileOptions): Promise<CompiledGraph> => {
   const { backend, dims = new Map(), donated = graph.results.map(() => -1), maxBytes = Number.POSITIVE_INFINITY, progress } = options;
+  const how = options.tune ?? 'never';
+  if (!tunes.includes(how)) throw new FoveaError('FV0617', `unknown way to tune '${how}'`, { hint: `Known ways: ${tunes.join(', ')}.` });
   const pipeline = passesFor(options.precision ?? 'f32');
   const started = performance.now();
   const bound = bindGraph(graph, dims);
@@ -88,9 +92,10 @@ export const compileGraph = async (graph: Graph, options: CompileOptions): Promi
   const final = pipeline.reduce((g, [, pass]) => pass(g), bound);
   verify(final);
   const passed = performance.now();
-  const { target, tuner = undefined } = options.tune === undefined || options.tune === 'never' ? { target: backend.target } : backend;
+  const { target } = backend;
+  const tuner = how === 'never' ? undefined : backend.tuner;
   const known = await tuner?.known();
-  const schedules = tuner && known && options.tune === 'measure' ? await tune(final, { target, tuner, known, progress }) : known;
+  const schedules = tuner && known && how === 'measure' ? await tune(final, { target, tuner, known, progress }) : known;
   const tuned = performance.now();
   const plan = buildPlan(final, target, { donated, maxBytes, schedules });
   for (const c of plan.chosen) if (c.ignored !== undefined) tuner?.notice(illegal(c.key, c.ignored));

@@ -36,7 +36,6 @@ export const codes = {
   FV0304: 'stale tensor',
   FV0305: 'wrong input',
   FV0306: 'lazy tensor does not fit',
-  FV0307: 'cannot keep schedules',
   FV0401: 'no images found',
   FV0402: 'cannot read a folder or file',
   FV0403: 'broken image',
@@ -60,6 +59,7 @@ export const codes = {
   FV0596: 'the function throws',
   FV0615: 'malformed precision',
   FV0616: 'unknown or foreign target',
+  FV0617: 'unknown way to tune',
 } as const;
 
 export type Code = keyof typeof codes;

@@ -10,7 +10,6 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
-import { FoveaError } from '../../compiler/error.ts';
 import type { Measured, Schedules, Target, Tuner } from '../../compiler/target.ts';
 import { scheduleVersion } from '../../compiler/tile/schedules.ts';
 import { machine } from './machine.ts';
@@ -60,6 +59,7 @@ const linesOf = async (path: string): Promise<readonly string[]> => {
   }
 };
 
+const why = (e: unknown): string => (e instanceof Error ? e.message : String(e));
 const counted = (reasons: readonly string[]): string =>
   [...new Set(reasons)].map((r) => `${reasons.filter((x) => x === r).length} ${r}`).join(', ');
 
@@ -79,7 +79,7 @@ export const schedulesFile = (target: Target, path?: string): Omit<Tuner, 'race'
     try {
       lines = await linesOf(at);
     } catch (e) {
-      notice(`${at} is not used: ${e instanceof Error ? e.message : String(e)}`);
+      notice(`${at} is not used: ${why(e)}`);
     }
     const found = new Map<string, Entry['schedule']>();
     const faults: string[] = [];
@@ -127,10 +127,8 @@ export const schedulesFile = (target: Target, path?: string): Omit<Tuner, 'race'
       await writeFile(temporary, [...rest, ...lines, ''].join('\n'));
       await rename(temporary, at);
     } catch (e) {
-      throw new FoveaError('FV0307', `cannot write the schedules to ${at}: ${e instanceof Error ? e.message : String(e)}`, {
-        hint: 'Free space there, or name another file in FOVEA_SCHEDULES.',
-        cause: e,
-      });
+      // what was measured is used all the same
+      notice(`cannot write ${at}: ${why(e)}`);
     } finally {
       await rm(temporary, { force: true });
     }

@@ -54,7 +54,7 @@ const depths = (spec: GemmSpec, target: Target, tm: number): readonly number[] =
     const panels = k <= most * 1.25 ? 1 : cuts(k, most);
     return panels === 1 ? k : Math.min(k, up(cuts(k, panels), 16));
   };
-  return [...new Set([deep, deep / 2, deep / 4].map((d) => cut(Math.max(16, d))))];
+  return [...new Set([1, 2, 4, 8, 16, 32, 64].map((d) => cut(Math.max(16, Math.floor(deep / d)))))];
 };
 
 /** Whether the arrays of a block fit. The smallest block need not: something must always be possible. */
