@@ -18,7 +18,7 @@ const copyCost = (o: GemmOperand, turns: boolean): number => (o.outer === 1 || (
 const comeCost = (elements: number, { cacheBytes: { l2 } }: Target): number => (4 * elements > l2 ? 0.7 : 0.1);
 /** And to write and read it where the panel, and what it is copied from, do not stay together in the nearest cache, or the next. */
 const stayCost = (elements: number, { cacheBytes: { l1, l2 } }: Target): number =>
-  8 * elements > 0.6 * l2 ? 0.25 : 8 * elements > 0.6 * l1 ? 0.1 : 0;
+  8 * elements > 0.6 * l2 ? 0.25 : 8 * elements > 0.4 * l1 ? 0.1 : 0;
 /** The first element of a run of consecutive memory waits, where the operand is so large that it lies in no cache. */
 const runCost = (elements: number, { cacheBytes: { l2 } }: Target): number => (4 * elements > 16 * l2 ? 100 : 0);
 /** An element of a vector that ends past the last column is copied by itself, its address clamped. */
