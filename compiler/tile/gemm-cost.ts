@@ -39,7 +39,9 @@ export const gemmCost = (spec: GemmSpec, target: Target): ((s: GemmSchedule) => 
     const products = tiles * k * Math.max(tm * tn, tm + tn, 8);
     const starts = tiles * panels * 24;
     const sums = (bm * bn * (panels + 2)) / lanes;
-    const rows = bm * (costA + stayCost(bk * rowsOfPanel(a, { bm, tm }), target));
+    // the rows of one register tile are few enough to stay: that is how deep panels are chosen
+    const held = rowsOfPanel(a, { bm, tm });
+    const rows = bm * (costA + (held > tm ? stayCost(bk * held, target) : 0));
     const columns = bn * (costB + stayCost(bk * bn, target));
     // along k a run is as long as a panel is deep, along rows or columns as the block is large
     const runs = runA * (a.inner === 1 ? panels * bm : k) + runB * (b.inner === 1 ? panels * bn : k);

@@ -15,6 +15,7 @@ import {
   type DeviceTensor,
   type HostOf,
   type Progress,
+  type Tune,
   trace,
 } from '../../index.ts';
 import { batches, type ImageSet } from '../data/index.ts';
@@ -31,6 +32,8 @@ export interface RunOptions {
   readonly backend: Backend;
   /** Decides initial parameters, order of images, crops and masks. */
   readonly seed: number;
+  /** Where schedules of kernels come from, as `compile` takes it. */
+  readonly tune?: Tune;
   readonly progress?: Progress;
 }
 
@@ -71,13 +74,14 @@ const terms = (losses: StepMetrics['losses']): string =>
     .map(([name, x]) => `${name} ${Number.isFinite(x) ? x.toFixed(3) : x}`)
     .join(', ');
 
-export const startRun = async ({ recipe, images, backend, seed, progress }: RunOptions): Promise<Run> => {
+export const startRun = async ({ recipe, images, backend, seed, tune, progress }: RunOptions): Promise<Run> => {
   const [cropsAt, keepAt] = [batches(images, batchRecipe(recipe), seed), keepLists(recipe, seed)];
   const batchAt = (t: number) => (recipe.dropPath.rate > 0 ? { ...cropsAt(t), keep: keepAt(t) } : cropsAt(t));
   const step = await compile(trainStep(recipe), [stateSpec(recipe), batchSpec(recipe), hyperSpec()], {
     backend,
     dims: geometry(recipe).sizes,
     donate: [0],
+    ...(tune ? { tune } : {}),
     ...(progress ? { progress } : {}),
   });
   const hyperOf = hyperAt(recipe);
