@@ -47,12 +47,16 @@ export const shortlist = (ranking: readonly Schedule[], most: number): readonly 
   return [head, ...turns.filter((s) => s !== undefined)].slice(0, most);
 };
 
+/** Bits, not numbers: NaN is NaN, and -0 is not 0. */
 const same = (a: readonly HostData[], b: readonly HostData[]): boolean =>
   a.every((x, i) => {
-    const y = b[i] as HostData;
-    // bits, not numbers: NaN is NaN
-    const [p, q] = [x, y].map((z) => new Uint8Array(z.buffer, z.byteOffset, z.byteLength)) as [Uint8Array, Uint8Array];
-    return p.length === q.length && p.every((byte, j) => byte === q[j]);
+    const [p, q] = [x, b[i] as HostData].map(({ buffer, byteOffset, byteLength }) =>
+      byteOffset % 4 === 0 && byteLength % 4 === 0
+        ? new Uint32Array(buffer, byteOffset, byteLength / 4)
+        : new Uint8Array(buffer, byteOffset, byteLength),
+    ) as [Uint32Array | Uint8Array, Uint32Array | Uint8Array];
+    for (let j = 0; j < p.length; j++) if (p[j] !== q[j]) return false;
+    return p.length === q.length;
   });
 
 /** Seconds of the fastest run of each runner, by turns. */
