@@ -1,7 +1,7 @@
 /**
  * The file of measured schedules: JSON lines, one record a line, so that it can be read, compared, edited and shipped, and a damaged line
- * costs only itself. A record counts on a machine like the one that it was measured on, at the version of the templates that it was measured
- * with; whatever else stands in the file is left there and not used, and a notice on standard error says so once.
+ * costs only itself. A record counts on a machine like the one that it was measured on, with the same compiler and version of the
+ * templates. Other records stay in the file and are not used, damaged lines go when it is next written; a notice on standard error says so once.
  *
  *   {"version":1,"target":"AMD EPYC, 512-bit vectors, ...","key":"gemm 1536x384x2056 f32[1 1536] f32[1 384]",
  *    "schedule":{"bm":504,...},"ms":23.1,"model":{"bm":1540,...},"model_ms":26.3,"tried":24,"when":"2026-05-01T10:00:00.000Z"}
@@ -13,7 +13,7 @@ import { z } from 'zod';
 import type { Measured, Schedules, Target, Tuner } from '../../compiler/target.ts';
 import { scheduleVersion } from '../../compiler/tile/schedules.ts';
 import { machine } from './machine.ts';
-import { cacheFolder } from './toolchain.ts';
+import { cacheFolder, findCompiler } from './toolchain.ts';
 
 const schedule = z.record(z.string(), z.number());
 const entry = z.object({
@@ -29,8 +29,8 @@ const entry = z.object({
 });
 type Entry = z.infer<typeof entry>;
 
-/** What decides, of a machine, which schedule is fast. */
-const describe = ({ vectorBytes, registers, bf16Dot, cacheBytes: { l1, l2 }, workers }: Target): string =>
+/** What decides, of a machine and what compiles for it, which schedule is fast. */
+const describe = async ({ vectorBytes, registers, bf16Dot, cacheBytes: { l1, l2 }, workers }: Target): Promise<string> =>
   [
     machine().model,
     `${8 * vectorBytes}-bit vectors`,
@@ -38,6 +38,7 @@ const describe = ({ vectorBytes, registers, bf16Dot, cacheBytes: { l1, l2 }, wor
     ...(bf16Dot ? ['bf16 pairs'] : []),
     `caches ${l1 >> 10} and ${l2 >> 10} KiB`,
     `${workers} thread${workers === 1 ? '' : 's'}`,
+    (await findCompiler()).version,
   ].join(', ');
 
 /** The entry of a line, or what is wrong with it. */
@@ -65,7 +66,6 @@ const counted = (reasons: readonly string[]): string =>
 
 /** Everything of a tuner but the race. `path`, else FOVEA_SCHEDULES, else schedules.jsonl in the kernel cache. */
 export const schedulesFile = (target: Target, path?: string): Omit<Tuner, 'race'> => {
-  const own = describe(target);
   const place = async (): Promise<string> => path ?? (process.env['FOVEA_SCHEDULES'] || join(await cacheFolder(), 'schedules.jsonl'));
   const said = new Set<string>();
   const notice = (text: string): void => {
@@ -74,7 +74,7 @@ export const schedulesFile = (target: Target, path?: string): Omit<Tuner, 'race'
     process.stderr.write(`fovea: ${text}\n`);
   };
   const known = async (): Promise<Schedules> => {
-    const at = await place();
+    const [at, own] = [await place(), await describe(target)];
     let lines: readonly string[] = [];
     try {
       lines = await linesOf(at);
@@ -98,7 +98,7 @@ export const schedulesFile = (target: Target, path?: string): Omit<Tuner, 'race'
   };
   /** Adds to what stands in the file now: another process may have added to it. A record takes the place of an older one of its key. */
   const keep = async (measured: readonly Measured[]): Promise<void> => {
-    const at = await place();
+    const [at, own] = [await place(), await describe(target)];
     const temporary = `${at}.${randomUUID()}.tmp`;
     const ms = (s: number): number => Number((1e3 * s).toPrecision(4));
     try {
