@@ -1,6 +1,6 @@
 /**
  * What the blocks of a contraction are expected to cost, in vector multiply-adds: the model behind the ranking of gemm-schedule.ts. Every
- * term is something that was measured on its own; none is a special case of a shape.
+ * term has a reason that was seen in measurements; none is a special case of a shape.
  *
  *   a block = its products, as register tiles execute them + copies into panels + sums that rest in its tile + what starting it costs
  *   time    = blocks that one worker runs, one after another
