@@ -6,7 +6,7 @@
  *   ({ state, metrics } = await step(state, nextBatch, hyper));          // a donated argument is updated in place
  *   (await metrics.loss.read()).data[0]
  */
-import { type CompileReport, compileGraph, type Precision } from './compiler/compile.ts';
+import { type CompileReport, compileGraph, type Precision, type Tune } from './compiler/compile.ts';
 import { FoveaError } from './compiler/error.ts';
 import { known } from './compiler/graph/dim.ts';
 import { eqType, showType } from './compiler/graph/infer.ts';
@@ -27,7 +27,7 @@ import {
 } from './dsl/index.ts';
 import { isSpec } from './dsl/params.ts';
 
-export type { CompileReport, Precision } from './compiler/compile.ts';
+export { type CompileReport, type Precision, type Tune, tunes } from './compiler/compile.ts';
 export { type Code, codes, FoveaError, type Loc } from './compiler/error.ts';
 export type { Plan } from './compiler/plan/types.ts';
 export type { Backend, Executable, PlanStore, Progress, Target } from './compiler/target.ts';
@@ -73,7 +73,12 @@ export interface Options {
   readonly precision?: Precision;
   /** Largest arena to accept, in bytes. */
   readonly maxBytes?: number;
-  /** Called while kernels compile. */
+  /**
+   * Where the schedules of kernels come from. 'never', the default: a model chooses. 'cached': records of earlier measurements where there are
+   * any. 'measure': what has no record is measured first, minutes for a large program, and recorded. No schedule changes a result.
+   */
+  readonly tune?: Tune;
+  /** Called while kernels compile, and before that while schedules are measured. */
   readonly progress?: Progress;
 }
 
@@ -165,7 +170,7 @@ const given = (args: readonly unknown[], specs: readonly Leaves[]): readonly Lea
 
 /**
  * Traces `f` over `specs`, compiles it for the backend and returns it as a program on host or device tensors.
- * Throws FV00xx where shapes do not fit (with your source line), FV0005 for a size without a number, FV0615 for a precision that is none, FV03xx from
+ * Throws FV00xx where shapes do not fit (with your source line), FV0005 for a size without a number, FV0615 for a precision that is none, FV0617 for a way to tune that is none, FV03xx from
  * the backend.
  */
 export const compile = async <const Sp extends readonly unknown[], R>(
@@ -173,7 +178,7 @@ export const compile = async <const Sp extends readonly unknown[], R>(
   specs: Sp,
   options: Options,
 ): Promise<Program<TensorOf<Sp>, R>> => {
-  const { backend, donate = [], precision, maxBytes, progress } = options;
+  const { backend, donate = [], precision, maxBytes, tune, progress } = options;
   const traced = trace(f, specs, { dims: options.dims });
   const { graph } = traced;
   const inputs = traced.inputs.map(({ path }, i): Leaf => {
@@ -191,6 +196,7 @@ export const compile = async <const Sp extends readonly unknown[], R>(
     donated,
     precision,
     maxBytes,
+    tune,
     progress,
   });
 

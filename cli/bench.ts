@@ -10,6 +10,7 @@ import { Argument, Command } from 'commander';
 import { reference } from '../backends/reference/index.ts';
 import { FoveaError } from '../compiler/error.ts';
 import type { FloatType } from '../compiler/graph/types.ts';
+import type { Progress, Tune } from '../index.ts';
 import { backendNames, backendOf } from './backends.ts';
 import { measure } from './bench/measure.ts';
 import { type Asked, casesOf } from './bench/options.ts';
@@ -17,13 +18,14 @@ import { peaks } from './bench/peaks.ts';
 import { lineTable, notes, profileTable } from './bench/print.ts';
 import { profile } from './bench/profile.ts';
 import { type Bench, benches, type Line } from './bench/types.ts';
-import { whole } from './options.ts';
+import { tuneOption, whole } from './options.ts';
 import { progressLine } from './progress.ts';
 
 interface BenchOptions extends Omit<Asked, 'bench' | 'dtype'> {
   readonly dtype: FloatType;
   readonly threads?: number;
   readonly runs?: number;
+  readonly tune: Tune;
   readonly backend: string;
   readonly check: boolean;
   readonly profile?: boolean;
@@ -50,6 +52,7 @@ export const benchCommand = (): Command =>
     .option('--threads <n>', 'threads of the cpu backend: all processors unless given', whole('--threads', 1))
     .option('--runs <n>', 'runs that are timed: 5 unless given, 20 for kernels', whole('--runs', 1))
     .option('--backend <name>', `where to run: ${backendNames.join(' or ')}`, 'cpu')
+    .addOption(tuneOption())
     .option('--no-check', 'do not compare with float64')
     .option('--profile', 'every kernel with its time, arithmetic and bytes')
     .option('--json', 'one JSON object a line')
@@ -61,14 +64,19 @@ async function runBench(bench: Bench, options: BenchOptions): Promise<void> {
   const asked = Object.fromEntries(Object.entries({ model, batch, size, shape, layout, backward }).filter(([, v]) => v !== undefined));
   const cases = casesOf({ bench, dtype, ...asked });
   const backend = await backendOf(options.backend, threads === undefined ? {} : { threads });
+  const { tune } = options;
   const runs = options.runs ?? (bench === 'forward' || bench === 'step' ? 5 : 20);
   const roof = peaks(backend);
   const line = progressLine(process.stderr);
   const lines: Line[] = [];
   for (const [i, c] of cases.entries()) {
-    line.show(`case ${i + 1} of ${cases.length}: ${c.name} ${c.shape}`);
+    const name = `case ${i + 1} of ${cases.length}: ${c.name} ${c.shape}`;
+    line.show(name);
+    const progress: Progress = (done, total, stage) => {
+      if (stage === 'measured') line.show(`${name}: schedules of ${done} of ${total} kernels measured`);
+    };
     if (options.profile) {
-      const found = await profile(c, { backend, dtype, peaks: roof, runs });
+      const found = await profile(c, { backend, dtype, tune, progress, peaks: roof, runs });
       line.clear();
       if (!found)
         throw new FoveaError('FV0503', `--profile: the backend ${backend.name} has no kernels`, { hint: 'It goes with --backend cpu.' });
@@ -79,6 +87,8 @@ async function runBench(bench: Bench, options: BenchOptions): Promise<void> {
     const measured = await measure(c, {
       bench,
       dtype,
+      tune,
+      progress,
       backend,
       peaks: roof,
       threads: backend.kind === 'plan' ? backend.target.workers : 1,

@@ -6,7 +6,7 @@
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
-import type { CompileReport } from '../index.ts';
+import type { CompileReport, Progress, Tune } from '../index.ts';
 import { toHost } from '../index.ts';
 import { centreCrop, holdOut, type ImageSet, loadFashion, loadFolder, take } from '../models/data/index.ts';
 import { knn } from '../models/eval/knn.ts';
@@ -18,7 +18,7 @@ import { checkpointBytes, type Run, spanning, startRun } from '../models/train/r
 import { flatten, writeAtomic, writeSafetensors } from '../models/weights/index.ts';
 import { backendNames, backendOf } from './backends.ts';
 import { interruptible } from './interrupt.ts';
-import { path, whole } from './options.ts';
+import { path, tuneOption, whole } from './options.ts';
 import { type OutputFolder, outputFolder } from './output.ts';
 import { type ProgressLine, progressLine, seconds } from './progress.ts';
 
@@ -27,6 +27,7 @@ interface DemoOptions {
   readonly seed: number;
   readonly backend: string;
   readonly precision: 'f32' | 'bf16';
+  readonly tune: Tune;
   readonly out?: string;
   readonly data?: string;
 }
@@ -54,6 +55,7 @@ export const demoCommand = (): Command =>
         .choices(['f32', 'bf16'])
         .default('f32'),
     )
+    .addOption(tuneOption())
     .option(
       '--data <dir>',
       'a folder of your own JPEG, PNG, WebP or GIF images (default: the bundled Fashion-MNIST images)',
@@ -104,7 +106,7 @@ const describe = ({ tracedNodes, nodes, plan, seconds: s }: CompileReport): stri
   const lowered = plan
     ? `, ${plan.launches.length} kernels (${plan.kernels.length} distinct), arena ${(plan.arenaBytes / 2 ** 20).toFixed(1)} MiB`
     : '';
-  return `${tracedNodes} graph nodes traced, ${nodes} after passes${lowered}; passes ${s.passes.toFixed(1)} s, plan ${s.plan.toFixed(1)} s, backend ${s.backend.toFixed(1)} s`;
+  return `${tracedNodes} graph nodes traced, ${nodes} after passes${lowered}; passes ${s.passes.toFixed(1)} s, ${s.tune > 1 ? `schedules ${s.tune.toFixed(1)} s, ` : ''}plan ${s.plan.toFixed(1)} s, backend ${s.backend.toFixed(1)} s`;
 };
 
 async function runDemo(options: DemoOptions): Promise<void> {
@@ -125,8 +127,17 @@ async function runDemo(options: DemoOptions): Promise<void> {
     if (backend.kind === 'graph')
       console.log(`the ${backend.name} backend interprets: steps take a minute or so, and k-NN uses ${known} and ${asked} images`);
     console.log(`compiling for ${backend.name} ...`);
-    const progress = (done: number, total: number): void => line.show(`compiling kernels ${done}/${total}`);
-    const run = await startRun({ recipe, images: train, backend, seed: options.seed, precision: options.precision, progress });
+    const progress: Progress = (done, total, stage) =>
+      line.show(stage === 'measured' ? `measuring schedules ${done}/${total}` : `compiling kernels ${done}/${total}`);
+    const run = await startRun({
+      recipe,
+      images: train,
+      backend,
+      seed: options.seed,
+      precision: options.precision,
+      tune: options.tune,
+      progress,
+    });
     line.clear();
     console.log(`training step: ${describe(run.report)}`);
     const { globalSize: side } = recipe.crops;

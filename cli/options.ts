@@ -1,5 +1,7 @@
 /** Readers of option values: what cannot be meant is refused here, before anything is loaded. */
+import { Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
+import { tunes } from '../index.ts';
 
 const max = 1e9;
 
@@ -25,3 +27,9 @@ export const path =
       });
     return text;
   };
+
+/** Where the schedules of kernels come from, as `compile` takes it. */
+export const tuneOption = (): Option =>
+  new Option('--tune <how>', 'schedules: chosen by the model, cached ones of earlier measurements, or measure what has none')
+    .choices(tunes)
+    .default('never');

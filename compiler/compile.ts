@@ -18,8 +18,9 @@ import { simplify } from './passes/simplify.ts';
 import { buildPlan, fits, type PlanOptions } from './plan/build.ts';
 import { planKey } from './plan/key.ts';
 import { parsePlan, printPlan, type SavedPlan } from './plan/serialise.ts';
+import { illegal, tune } from './plan/tune.ts';
 import type { Plan } from './plan/types.ts';
-import type { Backend, Executable, PlanStore, Progress, Target } from './target.ts';
+import type { Backend, Executable, PlanStore, Progress } from './target.ts';
 import { recognise } from './transform/recognise.ts';
 import { recompute } from './transform/recompute.ts';
 import { remat } from './transform/remat.ts';
@@ -48,6 +49,10 @@ export const passesFor = (choice: Precision): readonly (readonly [name: string, 
 ];
 export const passes = passesFor('f32');
 
+/** Where schedules come from: the model; records, and the model for the rest; records, and measurements for the rest, which become records. */
+export const tunes = ['never', 'cached', 'measure'] as const;
+export type Tune = (typeof tunes)[number];
+
 export interface CompileOptions {
   readonly backend: Backend;
   /** Sizes of the names in the graph. */
@@ -58,6 +63,8 @@ export interface CompileOptions {
   readonly precision?: Precision | undefined;
   /** Largest arena to accept, in bytes. */
   readonly maxBytes?: number | undefined;
+  /** Default never. A backend without a tuner has the model's choices whatever it is. */
+  readonly tune?: Tune | undefined;
   readonly progress?: Progress | undefined;
 }
 
@@ -65,7 +72,7 @@ export interface CompileOptions {
 export interface CompileReport {
   readonly tracedNodes: number;
   readonly nodes: number;
-  readonly seconds: { readonly passes: number; readonly plan: number; readonly backend: number };
+  readonly seconds: { readonly passes: number; readonly tune: number; readonly plan: number; readonly backend: number };
   /** Absent on a backend that runs the graph itself. */
   readonly plan?: Plan;
   /** The plan was made by an earlier compilation: nothing of passes and lowering ran. */
@@ -90,28 +97,46 @@ const keptPlan = async (store: PlanStore, key: string): Promise<SavedPlan | unde
   }
 };
 
-/** The plan made anew, and the seconds that the passes took. */
-const freshPlan = (
-  graph: Graph,
-  target: Target,
-  { dims, donated, maxBytes, pipeline }: { dims: ReadonlyMap<string, number>; pipeline: ReturnType<typeof passesFor> } & PlanOptions,
-): { readonly plan: Plan; readonly nodes: number; readonly passes: number } => {
+interface Fresh extends PlanOptions {
+  readonly dims: ReadonlyMap<string, number>;
+  readonly pipeline: ReturnType<typeof passesFor>;
+  readonly how: Tune;
+  readonly progress: Progress | undefined;
+}
+type Seconds = CompileReport['seconds'];
+
+/** The plan made anew, and the seconds that its stages took. */
+const freshPlan = async (graph: Graph, backend: Backend & { readonly kind: 'plan' }, { dims, pipeline, how, progress, ...rest }: Fresh) => {
   const started = performance.now();
   const bound = bindGraph(graph, dims);
   verify(bound);
   const final = pipeline.reduce((g, [, pass]) => pass(g), bound);
   verify(final);
-  const passes = (performance.now() - started) / 1e3;
-  return { plan: buildPlan(final, target, { donated, maxBytes }), nodes: final.nodes.length, passes };
+  const passed = performance.now();
+  const { target } = backend;
+  const tuner = how === 'never' ? undefined : backend.tuner;
+  const known = await tuner?.known();
+  const schedules = tuner && known && how === 'measure' ? await tune(final, { target, tuner, known, progress }) : known;
+  const tuned = performance.now();
+  const plan = buildPlan(final, target, { ...rest, schedules });
+  for (const c of plan.chosen) if (c.ignored !== undefined) tuner?.notice(illegal(c.key, c.ignored));
+  const seconds: Omit<Seconds, 'backend'> = {
+    passes: (passed - started) / 1e3,
+    tune: (tuned - passed) / 1e3,
+    plan: (performance.now() - tuned) / 1e3,
+  };
+  return { plan, nodes: final.nodes.length, seconds };
 };
 
 /**
- * Compiles `graph` for a backend, or takes the plan that the backend has kept of the same graph and options. Throws FV0005 for a size
- * without a number, FV0202 for a plan that does not fit, FV0615 for a precision that is none, FV03xx from the backend.
+ * Compiles `graph` for a backend, or takes the plan that the backend has kept of the same graph and options; a plan with measured schedules is
+ * made anew, since the measurements may have changed. Throws FV0005 for a size without a number, FV0202 for a plan that does not fit, FV0615
+ * for a precision that is none, FV0617 for a way to tune that is none, FV03xx from the backend.
  */
 export const compileGraph = async (graph: Graph, options: CompileOptions): Promise<CompiledGraph> => {
   const { backend, dims = new Map(), donated = graph.results.map(() => -1), maxBytes = Number.POSITIVE_INFINITY, progress } = options;
-  const { precision: policy = 'f32' } = options;
+  const { precision: policy = 'f32', tune: how = 'never' } = options;
+  if (!tunes.includes(how)) throw new FoveaError('FV0617', `unknown way to tune '${how}'`, { hint: `Known ways: ${tunes.join(', ')}.` });
   const pipeline = passesFor(policy);
   const tracedNodes = graph.nodes.length;
   const started = performance.now();
@@ -119,17 +144,20 @@ export const compileGraph = async (graph: Graph, options: CompileOptions): Promi
     const bound = bindGraph(graph, dims);
     verify(bound);
     const executable = await backend.prepare(bound, donated);
-    const seconds = { passes: 0, plan: 0, backend: (performance.now() - started) / 1e3 };
+    const seconds = { passes: 0, tune: 0, plan: 0, backend: (performance.now() - started) / 1e3 };
     return { executable, report: { tracedNodes, nodes: bound.nodes.length, seconds, kept: false } };
   }
-  const { plans, target } = backend;
+  const { target } = backend;
+  const plans = how === 'never' ? backend.plans : undefined;
   const key = plans && (await planKey(graph, { dims, donated, precision: JSON.stringify(policy), target }));
   const kept = plans && key !== undefined ? await keptPlan(plans, key) : undefined;
   if (kept) fits(kept.plan, maxBytes);
-  const { plan, nodes, passes } = kept ? { ...kept, passes: 0 } : freshPlan(graph, target, { dims, donated, maxBytes, pipeline });
+  const made = kept
+    ? { ...kept, seconds: { passes: 0, tune: 0, plan: (performance.now() - started) / 1e3 } }
+    : await freshPlan(graph, backend, { dims, donated, maxBytes, pipeline, how, progress });
   const planned = performance.now();
-  const executable = await backend.prepare(plan, progress, key);
-  if (plans && key !== undefined && !kept) await plans.put(key, printPlan({ plan, key, nodes }));
-  const seconds = { passes, plan: (planned - started) / 1e3 - passes, backend: (performance.now() - planned) / 1e3 };
-  return { executable, report: { tracedNodes, nodes, seconds, plan, kept: kept !== undefined } };
+  const executable = await backend.prepare(made.plan, progress, key);
+  if (plans && key !== undefined && !kept) await plans.put(key, printPlan({ plan: made.plan, key, nodes: made.nodes }));
+  const seconds = { ...made.seconds, backend: (performance.now() - planned) / 1e3 };
+  return { executable, report: { tracedNodes, nodes: made.nodes, seconds, plan: made.plan, kept: kept !== undefined } };
 };

@@ -60,6 +60,7 @@ export const codes = {
   FV0596: 'the function throws',
   FV0615: 'malformed precision',
   FV0616: 'unknown or foreign target',
+  FV0617: 'unknown way to tune',
 } as const;
 
 export type Code = keyof typeof codes;

@@ -3,6 +3,7 @@
  * compiler branches on a target's name. A backend is passed in as a value (`compile(f, specs, { backend })`).
  */
 import type { Graph, HostData, TensorType } from './graph/types.ts';
+import type { Kernel } from './kernel/types.ts';
 import type { Plan } from './plan/types.ts';
 
 /** Sizes in bytes, counts as integers, peaks per second and over all threads. */
@@ -53,6 +54,8 @@ export type Backend =
       readonly plans?: PlanStore | undefined;
       /** `key` names the plan where it is kept: what is made of its kernels may be kept by the same name. */
       prepare(plan: Plan, progress?: Progress, key?: string): Promise<Executable>;
+      /** Where schedules are kept and measured; without it the model's choices are all there is. */
+      readonly tuner?: Tuner;
     };
 
 /**
@@ -65,5 +68,43 @@ export interface PlanStore {
   put(key: string, text: string): Promise<void>;
 }
 
-/** Called as work proceeds: `done` of `total` kernels compiled. */
-export type Progress = (done: number, total: number) => void;
+/** Called as work proceeds: `done` of `total` kernels measured, where schedules are tuned, then compiled. */
+export type Progress = (done: number, total: number, stage: 'measured' | 'compiled') => void;
+
+/** A schedule as it is kept: the numbers of a template's record by name. */
+export type Schedule = Readonly<Record<string, number>>;
+/** Records by key; what a key says is the template's affair (tile/schedules.ts). */
+export type Schedules = ReadonlyMap<string, Schedule>;
+
+/** What a measurement of one key found. */
+export interface Measured {
+  readonly key: string;
+  readonly schedule: Schedule;
+  /** The model's first choice. */
+  readonly model: Schedule;
+  /** Seconds of one run, the fastest of several by turns. */
+  readonly seconds: number;
+  readonly modelSeconds: number;
+  /** Schedules that were compared. */
+  readonly tried: number;
+}
+
+/** Kernels with one list of buffers, on the same made-up numbers. */
+export interface Race {
+  /** What kernel i makes, as bytes, in memory that holds something else before. */
+  results(i: number): Promise<readonly HostData[]>;
+  /** Runs kernel i: seconds of one run. */
+  seconds(i: number): Promise<number>;
+  dispose(): void;
+}
+
+/** How a backend takes part in tuning. The rules of the game are in plan/tune.ts. */
+export interface Tuner {
+  /** Records for this target and this version. What else lies there is left out, with a notice. */
+  known(): Promise<Schedules>;
+  /** `flops` of one run say how often a small one is repeated. */
+  race(kernels: readonly Kernel[], flops: number): Promise<Race>;
+  keep(found: readonly Measured[]): Promise<void>;
+  /** Tells the user, once, of something that is not used. */
+  notice(text: string): void;
+}

@@ -8,7 +8,7 @@ import type { Graph, HostData, Node, Value } from '../compiler/graph/types.ts';
 import { interpretKernel } from '../compiler/kernel/interpret.ts';
 import type { Kernel } from '../compiler/kernel/types.ts';
 import { verifyKernel } from '../compiler/kernel/verify.ts';
-import type { Target } from '../compiler/target.ts';
+import type { Schedules, Target } from '../compiler/target.ts';
 import { sizeOf } from '../compiler/tile/emit.ts';
 import { lower } from '../compiler/tile/lower.ts';
 import { decode, encode, hostArray } from './host.ts';
@@ -17,12 +17,17 @@ type Memory = ReadonlyMap<Value, HostData>;
 /** Told of each kernel and its buffers by name, before it runs. */
 export type Watch = (kernel: Kernel, named: Readonly<Record<string, HostData>>) => void;
 
-const execute = (g: Graph, target: Target, inputs: Memory, watch?: Watch): readonly HostData[] => {
+/** What `lower` takes beside the target, and who is told of each kernel. */
+interface How {
+  readonly schedules?: Schedules;
+  readonly watch?: Watch;
+}
+const execute = (g: Graph, target: Target, inputs: Memory, { schedules, watch }: How = {}): readonly HostData[] => {
   const f = fuse(g, target);
   const memory = new Map<Value, HostData>(g.params.map((p) => [p, inputs.get(p) as HostData]));
   for (const c of f.constants) memory.set(c.value, encode({ type: c.value.type, data: Float64Array.from(c.data) }));
   for (const group of f.groups) {
-    const { kernel, buffers } = lower(group, target);
+    const { kernel, buffers } = lower(group, target, schedules);
     verifyKernel(kernel);
     if (buffers.length > target.maxBuffers && group.nodes.length > 1)
       throw new Error(`${buffers.length} buffers: ${group.nodes.map((n) => n.op.prim).join(' ')}`);
@@ -45,8 +50,8 @@ const memoryOf = (g: Graph, args: readonly Tensor64[]): Map<Value, HostData> =>
   new Map(g.params.map((p, i) => [p, encode(args[i] as Tensor64)]));
 
 /** Results of the fused kernels of a graph that went through the passes, as numbers. */
-export const runKernels = (g: Graph, target: Target, args: readonly Tensor64[], watch?: Watch): readonly ArrayLike<number>[] =>
-  execute(g, target, memoryOf(g, args), watch).map((d, i) => decode((g.results[i] as Value).type.dtype, d));
+export const runKernels = (g: Graph, target: Target, args: readonly Tensor64[], how: How = {}): readonly ArrayLike<number>[] =>
+  execute(g, target, memoryOf(g, args), how).map((d, i) => decode((g.results[i] as Value).type.dtype, d));
 
 const lone = (n: Node): Graph => {
   const params = [...new Set(n.inputs)];

@@ -3,15 +3,17 @@
  *
  *   const step = await compile(trainStep, specs, { backend: cpu({ threads: 4 }) });
  *
- * Results do not depend on the number of threads. Environment: FOVEA_CC, FOVEA_CACHE, FOVEA_PLANS, FOVEA_THREADS, FOVEA_TARGET.
+ * Results do not depend on the number of threads. Environment: FOVEA_CC, FOVEA_CACHE, FOVEA_PLANS, FOVEA_SCHEDULES, FOVEA_THREADS, FOVEA_TARGET.
  */
 import type { Plan } from '../../compiler/plan/types.ts';
-import type { PlanStore, Progress, Target } from '../../compiler/target.ts';
+import type { PlanStore, Progress, Target, Tuner } from '../../compiler/target.ts';
 import { architecture, type CpuTarget, cpuTarget, threadCount } from './machine.ts';
 import { planStore } from './plans.ts';
 import { poolSource } from './pool.ts';
 import { printParts } from './print.ts';
+import { raceOf } from './race.ts';
 import { type CpuExecutable, load } from './runtime.ts';
+import { schedulesFile } from './schedules.ts';
 import { buildLibrary, type KernelSource } from './toolchain.ts';
 
 export { architecture, type CpuTarget, cpuTarget } from './machine.ts';
@@ -28,6 +30,11 @@ export interface CpuOptions {
   readonly target?: CpuTarget;
   /** Most kernels that are compiled together, as one translation unit; 8 by default. More compile faster in sum, on fewer processors. */
   readonly unit?: number;
+  /**
+   * The file of measured schedules that `tune: 'cached'` reads and `tune: 'measure'` adds to; FOVEA_SCHEDULES or schedules.jsonl in the
+   * kernel cache otherwise. It may be shipped: records for other machines lie in it side by side.
+   */
+  readonly schedules?: string;
   /** A word that fills the arena of each program when it is loaded, 0 by default: what nobody wrote then shows in the results. */
   readonly poison?: number;
   /**
@@ -42,6 +49,7 @@ export interface CpuBackend {
   readonly name: 'cpu';
   readonly target: Target;
   readonly plans?: PlanStore | undefined;
+  readonly tuner: Tuner;
   /** Throws FV0301 (no C compiler), FV0302 (it failed), FV0202 (no memory). */
   prepare(plan: Plan, progress?: Progress, key?: string): Promise<CpuExecutable>;
 }
@@ -57,15 +65,19 @@ export const cpu = (options: CpuOptions = {}): CpuBackend => {
       const [prelude, body] = printParts(k);
       return { name: k.name, prelude, body };
     });
+  const target = cpuTarget(threads, arch);
+  const prepare = async (plan: Plan, progress?: Progress, key?: string): Promise<CpuExecutable> => {
+    const name = key === undefined ? undefined : store?.nameOf(key);
+    const library = await buildLibrary(() => sourcesOf(plan), poolSource, { progress, arch, name, unit });
+    return load(plan, library, threads, poison);
+  };
+  const file = schedulesFile(target, options.schedules);
   return {
     kind: 'plan',
     name: 'cpu',
-    target: cpuTarget(threads, arch),
+    target,
     plans: store,
-    prepare: async (plan, progress, key) => {
-      const name = key === undefined ? undefined : store?.nameOf(key);
-      const library = await buildLibrary(() => sourcesOf(plan), poolSource, { progress, arch, name, unit });
-      return load(plan, library, threads, poison);
-    },
+    prepare,
+    tuner: { ...file, race: (kernels, flops) => raceOf(prepare, target, kernels, flops) },
   };
 };

@@ -20,6 +20,8 @@ if ((koffi.config().sync_stack_size ?? 0) < 16 << 20)
 export interface CpuExecutable extends Executable {
   /** As run, and measures: seconds of each launch, in the plan's order. */
   profile(): Promise<Float64Array>;
+  /** As run, but only the launches [first, first + count). */
+  runSome(first: number, count: number): Promise<void>;
   readonly threads: number;
   /** Kernels that had to be compiled, the rest came from the cache. */
   readonly compiled: number;
@@ -142,14 +144,14 @@ export const load = (plan: Plan, library: Library, threads: number, poison = 0):
     if (state === 'running') wrong(`${what}: a run is in progress; await it first`);
   };
   const slot = (list: readonly Slot[], i: number, what: string): Slot => list[i] ?? wrong(`${what} ${i}: there are ${list.length}`);
-  const step = async (what: string, seconds: Address): Promise<void> => {
+  const step = async (what: string, seconds: Address, first = 0, count = plan.launches.length): Promise<void> => {
     ready(what);
     state = 'running';
     const cancel = (): void => c.cancel(pool);
     if (inFlight.size === 0) process.on('exit', endRuns);
     inFlight.add(cancel);
     try {
-      await c.run(pool, base + BigInt(tableAt), plan.launches.length, seconds);
+      await c.run(pool, address(tableAt + first * row.launch * 8), count, seconds);
     } finally {
       inFlight.delete(cancel);
       if (inFlight.size === 0) process.removeListener('exit', endRuns);
@@ -173,6 +175,7 @@ export const load = (plan: Plan, library: Library, threads: number, poison = 0):
       to.set(data);
     },
     run: () => step('run', 0n),
+    runSome: (first, count) => step('run', 0n, first, count),
     profile: async () => {
       await step('profile', base + BigInt(timesAt));
       return new Float64Array(view(timesAt, Math.max(8, plan.launches.length * 8))).slice(0, plan.launches.length);

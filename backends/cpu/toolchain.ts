@@ -197,7 +197,7 @@ export const buildLibrary = async (
   if (list) {
     const { id, symbols } = JSON.parse(list.toString()) as Listed;
     if (await sound(at(id, 'so'))) {
-      progress?.(symbols.length, symbols.length);
+      progress?.(symbols.length, symbols.length, 'compiled');
       return { path: at(id, 'so'), symbols, compiled: 0 };
     }
   }
@@ -238,23 +238,25 @@ export const buildLibrary = async (
     const workers = availableParallelism() + 2;
     const units = [...unitsOf(missing, Math.min(unit, Math.ceil(missing.length / workers)))];
     let done = distinct.length - missing.length;
-    if (done > 0) progress?.(done, distinct.length);
+    if (done > 0) progress?.(done, distinct.length, 'compiled');
     const worker = async (): Promise<void> => {
       for (let next = units.shift(); next; next = units.shift()) {
         await compileUnit(next);
         done += next.length;
-        progress?.(done, distinct.length);
+        progress?.(done, distinct.length, 'compiled');
       }
     };
+    const jobs = [compile(c, at(poolId, 'o'), pool, poolFlags, 'the runtime'), ...Array.from({ length: workers }, worker)];
     try {
-      await Promise.all([compile(c, at(poolId, 'o'), pool, poolFlags, 'the runtime'), ...Array.from({ length: workers }, worker)]);
+      await Promise.all(jobs);
     } finally {
-      // one that failed is reported at once; the others are not started
+      // after one that failed no others are started, and those that run leave nothing half written
       units.length = 0;
+      await Promise.allSettled(jobs);
     }
     await link();
   };
-  if (await sound(path)) progress?.(distinct.length, distinct.length);
+  if (await sound(path)) progress?.(distinct.length, distinct.length, 'compiled');
   else await build();
   const symbols = named.map((k) => symbolOf(k.id));
   const listed: Listed = { id, symbols };

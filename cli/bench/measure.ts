@@ -7,7 +7,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import type { FloatType } from '../../compiler/graph/types.ts';
-import type { Backend, HostData } from '../../index.ts';
+import type { Backend, HostData, Progress, Tune } from '../../index.ts';
 import type { Peaks } from './peaks.ts';
 import { compiledKernels, launchSeconds, type Prepared } from './prepared.ts';
 import type { Bench, Case, Checked, Line } from './types.ts';
@@ -15,6 +15,8 @@ import type { Bench, Case, Checked, Line } from './types.ts';
 export interface MeasureOptions {
   readonly bench: Bench;
   readonly dtype: FloatType;
+  readonly tune: Tune;
+  readonly progress: Progress;
   readonly backend: Backend;
   readonly peaks: Peaks | undefined;
   readonly threads: number;
@@ -95,7 +97,7 @@ const rates = async (
 
 export const measure = async (c: Case, o: MeasureOptions): Promise<Line> => {
   forgetPeakMemory();
-  const p = await c.prepare(o.backend, o.dtype);
+  const p = await c.prepare(o.backend, o.dtype, { tune: o.tune, progress: o.progress });
   try {
     await p.call();
     const read = o.reference ? readAll(c, p) : new Map<string, HostData>();

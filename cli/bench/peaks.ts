@@ -70,6 +70,7 @@ const repeated = (kernel: Kernel, work: { readonly flops: number; readonly bytes
     constants: [],
     arenaBytes: end,
     lifetimes: [],
+    chosen: [],
   };
 };
 

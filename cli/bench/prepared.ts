@@ -20,6 +20,7 @@ import {
   type Precision,
   type Program,
   type Progress,
+  type Tune,
 } from '../../index.ts';
 import { floats } from '../../models/parity/formula.ts';
 
@@ -34,8 +35,13 @@ export interface Prepared {
   readonly dispose: () => void;
 }
 
+export interface Compiling {
+  readonly tune?: Tune;
+  readonly progress?: Progress;
+}
+
 /** Makes a program for a backend; its contractions take operands of the type given, float32 ones unless given. */
-export type Prepare = (backend: Backend, dtype?: FloatType) => Promise<Prepared>;
+export type Prepare = (backend: Backend, dtype?: FloatType, how?: Compiling) => Promise<Prepared>;
 
 /** `backend`, which hands what it prepares to `keep` too. */
 const remembering = (backend: Backend, keep: (e: Executable) => void): Backend => {
@@ -68,7 +74,7 @@ export const prepare =
     args: readonly unknown[],
     { dims = {}, donate = [], policy = (dtype) => dtype, next = (_, same) => same }: PrepareOptions = {},
   ): Prepare =>
-  async (backend, dtype = 'f32') => {
+  async (backend, dtype = 'f32', how = {}) => {
     let executable: Executable | undefined;
     const started = performance.now();
     const program = (await compile(f as (...a: never[]) => unknown, specs as readonly never[], {
@@ -78,6 +84,7 @@ export const prepare =
       dims,
       donate,
       precision: policy(dtype),
+      ...how,
     })) as unknown as Program<never, unknown> & ((...a: readonly unknown[]) => Promise<unknown>);
     const compileMs = performance.now() - started;
     let given = args;

@@ -5,7 +5,7 @@
  *   of peak: arithmetic a second over the measured peak, or bytes a second over the bandwidth of a large copy, whichever is higher
  */
 import type { FloatType } from '../../compiler/graph/types.ts';
-import type { Backend, Plan } from '../../index.ts';
+import type { Backend, Plan, Progress, Tune } from '../../index.ts';
 import type { Peaks } from './peaks.ts';
 import { launchSeconds } from './prepared.ts';
 import type { Case } from './types.ts';
@@ -84,17 +84,18 @@ const kernelLines = (plan: Plan, runs: readonly ArrayLike<number>[], flopPeak: n
   return lines.sort((a, b) => b.ms - a.ms);
 };
 
+export interface ProfileOptions {
+  readonly backend: Backend;
+  readonly dtype: FloatType;
+  readonly tune?: Tune;
+  readonly progress?: Progress;
+  readonly peaks: Peaks | undefined;
+  readonly runs: number;
+}
+
 /** Runs the program of a case a few times; undefined on a backend without launches. */
-export const profile = async (
-  c: Case,
-  {
-    backend,
-    dtype,
-    peaks,
-    runs,
-  }: { readonly backend: Backend; readonly dtype: FloatType; readonly peaks: Peaks | undefined; readonly runs: number },
-): Promise<Profile | undefined> => {
-  const p = await c.prepare(backend, dtype);
+export const profile = async (c: Case, { backend, dtype, tune, progress, peaks, runs }: ProfileOptions): Promise<Profile | undefined> => {
+  const p = await c.prepare(backend, dtype, { ...(tune ? { tune } : {}), ...(progress ? { progress } : {}) });
   try {
     const { plan } = p.report;
     if (!plan || !peaks) return undefined;

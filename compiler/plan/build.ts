@@ -14,7 +14,7 @@ import type { Graph, Value } from '../graph/types.ts';
 import { printKernel } from '../kernel/print.ts';
 import type { Kernel } from '../kernel/types.ts';
 import { verifyKernel } from '../kernel/verify.ts';
-import type { Target } from '../target.ts';
+import type { Schedules, Target } from '../target.ts';
 import { copyKernel } from '../tile/copy.ts';
 import { sizeOf } from '../tile/emit.ts';
 import { type Lowered, lowerAll } from '../tile/lower.ts';
@@ -23,7 +23,7 @@ import { joinSteps, type Step, type StepPart, typeBytes, writtenBy } from './joi
 import { orderSteps } from './order.ts';
 import { placesOf, usesOf } from './places.ts';
 import { shareKernels, tables } from './share.ts';
-import type { Lifetime, Plan, Slot } from './types.ts';
+import type { Chosen, Lifetime, Plan, Slot } from './types.ts';
 
 /** All blocks of a kernel, on buffers of its own sizes. */
 const whole = ({ grid, buffers }: Kernel, values: readonly Value[]): StepPart => ({
@@ -37,10 +37,12 @@ export interface PlanOptions {
   readonly donated: readonly number[];
   /** Largest arena to accept, in bytes; a larger one is refused with FV0202. */
   readonly maxBytes: number;
+  /** Records that go before the model's choices. */
+  readonly schedules?: Schedules | undefined;
 }
 
 /** Steps in order, and the distinct kernels they use. */
-const launchesOf = (g: Graph, target: Target) => {
+const launchesOf = (g: Graph, target: Target, schedules: Schedules | undefined) => {
   const { groups, aliases, results, constants: arrays } = fuse(g, target);
   const root = (v: Value): Value => {
     const to = aliases.get(v);
@@ -59,7 +61,7 @@ const launchesOf = (g: Graph, target: Target) => {
     numbers.set(kernel, at);
     return at;
   };
-  const lowered = lowerAll(groups, target);
+  const lowered = lowerAll(groups, target, schedules);
   const common = shareKernels(lowered.flatMap((l) => (l.flat ? [l.kernel] : [])));
   // tables of equal numbers are one constant
   const constants = [...arrays];
@@ -84,12 +86,19 @@ const launchesOf = (g: Graph, target: Target) => {
     const more = { buffers: [...part.buffers, ...own], sizes: [...part.sizes, ...own.map(sizeOf)] };
     return { kernel: share(one.kernel), parts: [{ ...part, ...more }], ...rest };
   });
-  return { steps, kernels, root, share, results, constants };
+  const chosen = new Map(
+    lowered.flatMap(({ choice }): [string, Chosen][] => {
+      if (!choice) return [];
+      const { key, schedule, ignored } = choice;
+      return [[key, { key, schedule: { ...schedule }, ...(ignored === undefined ? {} : { ignored }) }]];
+    }),
+  );
+  return { steps, kernels, root, share, results, constants, chosen: [...chosen.values()] };
 };
 
 /** The plan of a graph all of whose nodes have elements; parameters may have none. */
-const planFull = (g: Graph, target: Target, donated: readonly number[]): Plan => {
-  const { steps: single, kernels, root, share, results, constants } = launchesOf(g, target);
+const planFull = (g: Graph, target: Target, donated: readonly number[], schedules: Schedules | undefined): Plan => {
+  const { steps: single, kernels, root, share, results, constants, chosen } = launchesOf(g, target, schedules);
   const written = (s: Step): readonly Value[] => writtenBy(s, kernels);
 
   // a donated input and the output that takes its slot; results are all different and each is written by one step
@@ -175,18 +184,25 @@ const planFull = (g: Graph, target: Target, donated: readonly number[]): Plan =>
     constants: constants.map((c) => ({ slot: slot(c.value), data: c.data })),
     arenaBytes,
     lifetimes,
+    chosen,
   };
 };
 
+/** What of a graph has elements: the rest is computed by nobody. */
+export const withElements = (g: Graph): Graph => ({
+  params: g.params,
+  nodes: g.nodes.filter((n) => !n.outputs.some((v) => isEmpty(v.type))),
+  results: g.results.filter((r) => !isEmpty(r.type)),
+});
+
 /** Results without elements are written by nobody: the rest is planned, and they get slots of no bytes. */
-export const buildPlan = (g: Graph, target: Target, { donated, maxBytes }: PlanOptions): Plan => {
+export const buildPlan = (g: Graph, target: Target, { donated, maxBytes, schedules }: PlanOptions): Plan => {
   const full = g.results.flatMap((r, o) => (isEmpty(r.type) ? [] : [o]));
-  const nodes = g.nodes.filter((n) => !n.outputs.some((v) => isEmpty(v.type)));
-  const results = full.map((o) => g.results[o] as Value);
   const plan = planFull(
-    { params: g.params, nodes, results },
+    withElements(g),
     target,
     full.map((o) => donated[o] ?? -1),
+    schedules,
   );
   fits(plan, maxBytes);
   const outputs = g.results.map(({ type }): Slot => ({ type, offset: 0, bytes: 0 }));

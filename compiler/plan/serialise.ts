@@ -62,6 +62,7 @@ export const printPlan = ({ plan, key, nodes }: SavedPlan): string => {
     launches: plan.launches,
     constants: plan.constants.map(({ slot, data }) => ({ slot, data: data.map(written) })),
     lifetimes: plan.lifetimes,
+    chosen: plan.chosen,
     kernels: plan.kernels.map(printKernel),
   };
   const text = JSON.stringify(flat);

@@ -4,6 +4,7 @@
  */
 import type { Phase, TensorType } from '../graph/types.ts';
 import type { Kernel } from '../kernel/types.ts';
+import type { Schedule } from '../target.ts';
 
 /** Bytes [offset, offset + bytes) of the arena. */
 export interface Slot {
@@ -47,6 +48,15 @@ export interface Lifetime {
   readonly last: number;
 }
 
+/** The schedule of kernels whose template had a choice. */
+export interface Chosen {
+  /** What it is filed under: sizes, strides and types, in one line. */
+  readonly key: string;
+  readonly schedule: Schedule;
+  /** Why a record of that key was left aside. */
+  readonly ignored?: string;
+}
+
 export interface Plan {
   /** Distinct kernels: launches of equal text share one. */
   readonly kernels: readonly Kernel[];
@@ -58,4 +68,6 @@ export interface Plan {
   readonly constants: readonly { readonly slot: Slot; readonly data: readonly number[] }[];
   readonly arenaBytes: number;
   readonly lifetimes: readonly Lifetime[];
+  /** One a key. */
+  readonly chosen: readonly Chosen[];
 }

@@ -10,8 +10,11 @@ import { type Affine, add, type Indices, indices, linear, scale } from './affine
 import { code } from './code.ts';
 import { held, rounded, shapeOf } from './emit.ts';
 import { lowerGemm } from './gemm.ts';
+import { gemmChooser } from './gemm-schedule.ts';
 import type { GemmOperand, GemmSpec, Lowering } from './gemm-spec.ts';
+import { primsOf } from './group.ts';
 import { emitterOf, homes, type Job, storeAll } from './job.ts';
+import { choose } from './schedules.ts';
 import { operandStrides } from './strides.ts';
 
 type Dot = Extract<Node['op'], { readonly prim: 'dot' }>;
@@ -63,5 +66,8 @@ export const lowerContraction = (job: Job): Lowering => {
     return c.done();
   };
   if (acc === 'bool') throw new Error('internal: a contraction of bool');
-  return lowerGemm({ batch, m, n, k, a: side(0), b: side(1), acc, epilogue }, job.target);
+  const spec: GemmSpec = { batch, m, n, k, a: side(0), b: side(1), acc, epilogue };
+  const after = primsOf(job.group).filter((p) => p !== 'dot');
+  const choice = choose(job.schedules, gemmChooser(spec, job.target, after));
+  return { ...lowerGemm(spec, job.target, choice.schedule), choice };
 };

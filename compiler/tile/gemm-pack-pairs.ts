@@ -11,7 +11,7 @@
 import type { Body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
-import type { PackedA, PackedB, Panel } from './gemm-pack.ts';
+import { type PackedA, type PackedB, type Panel, pitchOfB } from './gemm-pack.ts';
 import type { GemmOperand } from './gemm-spec.ts';
 
 const up = (x: number, to: number): number => Math.ceil(x / to) * to;
@@ -129,7 +129,8 @@ export const packPairsA = (k: Body, p: Panel, top: Expr, panel: e.Place): Packed
 /** Emits the copy of the columns first .. first + bn - 1. */
 export const packPairsB = (k: Body, p: Panel, first: Expr, panel: e.Place): PackedB => {
   const { b: o, n } = p.spec;
-  const { tn, bk, bn, lanes } = p.schedule;
+  const { tn, bn, lanes } = p.schedule;
+  const pitch = pitchOfB(p.schedule);
   const width = tn * lanes;
   const exact = n % bn === 0;
   const origin = k.let('first', e.add(p.start, word(e.mul(p.from, o.inner))));
@@ -152,7 +153,7 @@ export const packPairsB = (k: Body, p: Panel, first: Expr, panel: e.Place): Pack
       const line = k.let('line', product(origin, q));
       k.for('strip', 0, end, width, (s) => {
         for (const [v, count] of pieces(width, 2 * lanes)) {
-          const goal = e.add(e.mul(s, bk), v);
+          const goal = e.add(e.mul(s, pitch), v);
           const column = e.add(first, e.add(s, v));
           const from = e.add(line, column);
           const together = (): void =>
@@ -177,7 +178,7 @@ export const packPairsB = (k: Body, p: Panel, first: Expr, panel: e.Place): Pack
   } else
     k.for('strip', 0, end, width, (s) => {
       k.for('v', 0, width, lanes, (v) => {
-        const goal = k.let('goal', e.add(e.mul(s, bk), v));
+        const goal = k.let('goal', e.add(e.mul(s, pitch), v));
         const column = k.let('column', e.add(first, e.add(s, v)));
         const start = k.let('start', e.add(origin, e.mul(column, o.outer)));
         const square = (q: Expr): void => {
@@ -208,5 +209,5 @@ export const packPairsB = (k: Body, p: Panel, first: Expr, panel: e.Place): Pack
         within(column, lanes, whole, edge);
       });
     });
-  return { panel, at: (strip, vector, q) => e.add(row(e.mul(strip, bk), q), vector * lanes) };
+  return { panel, at: (strip, vector, q) => e.add(row(e.mul(strip, pitch), q), vector * lanes) };
 };

@@ -42,6 +42,12 @@ const tileOfA = (s: Pick<GemmSchedule, 'tm' | 'bk' | 'lanes'>): number => up(s.t
 export const sizeOfA = (a: GemmOperand, s: GemmSchedule): number => (spansRows(a) ? (s.bm / s.tm) * tileOfA(s) : s.tm * s.bk);
 export const rowsOfPanel = (a: GemmOperand, s: Pick<GemmSchedule, 'bm' | 'tm'>): number => (spansRows(a) ? s.bm : s.tm);
 
+/**
+ * Products from one strip of b to the next: one more than a panel holds. Copies along the columns write to all strips by turns, and strips that
+ * lie a multiple of 4 KiB apart would meet in one set of the nearest cache.
+ */
+export const pitchOfB = (s: Pick<GemmSchedule, 'bk'>): number => s.bk + 1;
+
 const read = (o: GemmOperand, acc: GemmSpec['acc'], at: Expr, lanes: number): Expr =>
   e.cast(e.load({ name: o.buffer, dtype: o.dtype }, at, lanes), acc);
 const clamped = (x: Expr, size: number, exact: boolean): Expr => (exact ? x : e.min(x, size - 1));
@@ -119,6 +125,7 @@ export interface PackedB {
 export const packB = (k: Body, p: Panel, first: Expr, panel: e.Place): PackedB => {
   const { b: o, acc, n } = p.spec;
   const { tn, bk, bn, lanes } = p.schedule;
+  const pitch = pitchOfB(p.schedule);
   const width = tn * lanes;
   const exact = n % bn === 0;
   const origin = pointer(k, p, o);
@@ -135,7 +142,7 @@ export const packB = (k: Body, p: Panel, first: Expr, panel: e.Place): PackedB =
       const line = k.let('line', e.add(origin, e.mul(i, o.inner)));
       k.for('strip', 0, end, width, (s) => {
         for (let v = 0; v < width; v += lanes) {
-          const goal = e.add(e.mul(s, bk), v);
+          const goal = e.add(e.mul(s, pitch), v);
           const column = e.add(first, e.add(s, v));
           const copy = (): void => k.store(panel, row(goal, i), read(o, acc, e.add(line, column), lanes));
           if (exact) copy();
@@ -146,7 +153,7 @@ export const packB = (k: Body, p: Panel, first: Expr, panel: e.Place): PackedB =
   } else {
     k.for('strip', 0, end, width, (s) => {
       k.for('v', 0, width, lanes, (v) => {
-        const goal = k.let('goal', e.add(e.mul(s, bk), v));
+        const goal = k.let('goal', e.add(e.mul(s, pitch), v));
         const column = k.let('column', e.add(first, e.add(s, v)));
         // columns are a constant apart: one address and fixed distances are cheaper than a gather
         const start = k.let('start', e.add(origin, e.mul(column, o.outer)));
@@ -168,7 +175,7 @@ export const packB = (k: Body, p: Panel, first: Expr, panel: e.Place): PackedB =
       });
     });
   }
-  return { panel, at: (strip, vector, i) => e.add(row(e.mul(strip, bk), i), vector * lanes) };
+  return { panel, at: (strip, vector, i) => e.add(row(e.mul(strip, pitch), i), vector * lanes) };
 };
 
 /** Most lines asked for beside one product: the loads that a micro-kernel leaves room for. */

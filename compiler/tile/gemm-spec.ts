@@ -11,6 +11,7 @@
 import type { DType } from '../graph/types.ts';
 import type { Expr, Stmt } from '../kernel/types.ts';
 import type { Target } from '../target.ts';
+import type { Choice } from './schedules.ts';
 
 /** Element (batch i0 i1 .., outer o, contraction k) lies at base + sum(batch[j] * ij) + o * outer + k * inner. */
 export interface GemmOperand {
@@ -65,6 +66,8 @@ export const productsAtOnce = ({ a, b }: Pick<GemmSpec, 'a' | 'b'>, target: Pick
 export interface Lowering {
   /** Kernels of this group for other sizes have the same text but for numbers: they may share one (plan/share.ts). */
   readonly flat?: boolean;
+  /** Where there was one to make. */
+  readonly choice?: Choice;
   readonly grid: readonly [number, number, number];
   readonly threads: number;
   readonly body: readonly Stmt[];

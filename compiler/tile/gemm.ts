@@ -17,7 +17,7 @@ import { body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
 import type { Target } from '../target.ts';
-import { ahead, type Panel, packA, packB, sizeOfA } from './gemm-pack.ts';
+import { ahead, type Panel, packA, packB, pitchOfB, sizeOfA } from './gemm-pack.ts';
 import { packPairsA, packPairsB } from './gemm-pack-pairs.ts';
 import { chooseGemm, type GemmSchedule } from './gemm-schedule.ts';
 import { type GemmOperand, type GemmSpec, type Lowering, productsAtOnce } from './gemm-spec.ts';
@@ -60,7 +60,7 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
 
   const packed = atOnce === 2 ? 'bf16' : acc;
   const placeA = k.alloc('panelA', 'register', packed, sizeOfA(spec.a, schedule) * atOnce);
-  const placeB = k.alloc('panelB', 'register', packed, bk * bn * atOnce);
+  const placeB = k.alloc('panelB', 'register', packed, pitchOfB(schedule) * bn * atOnce);
   // without panels to wait for, the tile holds one register tile on its way to the epilogue
   const tile = k.alloc('tile', 'register', acc, panels > 1 ? bm * bn : tm * width);
   const slot = (i: Expr, j: Expr): Expr => (panels > 1 ? e.add(e.mul(i, bn), e.mul(j, tm)) : e.index(0));

@@ -4,7 +4,7 @@
  *
  *   group 3 reduce: reduceMax sub exp reduceSum div   reads %12, writes %17   (ends: read by a contraction)
  */
-import type { Node, Phase, Value } from '../graph/types.ts';
+import type { Node, Phase, Prim, Value } from '../graph/types.ts';
 
 export const templates = ['map', 'reduce', 'gemm', 'stream', 'stream-grad', 'scatter', 'cumsum'] as const;
 export type Template = (typeof templates)[number];
@@ -22,3 +22,24 @@ export interface Group {
   readonly scope: string;
   readonly phase: Phase;
 }
+
+/** Primitives that compute nothing: they only say where a value is. */
+export const views: ReadonlySet<Prim> = new Set<Prim>([
+  'const',
+  'array',
+  'iota',
+  'broadcast',
+  'reshape',
+  'transpose',
+  'slice',
+  'pad',
+  'concat',
+  'reverse',
+  'gather',
+  'stopGradient',
+  'cast',
+]);
+
+/** What a group computes, in order, without its views. */
+export const primsOf = (group: Group): readonly string[] =>
+  group.nodes.flatMap((n) => (views.has(n.op.prim) ? [] : [n.op.prim === 'call' ? 'attention' : n.op.prim]));

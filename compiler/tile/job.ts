@@ -6,7 +6,7 @@
 import type { Node, Value } from '../graph/types.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
-import type { Target } from '../target.ts';
+import type { Schedules, Target } from '../target.ts';
 import type { Affine, Indices } from './affine.ts';
 import { linear } from './affine.ts';
 import type { Code } from './code.ts';
@@ -16,12 +16,14 @@ import type { Group } from './group.ts';
 export interface Job {
   readonly group: Group;
   readonly target: Target;
+  /** Records that go before a template's own choice. */
+  readonly schedules: Schedules;
   readonly maker: (v: Value) => Node | undefined;
   readonly place: (v: Value) => Place | undefined;
   readonly outputs: readonly { readonly value: Value; readonly name: string }[];
 }
 
-export const jobOf = (group: Group, target: Target): Job => {
+export const jobOf = (group: Group, target: Target, schedules: Schedules): Job => {
   const makers = new Map<Value, Node>();
   for (const n of group.nodes) for (const o of n.outputs) makers.set(o, n);
   const places = new Map<Value, Place>();
@@ -32,6 +34,7 @@ export const jobOf = (group: Group, target: Target): Job => {
   return {
     group,
     target,
+    schedules,
     maker: (v) => makers.get(v),
     place: (v) => places.get(v),
     outputs: group.outputs.map((value, i) => ({ value, name: `b${first + i}` })),

@@ -7,18 +7,19 @@
  */
 
 import { opKey } from '../graph/identity.ts';
-import { bytesOf, type Node, type Prim, type Value } from '../graph/types.ts';
+import { bytesOf, type Node, type Value } from '../graph/types.ts';
 import type { Kernel } from '../kernel/types.ts';
-import type { Target } from '../target.ts';
+import type { Schedules, Target } from '../target.ts';
 import { lowerContraction } from './contraction.ts';
 import { lowerCumsum } from './cumsum.ts';
 import { shapeOf, sizeOf } from './emit.ts';
 import type { Lowering } from './gemm-spec.ts';
-import type { Group, Template } from './group.ts';
+import { type Group, primsOf, type Template, views } from './group.ts';
 import { type Job, jobOf } from './job.ts';
 import { lowerMap } from './map.ts';
 import { lowerReduce } from './reduce.ts';
 import { lowerScatter } from './scatter.ts';
+import type { Choice } from './schedules.ts';
 import { lowerStream } from './stream.ts';
 import { lowerStreamGrad } from './stream-grad.ts';
 
@@ -32,6 +33,7 @@ export interface Lowered {
   readonly label: string;
   /** As in Lowering. */
   readonly flat: boolean;
+  readonly choice?: Choice;
 }
 
 const templates: { readonly [T in Template]: (job: Job) => Lowering } = {
@@ -43,23 +45,6 @@ const templates: { readonly [T in Template]: (job: Job) => Lowering } = {
   scatter: lowerScatter,
   cumsum: lowerCumsum,
 };
-
-/** Primitives that compute nothing: they only say where a value is. */
-const views: ReadonlySet<Prim> = new Set<Prim>([
-  'const',
-  'array',
-  'iota',
-  'broadcast',
-  'reshape',
-  'transpose',
-  'slice',
-  'pad',
-  'concat',
-  'reverse',
-  'gather',
-  'stopGradient',
-  'cast',
-]);
 
 const flopsOf = (n: Node): number => {
   if (views.has(n.op.prim)) return 0;
@@ -80,16 +65,20 @@ const flopsOf = (n: Node): number => {
   return Math.max(size(n.outputs[0]), size(n.inputs[0]));
 };
 
-export const lower = (group: Group, target: Target): Lowered => {
+const none: Schedules = new Map();
+
+/** Of schedules, a template takes the record of its key, if that is legal, and what its model chooses otherwise. */
+export const lower = (group: Group, target: Target, schedules = none): Lowered => {
   const empty: Lowering = { grid: [1, 1, 1], threads: 1, body: [] };
   const {
     grid,
     threads,
     body,
     flat = false,
-  } = group.outputs.every((v) => sizeOf(v) === 0) ? empty : templates[group.template](jobOf(group, target));
+    choice,
+  } = group.outputs.every((v) => sizeOf(v) === 0) ? empty : templates[group.template](jobOf(group, target, schedules));
   const buffers = [...group.inputs, ...group.outputs];
-  const prims = group.nodes.flatMap((n) => (views.has(n.op.prim) ? [] : [n.op.prim === 'call' ? 'attention' : n.op.prim]));
+  const prims = primsOf(group);
   const name = [group.template, ...new Set(prims)].join('_').replace(/\W/g, '_').slice(0, 48);
   const access = (i: number): Kernel['buffers'][number]['access'] =>
     i < group.inputs.length ? 'read' : group.template === 'scatter' ? 'readwrite' : 'write';
@@ -103,6 +92,7 @@ export const lower = (group: Group, target: Target): Lowered => {
     },
     buffers,
     flat,
+    ...(choice ? { choice } : {}),
     flops: group.nodes.reduce((sum, n) => sum + flopsOf(n), 0),
     bytes: buffers.reduce((sum, v) => sum + sizeOf(v) * bytesOf[v.type.dtype], 0),
     label: `${group.template}: ${prims.length > 0 ? prims.slice(0, 12).join(' ') : 'copy'}${prims.length > 12 ? ` and ${prims.length - 12} more` : ''}`,
@@ -123,13 +113,13 @@ const signature = (group: Group): string => {
 };
 
 /** Lowers groups; equal ones (the twelve blocks of a model) are lowered once and share one kernel object. */
-export const lowerAll = (groups: readonly Group[], target: Target): readonly Lowered[] => {
+export const lowerAll = (groups: readonly Group[], target: Target, schedules = none): readonly Lowered[] => {
   const known = new Map<string, Lowered>();
   return groups.map((group) => {
     const key = signature(group);
     const old = known.get(key);
     if (old) return { ...old, buffers: [...group.inputs, ...group.outputs] };
-    const made = lower(group, target);
+    const made = lower(group, target, schedules);
     known.set(key, made);
     return made;
   });

@@ -24,19 +24,22 @@ import { unflatten } from './gemm.ts';
 import { nothing } from './gemm-pack-pairs.ts';
 import type { Lowering } from './gemm-spec.ts';
 import { emitterOf, type Job, lanesFor } from './job.ts';
+import { choose } from './schedules.ts';
 import { storeRows, writerOf } from './stream-out.ts';
 import { eachPair, storePairs, whereOdd, wordsOf, zipped, zipRows } from './stream-pairs.ts';
-import { mix, rowsOf, startOf, streamSchedule, turn, weigh, zero } from './stream-parts.ts';
+import { mix, rowsOf, startOf, turn, weigh, zero } from './stream-parts.ts';
+import { streamChooser } from './stream-schedule.ts';
 
 export const lowerStreamGrad = (job: Job): Lowering => {
   const node = job.group.nodes.find((n) => n.op.prim === 'call') as Node;
   const [q, keys, values, grads] = [rowsOf(job, node, 1), rowsOf(job, node, 2), rowsOf(job, node, 3), rowsOf(job, node, 6)];
-  const s = streamSchedule(job.target, keys.count, [q, keys, values, grads]);
+  const batch = shapeOf(node.inputs[1] as Value).slice(0, -2);
+  const choice = choose(job.schedules, streamChooser(job, batch, keys.count, [q, keys, values, grads]));
+  const s = choice.schedule;
   const { lanes } = s;
   const pairs = s.atOnce === 2;
   const dtype = q.place.dtype as DType;
   const wide = s.tn * lanes;
-  const batch = shapeOf(node.inputs[1] as Value).slice(0, -2);
   const count = batch.reduce((a, b) => a * b, 1);
   const [dq, dk, dv] = node.outputs as readonly [Value, Value, Value];
   const writeQ = writerOf(job, dq, batch, q.count, q.width);
@@ -172,5 +175,5 @@ export const lowerStreamGrad = (job: Job): Lowering => {
       { batch: at, first: e.index(0), valid: e.index(q.count) },
       { place: ownQ, start: e.index(0), width: q.width, lanes: lanesFor(job.target, q.width) },
     );
-  return { grid: [count, 1, 1], threads: 1, body: k.done() };
+  return { grid: [count, 1, 1], threads: 1, body: k.done(), choice };
 };

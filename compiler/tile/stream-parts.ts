@@ -13,11 +13,11 @@ import type { Node, Value } from '../graph/types.ts';
 import type { Body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
-import type { Target } from '../target.ts';
 import { shapeOf } from './emit.ts';
 import { pieces } from './gemm-pack-pairs.ts';
 import type { Job } from './job.ts';
 import { halfAt, pairAt } from './stream-pairs.ts';
+import type { StreamSchedule } from './stream-schedule.ts';
 import { operandStrides } from './strides.ts';
 
 /** Rows in memory: element (batch b, row i, d) lies at base + sum(batch[j] b[j]) + i row + d element. */
@@ -52,32 +52,6 @@ export const rowsOf = (job: Job, node: Node, i: number): Rows => {
     count: shape[rank - 2] as number,
     width: shape[rank - 1] as number,
   };
-};
-
-export interface StreamSchedule {
-  /** Products that one step adds to a sum: two where rows are bf16 and the target adds pairs. */
-  readonly atOnce: 1 | 2;
-  readonly lanes: number;
-  /** Vectors that a panel is wide; 1 for the panel that is left where its rows fill no more. */
-  readonly tn: number;
-  /** Rows of a tile of `weigh`, a multiple of atOnce, and of one of `mix`, which has as many vectors of d as registers allow. */
-  readonly tm: number;
-  readonly tr: number;
-  /** Rows that are weighed before they are mixed. */
-  readonly rows: number;
-}
-
-/** The schedule for `lined` rows along which vectors run, and tiles of `rows`. */
-export const streamSchedule = (target: Target, lined: number, rows: readonly Rows[]): StreamSchedule => {
-  const atOnce = target.bf16Dot && rows.every((r) => r.place.dtype === 'bf16') ? 2 : 1;
-  const widest = Math.max(1, 2 ** Math.floor(Math.log2(target.vectorBytes / 4)));
-  const lanes = Math.min(widest, 2 ** Math.ceil(Math.log2(Math.max(1, lined))));
-  const tn = lined > lanes ? 2 : 1;
-  const most = Math.min(12, Math.floor((target.registers - tn - 3) / tn));
-  const tm = Math.max(atOnce, most - (most % atOnce));
-  // four vectors of sums a row, those of the rows that are mixed, and a weight
-  const tr = Math.max(1, Math.min(6, Math.floor((target.registers - 5) / 4)));
-  return { atOnce, lanes, tn, tm, tr, rows: tm * Math.max(1, Math.floor(96 / tm)) };
 };
 
 /** Where the rows of a batch element start. */

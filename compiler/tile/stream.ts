@@ -23,20 +23,23 @@ import { rounded, shapeOf } from './emit.ts';
 import { unflatten } from './gemm.ts';
 import type { Lowering } from './gemm-spec.ts';
 import { emitterOf, type Job, lanesFor } from './job.ts';
+import { choose } from './schedules.ts';
 import { storeRows, writerOf } from './stream-out.ts';
 import { eachPair, storePairs, wordsOf, zipped, zipRows } from './stream-pairs.ts';
-import { mix, rowsOf, startOf, streamSchedule, turn, weigh, zero } from './stream-parts.ts';
+import { mix, rowsOf, startOf, turn, weigh, zero } from './stream-parts.ts';
+import { streamChooser } from './stream-schedule.ts';
 
 const list = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i);
 
 export const lowerStream = (job: Job): Lowering => {
   const node = job.group.nodes.find((n) => n.op.prim === 'call') as Node;
   const [q, keys, values] = [rowsOf(job, node, 1), rowsOf(job, node, 2), rowsOf(job, node, 3)];
-  const s = streamSchedule(job.target, q.count, [q, keys, values]);
+  const batch = shapeOf(node.inputs[1] as Value).slice(0, -2);
+  const choice = choose(job.schedules, streamChooser(job, batch, q.count, [q, keys, values]));
+  const s = choice.schedule;
   const { lanes } = s;
   const pairs = s.atOnce === 2;
   const wide = s.tn * lanes;
-  const batch = shapeOf(node.inputs[1] as Value).slice(0, -2);
   const count = batch.reduce((a, b) => a * b, 1);
   const [o, lse] = node.outputs as readonly [Value, Value];
   const writeO = writerOf(job, o, batch, q.count, values.width);
@@ -156,5 +159,5 @@ export const lowerStream = (job: Job): Lowering => {
       () => queries(1),
     );
   else queries(s.tn);
-  return { grid: [Math.ceil(q.count / wide), count, 1], threads: 1, body: k.done() };
+  return { grid: [Math.ceil(q.count / wide), count, 1], threads: 1, body: k.done(), choice };
 };

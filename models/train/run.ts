@@ -15,6 +15,7 @@ import {
   type DeviceTensor,
   type HostOf,
   type Progress,
+  type Tune,
   trace,
 } from '../../index.ts';
 import { batches, type ImageSet } from '../data/index.ts';
@@ -34,6 +35,8 @@ export interface RunOptions {
   readonly seed: number;
   /** Of the contractions of backbones and heads (precision.ts); float32 unless given. */
   readonly precision?: 'f32' | 'bf16';
+  /** Where schedules of kernels come from, as `compile` takes it. */
+  readonly tune?: Tune;
   readonly progress?: Progress;
 }
 
@@ -74,7 +77,7 @@ const terms = (losses: StepMetrics['losses']): string =>
     .map(([name, x]) => `${name} ${Number.isFinite(x) ? x.toFixed(3) : x}`)
     .join(', ');
 
-export const startRun = async ({ recipe, images, backend, seed, precision = 'f32', progress }: RunOptions): Promise<Run> => {
+export const startRun = async ({ recipe, images, backend, seed, precision = 'f32', tune, progress }: RunOptions): Promise<Run> => {
   const [cropsAt, keepAt] = [batches(images, batchRecipe(recipe), seed), keepLists(recipe, seed)];
   const batchAt = (t: number) => (recipe.dropPath.rate > 0 ? { ...cropsAt(t), keep: keepAt(t) } : cropsAt(t));
   const step = await compile(trainStep(recipe), [stateSpec(recipe), batchSpec(recipe), hyperSpec()], {
@@ -82,6 +85,7 @@ export const startRun = async ({ recipe, images, backend, seed, precision = 'f32
     dims: geometry(recipe).sizes,
     donate: [0],
     precision: stepPrecision(precision),
+    ...(tune ? { tune } : {}),
     ...(progress ? { progress } : {}),
   });
   const hyperOf = hyperAt(recipe);

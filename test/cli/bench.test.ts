@@ -1,5 +1,8 @@
 /** `fovea bench`: the lines that it prints, the agreement with float64 that they report, and what it refuses. Times are never judged. */
-import { expect, test } from 'vitest';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
 import { type Asked, casesOf } from '../../cli/bench/options.ts';
 import { benchCommand } from '../../cli/bench.ts';
@@ -36,8 +39,8 @@ const line = z.strictObject({
   kernels_compiled: z.number().nonnegative().optional(),
 });
 
-const lines = async (...args: string[]): Promise<readonly z.infer<typeof line>[]> => {
-  const { status, stdout, stderr } = await fovea(['bench', ...args, '--runs', '2', '--threads', '1', '--json']);
+const linesWith = async (env: Record<string, string>, ...args: string[]): Promise<readonly z.infer<typeof line>[]> => {
+  const { status, stdout, stderr } = await fovea(['bench', ...args, '--runs', '2', '--threads', '1', '--json'], { env });
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   const found = stdout
     .trimEnd()
@@ -46,6 +49,8 @@ const lines = async (...args: string[]): Promise<readonly z.infer<typeof line>[]
   for (const l of found) expect(l.median_ms).toBeGreaterThanOrEqual(l.min_ms);
   return found;
 };
+
+const lines = (...args: string[]) => linesWith({}, ...args);
 
 /**
  * Errors are over the largest value. A sum of n products in float32, in any order, is within n eps of the sum of the absolute values of
@@ -67,6 +72,22 @@ test('contractions: lines with their fields, close to float64', { timeout: 300_0
   const [attention] = await lines('attention', '--shape', '1x2x9x8', '--backward');
   expect(attention).toMatchObject({ case: 'attention backward' });
   expect(attention?.error).toBeLessThan(f32(9 * 8));
+});
+
+test('--tune measure writes the schedules that --tune cached uses', { timeout: 300_000 }, async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'fovea-bench-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const file = join(folder, 'schedules.jsonl');
+  const env = { FOVEA_SCHEDULES: file };
+  const [measured] = await linesWith(env, 'gemm', '--shape', '20x12x40', '--tune', 'measure');
+  expect(measured?.error).toBeLessThan(f32(40));
+  const written = readFileSync(file, 'utf8');
+  expect(JSON.parse(written)).toMatchObject({ key: 'gemm 20x12x40 f32[40 1] f32[40 1]' });
+  const [cached] = await linesWith(env, 'gemm', '--shape', '20x12x40', '--tune', 'cached');
+  expect(cached?.kernels_compiled).toBe(0);
+  expect(readFileSync(file, 'utf8')).toBe(written);
+  const other = await fovea(['bench', 'gemm', '--tune', 'always']);
+  expect(other).toMatchObject({ status: 1, stdout: '', stderr: expect.stringContaining('FV0503') });
 });
 
 test('rows and whole programs', { timeout: 300_000 }, async () => {

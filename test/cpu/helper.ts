@@ -55,6 +55,7 @@ export const planOf = (
     constants: [],
     arenaBytes: at,
     lifetimes: [],
+    chosen: [],
     names: outputs.map(([n]) => n),
   };
 };

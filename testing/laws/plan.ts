@@ -37,7 +37,7 @@ export const planLaws: readonly Law[] = [
         },
         (n) => note?.('buffers written over', n),
       );
-      runKernels(compiled(graph), target, inputs, watch);
+      runKernels(compiled(graph), target, inputs, { watch });
       return fault;
     },
   },
