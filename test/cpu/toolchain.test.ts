@@ -189,7 +189,7 @@ describe('compiler', () => {
 
   test('a cache that can no longer be written', async () => {
     // a compiler that reports success and writes nothing stands for a disk that filled up behind it
-    const fake = join(folder, 'cc');
+    const fake = join(folder, 'compiler');
     writeFileSync(fake, '#!/bin/sh\necho fake 1.0\n');
     chmodSync(fake, 0o755);
     vi.stubEnv('FOVEA_CC', fake);
@@ -200,7 +200,7 @@ describe('compiler', () => {
   });
 
   test('after a failure no further kernel is started', async () => {
-    const [fake, log] = [join(folder, 'cc'), join(folder, 'log')];
+    const [fake, log] = [join(folder, 'compiler'), join(folder, 'log')];
     // arguments end in: TEXT -o OBJECT
     const script = `while [ $# -gt 3 ]; do shift; done; echo "$1" >> ${log}; grep -q oops "$1" && exit 1; sleep 0.05; : > "$3"`;
     writeFileSync(fake, `#!/bin/sh\n[ "$1" = --version ] && echo fake 1.0 && exit 0\n${script}\n`);
@@ -216,7 +216,7 @@ describe('compiler', () => {
   });
 
   test('a compiler that dies', async () => {
-    const fake = join(folder, 'cc');
+    const fake = join(folder, 'compiler');
     writeFileSync(
       fake,
       '#!/bin/sh\n[ "$1" = --version ] && echo fake 1.0 && exit 0\necho "fatal error: no space left on device" >&2\nexit 1\n',
