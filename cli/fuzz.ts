@@ -43,7 +43,8 @@ const unit = 32;
 const variantsOf = async (name: string): Promise<Variants> => {
   const backend = await backendOf(name);
   if (backend.name !== 'cpu') return { plain: backend, threads: backend, poisoned: backend };
-  return { plain: cpu({ threads: 1, unit }), threads: cpu({ threads: 2, unit }), poisoned: cpu({ threads: 2, unit, poison }) };
+  const two = { threads: 2, unit, shareAll: true };
+  return { plain: cpu({ threads: 1, unit }), threads: cpu(two), poisoned: cpu({ ...two, poison }) };
 };
 
 const told = (f: Failure, backend: string): string => {

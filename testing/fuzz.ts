@@ -61,7 +61,7 @@ export const programOf = (seed: number): Program => fc.sample(arbitrary, paramet
 
 /** The name under which a backend that throws is reported: it compiles every program. */
 const compiles = 'compiles';
-const nothing: Observation = { once: [], again: [], threads: [], poisoned: [] };
+const nothing: Observation = { once: [], again: [], threads: [], poisoned: [], shared: 0 };
 
 const thrown = (e: unknown): string =>
   `throws ${e instanceof Error ? `${e.message}\n${e.stack?.split('\n').slice(1, 4).join('\n')}` : String(e)}`;

@@ -30,6 +30,11 @@ export interface CpuOptions {
    * programs that run once, as those of tests.
    */
   readonly unit?: number;
+  /**
+   * Every launch of more than one block goes to all threads, also one that a single thread would have finished before the others joined.
+   * For tests that compare numbers of threads: their programs are small. Default false.
+   */
+  readonly shareAll?: boolean;
   /** A word that fills the arena of each program when it is loaded, 0 by default: what nobody wrote then shows in the results. */
   readonly poison?: number;
 }
@@ -46,7 +51,7 @@ export interface CpuBackend {
 export const cpu = (options: CpuOptions = {}): CpuBackend => {
   const threads = threadCount(options.threads);
   const arch = architecture(options.target);
-  const { unit = 1, poison = 0 } = options;
+  const { unit = 1, poison = 0, shareAll = false } = options;
   const sourcesOf = ({ kernels }: Plan): readonly KernelSource[] =>
     unit === 1
       ? kernels.map((k) => ({ name: k.name, text: printC(k) }))
@@ -58,6 +63,7 @@ export const cpu = (options: CpuOptions = {}): CpuBackend => {
     kind: 'plan',
     name: 'cpu',
     target: cpuTarget(threads, arch),
-    prepare: async (plan, progress) => load(plan, await buildLibrary(sourcesOf(plan), poolSource, progress, arch), threads, poison),
+    prepare: async (plan, progress) =>
+      load(plan, await buildLibrary(sourcesOf(plan), poolSource, progress, arch), { threads, poison, shareAll }),
   };
 };

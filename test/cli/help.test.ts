@@ -11,7 +11,8 @@ test('help and version', { timeout: 120_000 }, async () => {
   expect(help.stdout).toMatch(/^Usage: fovea [\s\S]*Commands:\n {2}demo /);
   const demo = await fovea(['demo', '--help']);
   expect(demo).toMatchObject({ status: 0, stderr: '' });
-  for (const option of ['--steps', '--seed', '--backend', '--precision', '--data', '--out', '--debug']) expect(demo.stdout).toContain(option);
+  for (const option of ['--steps', '--seed', '--backend', '--precision', '--data', '--out', '--debug'])
+    expect(demo.stdout).toContain(option);
   const features = await fovea(['features', '--help']);
   expect(features).toMatchObject({ status: 0, stderr: '' });
   for (const option of ['--model', '--registers', '--weights', '--out', '--pca', '--batch', '--resize', '--crop'])

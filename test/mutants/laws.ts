@@ -18,7 +18,8 @@ export interface Found {
 const few = 40;
 const unit = 16;
 const poison = 0x7fc0dead;
-const variants = { plain: cpu({ threads: 1, unit }), threads: cpu({ threads: 2, unit }), poisoned: cpu({ threads: 2, unit, poison }) };
+const two = { threads: 2, unit, shareAll: true };
+const variants = { plain: cpu({ threads: 1, unit }), threads: cpu(two), poisoned: cpu({ ...two, poison }) };
 const [running, alone] = [laws.filter((l) => l.runs), laws.filter((l) => !l.runs)];
 
 /** The first failure among programs [from, to) of those from `first` on; a program that cannot even be drawn is one, too. */

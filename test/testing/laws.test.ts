@@ -19,11 +19,8 @@ test('laws have names of their own and say what holds', () => {
   for (const l of laws) expect(l.says.length).toBeGreaterThan(10);
 });
 
-const variants = {
-  plain: cpu({ threads: 1, unit: 32 }),
-  threads: cpu({ threads: 2, unit: 32 }),
-  poisoned: cpu({ threads: 2, unit: 32, poison: 0x7fc0dead }),
-};
+const two = { threads: 2, unit: 32, shareAll: true };
+const variants = { plain: cpu({ threads: 1, unit: 32 }), threads: cpu(two), poisoned: cpu({ ...two, poison: 0x7fc0dead }) };
 const told = ({ failures }: Awaited<ReturnType<typeof fuzz>>): string[] =>
   failures.map((f) => `${f.law}, seed ${f.seed}: ${f.why}\n${printProgram(f.program)}`);
 
@@ -36,6 +33,7 @@ test('all laws hold for 150 programs on the cpu backend', { timeout: 240_000 }, 
   expect(n('mutants refused')).toBeGreaterThan(600);
   expect(n('nodes recomputed')).toBeGreaterThan(100);
   expect(n('second derivatives')).toBeGreaterThan(40);
+  expect(n('launches on two threads')).toBeGreaterThan(10);
 });
 
 test('all laws hold for 100 programs on the reference backend', { timeout: 240_000 }, async () => {
