@@ -3,7 +3,7 @@
  * kernels are memory that starts as zeros; a kernel that reads what no other wrote is refused.
  */
 import { fuse } from '../compiler/fuse/fuse.ts';
-import type { Tensor64 } from '../compiler/graph/tensor64.ts';
+import { isEmpty, type Tensor64 } from '../compiler/graph/tensor64.ts';
 import type { Graph, HostData, Node, Value } from '../compiler/graph/types.ts';
 import { interpretKernel } from '../compiler/kernel/interpret.ts';
 import type { Kernel } from '../compiler/kernel/types.ts';
@@ -29,7 +29,7 @@ const execute = (g: Graph, target: Target, inputs: Memory, watch?: Watch): reado
     const named: Record<string, HostData> = {};
     buffers.forEach((v, i) => {
       const old = memory.get(v);
-      if (!old && i < group.inputs.length) throw new Error(`%${v.id} is read before it is written`);
+      if (!old && i < group.inputs.length && !isEmpty(v.type)) throw new Error(`%${v.id} is read before it is written`);
       const data = old ?? hostArray(v.type.dtype, sizeOf(v));
       memory.set(v, data);
       named[`b${i}`] = data;
@@ -41,12 +41,25 @@ const execute = (g: Graph, target: Target, inputs: Memory, watch?: Watch): reado
   return f.results.map((r) => memory.get(r) as HostData);
 };
 
+/** The graph without the nodes that have no elements: there are no kernels for them, and plans leave them out. */
+const full = (g: Graph): Graph => ({
+  params: g.params,
+  nodes: g.nodes.filter((n) => !n.outputs.some((v) => isEmpty(v.type))),
+  results: g.results.filter((v) => !isEmpty(v.type)),
+});
+/** Results as numbers, none where a value has no elements. */
+const decoded = (g: Graph, dataOf: (v: Value) => HostData | undefined): readonly ArrayLike<number>[] =>
+  g.results.map((v) => (isEmpty(v.type) ? [] : decode(v.type.dtype, dataOf(v) as HostData)));
+
 const memoryOf = (g: Graph, args: readonly Tensor64[]): Map<Value, HostData> =>
   new Map(g.params.map((p, i) => [p, encode(args[i] as Tensor64)]));
 
 /** Results of the fused kernels of a graph that went through the passes, as numbers. */
-export const runKernels = (g: Graph, target: Target, args: readonly Tensor64[], watch?: Watch): readonly ArrayLike<number>[] =>
-  execute(g, target, memoryOf(g, args), watch).map((d, i) => decode((g.results[i] as Value).type.dtype, d));
+export const runKernels = (g: Graph, target: Target, args: readonly Tensor64[], watch?: Watch): readonly ArrayLike<number>[] => {
+  const { params, nodes, results } = full(g);
+  const outs = execute({ params, nodes, results }, target, memoryOf(g, args), watch);
+  return decoded(g, (v) => outs[results.indexOf(v)]);
+};
 
 const lone = (n: Node): Graph => {
   const params = [...new Set(n.inputs)];
@@ -55,9 +68,9 @@ const lone = (n: Node): Graph => {
 /** As runKernels, with a kernel for each node: nothing is fused. */
 export const runUnfused = (g: Graph, target: Target, args: readonly Tensor64[]): readonly ArrayLike<number>[] => {
   const memory = memoryOf(g, args);
-  for (const n of g.nodes) {
+  for (const n of full(g).nodes) {
     const outs = execute(lone(n), target, memory);
     n.outputs.forEach((o, i) => memory.set(o, outs[i] as HostData));
   }
-  return g.results.map((r) => decode(r.type.dtype, memory.get(r) as HostData));
+  return decoded(g, (v) => memory.get(v));
 };

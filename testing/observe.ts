@@ -7,7 +7,8 @@
  */
 import { compileGraph } from '../compiler/compile.ts';
 import type { HostData } from '../compiler/graph/types.ts';
-import type { Backend } from '../compiler/target.ts';
+import type { Plan } from '../compiler/plan/types.ts';
+import type { Backend, Executable } from '../compiler/target.ts';
 import { encode } from './host.ts';
 import type { Program } from './program.ts';
 import { together } from './together.ts';
@@ -30,13 +31,26 @@ export interface Observation {
   readonly shared: number;
 }
 
+/** The programs as one graph, compiled; backends with equal targets share one plan. */
+const compiler = (programs: readonly Program[]): ((backend: Backend) => Promise<Executable>) => {
+  const graph = together(programs.map((p) => p.graph));
+  const plans = new Map<string, Plan>();
+  return async (backend) => {
+    const target = backend.kind === 'plan' ? JSON.stringify(backend.target) : '';
+    const known = plans.get(target);
+    if (backend.kind === 'plan' && known) return backend.prepare(known);
+    const { executable, report } = await compileGraph(graph, { backend });
+    if (report.plan) plans.set(target, report.plan);
+    return executable;
+  };
+};
+
 /** The results of `runs` runs of all programs together, and the launches of each run that threads shared. */
 const run = async (
   programs: readonly Program[],
-  backend: Backend,
+  executable: Executable,
   runs: number,
 ): Promise<{ readonly results: readonly Results[]; readonly shared: number }> => {
-  const { executable } = await compileGraph(together(programs.map((p) => p.graph)), { backend });
   try {
     programs.flatMap((p) => p.inputs).forEach((x, i) => executable.write(i, encode(x)));
     const out: Results[] = [];
@@ -52,9 +66,10 @@ const run = async (
 
 /** One observation a program. Errors of compilation are thrown. */
 export const observe = async (programs: readonly Program[], { plain, threads, poisoned }: Variants): Promise<readonly Observation[]> => {
-  const [once, again] = (await run(programs, plain, 2)).results as [Results, Results];
-  const two = await run(programs, threads, 1);
-  const [filled] = (await run(programs, poisoned, 1)).results as [Results];
+  const compiled = compiler(programs);
+  const [once, again] = (await run(programs, await compiled(plain), 2)).results as [Results, Results];
+  const two = await run(programs, await compiled(threads), 1);
+  const [filled] = (await run(programs, await compiled(poisoned), 1)).results as [Results];
   let at = 0;
   return programs.map(({ graph }, k) => {
     const from = at;

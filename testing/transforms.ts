@@ -18,7 +18,7 @@ const floatResults = (g: Graph): readonly Value[] => g.results.filter((r) => isF
 export const differentiable = (g: Graph): boolean => floats(g).length > 0 && floatResults(g).length > 0;
 
 /** The same graph with every value of it as a result: a law that looks at it misses no node. */
-export const exposed = (g: Graph): Graph => ({ ...g, results: [...g.results, ...g.nodes.flatMap((n) => n.outputs)] });
+export const exposed = (g: Graph): Graph => ({ ...g, results: [...new Set([...g.results, ...g.nodes.flatMap((n) => n.outputs)])] });
 
 /** (arguments, tangents of the float arguments) -> tangents of the float results. */
 export const jvpGraph = (g: Graph): Graph => {

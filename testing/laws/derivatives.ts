@@ -108,6 +108,7 @@ export const derivativeLaws: readonly Law[] = [
   },
   {
     name: 'grad of grad',
+    every: 2,
     says: "<u, H v> = <H' u, v> = <H u, v>, H being the derivative of the gradient",
     check: ({ graph, inputs }, { seed, note }) => {
       if (!differentiable(graph) || graph.nodes.length > 60) return undefined;

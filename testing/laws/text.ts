@@ -51,6 +51,8 @@ const equal = (a: Kernel, b: Kernel): boolean => {
 
 const kernelText: Law = {
   name: 'kernel text',
+  kernels: true,
+  every: 2,
   says: 'parse(print(k)) = k, for every kernel of the plan',
   check: ({ graph }, { target }) => {
     for (const k of planOf(graph, target).kernels) {
