@@ -119,5 +119,6 @@ export const c: readonly Row[] = [
     file: pool,
     from: 'atomic_store_explicit(&p->shares[t].next, l->blocks * t / n, memory_order_relaxed);',
     to: 'atomic_store_explicit(&p->shares[t].next, l->blocks * t / n - (t > 0), memory_order_relaxed);',
+    test: 'test/cpu/pool.test.ts',
   },
 ];
