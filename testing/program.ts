@@ -14,6 +14,7 @@ import { known } from '../compiler/graph/dim.ts';
 import { eqType } from '../compiler/graph/infer.ts';
 import { countOf, type Tensor64, tensor64 } from '../compiler/graph/tensor64.ts';
 import { type DType, type Graph, isFloat, type Prim, type TensorType, type Value } from '../compiler/graph/types.ts';
+import { printProgram } from './program-text.ts';
 import type { Grow } from './rows/grow.ts';
 import { rows } from './rows/index.ts';
 import { differentiable, gradGraph, jvpGraph, vmapGraph } from './transforms.ts';
@@ -229,12 +230,15 @@ export const transforms: readonly (readonly [name: string, apply: (g: Graph) => 
   ['grad of grad', (g) => grad(grad(g))],
 ];
 
-/** A graph together with arguments for it. */
+/** The program as fast-check is to print it in the report of a property that does not hold. */
+const readable = (p: Program): Program => Object.defineProperty({ ...p }, fc.toStringMethod, { value: () => `\n${printProgram(p)}` });
+
+/** A graph together with arguments for it; in a report of fast-check it stands as IR that `parseProgram` reads. */
 export const arbitraryProgram = (opts: ArbitraryOptions = {}): fc.Arbitrary<Program> => {
   const { transforms: wanted = false } = opts;
   const graphs = arbitraryGraph(opts);
   const chosen = wanted
     ? fc.tuple(graphs, fc.nat(transforms.length - 1)).map(([g, t]) => (transforms[t] as (typeof transforms)[number])[1](g))
     : graphs;
-  return chosen.chain((graph) => arbitraryInputs(graph).map((inputs) => ({ graph, inputs })));
+  return chosen.chain((graph) => arbitraryInputs(graph).map((inputs) => readable({ graph, inputs })));
 };

@@ -14,6 +14,7 @@ import { type Bounded, bounded } from '../bound.ts';
 import { forward } from '../gradients-laws.ts';
 import { numbers } from '../numbers.ts';
 import { differentiable, exposed, floats, gradGraph, jvpGraph, vjpGraph } from '../transforms.ts';
+import { blamed } from './blame.ts';
 import type { Law } from './law.ts';
 
 const draw = (t: TensorType, next: () => number): Tensor64 =>
@@ -78,7 +79,8 @@ export const derivativeLaws: readonly Law[] = [
         typesOf(graph).map((t) => draw(t, next)),
       );
       note?.(`directions ${v.status === 'ok' ? 'checked by differences' : `with ${v.status}`}`, 1);
-      return v.status === 'failed' ? `J v, ${v.at}: ${v.got} and ${v.expected} differ by more than ${v.tolerance}` : undefined;
+      if (v.status !== 'failed') return undefined;
+      return `J v, ${v.at}: ${v.got} and ${v.expected} differ by more than ${v.tolerance}; ${blamed('forward', { graph, inputs }, seed)}`;
     },
   },
   {
@@ -88,7 +90,8 @@ export const derivativeLaws: readonly Law[] = [
     check: ({ graph, inputs }, { seed }) => {
       const all = exposed(graph);
       if (!differentiable(all)) return undefined;
-      return dual(all, inputs, seed) ?? (differentiable(graph) ? dual(graph, inputs, seed) : undefined);
+      const wrong = dual(all, inputs, seed) ?? (differentiable(graph) ? dual(graph, inputs, seed) : undefined);
+      return wrong && `${wrong}; ${blamed('duality', { graph, inputs }, seed)}`;
     },
   },
   {
@@ -99,11 +102,12 @@ export const derivativeLaws: readonly Law[] = [
       const next = numbers(seed);
       const vs = typesOf(graph).map((t) => draw(t, next));
       const ones = floatResults(graph).map((t) => draw(t, () => 1));
-      return unequal(
+      const wrong = unequal(
         '<grad f, v> and <1, J v>',
         sum(gradients(graph), [...inputs, ...vs]),
         sum(jvpGraph(graph), [...inputs, ...vs, ...ones]),
       );
+      return wrong && `${wrong}; ${blamed('duality', { graph, inputs }, seed)}`;
     },
   },
   {
