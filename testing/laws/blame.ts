@@ -7,10 +7,10 @@
 import type { Tensor64 } from '../../compiler/graph/tensor64.ts';
 import { isFloat, type Node, type TensorType, type Value } from '../../compiler/graph/types.ts';
 import { blameDuality, blameForward, type Place } from '../gradients-blame.ts';
-import { single } from '../gradients-graphs.ts';
 import { watch } from '../gradients-run.ts';
 import { drawLike, numbers } from '../numbers.ts';
 import type { Program } from '../program.ts';
+import { single } from '../transforms.ts';
 
 type Blame = (n: Node, ins: readonly Tensor64[], next: () => number) => Place | undefined;
 const blames: { readonly [L in 'forward' | 'duality']: Blame } = {
