@@ -1,38 +1,41 @@
 /**
  * `fovea fuzz`: the compiler's laws on generated programs. The first program that breaks one is shrunk and printed as IR with its
- * arguments and the command that repeats it; exit status 1. Kernels are compiled into a folder that goes when the command ends.
+ * arguments and the commands that repeat it; exit status 1. Kernels are compiled into a folder that goes when the command ends.
  *
  *   fovea fuzz --programs 10000 --seed 1
  *   fovea fuzz --programs 1 --seed 417 --law vmap
+ *   fovea fuzz --program found.txt --law vmap           a program that was printed, kept in a file
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { cpu, cpuTarget } from '../backends/cpu/index.ts';
 import { FoveaError } from '../compiler/error.ts';
-import { type Failure, fuzz, laws, printProgram, type Variants } from '../testing/index.ts';
+import {
+  type Failure,
+  type FuzzReport,
+  fuzz,
+  type Law,
+  laws,
+  type Program,
+  parseProgram,
+  printProgram,
+  tryProgram,
+  type Variants,
+} from '../testing/index.ts';
 import { backendNames, backendOf } from './backends.ts';
 import { interruptible } from './interrupt.ts';
-import { whole } from './options.ts';
+import { path, whole } from './options.ts';
 import { progressLine, seconds } from './progress.ts';
 
 interface FuzzCommandOptions {
   readonly programs: number;
+  readonly program?: string;
   readonly seed: number;
   readonly backend: string;
   readonly law?: string;
 }
-
-export const fuzzCommand = (): Command =>
-  new Command('fuzz')
-    .description("check the compiler's laws on generated programs")
-    .option('--programs <n>', 'how many programs', whole('--programs', 1), 1000)
-    .option('--seed <n>', 'of the first program; the next has the next seed', whole('--seed', 0), 1)
-    .option('--backend <name>', `where to run: ${backendNames.join(' or ')}`, 'cpu')
-    .option('--law <name>', `only this law: ${laws.map((l) => l.name).join(', ')}`)
-    .option('--debug', 'print the stack of an error')
-    .action(runFuzz);
 
 /** NaN whose payload no program makes. */
 const poison = 0x7fc0dead;
@@ -45,24 +48,76 @@ const variantsOf = async (name: string): Promise<Variants> => {
   if (backend.name !== 'cpu') return { plain: backend, threads: backend, poisoned: backend };
   // a plan that is taken from the cache would hide what the compiler does
   const made = { unit, plans: false };
-  return { plain: cpu({ threads: 1, ...made }), threads: cpu({ threads: 2, ...made }), poisoned: cpu({ threads: 2, poison, ...made }) };
+  const two = { threads: 2, shareAll: true, ...made };
+  return { plain: cpu({ threads: 1, ...made }), threads: cpu(two), poisoned: cpu({ ...two, poison }) };
 };
 
-const told = (f: Failure, backend: string): string => {
+/** What the command works with; tests put a law that is broken, or a backend that is, in its place. */
+interface Given {
+  readonly laws: readonly Law[];
+  variantsOf(backend: string): Promise<Variants>;
+}
+
+export const fuzzCommand = (given: Given = { laws, variantsOf }): Command =>
+  new Command('fuzz')
+    .description("check the compiler's laws on generated programs")
+    .option('--programs <n>', 'how many programs', whole('--programs', 1), 1000)
+    .addOption(
+      new Option('--program <file>', 'only the program in this file, as it was printed').argParser(path('--program')).conflicts('programs'),
+    )
+    .option('--seed <n>', 'of the first program; the next has the next seed', whole('--seed', 0), 1)
+    .option('--backend <name>', `where to run: ${backendNames.join(' or ')}`, 'cpu')
+    .option('--law <name>', `only this law: ${given.laws.map((l) => l.name).join(', ')}`)
+    .option('--debug', 'print the stack of an error')
+    .action((options: FuzzCommandOptions) => runFuzz(options, given));
+
+const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
+
+/** A failure as text: what is wrong, the program, how to see it again. */
+const told = (f: Failure, { backend, program: file }: FuzzCommandOptions, known: readonly Law[]): string => {
   const [programs, seed] = f.beside ? [f.beside.programs, f.beside.seed] : [1, f.seed];
-  const known = laws.some((l) => l.name === f.law);
+  const rest = `--backend ${backend}${known.some((l) => l.name === f.law) ? ` --law '${f.law}'` : ''}`;
+  const drawn = f.beside ? ', beside others' : f.program ? ', shrunk' : '';
+  const of = file === undefined ? `${f.program ? 'for the program of' : 'for'} seed ${f.seed}${drawn}` : `for the program in ${file}`;
   return [
-    `\nlaw '${f.law}' does not hold for the program of seed ${f.seed}${f.beside ? ', beside others' : ', shrunk'}:`,
+    `\nlaw '${f.law}' does not hold ${of}:`,
     `  ${f.why}\n`,
-    printProgram(f.program),
-    `Repeat with: fovea fuzz --programs ${programs} --seed ${seed} --backend ${backend}${known ? ` --law '${f.law}'` : ''}`,
+    ...(f.program && file === undefined ? [printProgram(f.program)] : []),
+    `Repeat with: fovea fuzz ${file === undefined ? `--programs ${programs} --seed ${seed}` : `--program ${file} --seed ${seed}`} ${rest}`,
+    ...(f.program && file === undefined
+      ? [`         or: fovea fuzz --program FILE --seed ${f.seed} ${rest}, where FILE has the program above`]
+      : []),
   ].join('\n');
 };
 
-async function runFuzz(options: FuzzCommandOptions): Promise<void> {
-  const chosen = options.law === undefined ? laws : laws.filter((l) => l.name === options.law);
+/** FV0402: no such file. FV0102, FV0101: no program. */
+const programIn = (file: string): Program => {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (e) {
+    throw new FoveaError('FV0402', `cannot read the program ${file}: ${e instanceof Error ? e.message : String(e)}`, {
+      hint: 'Give a file with a program as fovea fuzz prints it.',
+      cause: e,
+    });
+  }
+  return parseProgram(text);
+};
+
+async function runFuzz(options: FuzzCommandOptions, given: Given): Promise<void> {
+  const chosen = options.law === undefined ? given.laws : given.laws.filter((l) => l.name === options.law);
   if (chosen.length === 0)
-    throw new FoveaError('FV0503', `--law ${options.law}: no such law`, { hint: `There are: ${laws.map((l) => l.name).join(', ')}.` });
+    throw new FoveaError('FV0503', `--law ${options.law}: no such law`, {
+      hint: `There are: ${given.laws.map((l) => l.name).join(', ')}.`,
+    });
+  const program = options.program === undefined ? undefined : programIn(options.program);
+  // one that is asked for is held to every program, however dear
+  const due = options.law === undefined ? chosen : chosen.map((l): Law => ({ ...l, every: 1 }));
+  const held = program ? due.filter((l) => !l.seedOnly) : due;
+  if (held.length === 0)
+    throw new FoveaError('FV0503', `--law ${options.law}: it looks at a seed, and at no program`, {
+      hint: 'Give --seed without --program.',
+    });
   const cache = mkdtempSync(join(tmpdir(), 'fovea-fuzz-'));
   const clean = (): void => rmSync(cache, { recursive: true, force: true });
   const interrupt = interruptible(clean);
@@ -73,28 +128,27 @@ async function runFuzz(options: FuzzCommandOptions): Promise<void> {
   const stop = interrupt.allow(() => console.error('\nstopping after this batch; once more to stop at once'));
   let kept = 0;
   try {
-    const report = await fuzz({
-      programs: options.programs,
-      seed: options.seed,
-      variants: await variantsOf(options.backend),
-      target: cpuTarget(2),
-      laws: chosen,
-      signal: stop,
-      progress: (done) => {
-        const left = (took() / done) * (options.programs - done);
-        // where lines cannot be drawn over, one every tenth of the run
-        const tenth = Math.floor((10 * done) / options.programs);
-        line.show(`${done} of ${options.programs} programs, ${(done / took()).toFixed(1)} a second, ${seconds(left)} left`, tenth > kept);
-        kept = tenth;
-      },
-    });
+    const common = { seed: options.seed, variants: await given.variantsOf(options.backend), target: cpuTarget(2), laws: held };
+    const progress = (done: number): void => {
+      const left = (took() / done) * (options.programs - done);
+      // where lines cannot be drawn over, one every tenth of the run
+      const tenth = Math.floor((10 * done) / options.programs);
+      line.show(`${done} of ${options.programs} programs, ${(done / took()).toFixed(1)} a second, ${seconds(left)} left`, tenth > kept);
+      kept = tenth;
+    };
+    const report: FuzzReport = program
+      ? await tryProgram(program, common)
+      : await fuzz({ programs: options.programs, signal: stop, progress, ...common });
     line.clear();
-    for (const f of report.failures) console.log(told(f, options.backend));
+    for (const f of report.failures) console.log(told(f, options, given.laws));
     const rate = (report.programs / took()).toFixed(1);
+    const what = options.program ?? `${count(report.programs, 'program')} from seed ${options.seed}`;
+    const bad = new Set(report.failures.map((f) => f.law)).size;
+    const verdict = bad === 0 ? (held.length === 1 ? 'it holds' : 'all hold') : `${count(bad, 'law')} broken`;
     console.log(
-      `${report.programs} programs from seed ${options.seed}, ${chosen.length} laws on ${options.backend}: ${report.failures.length === 0 ? 'all hold' : 'one does not hold'} (${took().toFixed(1)} s, ${rate} programs a second)`,
+      `${what}, ${count(held.length, 'law')} on ${options.backend}: ${verdict} (${took().toFixed(1)} s, ${rate} programs a second)`,
     );
-    for (const [what, n] of report.notes) console.log(`  ${what}: ${n}`);
+    for (const [noted, n] of report.notes) console.log(`  ${noted}: ${n}`);
     if (report.failures.length > 0) process.exitCode = 1;
     else process.exitCode = interrupt.status();
   } finally {

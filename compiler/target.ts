@@ -33,6 +33,8 @@ export interface Executable {
   readonly outputs: readonly TensorType[];
   /** aliases[o] = number of the input in whose place output o is written; -1 where it has its own. */
   readonly aliases: readonly number[];
+  /** Launches of a run whose blocks several threads share; absent where a backend has no launches. */
+  readonly shared?: number;
   /** Copies data into input i. Throws FV0305 on a wrong length or array type. */
   write(i: number, data: HostData): void;
   /** Runs one step. The event loop stays free. One run at a time. */

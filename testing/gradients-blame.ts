@@ -12,10 +12,10 @@ import { pointwise } from '../compiler/transform/jvp-pointwise.ts';
 import { structure } from '../compiler/transform/jvp-structure.ts';
 import { linearize } from '../compiler/transform/linearize.ts';
 import { regionTransposes } from '../compiler/transform/transpose-regions.ts';
-import { floats, jvpGraph, single } from './gradients-graphs.ts';
 import { duality, forward, recomputed, type Verdict } from './gradients-laws.ts';
 import { watch } from './gradients-run.ts';
 import { drawLike } from './numbers.ts';
+import { floats, jvpGraph, single } from './transforms.ts';
 
 /** A node, told to a user. */
 export interface Place {

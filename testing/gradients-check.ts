@@ -13,10 +13,10 @@ import { type Graph, isFloat, type TensorType, type Value } from '../compiler/gr
 import { inline } from '../compiler/passes/inline.ts';
 import { blameCheckpoint, blameDuality, blameForward, blameInfinite, type Place, ruleOf, stoppedIn } from './gradients-blame.ts';
 import { composites } from './gradients-composites.ts';
-import { floatResults, floats, gradGraph, unbound } from './gradients-graphs.ts';
 import { duality, forward, recomputed, symmetry, type Verdict } from './gradients-laws.ts';
 import { frozen, hasStops } from './gradients-run.ts';
 import { drawIn, drawLike, numbers } from './numbers.ts';
+import { floatResults, floats, unbound, weightedGrad } from './transforms.ts';
 
 /**
  * forward: the jvp agrees with differences. duality: forward and reverse mode agree. definition: the derivative through a composite is
@@ -146,7 +146,7 @@ export const checkGraph = (
    */
   const gradient = (direction: number, xs: readonly Tensor64[]): { readonly f: Graph; readonly hold: boolean } => {
     const constant = stops && direction % 2 === 1;
-    return { f: gradGraph(constant ? frozen(inline(g, 'keep'), xs) : g, next), hold: stops && !constant };
+    return { f: weightedGrad(constant ? frozen(inline(g, 'keep'), xs) : g, next), hold: stops && !constant };
   };
   const inDirection = (direction: number, ofGradient: boolean): void => {
     for (let attempt = 0; attempt < attempts; attempt++) {

@@ -12,10 +12,10 @@ import { known } from '../compiler/graph/dim.ts';
 import { interpret, type Tensor64, tensor64 } from '../compiler/graph/interpret.ts';
 import { type Graph, isFloat, type Node, type OpOf } from '../compiler/graph/types.ts';
 import { type Place, ruleOf } from './gradients-blame.ts';
-import { floats, jvpGraph, single, vjpGraph } from './gradients-graphs.ts';
 import { equal, type Verdict } from './gradients-laws.ts';
 import { watch } from './gradients-run.ts';
 import { drawLike } from './numbers.ts';
+import { floats, jvpGraph, single, vjpGraph } from './transforms.ts';
 
 export interface Composite {
   readonly place: Place;

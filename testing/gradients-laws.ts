@@ -17,8 +17,8 @@ import { interpret, type Tensor64, tensor64 } from '../compiler/graph/interpret.
 import type { Graph, Node } from '../compiler/graph/types.ts';
 import { inline } from '../compiler/passes/inline.ts';
 import { remat } from '../compiler/transform/remat.ts';
-import { asCall, floatResults, floats, jvpGraph, vjpGraph } from './gradients-graphs.ts';
 import { changed, eps, live, noise, track } from './gradients-run.ts';
+import { asCall, floatResults, floats, jvpGraph, vjpGraph } from './transforms.ts';
 
 export interface Verdict {
   /** 'inconclusive': the tolerance is too large for a verdict, or what is expected is not finite. 'empty': there is no number to compare. */

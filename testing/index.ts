@@ -6,7 +6,7 @@
  *   fc.assert(fc.property(arbitraryProgram(), (p) => ...));
  */
 export { type Bounded, bounded, type Comparison, compare, type Precision } from './bound.ts';
-export { type Failure, type FuzzOptions, type FuzzReport, fuzz, programOf } from './fuzz.ts';
+export { type Failure, type FuzzOptions, type FuzzReport, fuzz, programOf, tryProgram } from './fuzz.ts';
 export { type ArgsOf, checkGradients, type GradientOptions } from './gradients.ts';
 export type { Place } from './gradients-blame.ts';
 export type { Check, CheckOptions, GradientReport, Law as GradientLaw } from './gradients-check.ts';

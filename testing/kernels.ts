@@ -3,11 +3,12 @@
  * kernels are memory that starts as zeros; a kernel that reads what no other wrote is refused.
  */
 import { fuse } from '../compiler/fuse/fuse.ts';
-import type { Tensor64 } from '../compiler/graph/tensor64.ts';
+import { isEmpty, type Tensor64 } from '../compiler/graph/tensor64.ts';
 import type { Graph, HostData, Node, Value } from '../compiler/graph/types.ts';
 import { interpretKernel } from '../compiler/kernel/interpret.ts';
 import type { Kernel } from '../compiler/kernel/types.ts';
 import { verifyKernel } from '../compiler/kernel/verify.ts';
+import { withElements } from '../compiler/plan/build.ts';
 import type { Schedules, Target } from '../compiler/target.ts';
 import { sizeOf } from '../compiler/tile/emit.ts';
 import { lower } from '../compiler/tile/lower.ts';
@@ -34,7 +35,7 @@ const execute = (g: Graph, target: Target, inputs: Memory, { schedules, watch }:
     const named: Record<string, HostData> = {};
     buffers.forEach((v, i) => {
       const old = memory.get(v);
-      if (!old && i < group.inputs.length) throw new Error(`%${v.id} is read before it is written`);
+      if (!old && i < group.inputs.length && !isEmpty(v.type)) throw new Error(`%${v.id} is read before it is written`);
       const data = old ?? hostArray(v.type.dtype, sizeOf(v));
       memory.set(v, data);
       named[`b${i}`] = data;
@@ -46,12 +47,19 @@ const execute = (g: Graph, target: Target, inputs: Memory, { schedules, watch }:
   return f.results.map((r) => memory.get(r) as HostData);
 };
 
+/** Results as numbers, none where a value has no elements. */
+const decoded = (g: Graph, dataOf: (v: Value) => HostData | undefined): readonly ArrayLike<number>[] =>
+  g.results.map((v) => (isEmpty(v.type) ? [] : decode(v.type.dtype, dataOf(v) as HostData)));
+
 const memoryOf = (g: Graph, args: readonly Tensor64[]): Map<Value, HostData> =>
   new Map(g.params.map((p, i) => [p, encode(args[i] as Tensor64)]));
 
 /** Results of the fused kernels of a graph that went through the passes, as numbers. */
-export const runKernels = (g: Graph, target: Target, args: readonly Tensor64[], how: How = {}): readonly ArrayLike<number>[] =>
-  execute(g, target, memoryOf(g, args), how).map((d, i) => decode((g.results[i] as Value).type.dtype, d));
+export const runKernels = (g: Graph, target: Target, args: readonly Tensor64[], how: How = {}): readonly ArrayLike<number>[] => {
+  const some = withElements(g);
+  const outs = execute(some, target, memoryOf(g, args), how);
+  return decoded(g, (v) => outs[some.results.indexOf(v)]);
+};
 
 const lone = (n: Node): Graph => {
   const params = [...new Set(n.inputs)];
@@ -60,9 +68,9 @@ const lone = (n: Node): Graph => {
 /** As runKernels, with a kernel for each node: nothing is fused. */
 export const runUnfused = (g: Graph, target: Target, args: readonly Tensor64[]): readonly ArrayLike<number>[] => {
   const memory = memoryOf(g, args);
-  for (const n of g.nodes) {
+  for (const n of withElements(g).nodes) {
     const outs = execute(lone(n), target, memory);
     n.outputs.forEach((o, i) => memory.set(o, outs[i] as HostData));
   }
-  return g.results.map((r) => decode(r.type.dtype, memory.get(r) as HostData));
+  return decoded(g, (v) => memory.get(v));
 };

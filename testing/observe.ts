@@ -2,17 +2,18 @@
  * Runs programs on a backend in the ways that laws compare: twice, with two threads, and in a poisoned arena. Many programs go side by
  * side into one plan, so that a C compiler starts once for all of their kernels, and so that they share one arena.
  *
- *   const seen = await observe(programs, { plain: cpu({ threads: 1 }), threads: cpu({ threads: 2 }), poisoned: cpu({ poison: word }) });
+ *   const seen = await observe(programs, { plain: cpu({ threads: 1 }), threads: cpu({ threads: 2, shareAll: true }), ... });
  *   seen[3].again[0]        result 0 of program 3 in the second run
  */
 import { compileGraph } from '../compiler/compile.ts';
 import type { HostData } from '../compiler/graph/types.ts';
-import type { Backend } from '../compiler/target.ts';
+import type { Plan } from '../compiler/plan/types.ts';
+import type { Backend, Executable } from '../compiler/target.ts';
 import { encode } from './host.ts';
 import type { Program } from './program.ts';
 import { together } from './together.ts';
 
-/** The same backend as it is, with another number of threads, and with memory that starts as NaN. */
+/** The same backend as it is, with another number of threads that share every launch they can, and with memory that starts as NaN. */
 export interface Variants {
   readonly plain: Backend;
   readonly threads: Backend;
@@ -26,11 +27,30 @@ export interface Observation {
   readonly again: Results;
   readonly threads: Results;
   readonly poisoned: Results;
+  /** Launches that threads shared in the run `threads`; counted at the first of the programs that ran together, 0 at the others. */
+  readonly shared: number;
 }
 
-/** The results of `runs` runs of all programs together. */
-const run = async (programs: readonly Program[], backend: Backend, runs: number): Promise<readonly Results[]> => {
-  const { executable } = await compileGraph(together(programs.map((p) => p.graph)), { backend });
+/** The programs as one graph, compiled; backends with equal targets share one plan. */
+const compiler = (programs: readonly Program[]): ((backend: Backend) => Promise<Executable>) => {
+  const graph = together(programs.map((p) => p.graph));
+  const plans = new Map<string, Plan>();
+  return async (backend) => {
+    const target = backend.kind === 'plan' ? JSON.stringify(backend.target) : '';
+    const known = plans.get(target);
+    if (backend.kind === 'plan' && known) return backend.prepare(known);
+    const { executable, report } = await compileGraph(graph, { backend });
+    if (report.plan) plans.set(target, report.plan);
+    return executable;
+  };
+};
+
+/** The results of `runs` runs of all programs together, and the launches of each run that threads shared. */
+const run = async (
+  programs: readonly Program[],
+  executable: Executable,
+  runs: number,
+): Promise<{ readonly results: readonly Results[]; readonly shared: number }> => {
   try {
     programs.flatMap((p) => p.inputs).forEach((x, i) => executable.write(i, encode(x)));
     const out: Results[] = [];
@@ -38,7 +58,7 @@ const run = async (programs: readonly Program[], backend: Backend, runs: number)
       await executable.run();
       out.push(executable.outputs.map((_, o) => executable.read(o)));
     }
-    return out;
+    return { results: out, shared: executable.shared ?? 0 };
   } finally {
     executable.dispose();
   }
@@ -46,14 +66,21 @@ const run = async (programs: readonly Program[], backend: Backend, runs: number)
 
 /** One observation a program. Errors of compilation are thrown. */
 export const observe = async (programs: readonly Program[], { plain, threads, poisoned }: Variants): Promise<readonly Observation[]> => {
-  const [once, again] = (await run(programs, plain, 2)) as [Results, Results];
-  const [shared] = (await run(programs, threads, 1)) as [Results];
-  const [filled] = (await run(programs, poisoned, 1)) as [Results];
+  const compiled = compiler(programs);
+  const [once, again] = (await run(programs, await compiled(plain), 2)).results as [Results, Results];
+  const two = await run(programs, await compiled(threads), 1);
+  const [filled] = (await run(programs, await compiled(poisoned), 1)).results as [Results];
   let at = 0;
-  return programs.map(({ graph }) => {
+  return programs.map(({ graph }, k) => {
     const from = at;
     at += graph.results.length;
     const own = (r: Results): Results => r.slice(from, at);
-    return { once: own(once), again: own(again), threads: own(shared), poisoned: own(filled) };
+    return {
+      once: own(once),
+      again: own(again),
+      threads: own(two.results[0] as Results),
+      poisoned: own(filled),
+      shared: k === 0 ? two.shared : 0,
+    };
   });
 };

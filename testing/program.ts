@@ -14,6 +14,7 @@ import { known } from '../compiler/graph/dim.ts';
 import { eqType } from '../compiler/graph/infer.ts';
 import { countOf, type Tensor64, tensor64 } from '../compiler/graph/tensor64.ts';
 import { type DType, type Graph, isFloat, type Prim, type TensorType, type Value } from '../compiler/graph/types.ts';
+import { printProgram } from './program-text.ts';
 import type { Grow } from './rows/grow.ts';
 import { rows } from './rows/index.ts';
 import { differentiable, gradGraph, jvpGraph, vmapGraph } from './transforms.ts';
@@ -27,7 +28,7 @@ export interface ArbitraryOptions {
   readonly maxNodes?: number;
   /** Types of parameters and casts. Default: all six, only f32, i32, u32 and bool where differentiable. */
   readonly dtypes?: readonly DType[];
-  /** Sizes of axes to choose from. Default: 0 to 5, small ones more often. */
+  /** Sizes of axes to choose from. Default: 0 to 5, small ones more often; in every third program also one of 16, 17, 33 and 70. */
   readonly sizes?: readonly number[];
   /** Half of the programs are the jvp, the gradient, the batch or two of these of another. Default: false. */
   readonly transforms?: boolean;
@@ -49,7 +50,11 @@ export const smoothPrims: ReadonlySet<Prim> = new Set(
 );
 
 const width = 14;
-const most = 128;
+/** Elements of a value: one axis longer than a vector and a short one. */
+const most = 192;
+
+/** Drawn three times as often as others: much of the compiler is about contractions. */
+const often: readonly Prim[] = ['dot', 'dot'];
 
 /** Reads numbers of one step; an exhausted step reads zeros. */
 const reader = (step: readonly number[]): ((n: number) => number) => {
@@ -58,10 +63,22 @@ const reader = (step: readonly number[]): ((n: number) => number) => {
 };
 
 const common = [2, 3, 1, 2, 4, 3, 2, 5, 1, 2, 3, 0];
+/** As long as a vector of 16 lanes, with a lane left over, two and four of them with a rest. */
+const long = [16, 17, 33, 70];
+/** Sizes of the program whose last number is n: few have long axes, and one length each, so that interpreting them stays cheap. */
+const sizesOf = (n: number): readonly number[] => {
+  const size = long[Math.floor(n / 3) % long.length] as number;
+  return n % 3 === 2 ? common.map((d, i) => (i % 4 === 0 ? size : d)) : common;
+};
 
 const typeFrom = (pick: (n: number) => number, dtypes: readonly DType[], sizes: readonly number[]): TensorType => {
   const dtype = dtypes[pick(dtypes.length)] as DType;
-  const shape = Array.from({ length: [1, 2, 3, 0][pick(4)] as number }, () => sizes[pick(sizes.length)] as number);
+  const shape: number[] = [];
+  const rank = [1, 2, 3, 0][pick(4)] as number;
+  for (let n = 1; shape.length < rank; n *= shape.at(-1) as number) {
+    const d = sizes[pick(sizes.length)] as number;
+    shape.push(n * d <= most ? d : 1 + (d % 2));
+  }
   return { dtype, shape };
 };
 
@@ -138,9 +155,9 @@ const state = (
 const grow = (recipe: { readonly inputs: number[][]; readonly steps: number[][]; readonly tail: number[] }, o: ArbitraryOptions): Graph => {
   const dtypes: readonly DType[] =
     o.dtypes ?? (o.differentiable ? ['f32', 'i32', 'u32', 'bool'] : ['f32', 'i32', 'f32', 'u32', 'f32', 'bool', 'bf16', 'f16']);
-  const { sizes = common } = o;
+  const { sizes = sizesOf(recipe.tail[width - 1] as number) } = o;
   const wanted = o.prims ?? allPrims;
-  const prims = [...allPrims].filter((p) => wanted.has(p));
+  const prims = [...allPrims, ...often].filter((p) => wanted.has(p));
   let pick = reader([]);
   const g = state([], () => pick, dtypes, sizes, 0);
   recipe.inputs.forEach((numbers, i) => {
@@ -213,12 +230,15 @@ export const transforms: readonly (readonly [name: string, apply: (g: Graph) => 
   ['grad of grad', (g) => grad(grad(g))],
 ];
 
-/** A graph together with arguments for it. */
+/** The program as fast-check is to print it in the report of a property that does not hold. */
+const readable = (p: Program): Program => Object.defineProperty({ ...p }, fc.toStringMethod, { value: () => `\n${printProgram(p)}` });
+
+/** A graph together with arguments for it; in a report of fast-check it stands as IR that `parseProgram` reads. */
 export const arbitraryProgram = (opts: ArbitraryOptions = {}): fc.Arbitrary<Program> => {
   const { transforms: wanted = false } = opts;
   const graphs = arbitraryGraph(opts);
   const chosen = wanted
     ? fc.tuple(graphs, fc.nat(transforms.length - 1)).map(([g, t]) => (transforms[t] as (typeof transforms)[number])[1](g))
     : graphs;
-  return chosen.chain((graph) => arbitraryInputs(graph).map((inputs) => ({ graph, inputs })));
+  return chosen.chain((graph) => arbitraryInputs(graph).map((inputs) => readable({ graph, inputs })));
 };

@@ -35,6 +35,11 @@ export interface CpuOptions {
    * kernel cache otherwise. It may be shipped: records for other machines lie in it side by side.
    */
   readonly schedules?: string;
+  /**
+   * Every launch of more than one block goes to all threads, also one that a single thread would have finished before the others joined.
+   * For tests that compare numbers of threads: their programs are small. Default false.
+   */
+  readonly shareAll?: boolean;
   /** A word that fills the arena of each program when it is loaded, 0 by default: what nobody wrote then shows in the results. */
   readonly poison?: number;
   /**
@@ -58,7 +63,7 @@ export interface CpuBackend {
 export const cpu = (options: CpuOptions = {}): CpuBackend => {
   const threads = threadCount(options.threads);
   const arch = architecture(options.target);
-  const { unit, poison = 0, plans = process.env['FOVEA_PLANS'] !== 'off' } = options;
+  const { unit, poison = 0, shareAll = false, plans = process.env['FOVEA_PLANS'] !== 'off' } = options;
   const store = plans ? planStore() : undefined;
   const sourcesOf = ({ kernels }: Plan): readonly KernelSource[] =>
     kernels.map((k) => {
@@ -69,7 +74,7 @@ export const cpu = (options: CpuOptions = {}): CpuBackend => {
   const prepare = async (plan: Plan, progress?: Progress, key?: string): Promise<CpuExecutable> => {
     const name = key === undefined ? undefined : store?.nameOf(key);
     const library = await buildLibrary(() => sourcesOf(plan), poolSource, { progress, arch, name, unit });
-    return load(plan, library, threads, poison);
+    return load(plan, library, { threads, poison, shareAll });
   };
   const file = schedulesFile(target, options.schedules);
   return {

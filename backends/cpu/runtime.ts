@@ -82,11 +82,18 @@ const row = { launch: 4, part: 2 } as const;
 /** Work that one thread finishes before others would have joined: a few microseconds. A launch without counts is shared. */
 const small = (l: Launch): boolean => l.flops + l.bytes > 0 && l.flops < 1 << 15 && l.bytes < 1 << 14;
 
+/** As CpuOptions says. */
+interface LoadOptions {
+  readonly threads: number;
+  readonly poison: number;
+  readonly shareAll: boolean;
+}
+
 /**
  * Loads the library and lays out arena and launch table. The library's symbols are in the order of plan.kernels. The arena starts as
  * copies of the word `poison`, but for its constants.
  */
-export const load = (plan: Plan, library: Library, threads: number, poison = 0): CpuExecutable => {
+export const load = (plan: Plan, library: Library, { threads, poison, shareAll }: LoadOptions): CpuExecutable => {
   const c = bind(library.path);
   const parts = plan.launches.flatMap((l) => l.parts);
   const pointers = parts.reduce((n, part) => n + part.offsets.length, 0);
@@ -111,7 +118,7 @@ export const load = (plan: Plan, library: Library, threads: number, poison = 0):
   const buffers = words(pointersAt, pointers);
   const symbols = library.symbols.map(c.symbol);
   const address = (at: number): bigint => base + BigInt(at);
-  let [part, pointer] = [0, 0];
+  let [part, pointer, shared] = [0, 0, 0];
   plan.launches.forEach((l, i) => {
     const first = part;
     let end = 0;
@@ -120,7 +127,9 @@ export const load = (plan: Plan, library: Library, threads: number, poison = 0):
       rows.set([address(pointersAt + pointer * 8), BigInt(end)], row.part * part++);
       for (const offset of offsets) buffers[pointer++] = address(offset);
     }
-    table.set([symbols[l.kernel] as bigint, BigInt(end), address(partsAt + first * row.part * 8), small(l) ? 0n : 1n], row.launch * i);
+    const all = shareAll || !small(l);
+    if (all && end > 1 && c.threads(pool) > 1) shared++;
+    table.set([symbols[l.kernel] as bigint, BigInt(end), address(partsAt + first * row.part * 8), all ? 1n : 0n], row.launch * i);
   });
 
   const views = new Map<Slot, HostData>();
@@ -163,6 +172,7 @@ export const load = (plan: Plan, library: Library, threads: number, poison = 0):
     outputs: plan.outputs.map((s) => s.type),
     aliases: plan.aliases,
     threads: c.threads(pool),
+    shared,
     compiled: library.compiled,
     write: (i, data) => {
       ready('write');

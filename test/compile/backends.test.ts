@@ -11,11 +11,11 @@ import { compileGraph } from '../../compiler/compile.ts';
 import { interpret } from '../../compiler/graph/interpret.ts';
 import type { Backend } from '../../compiler/target.ts';
 import { bounded, type Comparison, compare } from '../../testing/bound.ts';
-import { gradGraph } from '../../testing/gradients-graphs.ts';
 import { decode, encode, rounded } from '../../testing/host.ts';
 import { numbers } from '../../testing/numbers.ts';
 import { allPrims, arbitraryProgram, type Program } from '../../testing/program.ts';
 import { together } from '../../testing/together.ts';
+import { weightedGrad } from '../../testing/transforms.ts';
 import { programs as chains } from '../fuse/programs.ts';
 import { sample } from '../fuse/run.ts';
 
@@ -56,7 +56,7 @@ const empties: Program[] = fc
 const gradients: Program[] = fc
   .sample(arbitraryProgram({ prims, maxNodes: 8, sizes: [0, 1, 2, 3], differentiable: true }), { seed: 34, numRuns: 120 })
   .filter(hollow)
-  .map(({ graph, inputs }, k) => ({ graph: gradGraph(graph, numbers(k)), inputs: inputs.map(rounded) }));
+  .map(({ graph, inputs }, k) => ({ graph: weightedGrad(graph, numbers(k)), inputs: inputs.map(rounded) }));
 
 test.each([
   ['every primitive and dtype', typed],

@@ -18,11 +18,8 @@ export interface Found {
 const few = 40;
 const made = { unit: 16, plans: false };
 const poison = 0x7fc0dead;
-const variants = {
-  plain: cpu({ threads: 1, ...made }),
-  threads: cpu({ threads: 2, ...made }),
-  poisoned: cpu({ threads: 2, poison, ...made }),
-};
+const two = { threads: 2, shareAll: true, ...made };
+const variants = { plain: cpu({ threads: 1, ...made }), threads: cpu(two), poisoned: cpu({ ...two, poison }) };
 const [running, alone] = [laws.filter((l) => l.runs), laws.filter((l) => !l.runs)];
 
 /** The first failure among programs [from, to) of those from `first` on; a program that cannot even be drawn is one, too. */

@@ -66,7 +66,8 @@ const found: { readonly [fault: string]: string } = {
 `,
 };
 
-const variants = { plain: cpu({ threads: 1 }), threads: cpu({ threads: 2 }), poisoned: cpu({ threads: 2, poison: 0x7fc0dead }) };
+const two = { threads: 2, shareAll: true };
+const variants = { plain: cpu({ threads: 1 }), threads: cpu(two), poisoned: cpu({ ...two, poison: 0x7fc0dead }) };
 test.each(Object.entries(found))('%s', async (_, text) => {
   const p = parseProgram(text);
   const [seen] = await observe([p], variants);

@@ -1,4 +1,5 @@
 /** Failing programs shrink to the few nodes that matter, are found again from their seed, and read back from what was printed. */
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { cpuTarget } from '../../backends/cpu/index.ts';
 import { reference } from '../../backends/reference/index.ts';
@@ -6,6 +7,7 @@ import { interpret } from '../../compiler/graph/interpret.ts';
 import type { Graph, Prim } from '../../compiler/graph/types.ts';
 import { fuzz, programOf } from '../../testing/fuzz.ts';
 import type { Law } from '../../testing/laws/law.ts';
+import { arbitraryProgram, type Program } from '../../testing/program.ts';
 import { parseProgram, printProgram } from '../../testing/program-text.ts';
 
 const same = { plain: reference, threads: reference, poisoned: reference };
@@ -24,11 +26,11 @@ test.each([false, true])('a failure shrinks, and its seed finds it again (on the
   expect(failures.length).toBe(1);
   const [first] = failures;
   expect(first?.law).toBe('no cumsum');
-  expect(uses(first?.program.graph as Graph, 'cumsum')).toBe(true);
+  expect(uses(first?.program?.graph as Graph, 'cumsum')).toBe(true);
   // the primitive, and at most what it is applied to and what is returned
-  expect(first?.program.graph.nodes.length).toBeLessThanOrEqual(4);
+  expect(first?.program?.graph.nodes.length).toBeLessThanOrEqual(4);
   const [again] = (await run(1, first?.seed as number)).failures;
-  expect(again && printProgram(again.program)).toBe(first && printProgram(first.program));
+  expect(printProgram(again?.program as Program)).toBe(printProgram(first?.program as Program));
 });
 
 test('the program of a seed is always the same', () => {
@@ -44,6 +46,16 @@ test('what is printed reads back and runs', () => {
     expect(printProgram(back)).toBe(text);
     expect(interpret(back.graph, back.inputs)).toEqual(interpret(p.graph, p.inputs));
   }
+});
+
+test("a property of a user's own reports its counterexample as a program that reads back", () => {
+  const property = fc.property(arbitraryProgram(), ({ graph }) => !uses(graph, 'cumsum'));
+  const { counterexample, counterexamplePath } = fc.check(property, { seed: 4, numRuns: 400 });
+  expect(counterexamplePath).not.toBeNull();
+  const report = (): unknown => fc.assert(property, { seed: 4, numRuns: 400 });
+  const text = printProgram(counterexample?.[0] as Program);
+  expect(text).toContain('= cumsum(');
+  expect(report).toThrow(text);
 });
 
 test('programs reach composites, random keys and transforms', () => {

@@ -6,8 +6,8 @@ import { interpret } from '../../compiler/graph/interpret.ts';
 import type { Graph, Value } from '../../compiler/graph/types.ts';
 import { valueAndGrad, vjp } from '../../compiler/transform/grad.ts';
 import { remat } from '../../compiler/transform/remat.ts';
-import { floats, gradGraph, jvpGraph } from '../../testing/gradients-graphs.ts';
 import { drawLike, numbers } from '../../testing/numbers.ts';
+import { floats, jvpGraph, weightedGrad } from '../../testing/transforms.ts';
 import { graphOf, type Program, program } from './programs.ts';
 import { type Arg, arg, checkAll, checkDuality, checkForward, draw, trace } from './support.ts';
 
@@ -28,7 +28,7 @@ test("<u, J v> = <J' u, v>, of programs and of their gradients", () => {
       const g = graphOf(p, { kinks: true });
       const { next, xs, vs, us } = inputs(p, g, seed);
       checkDuality(g, xs, vs, us);
-      checkDuality(gradGraph(g, next), xs, vs, vs);
+      checkDuality(weightedGrad(g, next), xs, vs, vs);
     }),
     runs(11, 150),
   );
@@ -40,7 +40,7 @@ test('gradients and their jvp agree with central differences', () => {
       const g = graphOf(p, { kinks: false });
       const { next, xs, vs } = inputs(p, g, seed);
       checkForward(g, xs, vs);
-      checkForward(gradGraph(g, next), xs, vs);
+      checkForward(weightedGrad(g, next), xs, vs);
     }),
     runs(12, 100),
   );
@@ -93,7 +93,7 @@ test('the order in which gradients are made is fixed', () => {
   fc.assert(
     fc.property(program, (p) => {
       const g = graphOf(p, { kinks: true });
-      const list = () => gradGraph(g, numbers(1)).nodes.map((n) => [n.op.prim, n.inputs.map((v) => v.id)]);
+      const list = () => weightedGrad(g, numbers(1)).nodes.map((n) => [n.op.prim, n.inputs.map((v) => v.id)]);
       expect(list()).toEqual(list());
     }),
     runs(14, 30),

@@ -7,9 +7,9 @@ import { type Builder, builder } from '../../compiler/graph/builder.ts';
 import { type Tensor64, tensor64 } from '../../compiler/graph/interpret.ts';
 import type { DType, Graph, TensorType, Value } from '../../compiler/graph/types.ts';
 import { valueAndGrad } from '../../compiler/transform/grad.ts';
-import { floats, gradGraph } from '../../testing/gradients-graphs.ts';
 import { duality, forward, type Verdict } from '../../testing/gradients-laws.ts';
 import { drawIn, drawLike, numbers } from '../../testing/numbers.ts';
+import { floats, weightedGrad } from '../../testing/transforms.ts';
 
 /** An argument: its shape, and the range that its numbers are drawn from (whole numbers for integers). */
 export interface Arg {
@@ -47,7 +47,7 @@ export const checkAll = (g: Graph, args: readonly Arg[], seed: number): void => 
   const us = g.results.map((r) => drawLike(r.type, next));
   checkForward(g, xs, vs);
   checkDuality(g, xs, vs, us);
-  const grad = gradGraph(g, next);
+  const grad = weightedGrad(g, next);
   checkForward(grad, xs, vs);
   checkDuality(grad, xs, vs, vs);
 };

@@ -9,11 +9,12 @@
 import { builder } from '../../compiler/graph/builder.ts';
 import { interpret, type Tensor64, tensor64 } from '../../compiler/graph/interpret.ts';
 import { countOf } from '../../compiler/graph/tensor64.ts';
-import { type Graph, isFloat, type TensorType, type Value } from '../../compiler/graph/types.ts';
+import type { Graph, TensorType, Value } from '../../compiler/graph/types.ts';
 import { type Bounded, bounded } from '../bound.ts';
 import { forward } from '../gradients-laws.ts';
 import { numbers } from '../numbers.ts';
-import { differentiable, exposed, floats, gradGraph, jvpGraph, vjpGraph } from '../transforms.ts';
+import { differentiable, exposed, floatResults, floats, gradGraph, jvpGraph, vjpGraph } from '../transforms.ts';
+import { blamed } from './blame.ts';
 import type { Law } from './law.ts';
 
 const draw = (t: TensorType, next: () => number): Tensor64 =>
@@ -22,7 +23,7 @@ const draw = (t: TensorType, next: () => number): Tensor64 =>
     Array.from({ length: countOf(t) }, () => 2 * next() - 1),
   );
 const typesOf = (g: Graph): readonly TensorType[] => floats(g).map((i) => (g.params[i] as Value).type);
-const floatResults = (g: Graph): readonly TensorType[] => g.results.flatMap((r) => (isFloat(r.type.dtype) ? [r.type] : []));
+const resultTypes = (g: Graph): readonly TensorType[] => floatResults(g).map((i) => (g.results[i] as Value).type);
 
 /** The sum of products of a graph's results with as many more parameters, as f32. */
 const paired = (g: Graph): Graph => {
@@ -50,7 +51,7 @@ const sum = (g: Graph, args: readonly Tensor64[]): Bounded => bounded(paired(g),
 const dual = (g: Graph, xs: readonly Tensor64[], seed: number): string | undefined => {
   const next = numbers(seed);
   const vs = typesOf(g).map((t) => draw(t, next));
-  const us = floatResults(g).map((t) => draw(t, next));
+  const us = resultTypes(g).map((t) => draw(t, next));
   return unequal("<u, J v> and <J' u, v>", sum(jvpGraph(g), [...xs, ...vs, ...us]), sum(vjpGraph(g), [...xs, ...us, ...vs]));
 };
 
@@ -78,7 +79,8 @@ export const derivativeLaws: readonly Law[] = [
         typesOf(graph).map((t) => draw(t, next)),
       );
       note?.(`directions ${v.status === 'ok' ? 'checked by differences' : `with ${v.status}`}`, 1);
-      return v.status === 'failed' ? `J v, ${v.at}: ${v.got} and ${v.expected} differ by more than ${v.tolerance}` : undefined;
+      if (v.status !== 'failed') return undefined;
+      return `J v, ${v.at}: ${v.got} and ${v.expected} differ by more than ${v.tolerance}; ${blamed('forward', { graph, inputs }, seed)}`;
     },
   },
   {
@@ -88,7 +90,8 @@ export const derivativeLaws: readonly Law[] = [
     check: ({ graph, inputs }, { seed }) => {
       const all = exposed(graph);
       if (!differentiable(all)) return undefined;
-      return dual(all, inputs, seed) ?? (differentiable(graph) ? dual(graph, inputs, seed) : undefined);
+      const wrong = dual(all, inputs, seed) ?? (differentiable(graph) ? dual(graph, inputs, seed) : undefined);
+      return wrong && `${wrong}; ${blamed('duality', { graph, inputs }, seed)}`;
     },
   },
   {
@@ -98,16 +101,18 @@ export const derivativeLaws: readonly Law[] = [
       if (!differentiable(graph)) return undefined;
       const next = numbers(seed);
       const vs = typesOf(graph).map((t) => draw(t, next));
-      const ones = floatResults(graph).map((t) => draw(t, () => 1));
-      return unequal(
+      const ones = resultTypes(graph).map((t) => draw(t, () => 1));
+      const wrong = unequal(
         '<grad f, v> and <1, J v>',
         sum(gradients(graph), [...inputs, ...vs]),
         sum(jvpGraph(graph), [...inputs, ...vs, ...ones]),
       );
+      return wrong && `${wrong}; ${blamed('duality', { graph, inputs }, seed)}`;
     },
   },
   {
     name: 'grad of grad',
+    every: 2,
     says: "<u, H v> = <H' u, v> = <H u, v>, H being the derivative of the gradient",
     check: ({ graph, inputs }, { seed, note }) => {
       if (!differentiable(graph) || graph.nodes.length > 60) return undefined;

@@ -24,6 +24,15 @@ export interface Law {
   readonly says: string;
   /** Whether it looks at `seen`; the others need no backend. */
   readonly runs?: boolean;
+  /**
+   * Whether it is about kernels, as every law that runs is. Passes remove most of a random program, so of half of the seeds such a law
+   * gets the program with all values as results.
+   */
+  readonly kernels?: boolean;
+  /** Whether it draws what it looks at from the seed, and nothing from the program. */
+  readonly seedOnly?: boolean;
+  /** Of a dear law: it is held to programs whose seed is a multiple of this. Default 1. */
+  readonly every?: number;
   check(p: Program, c: Context): string | undefined;
 }
 

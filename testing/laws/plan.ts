@@ -28,6 +28,8 @@ const overwrites: (found: (fault: string) => void, note: (pairs: number) => void
 export const planLaws: readonly Law[] = [
   {
     name: 'in place',
+    kernels: true,
+    every: 2,
     says: 'a kernel that may write over what it reads gives the same bits when it does',
     check: ({ graph, inputs }, { target, note }) => {
       let fault: string | undefined;
@@ -43,6 +45,7 @@ export const planLaws: readonly Law[] = [
   },
   {
     name: 'plan',
+    kernels: true,
     says: 'no launch reads a byte that nobody wrote, no two live values overlap, and all are aligned as the target wants',
     check: ({ graph }, { target }) => {
       const plan = planOf(graph, target);

@@ -8,6 +8,7 @@ import type { Graph } from '../../compiler/graph/types.ts';
 import { verify } from '../../compiler/graph/verify.ts';
 import { bounded, compare } from '../bound.ts';
 import { runKernels } from '../kernels.ts';
+import { exposed } from '../transforms.ts';
 import type { Law } from './law.ts';
 
 const signature = (g: Graph): string => [...g.params, ...g.results].map((v) => showType(v.type)).join();
@@ -18,7 +19,9 @@ export const precisionLaws: readonly Law[] = [
   {
     name: 'precision',
     says: 'contractions of bf16 and f16 operands compute what the cast graph says',
-    check: ({ graph, inputs }, { seed, target, note }) => {
+    // most contractions of a random program are dead, unless all values are results
+    check: ({ graph: given, inputs }, { seed, target, note }) => {
+      const graph = exposed(given);
       const choice = seed % 2 === 0 ? 'bf16' : 'f16';
       const passes = passesFor(choice);
       const at = passes.findIndex(([name]) => name === 'precision');
@@ -30,7 +33,6 @@ export const precisionLaws: readonly Law[] = [
       if (signature(after) !== signature(graph)) return `${choice} changes the signature`;
       note?.('contractions of halves', halves(after) - halves(before));
       const final = run(after, passes.slice(at + 1));
-      if ([...final.params, ...final.nodes.flatMap((n) => n.outputs)].some((v) => v.type.shape.includes(0))) return undefined;
       const { wrong } = compare(bounded(after, inputs), runKernels(final, target, inputs));
       return wrong && `${choice}, ${wrong}`;
     },

@@ -32,6 +32,8 @@ const turned = (xs: Uint32Array, by: number): Uint32Array => xs.map((x) => (x >>
 export const randomLaws: readonly Law[] = [
   {
     name: 'random',
+    seedOnly: true,
+    every: 6,
     says: 'random bits are uniform and independent, within a word, between words and between keys',
     check: (_, { seed }) => {
       const streams = interpret(graph, [tensor64({ dtype: 'u32', shape: [2] }, [seed >>> 0, words])]).map((t) => t.data as Uint32Array);

@@ -66,6 +66,8 @@ const groupText: Law = {
 
 const kernelText: Law = {
   name: 'kernel text',
+  kernels: true,
+  every: 2,
   says: 'parse(print(k)) = k, for every kernel of the plan',
   check: ({ graph }, { target }) => {
     for (const k of planOf(graph, target).kernels) {

@@ -57,6 +57,29 @@ const indices = (g: Grow, n: number): Value => {
   }
 };
 
+/** Axes of more than one element. */
+const proper = (v: Value): number[] => v.type.shape.flatMap((d, i) => (known(d) > 1 ? [i] : []));
+
+/** A product of matrices: each side has an axis of its own, and what is summed is longer than 1. */
+const product: Row = (g) => {
+  const halves = g.pick(4) === 3;
+  const matrix = (v: Value): boolean => (halves ? isFloat(v.type.dtype) : v.type.dtype === 'f32') && proper(v).length > 1;
+  const made = (): Value =>
+    g.b.one({ prim: 'array', data: Array.from({ length: 6 }, () => g.number('f32')), shape: [3, 2], dtype: 'f32' }, []);
+  const x = g.where(matrix, made);
+  const axis = proper(x)[g.pick(proper(x).length)] as number;
+  const shared = (v: Value): number[] => proper(v).filter((i) => size(v, i) === size(x, axis));
+  const y = g.where(
+    (v) => matrix(v) && v.type.dtype === x.type.dtype && shared(v).length > 0,
+    () => x,
+  );
+  const other = shared(y)[g.pick(shared(y).length)] as number;
+  if (!g.fits([...x.type.shape.filter((_, i) => i !== axis), ...y.type.shape.filter((_, i) => i !== other)])) return [];
+  const dtype = g.pick(2) === 1 ? 'f32' : x.type.dtype;
+  const dot = g.b.one({ prim: 'dot', batch: [[], []], contract: [[axis], [other]], dtype }, [x, y]);
+  return [[dot, g.boundOf(x) * g.boundOf(y) * size(x, axis)]];
+};
+
 export const arrays = {
   broadcast: view((g, x) => {
     const at = g.pick(rank(x) + 1);
@@ -126,6 +149,8 @@ export const arrays = {
     return [[g.b.scatterAdd(x, i, u, axis), g.boundOf(x) + g.boundOf(u) * count(i)]];
   },
   dot: (g) => {
+    const products = g.pick(2) === 1 ? product(g) : [];
+    if (products.length > 0) return products;
     const x = g.any(number);
     const other = g.where(
       (v) => v.type.dtype === x.type.dtype,

@@ -1,4 +1,5 @@
 /** Rows of constants and of what computes each element from the same element of its operands. */
+import { known } from '../../compiler/graph/dim.ts';
 import { type Compare, type DType, isFloat, type Prim, type Value } from '../../compiler/graph/types.ts';
 import { all, bits, type Grow, number, type Row } from './grow.ts';
 
@@ -42,7 +43,8 @@ export const pointwise = {
   iota: (g) => {
     const shape = [...g.shape(), 3];
     const dtype = g.dtypes.filter(number)[g.pick(3)] ?? 'f32';
-    return g.fits(shape) ? [[g.b.one({ prim: 'iota', shape, axis: g.pick(shape.length), dtype }, []), 5]] : [];
+    const axis = g.pick(shape.length);
+    return g.fits(shape) ? [[g.b.one({ prim: 'iota', shape, axis, dtype }, []), known(shape[axis] as number)]] : [];
   },
   neg: unary(
     (g, x) => g.b.neg(x),

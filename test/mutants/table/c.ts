@@ -1,8 +1,9 @@
-/** Faults of the C that kernels are printed as. */
+/** Faults of the C that kernels are printed as, and of the C that runs them. */
 import type { Row } from '../mutant.ts';
 
 const print = 'backends/cpu/print.ts';
 const prelude = 'backends/cpu/prelude.ts';
+const pool = 'backends/cpu/pool.ts';
 
 export const c: readonly Row[] = [
   {
@@ -104,5 +105,20 @@ export const c: readonly Row[] = [
     file: prelude,
     from: 'return base + (${v})',
     to: 'return (${v})',
+  },
+  {
+    name: "the last block is nobody's",
+    fault: 'off by one',
+    file: pool,
+    from: 'p->shares[t].end = l->blocks * (t + 1) / n;',
+    to: 'p->shares[t].end = l->blocks * (t + 1) / n - (t + 1 == n);',
+  },
+  {
+    name: 'shares overlap by a block',
+    fault: 'off by one',
+    file: pool,
+    from: 'atomic_store_explicit(&p->shares[t].next, l->blocks * t / n, memory_order_relaxed);',
+    to: 'atomic_store_explicit(&p->shares[t].next, l->blocks * t / n - (t > 0), memory_order_relaxed);',
+    test: 'test/cpu/pool.test.ts',
   },
 ];
