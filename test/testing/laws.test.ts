@@ -38,6 +38,18 @@ test('all laws hold for 150 programs on the cpu backend', { timeout: 240_000 }, 
   expect(n('buffers written over')).toBeGreaterThan(0);
 });
 
+/** Programs that notice a mutant which the first 150 do not (`npm run mutants`), and the law that does. */
+const telling: readonly (readonly [seed: number, law: string, mutant: string])[] = [
+  [163, 'duality', 'transpose by its own permutation, dot by the wrong permutation'],
+  [235, 'vmap', 'one row too many is inside'],
+  [390, 'fused', 'cumsum steps by one row less'],
+  [598, 'text', 'regions of remat are not printed'],
+  [805, 'passes', 'the largest of nothing is 0'],
+];
+test.each(telling)('seed %i, law %s, which notices: %s', { timeout: 60_000 }, async (seed, name) => {
+  expect(told(await fuzz({ programs: 1, seed, variants, target, laws: [law(name)] }))).toEqual([]);
+});
+
 test('all laws hold for 100 programs on the reference backend', { timeout: 240_000 }, async () => {
   const same = { plain: reference, threads: reference, poisoned: reference };
   // it has neither threads nor an arena: these two would compare it with itself

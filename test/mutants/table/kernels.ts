@@ -167,6 +167,7 @@ export const kernels: readonly Row[] = [
     file: 'compiler/tile/cumsum.ts',
     from: 'ix.atom(grid.id, 0, outer - 1), length * inner)',
     to: 'ix.atom(grid.id, 0, outer - 1), length)',
+    test: 'test/testing/laws.test.ts',
   },
   {
     name: 'scatter replaces',
@@ -248,6 +249,7 @@ export const kernels: readonly Row[] = [
     file: 'compiler/tile/code.ts',
     from: 'variables.has(x.name) ? frames.length - 1 : (depths.get(x.name) ?? 0)',
     to: 'depths.get(x.name) ?? 0',
+    test: 'test/tile/code.test.ts',
   },
   {
     name: '(a + c) + d is a + d',

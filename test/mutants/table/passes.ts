@@ -133,6 +133,7 @@ export const passes: readonly Row[] = [
     file: empty,
     from: 'b.fill(identityOf(op.prim, t.dtype), t)',
     to: 'b.fill(0, t)',
+    test: 'test/testing/laws.test.ts',
   },
   {
     name: 'what a region recomputes is read before',

@@ -39,6 +39,7 @@ export const text: readonly Row[] = [
     file: print,
     from: 'm.remat !== undefined && `remat=${m.remat}`',
     to: 'false',
+    test: 'test/testing/laws.test.ts',
   },
   {
     name: 'names with quotes are printed plain',
