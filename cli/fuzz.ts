@@ -7,7 +7,7 @@
  *   fovea fuzz --program found.txt --law vmap           a program that was printed, kept in a file
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { cpu, cpuTarget } from '../backends/cpu/index.ts';
@@ -25,6 +25,7 @@ import {
   type Variants,
 } from '../testing/index.ts';
 import { backendNames, backendOf } from './backends.ts';
+import { fuzzInJobs, parent } from './fuzz-jobs.ts';
 import { interruptible } from './interrupt.ts';
 import { path, whole } from './options.ts';
 import { progressLine, seconds } from './progress.ts';
@@ -35,7 +36,11 @@ interface FuzzCommandOptions {
   readonly seed: number;
   readonly backend: string;
   readonly law?: string;
+  readonly jobs?: number;
 }
+
+/** Programs that are worth a process of their own, which takes seconds to start. */
+const enough = 250;
 
 /** NaN whose payload no program makes. */
 const poison = 0x7fc0dead;
@@ -58,7 +63,9 @@ interface Given {
   variantsOf(backend: string): Promise<Variants>;
 }
 
-export const fuzzCommand = (given: Given = { laws, variantsOf }): Command =>
+const standard: Given = { laws, variantsOf };
+
+export const fuzzCommand = (given: Given = standard): Command =>
   new Command('fuzz')
     .description("check the compiler's laws on generated programs")
     .option('--programs <n>', 'how many programs', whole('--programs', 1), 1000)
@@ -68,6 +75,7 @@ export const fuzzCommand = (given: Given = { laws, variantsOf }): Command =>
     .option('--seed <n>', 'of the first program; the next has the next seed', whole('--seed', 0), 1)
     .option('--backend <name>', `where to run: ${backendNames.join(' or ')}`, 'cpu')
     .option('--law <name>', `only this law: ${given.laws.map((l) => l.name).join(', ')}`)
+    .option('--jobs <n>', 'processes that share the programs (default: as many as there are processors)', whole('--jobs', 1))
     .option('--debug', 'print the stack of an error')
     .action((options: FuzzCommandOptions) => runFuzz(options, given));
 
@@ -125,7 +133,10 @@ async function runFuzz(options: FuzzCommandOptions, given: Given): Promise<void>
   const started = performance.now();
   const took = (): number => (performance.now() - started) / 1000;
   const line = progressLine();
-  const stop = interrupt.allow(() => console.error('\nstopping after this batch; once more to stop at once'));
+  const above = parent();
+  const stop = interrupt.allow(() => {
+    if (!above) console.error('\nstopping after this batch; once more to stop at once');
+  });
   let kept = 0;
   try {
     const common = { seed: options.seed, variants: await given.variantsOf(options.backend), target: cpuTarget(2), laws: held };
@@ -136,9 +147,16 @@ async function runFuzz(options: FuzzCommandOptions, given: Given): Promise<void>
       line.show(`${done} of ${options.programs} programs, ${(done / took()).toFixed(1)} a second, ${seconds(left)} left`, tenth > kept);
       kept = tenth;
     };
+    const { programs, seed, backend, law } = options;
+    const jobs = options.jobs ?? Math.min(availableParallelism(), Math.ceil(programs / enough));
+    // jobs know the laws and backends of the command alone
+    const alone = program !== undefined || jobs === 1 || given !== standard;
     const report: FuzzReport = program
       ? await tryProgram(program, common)
-      : await fuzz({ programs: options.programs, signal: stop, progress, ...common });
+      : alone
+        ? await fuzz({ programs, signal: stop, progress: above?.done ?? progress, ...common })
+        : await fuzzInJobs({ programs, seed, jobs, args: ['--backend', backend, ...(law ? ['--law', law] : [])], progress, signal: stop });
+    if (above) return above.report(report);
     line.clear();
     for (const f of report.failures) console.log(told(f, options, given.laws));
     const rate = (report.programs / took()).toFixed(1);

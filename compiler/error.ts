@@ -58,6 +58,7 @@ export const codes = {
   FV0503: 'malformed option',
   FV0595: 'two copies of Fovea',
   FV0596: 'the function throws',
+  FV0597: 'a job of fuzz ended early',
   FV0615: 'malformed precision',
   FV0616: 'unknown or foreign target',
   FV0617: 'unknown way to tune',

@@ -16,6 +16,18 @@ test('programs of a seed hold all laws on the reference backend, and the report 
   expect(r.stdout).toMatch(/elements with a bound: \d+/);
 });
 
+test('several jobs find what one does', { timeout: 120_000 }, async () => {
+  const [one, three] = await Promise.all(
+    ['1', '3'].map((jobs) => fovea(['fuzz', '--programs', '31', '--seed', '5', '--backend', 'reference', '--jobs', jobs])),
+  );
+  // the line above them says how long it took
+  const counts = (out: string | undefined): string[] => (out ?? '').split('\n').filter((l) => l.startsWith('  '));
+  expect(three).toMatchObject({ status: 0, stderr: '' });
+  expect(three?.stdout).toMatch(/^31 programs from seed 5, \d+ laws on reference: all hold/m);
+  expect(counts(three?.stdout).length).toBeGreaterThan(5);
+  expect(counts(three?.stdout).sort()).toEqual(counts(one?.stdout).sort());
+});
+
 test('laws, backends and programs that do not exist are refused', { timeout: 120_000 }, async () => {
   const law = await fovea(['fuzz', '--law', 'gravity']);
   expect(law).toMatchObject({ status: 1, stdout: '' });
