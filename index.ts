@@ -170,8 +170,8 @@ const given = (args: readonly unknown[], specs: readonly Leaves[]): readonly Lea
 
 /**
  * Traces `f` over `specs`, compiles it for the backend and returns it as a program on host or device tensors.
- * Throws FV00xx where shapes do not fit (with your source line), FV0005 for a size without a number, FV0615 for a precision that is none, FV0617 for a way to tune that is none, FV03xx from
- * the backend.
+ * Throws FV00xx where shapes do not fit (with your source line), FV0005 for a size without a number, FV0615 for a precision that is none,
+ * FV0617 for a way to tune that is none, FV03xx from the backend.
  */
 export const compile = async <const Sp extends readonly unknown[], R>(
   f: (...args: TensorOf<Sp>) => R,

@@ -44,6 +44,7 @@ export const passesFor = (choice: Precision): readonly (readonly [name: string, 
   ['simplify again', simplify],
   ['cse again', cse],
   ['dce again', dce],
+  // values of less than 256 KiB stay: together they are a few MiB of a step, and each clone may be a launch
   ['recompute', recompute(1 << 18)],
   ['dce last', dce],
 ];

@@ -16,6 +16,7 @@
 import { type Builder, builder } from '../graph/builder.ts';
 import { known } from '../graph/dim.ts';
 import { linksOf } from '../graph/links.ts';
+import { countOf } from '../graph/tensor64.ts';
 import type { FloatType, Graph, Node, OpOf, Value } from '../graph/types.ts';
 import { type Precision, policyOf } from './precision.ts';
 
@@ -28,7 +29,7 @@ interface Scaled {
 }
 
 const rank = (v: Value): number => v.type.shape.length;
-const size = (v: Value): number => v.type.shape.reduce<number>((n, d) => n * known(d), 1);
+const size = (v: Value): number => countOf(v.type);
 const subset = (a: readonly number[], b: readonly number[]): boolean => a.every((x) => b.includes(x));
 const same = (a: readonly number[], b: readonly number[]): boolean => a.length === b.length && a.every((x, i) => x === b[i]);
 const range = (n: number, from = 0): readonly number[] => Array.from({ length: n }, (_, i) => from + i);

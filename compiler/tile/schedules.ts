@@ -26,8 +26,8 @@ export interface Choice<S extends object = object> {
 /** The part of a template that knows its schedules. */
 export interface Chooser<S extends object> {
   readonly key: string;
-  /** The head of `ranking`. */
-  readonly first: S;
+  /** The head of `ranking`; asked for only where no record is taken. */
+  readonly first: () => S;
   readonly ranking: () => readonly S[];
   /** What is wrong with a record, or the schedule that it is. */
   readonly read: (record: Schedule) => S | string;
@@ -38,7 +38,7 @@ export const choose = <S extends object>(schedules: Schedules, { key, first, ran
   const record = schedules.get(key);
   const found = record && read(record);
   if (found === undefined || typeof found === 'string')
-    return { key, schedule: first, ranking: all, ...(found === undefined ? {} : { ignored: found }) };
+    return { key, schedule: first(), ranking: all, ...(found === undefined ? {} : { ignored: found }) };
   return { key, schedule: found, ranking: all };
 };
 

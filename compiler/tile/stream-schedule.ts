@@ -82,7 +82,7 @@ export const streamChooser = (job: Job, batch: readonly number[], lined: number,
   const text = (r: Rows): string => `${r.count}x${r.width} ${r.place.dtype}[${[...r.batch, r.row, r.element].join(' ')}]`;
   return {
     key: `${group.template} ${batch.map((d) => `${d}x `).join('')}${rows.map(text).join(' ')}`,
-    first: ranking[0] as StreamSchedule,
+    first: () => ranking[0] as StreamSchedule,
     ranking: () => ranking,
     read: (record) => {
       const fixed = given(target, lined, rows);

@@ -10,8 +10,8 @@
  * In forward order, so that what is kept early serves what is read later. Of a chain of values of one size that all others come from, the
  * earliest is kept: x instead of x - mean. No cse after it: that would merge a clone with its original.
  */
-import { known } from '../graph/dim.ts';
 import { pointwise } from '../graph/interpret-pointwise.ts';
+import { countOf } from '../graph/tensor64.ts';
 import { bytesOf, type Graph, type Node, type Value } from '../graph/types.ts';
 import { cloned } from './remat.ts';
 
@@ -21,7 +21,7 @@ const cheap = ({ op }: Node): boolean => pointwise.has(op.prim) || views.has(op.
 /** Of computing a value again: operations, bytes read for each byte made, and the part of its bytes that may be kept for it. */
 const limits = { nodes: 40, traffic: 4, kept: 1 / 8 } as const;
 
-const bytes = ({ type }: Value): number => type.shape.reduce<number>((n, d) => n * known(d), bytesOf[type.dtype]);
+const bytes = ({ type }: Value): number => countOf(type) * bytesOf[type.dtype];
 
 /** What a value is computed from. */
 interface Cone {

@@ -1,7 +1,7 @@
 /**
  * Transposes of the primitives with a region. The one call that is linear is the tangent of attention, whose transpose is a call as well.
- * The body of scan and perShard is transposed as a graph of its own. A scan turns round: it runs from the other end, the cotangents of the carries are its carries, and the cotangents of its linear constants, to which every
- * iteration contributes, are summed in carries of their own.
+ * The body of scan and perShard is transposed as a graph of its own. A scan turns round: it runs from the other end, the cotangents of the
+ * carries are its carries, and the cotangents of its linear constants, to which every iteration contributes, are summed in carries of their own.
  *
  *   %3 = scan(dc, x, %2, dx)            body: dc' = dc * x + c * dx
  *   %7, %8 = scan(ct, x, %2) reverse    body: ct' = ct * x;   y = c * ct       %7 for dc, %8 for dx

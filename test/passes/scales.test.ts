@@ -18,15 +18,19 @@ const run = (text: string): string => print(dce(cse(simplify(scales('f32')(parse
 /** Lines of a graph over x: f32[64 8], w: f32[8 4] and a factor s. */
 const graph = (s: string, body: string): string => `graph(%0: f32[64 8], %1: f32[8 4], %2: f32[${s}]) {\n${body}\n}\n`;
 
+/** dot(x s, w) with s along an axis of x, and how it ends. */
+const scaledDot = (axis: 0 | 1, end = 'return %5'): string =>
+  graph(
+    ['64', '8'][axis] as string,
+    `%3: f32[64 8] = broadcast(%2) shape=[64 8] axes=[${axis}]
+     %4: f32[64 8] = mul(%0, %3)
+     %5: f32[64 4] = dot(%4, %1) batch=[][] contract=[1][0] dtype=f32
+     ${end}`,
+  );
+
 describe('a scaled operand', () => {
   it('along an axis of the result: the result is scaled', () => {
-    const before = graph(
-      '64',
-      `%3: f32[64 8] = broadcast(%2) shape=[64 8] axes=[0]
-       %4: f32[64 8] = mul(%0, %3)
-       %5: f32[64 4] = dot(%4, %1) batch=[][] contract=[1][0] dtype=f32
-       return %5`,
-    );
+    const before = scaledDot(0);
     expect(run(before)).toBe(
       print(
         parse(
@@ -43,13 +47,7 @@ describe('a scaled operand', () => {
     );
   });
   it('along the axis that is summed: the smaller operand is scaled', () => {
-    const before = graph(
-      '8',
-      `%3: f32[64 8] = broadcast(%2) shape=[64 8] axes=[1]
-       %4: f32[64 8] = mul(%0, %3)
-       %5: f32[64 4] = dot(%4, %1) batch=[][] contract=[1][0] dtype=f32
-       return %5`,
-    );
+    const before = scaledDot(1);
     expect(run(before)).toBe(
       print(
         parse(
@@ -69,25 +67,11 @@ describe('a scaled operand', () => {
     ['that something else reads', '%6: f32[64 8] = exp(%4)\nreturn %5, %6'],
     ['that is a result', 'return %5, %4'],
   ])('%s stays', (_, end) => {
-    const before = graph(
-      '64',
-      `%3: f32[64 8] = broadcast(%2) shape=[64 8] axes=[0]
-       %4: f32[64 8] = mul(%0, %3)
-       %5: f32[64 4] = dot(%4, %1) batch=[][] contract=[1][0] dtype=f32
-       ${end}`,
-    );
+    const before = scaledDot(0, end);
     expect(run(before)).toBe(print(parse(before), { meta: false }));
   });
   it('stays in float16, whose range is small', () => {
-    const before = parse(
-      graph(
-        '64',
-        `%3: f32[64 8] = broadcast(%2) shape=[64 8] axes=[0]
-         %4: f32[64 8] = mul(%0, %3)
-         %5: f32[64 4] = dot(%4, %1) batch=[][] contract=[1][0] dtype=f32
-         return %5`,
-      ),
-    );
+    const before = parse(scaledDot(0));
     expect(print(scales('f16')(before), { meta: false })).toBe(print(before, { meta: false }));
   });
 });
