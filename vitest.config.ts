@@ -1,5 +1,9 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 // properties run hundreds of programs; on a busy machine that can take longer than vitest's 5 seconds.
+// One worker a processor: vitest leaves one to itself, which on two processors is half of the machine.
 // No plan of an earlier run is taken: the tests are there to run the compiler
-export default defineConfig({ test: { include: ['test/**/*.test.ts'], testTimeout: 120_000, env: { FOVEA_PLANS: 'off' } } });
+export default defineConfig({
+  test: { include: ['test/**/*.test.ts'], testTimeout: 120_000, maxWorkers: availableParallelism(), env: { FOVEA_PLANS: 'off' } },
+});

@@ -1,10 +1,11 @@
-/** Runs the real command, from its sources, in a process of its own. */
+/** Runs the real command in a process of its own. */
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import sharp from 'sharp';
 import { onTestFinished } from 'vitest';
+import { compiled } from './compiled.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -19,11 +20,17 @@ export interface How {
   readonly watch?: (stdout: string, kill: (signal: NodeJS.Signals) => void) => void;
   /** Largest file the process may write, in KiB. */
   readonly fileLimit?: number;
+  /** The sources as they are, for files that import them; else what they compile to. */
+  readonly fromSources?: boolean;
 }
 
-export const fovea = (args: readonly string[], { env = {}, watch, fileLimit }: How = {}): Promise<Ran> =>
+export const fovea = (args: readonly string[], { env = {}, watch, fileLimit, fromSources = false }: How = {}): Promise<Ran> =>
   new Promise((resolve, reject) => {
-    const command = [process.execPath, '--import', 'tsx', join(root, 'cli/main.ts'), ...args];
+    const command = [
+      process.execPath,
+      ...(fromSources ? ['--import', 'tsx', join(root, 'cli/main.ts')] : [join(compiled(), 'dist/cli/main.js')]),
+      ...args,
+    ];
     const { FOVEA_CC: _, ...inherited } = process.env;
     const options = { cwd: root, env: { ...inherited, ...env } };
     // a limit of the shell goes on to what it becomes

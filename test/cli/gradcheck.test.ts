@@ -20,7 +20,7 @@ const file = (name: string, text: string, type = 'module'): string => {
   );
   return path;
 };
-const gradcheck = (...args: string[]) => fovea(['gradcheck', '--directions', '1', ...args]);
+const gradcheck = (...args: string[]) => fovea(['gradcheck', '--directions', '1', ...args], { fromSources: true });
 const refused = async (code: string, ...args: string[]): Promise<string> => {
   const { status, stderr } = await gradcheck(...args);
   expect({ status, stderr }).toMatchObject({ status: 1, stderr: expect.stringMatching(new RegExp(`^fovea: ${code}: `)) });

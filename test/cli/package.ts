@@ -1,14 +1,12 @@
 /**
- * A project of a user's that has Fovea installed: the sources as JavaScript, as `npm run build` makes them (without the type check), where
- * npm puts a package.
+ * A project of a user's that has Fovea installed: the sources as JavaScript, where npm puts a package.
  *
  *   const { project, command } = installed(scratch());
  *   spawnSync(process.execPath, [command, 'gradcheck', 'losses.ts'], { cwd: project });
  */
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import ts from 'typescript';
-import { sources } from '../../docs/house.ts';
+import { cpSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { compiled } from './compiled.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -22,21 +20,7 @@ export interface Installed {
 
 export const installed = (dir: string): Installed => {
   const [own, project] = [join(dir, 'fovea'), join(dir, 'project')];
-  for (const file of sources(root)) {
-    const { outputText } = ts.transpileModule(readFileSync(join(root, file), 'utf8'), {
-      fileName: file,
-      compilerOptions: {
-        target: ts.ScriptTarget.ES2023,
-        module: ts.ModuleKind.ESNext,
-        verbatimModuleSyntax: true,
-        rewriteRelativeImportExtensions: true,
-      },
-    });
-    const to = join(own, 'dist', file.replace(/\.ts$/, '.js'));
-    mkdirSync(dirname(to), { recursive: true });
-    writeFileSync(to, outputText);
-  }
-  copyFileSync(join(root, 'package.json'), join(own, 'package.json'));
+  cpSync(compiled(), own, { recursive: true });
   const packages = join(own, 'node_modules');
   mkdirSync(packages);
   for (const name of readdirSync(join(root, 'node_modules')))
