@@ -29,11 +29,11 @@ const cacheSize = (index: number, otherwise: number): number => {
   return m ? Number(m[1]) * (m[2] === 'M' ? 1 << 20 : m[2] === 'K' ? 1 << 10 : 1) : otherwise;
 };
 
-/** Reads /proc/cpuinfo; elsewhere, and on ARM, 16-byte vectors. */
+/** Reads /proc/cpuinfo; elsewhere, and on ARM, 16-byte vectors. An emulated processor may see the file of the one below it. */
 export const machine = (): Machine => {
   const info = text('/proc/cpuinfo');
   const field = (name: RegExp): string => name.exec(info)?.[1]?.trim() ?? '';
-  const flags = field(/^(?:flags|Features)\s*:(.*)$/m)
+  const flags = field(process.arch === 'arm64' ? /^Features\s*:(.*)$/m : /^flags\s*:(.*)$/m)
     .split(/\s+/)
     .filter(Boolean);
   const has = (f: string): boolean => flags.includes(f);
@@ -56,10 +56,12 @@ export interface Architecture {
   readonly bf16Dot: boolean;
 }
 
-/** Levels that machines have in common, with the flags in /proc/cpuinfo of which each must be there to run it. */
+/** Levels that machines have in common, with the flags in /proc/cpuinfo of which each must be there to run it. NEON is in all of arm64. */
 const levels = {
-  'x86-64-v3': { vectorBytes: 32, vectorRegisters: 16, bf16Dot: false, needs: ['avx2', 'fma', 'f16c', 'bmi2', 'movbe'] },
+  'armv8-a': { arch: 'arm64', vectorBytes: 16, vectorRegisters: 32, bf16Dot: false, needs: [] },
+  'x86-64-v3': { arch: 'x64', vectorBytes: 32, vectorRegisters: 16, bf16Dot: false, needs: ['avx2', 'fma', 'f16c', 'bmi2', 'movbe'] },
   'x86-64-v4': {
+    arch: 'x64',
     vectorBytes: 64,
     vectorRegisters: 32,
     bf16Dot: false,
@@ -79,12 +81,12 @@ export const architecture = (option?: CpuTarget): Architecture => {
   const level = Object.hasOwn(levels, name) ? levels[name as keyof typeof levels] : undefined;
   if (!level)
     throw new FoveaError('FV0616', `unknown target '${name}'`, { hint: `Known targets: native, ${Object.keys(levels).join(', ')}.` });
-  const missing = level.needs.filter((f) => !m.flags.includes(f));
-  if (missing.length > 0)
-    throw new FoveaError('FV0616', `target ${name}: this machine has no ${missing.join(', ')}`, {
-      hint: 'Choose a level that it has, or native.',
-    });
-  return { march: name, ...level };
+  const { arch, needs, ...record } = level;
+  const hint = 'Choose a level that it has, or native.';
+  if (arch !== process.arch) throw new FoveaError('FV0616', `target ${name}: this is a ${process.arch} machine`, { hint });
+  const missing = needs.filter((f) => !m.flags.includes(f));
+  if (missing.length > 0) throw new FoveaError('FV0616', `target ${name}: this machine has no ${missing.join(', ')}`, { hint });
+  return { march: name, ...record };
 };
 
 /** The capability record of this machine, or of a level that it has, with `threads` workers. */

@@ -190,7 +190,7 @@ export const buildLibrary = async (
   const folder = await cacheFolder();
   const flags = kernelFlags(c, arch);
   const { model, flags: features } = machine();
-  const salt = [String(version), c.command, c.args.join(' '), c.version, model, features.join(' ')];
+  const salt = [String(version), c.command, c.args.join(' '), c.version, process.arch, model, features.join(' ')];
   const at = (id: string, extension: string): string => placeOf(folder, id, extension);
   const listing = name === undefined ? undefined : at(hash(...salt, flags.join(' '), name), 'list');
   const list = listing && (await readSealed(listing));

@@ -1,5 +1,5 @@
 /**
- * Kernels for a level of x86-64 below this machine's: other vectors, other register tiles, bf16 without its instruction. What they compute
+ * Kernels for a level below this machine's: other vectors, other register tiles, bf16 without its instruction. What they compute
  * is held against float64 with the bound of the program, as everything else.
  */
 import { spawnSync } from 'node:child_process';
@@ -77,7 +77,7 @@ const runs = (target: CpuTarget): boolean => {
     return false;
   }
 };
-describe.each((['x86-64-v3', 'x86-64-v4'] as const).filter(runs))('%s', (target) => {
+describe.each((['armv8-a', 'x86-64-v3', 'x86-64-v4'] as const).filter(runs))('%s', (target) => {
   it('computes what float64 says', { timeout: 120_000 }, async () => {
     expect(await wrong([layer(), ...programs], target, 'f32')).toEqual([]);
   });
@@ -130,6 +130,8 @@ test('an unknown name is refused', () => {
     throw new Error('not refused');
   };
   expect(refusal(() => cpu({ target: 'x86-64-v9' as never }))).toMatchObject({ code: 'FV0616', message: "unknown target 'x86-64-v9'" });
+  const foreign = process.arch === 'arm64' ? 'x86-64-v3' : 'armv8-a';
+  expect(refusal(() => cpu({ target: foreign })).message).toBe(`target ${foreign}: this is a ${process.arch} machine`);
   vi.stubEnv('FOVEA_TARGET', 'toString');
-  expect(refusal(() => cpu()).hint).toBe('Known targets: native, x86-64-v3, x86-64-v4.');
+  expect(refusal(() => cpu()).hint).toBe('Known targets: native, armv8-a, x86-64-v3, x86-64-v4.');
 });
