@@ -1,6 +1,6 @@
 /**
  * Programs against each other in one run: rounds of a few runs alternate between them, so that a slow minute of the machine hits all of
- * them; what is printed are medians and their ratio to the first. A peer is a Python process that speaks bench/peers/protocol.py;
+ * them; what is printed are medians and their ratio to the first. A peer is a Python process that speaks bench/peers/protocol.py, which is what `fovea bench --serve` speaks;
  * Fovea is one more process, so that its memory is its own.
  *
  *   await contest([fovea('f32', 'forward', {...}), python('PyTorch eager', PATH, 'vit.py', [...])], { rounds: 8, runs: 3 });
@@ -44,9 +44,9 @@ const contender = (name: string, command: string, args: readonly string[]): Cont
 export const python = (name: string, path: string, script: string, args: readonly string[]): Contender =>
   contender(name, path, [join(import.meta.dirname, 'peers', script), ...args]);
 
-/** Fovea by peers/fovea.ts, which takes the options of `fovea bench`. */
+/** Fovea as users have it, by `fovea bench ... --serve`: what `npm ci` or `npm run build` made of the sources. */
 export const fovea = (name: string, args: readonly string[]): Contender =>
-  contender(name, process.execPath, ['--import', 'tsx', join(import.meta.dirname, 'peers/fovea.ts'), ...args]);
+  contender(name, process.execPath, [join(import.meta.dirname, '../dist/cli/main.js'), 'bench', ...args, '--serve']);
 
 export const median = (xs: readonly number[]): number => [...xs].sort((a, b) => a - b)[Math.floor(xs.length / 2)] as number;
 

@@ -17,6 +17,7 @@ import { type Asked, casesOf } from './bench/options.ts';
 import { peaks } from './bench/peaks.ts';
 import { lineTable, notes, profileTable } from './bench/print.ts';
 import { profile } from './bench/profile.ts';
+import { serve } from './bench/serve.ts';
 import { type Bench, benches, type Line } from './bench/types.ts';
 import { tuneOption, whole } from './options.ts';
 import { progressLine } from './progress.ts';
@@ -29,6 +30,7 @@ interface BenchOptions extends Omit<Asked, 'bench' | 'dtype'> {
   readonly backend: string;
   readonly check: boolean;
   readonly profile?: boolean;
+  readonly serve?: boolean;
   readonly json?: boolean;
 }
 
@@ -55,6 +57,7 @@ export const benchCommand = (): Command =>
     .addOption(tuneOption())
     .option('--no-check', 'do not compare with float64')
     .option('--profile', 'every kernel with its time, arithmetic and bytes')
+    .option('--serve', 'answer each number on standard input by the times of as many runs')
     .option('--json', 'one JSON object a line')
     .option('--debug', 'print the stack of an error')
     .action(runBench);
@@ -66,6 +69,12 @@ async function runBench(bench: Bench, options: BenchOptions): Promise<void> {
   const backend = await backendOf(options.backend, threads === undefined ? {} : { threads });
   const { tune } = options;
   const runs = options.runs ?? (bench === 'forward' || bench === 'step' ? 5 : 20);
+  if (options.serve) {
+    const [only, ...others] = cases;
+    if (!only || others.length > 0)
+      throw new FoveaError('FV0503', `--serve: one program, and ${bench} has ${cases.length} here`, { hint: 'Give its --shape.' });
+    return serve(only, backend, dtype, { tune });
+  }
   const roof = peaks(backend);
   const line = progressLine(process.stderr);
   const lines: Line[] = [];

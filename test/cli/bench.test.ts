@@ -117,6 +117,24 @@ test('the profile of a program, as a table and as lines', { timeout: 300_000 }, 
   expect(JSON.parse(json.stdout)).toMatchObject({ bench: 'gemm', shape: '8x8x8', template: 'gemm', launches: 1, share: 1 });
 });
 
+test('--serve answers each number of runs by their times, and refuses what is none', { timeout: 300_000 }, async () => {
+  const served = z.strictObject({ seconds: z.array(positive), cpu: z.array(z.number().nonnegative()), peak_mib: positive });
+  const shape = ['bench', 'gemm', '--shape', '24x16x8', '--layout', 'NT', '--serve'];
+  const r = await fovea(shape, { input: '2\n1\n' });
+  expect(r.status).toBe(0);
+  const answers = r.stdout
+    .trim()
+    .split('\n')
+    .map((l) => served.parse(JSON.parse(l)));
+  expect(answers.map((a) => [a.seconds.length, a.cpu.length])).toEqual([
+    [2, 2],
+    [1, 1],
+  ]);
+  const none = await fovea(shape, { input: 'many\n' });
+  expect(none).toMatchObject({ status: 1, stdout: '' });
+  expect(none.stderr).toMatch(/FV0503: --serve: 'many' on standard input: expected a number of runs/);
+});
+
 test('the default cases of every benchmark', () => {
   const names = (asked: Omit<Asked, 'dtype'>) => casesOf({ dtype: 'f32', ...asked }).map((c) => `${c.name} ${c.shape}`);
   expect(names({ bench: 'forward' })).toEqual(['vits14 8x3x224x224']);
@@ -143,6 +161,7 @@ test('what cannot be meant is refused before anything is compiled', async () => 
     [['forward', '--runs', '0'], '--runs 0: expected a whole number from 1'],
     [['forward', '--threads', '0'], '--threads 0: expected a whole number from 1'],
     [['forward', '--dtype', 'int8'], '--dtype int8: expected f32, bf16 or f16'],
+    [['gemm', '--serve'], '--serve: one program, and gemm has 15 here'],
     [['reduce', '--dtype', 'bf16'], '--dtype bf16 has no meaning for bench reduce'],
   ] as const)
     await expect(

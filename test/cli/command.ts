@@ -20,11 +20,13 @@ export interface How {
   readonly watch?: (stdout: string, kill: (signal: NodeJS.Signals) => void) => void;
   /** Largest file the process may write, in KiB. */
   readonly fileLimit?: number;
+  /** All of standard input; none unless given. */
+  readonly input?: string;
   /** The sources as they are, for files that import them; else what they compile to. */
   readonly fromSources?: boolean;
 }
 
-export const fovea = (args: readonly string[], { env = {}, watch, fileLimit, fromSources = false }: How = {}): Promise<Ran> =>
+export const fovea = (args: readonly string[], { env = {}, watch, fileLimit, input, fromSources = false }: How = {}): Promise<Ran> =>
   new Promise((resolve, reject) => {
     const command = [
       process.execPath,
@@ -46,6 +48,7 @@ export const fovea = (args: readonly string[], { env = {}, watch, fileLimit, fro
     child.stderr.on('data', (d: Buffer) => {
       stderr += d.toString();
     });
+    if (input !== undefined) child.stdin.end(input);
     child.on('error', reject);
     child.on('close', (status) => resolve({ status, stdout, stderr }));
   });
