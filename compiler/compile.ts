@@ -15,6 +15,7 @@ import { inline } from './passes/inline.ts';
 import { type Precision, precision } from './passes/precision.ts';
 import { scales } from './passes/scales.ts';
 import { simplify } from './passes/simplify.ts';
+import { splitK } from './passes/split-k.ts';
 import { buildPlan, fits, type PlanOptions } from './plan/build.ts';
 import { planKey } from './plan/key.ts';
 import { parsePlan, printPlan, type SavedPlan } from './plan/serialise.ts';
@@ -40,6 +41,7 @@ export const passesFor = (choice: Precision): readonly (readonly [name: string, 
   ['rows', rows],
   ['scales', scales(choice)],
   ['precision', precision(choice)],
+  ['split-k', splitK()],
   ['remat', remat],
   ['simplify again', simplify],
   ['cse again', cse],

@@ -29,8 +29,10 @@ export const gemmCost = (spec: GemmSpec, target: Target): ((s: GemmSchedule) => 
   const { a, b, m, n } = spec;
   const k = cuts(spec.k, productsAtOnce(spec, target));
   const count = spec.batch.reduce((p, d) => p * d, 1);
-  const [costA, costB] = [copyCost(a, false) + comeCost(m * k, target), copyCost(b, true) + comeCost(n * k, target)];
-  const [runA, runB] = [runCost(m * k, target), runCost(n * k, target)];
+  // whether an operand lies in a cache is a matter of all of it, not of the rows of one batch
+  const [allA, allB] = [count * m * k, count * n * k];
+  const [costA, costB] = [copyCost(a, false) + comeCost(allA, target), copyCost(b, true) + comeCost(allB, target)];
+  const [runA, runB] = [runCost(allA, target), runCost(allB, target)];
   return ({ bm, bn, bk, tm, tn, lanes }) => {
     const tiles = (bm / tm) * (bn / (tn * lanes));
     const panels = cuts(k, bk);

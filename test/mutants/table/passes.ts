@@ -7,7 +7,34 @@ const inline = 'compiler/passes/inline.ts';
 const empty = 'compiler/passes/empty.ts';
 const remat = 'compiler/transform/remat.ts';
 
+const splitK = 'compiler/passes/split-k.ts';
+const splits = 'test/passes/split-k.test.ts';
+
 export const passes: readonly Row[] = [
+  {
+    name: 'of parts of sums only the first half of them',
+    fault: 'off by one',
+    file: splitK,
+    from: 'for (let n = Math.min(parts, Math.floor(size / depth)); n > 1; n--) if (size % n === 0) return n;',
+    to: 'for (let n = Math.min(parts, Math.floor(size / depth)); n > 1; n--) return n;',
+    test: splits,
+  },
+  {
+    name: 'parts added along the axis before',
+    fault: 'wrong axis',
+    file: splitK,
+    from: '[op.batch[0].length]',
+    to: '[Math.max(0, op.batch[0].length - 1)]',
+    test: splits,
+  },
+  {
+    name: 'the cut axis summed where its parts are',
+    fault: 'wrong axis',
+    file: splitK,
+    from: 'a >= at ? a + 1 : a',
+    to: 'a > at ? a + 1 : a',
+    test: splits,
+  },
   {
     name: '0 - x is x',
     fault: 'sign',

@@ -1,0 +1,61 @@
+/**
+ * Split-K: a contraction of few results and long sums, which would keep few threads busy, becomes one that makes the sums in parts, each part
+ * a batch of its own, and a reduction that adds the parts in order.
+ *
+ *   dot[8 256] over 65536     ->     dot[16 8 256] over 4096, summed over the first axis
+ *
+ * The cut follows from sizes alone and never from the number of threads, so the bits do not either. Templates read operands through the
+ * reshape; what is new in memory is the parts.
+ */
+import { known } from '../graph/dim.ts';
+import type { Graph, Node, OpOf } from '../graph/types.ts';
+import { rewrite } from './rewrite.ts';
+
+export interface SplitK {
+  /** Most results of a contraction that is split. */
+  readonly results: number;
+  /** Least products of a part. */
+  readonly depth: number;
+  /** Most parts. */
+  readonly parts: number;
+}
+/** 128 x 128 results are few dozen register tiles; parts of 4,096 products cost far more than the addition of their sums. */
+const usual: SplitK = { results: 1 << 14, depth: 1 << 12, parts: 16 };
+
+/** As many parts as there may be of `size` products; they are equally long. */
+const partsOf = (size: number, { depth, parts }: SplitK): number => {
+  for (let n = Math.min(parts, Math.floor(size / depth)); n > 1; n--) if (size % n === 0) return n;
+  return 1;
+};
+
+export const splitK =
+  (how: SplitK = usual) =>
+  (g: Graph): Graph =>
+    rewrite(g, (b, n: Node, ins) => {
+      const { op } = n;
+      const [x, y] = ins;
+      const [out] = n.outputs;
+      if (op.prim !== 'dot' || op.dtype !== 'f32' || !x || !y || !out) return undefined;
+      if (out.type.shape.map(known).reduce((p, d) => p * d, 1) > how.results) return undefined;
+      // the longest of the axes that are summed
+      const sizes = op.contract[0].map((a) => known(x.type.shape[a] as number));
+      const longest = sizes.indexOf(Math.max(...sizes));
+      const parts = longest < 0 ? 1 : partsOf(sizes[longest] as number, how);
+      if (parts === 1) return undefined;
+      const [ax, ay] = op.contract.map((axes) => axes[longest] as number) as [number, number];
+      const cut = (v: typeof x, at: number): typeof x => {
+        const shape = v.type.shape.map(known);
+        return b.reshape(v, [...shape.slice(0, at), parts, (shape[at] as number) / parts, ...shape.slice(at + 1)]);
+      };
+      /** Axes behind the cut one are one further on; of the cut one the second half is left to be summed. */
+      const moved = (axes: readonly number[], at: number): readonly number[] => axes.map((a) => (a >= at ? a + 1 : a));
+      const inParts: OpOf<'dot'> = {
+        ...op,
+        batch: [
+          [...moved(op.batch[0], ax), ax],
+          [...moved(op.batch[1], ay), ay],
+        ],
+        contract: [moved(op.contract[0], ax), moved(op.contract[1], ay)],
+      };
+      return [b.sum(b.one(inParts, [cut(x, ax), cut(y, ay)]), [op.batch[0].length])];
+    });
