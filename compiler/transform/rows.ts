@@ -70,7 +70,8 @@ const find = (g: Graph): Selection | undefined => {
     const ends = endsOf(of, width);
     if (!ends || ends.length === 0) continue;
     const taken = ends.reduce((t, e) => t + product(sizes(e.value) ?? [Number.POSITIVE_INFINITY]) / width, 0);
-    if (taken > share * product(rows)) continue;
+    // of no rows none can be saved, however often
+    if (product(rows) === 0 || taken > share * product(rows)) continue;
     const inside = new Map<Node, readonly boolean[]>();
     const leaves = new Set<Value>();
     /** Read by nodes inside alone, and for its rows. */

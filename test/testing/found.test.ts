@@ -64,6 +64,16 @@ const found: { readonly [fault: string]: string } = {
 }
 %0 = [0, 0]
 `,
+  // second derivatives: of no rows none are taken, which is not more than half of them, again and again
+  'products of rows that are none': `graph (%0 x0: f32[2 0]) {
+  %1: f32[2 0 2] = broadcast(%0) shape=[2 0 2] axes=[0 1]
+  %2: f32[2 0 2] = tanh(%1)
+  %3: f32[2 0 2] = concat(%2, %1) axis=1
+  %4: f32[2 0 2 0] = dot(%3, %3) batch=[][] contract=[2][2] dtype=f32
+  return %4
+}
+%0 = []
+`,
 };
 
 const two = { threads: 2, shareAll: true };
