@@ -9,7 +9,12 @@ import { FoveaError } from '../compiler/error.ts';
 import { type FuzzReport, parseProgram, printProgram } from '../testing/index.ts';
 
 /** What a job tells the process that started it. */
-type Message = { readonly done: number } | { readonly report: Plain };
+type Message = { readonly done: number } | { readonly at: At } | { readonly report: Plain };
+/** What it is working on, until it says something else. */
+interface At {
+  readonly seed: number;
+  readonly law: string;
+}
 /** A report that survives JSON: programs as text. */
 interface Plain extends Omit<FuzzReport, 'failures' | 'notes'> {
   readonly failures: readonly (Omit<FuzzReport['failures'][number], 'program'> & { readonly program?: string })[];
@@ -28,7 +33,7 @@ const read = ({ programs, failures, notes }: Plain): FuzzReport => ({
 });
 
 /** In a job: tells how far it is, and what it found. Undefined in a process that nobody waits for. */
-export const parent = (): { done(n: number): void; report(r: FuzzReport): void } | undefined => {
+export const parent = (): { done(n: number): void; at(seed: number, law: string): void; report(r: FuzzReport): void } | undefined => {
   const send = process.send?.bind(process);
   if (!send || process.env['FOVEA_FUZZ_JOB'] === undefined) return undefined;
   // nobody waits any more: as two interrupts, of which the second leaves at once
@@ -38,6 +43,7 @@ export const parent = (): { done(n: number): void; report(r: FuzzReport): void }
   process.once('disconnect', left);
   return {
     done: (done) => void send({ done } satisfies Message),
+    at: (seed, law) => void send({ at: { seed, law } } satisfies Message),
     report: (report) => {
       process.off('disconnect', left);
       send({ report: plain(report) } satisfies Message, undefined, undefined, () => process.disconnect());
@@ -52,11 +58,19 @@ export interface JobsOptions {
   /** Further arguments of the command: the backend, a law. */
   readonly args: readonly string[];
   readonly progress: (done: number) => void;
+  /** Seconds without a word from a job after which it is ended: a law that runs for ever answers nobody. */
+  readonly limit: number;
   readonly signal?: AbortSignal;
 }
 
-/** Runs the parts and puts their reports together. FV0597: a job that ended without a report. */
-export const fuzzInJobs = async ({ programs, seed, jobs, args, progress, signal }: JobsOptions): Promise<FuzzReport> => {
+/** FV0598. Laws are told by their names; other work has one that `--law` does not know. */
+const endless = ({ seed, law }: At, limit: number, args: readonly string[]): FoveaError =>
+  new FoveaError('FV0598', `the program of seed ${seed} has not ended within ${limit} s: ${law}`, {
+    hint: `Repeat with: fovea fuzz --programs 1 --seed ${seed} --jobs 1 ${args.join(' ')}.`,
+  });
+
+/** Runs the parts and puts their reports together. FV0597: a job that ended without a report. FV0598: one that does not end. */
+export const fuzzInJobs = async ({ programs, seed, jobs, args, progress, limit, signal }: JobsOptions): Promise<FuzzReport> => {
   const each = Math.ceil(programs / jobs);
   const done = new Array<number>(jobs).fill(0);
   const running = new Set<ChildProcess>();
@@ -77,8 +91,16 @@ export const fuzzInJobs = async ({ programs, seed, jobs, args, progress, signal 
       });
       running.add(child);
       let report: FuzzReport | undefined;
+      let at: At = { seed: from, law: 'compiles' };
+      let late = false;
+      const timer = setTimeout(() => {
+        late = true;
+        child.kill('SIGKILL');
+      }, 1000 * limit);
       child.on('message', (m: Message) => {
-        if ('report' in m) {
+        timer.refresh();
+        if ('at' in m) at = m.at;
+        else if ('report' in m) {
           report = read(m.report);
           if (report.failures.length > 0) stop();
         } else {
@@ -89,8 +111,12 @@ export const fuzzInJobs = async ({ programs, seed, jobs, args, progress, signal 
       child.on('error', reject);
       child.on('exit', (status, killed) => {
         running.delete(child);
+        clearTimeout(timer);
         if (report) resolve(report);
-        else {
+        else if (late) {
+          stop();
+          reject(endless(at, limit, args));
+        } else {
           stop();
           reject(
             new FoveaError(

@@ -37,6 +37,7 @@ interface FuzzCommandOptions {
   readonly backend: string;
   readonly law?: string;
   readonly jobs?: number;
+  readonly seconds: number;
 }
 
 /** Programs that are worth a process of their own, which takes seconds to start. */
@@ -76,6 +77,7 @@ export const fuzzCommand = (given: Given = standard): Command =>
     .option('--backend <name>', `where to run: ${backendNames.join(' or ')}`, 'cpu')
     .option('--law <name>', `only this law: ${given.laws.map((l) => l.name).join(', ')}`)
     .option('--jobs <n>', 'processes that share the programs (default: as many as there are processors)', whole('--jobs', 1))
+    .option('--seconds <n>', 'that a job may spend on one law and program, or on a batch that compiles', whole('--seconds', 1), 300)
     .option('--debug', 'print the stack of an error')
     .action((options: FuzzCommandOptions) => runFuzz(options, given));
 
@@ -151,11 +153,12 @@ async function runFuzz(options: FuzzCommandOptions, given: Given): Promise<void>
     const jobs = options.jobs ?? Math.min(availableParallelism(), Math.ceil(programs / enough));
     // jobs know the laws and backends of the command alone
     const alone = program !== undefined || jobs === 1 || given !== standard;
+    const args = ['--backend', backend, ...(law ? ['--law', law] : [])];
     const report: FuzzReport = program
       ? await tryProgram(program, common)
       : alone
-        ? await fuzz({ programs, signal: stop, progress: above?.done ?? progress, ...common })
-        : await fuzzInJobs({ programs, seed, jobs, args: ['--backend', backend, ...(law ? ['--law', law] : [])], progress, signal: stop });
+        ? await fuzz({ programs, signal: stop, progress: above?.done ?? progress, ...(above && { at: above.at }), ...common })
+        : await fuzzInJobs({ programs, seed, jobs, args, progress, limit: options.seconds, signal: stop });
     if (above) return above.report(report);
     line.clear();
     for (const f of report.failures) console.log(told(f, options, given.laws));

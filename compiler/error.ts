@@ -59,6 +59,7 @@ export const codes = {
   FV0595: 'two copies of Fovea',
   FV0596: 'the function throws',
   FV0597: 'a job of fuzz ended early',
+  FV0598: 'a program that does not end',
   FV0615: 'malformed precision',
   FV0616: 'unknown or foreign target',
   FV0617: 'unknown way to tune',

@@ -32,6 +32,8 @@ export interface FuzzOptions {
   readonly shrinkSeconds?: number;
   /** Called after every batch. */
   readonly progress?: (done: number, failures: number) => void;
+  /** Called before a law looks at the program of a seed, and before programs are compiled (`compiles`): what may not end. */
+  readonly at?: (seed: number, law: string) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -112,7 +114,7 @@ export const tryProgram = async (
  * thrown for it. An aborted run reports the programs that it came to.
  */
 export const fuzz = async (options: FuzzOptions): Promise<FuzzReport> => {
-  const { programs, seed: first, variants, target, batch = 50, most = 1, shrinkSeconds = 120, progress, signal } = options;
+  const { programs, seed: first, variants, target, batch = 50, most = 1, shrinkSeconds = 120, progress, at, signal } = options;
   const chosen = options.laws ?? laws;
   const alone = chosen.filter((l) => !l.runs);
   const running = chosen.filter((l) => l.runs);
@@ -123,6 +125,7 @@ export const fuzz = async (options: FuzzOptions): Promise<FuzzReport> => {
 
   /** Why a program fails a law when it is compiled by itself. */
   const fails = async (law: Law | undefined, p: Program, seed: number): Promise<string | undefined> => {
+    at?.(seed, law?.name ?? compiles);
     if (law && !law.runs) return check(law, p, context(seed, nothing));
     try {
       const [seen] = (await observe([p], variants)) as [Observation];
@@ -170,12 +173,14 @@ export const fuzz = async (options: FuzzOptions): Promise<FuzzReport> => {
       for (const law of alone) {
         if (!due(law, seed + k)) continue;
         const p = ofKernels(law) ? (open[k] as Program) : drawn;
+        at?.(seed + k, law.name);
         const why = check(law, p, { ...context(seed + k, nothing), note });
         if (why !== undefined) await fail(law, seed + k, why, p, undefined);
       }
       // lets compilers start and end
       await setImmediate();
     }
+    at?.(seed, compiles);
     const all = await seen;
     const beside = { seed, programs: own.length };
     if ('error' in all) {
@@ -191,6 +196,7 @@ export const fuzz = async (options: FuzzOptions): Promise<FuzzReport> => {
     for (const [k, p] of open.entries())
       for (const law of running) {
         if (!due(law, seed + k)) continue;
+        at?.(seed + k, law.name);
         const why = check(law, p, { ...context(seed + k, all[k] as Observation), note });
         if (why !== undefined) await fail(law, seed + k, why, p, beside);
       }

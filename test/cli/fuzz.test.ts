@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, expect, test, vi } from 'vitest';
 import { reference } from '../../backends/reference/index.ts';
 import { fuzzCommand } from '../../cli/fuzz.ts';
+import { fuzzInJobs } from '../../cli/fuzz-jobs.ts';
 import type { Backend } from '../../compiler/target.ts';
 import { type Law, laws, type Variants } from '../../testing/index.ts';
 import { fovea, scratch } from './command.ts';
@@ -40,6 +41,24 @@ test('laws, backends and programs that do not exist are refused', { timeout: 120
   expect(file.stderr).toContain('FV0402: cannot read the program nowhere.txt');
   const both = await fovea(['fuzz', '--program', 'nowhere.txt', '--programs', '3']);
   expect(both.stderr).toContain('FV0503');
+});
+
+test('a job that says nothing for too long is ended, with what it was at', { timeout: 120_000 }, async () => {
+  // a script in the place of the command
+  const script = join(scratch(), 'endless.mjs');
+  writeFileSync(script, "process.send({ at: { seed: 17, law: 'vmap' } }, () => { for (;;); });");
+  const command = process.argv[1];
+  process.argv[1] = script;
+  try {
+    const run = fuzzInJobs({ programs: 20, seed: 1, jobs: 2, args: ['--backend', 'reference'], limit: 1, progress: () => {} });
+    await expect(run).rejects.toMatchObject({
+      code: 'FV0598',
+      message: 'the program of seed 17 has not ended within 1 s: vmap',
+      hint: 'Repeat with: fovea fuzz --programs 1 --seed 17 --jobs 1 --backend reference.',
+    });
+  } finally {
+    process.argv[1] = command as string;
+  }
 });
 
 /** The reference backend, but that the first number of every program's first float result is off. */
