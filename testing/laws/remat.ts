@@ -22,9 +22,9 @@ const step = (body: Graph, tag: string): Graph => {
   return inline(gradGraph(b.build(b.emit({ prim: 'call', tag, body }, params))));
 };
 
-/** Bytes of the forward phase that the backward phase reads. */
+/** Bytes of the forward phase that the backward phase reads, but for results, which live on anyway. */
 const crossing = (g: Graph): number => {
-  const forward = new Set(g.nodes.flatMap((n) => (n.meta.phase === 'fwd' ? n.outputs : [])));
+  const forward = new Set(g.nodes.flatMap((n) => (n.meta.phase === 'fwd' ? n.outputs : [])).filter((v) => !g.results.includes(v)));
   const read = new Set(g.nodes.flatMap((n) => (n.meta.phase === 'bwd' ? n.inputs.filter((v) => forward.has(v)) : [])));
   return [...read].reduce((n, v) => n + countOf(v.type) * bytesOf[v.type.dtype], 0);
 };
