@@ -214,7 +214,7 @@ export const compile = async <const Sp extends readonly unknown[], R>(
           `result ${(outputs[output] as Leaf).path || output + 1} was overwritten: its program has run again`,
           { hint: 'Read a result before the next call, or keep the copy that read() gives.' },
         );
-      return { shape: shape.map(known), dtype, data: executable.read(output) };
+      return { shape: shape.map(known), dtype, data: await executable.read(output) };
     };
     return { dtype, shape: shape.map(known), read, [leafMark]: { program, run, output } };
   };

@@ -2,6 +2,7 @@
 import { cpu } from '../backends/cpu/index.ts';
 import { findCompiler } from '../backends/cpu/toolchain.ts';
 import { reference } from '../backends/reference/index.ts';
+import { webgpu } from '../backends/webgpu/index.ts';
 import { FoveaError } from '../compiler/error.ts';
 import type { Backend } from '../index.ts';
 
@@ -17,11 +18,12 @@ const backends: Readonly<Record<string, (options: BackendOptions) => Promise<Bac
     return cpu(options);
   },
   reference: async () => reference,
+  webgpu: async () => webgpu(),
 };
 
 export const backendNames: readonly string[] = Object.keys(backends);
 
-/** FV0303: no such backend. FV0301: no C compiler. */
+/** FV0303: no such backend. FV0301: no C compiler. FV0307: no WebGPU. */
 export const backendOf = async (name: string, options: BackendOptions = {}): Promise<Backend> => {
   const make = Object.hasOwn(backends, name) ? backends[name] : undefined;
   if (!make) throw new FoveaError('FV0303', `unknown backend '${name}'`, { hint: `Known backends: ${backendNames.join(', ')}.` });

@@ -37,6 +37,8 @@ export const codes = {
   FV0304: 'stale tensor',
   FV0305: 'wrong input',
   FV0306: 'lazy tensor does not fit',
+  FV0307: 'no WebGPU',
+  FV0308: 'WebGPU device lost',
   FV0401: 'no images found',
   FV0402: 'cannot read a folder or file',
   FV0403: 'broken image',

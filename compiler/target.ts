@@ -39,8 +39,8 @@ export interface Executable {
   write(i: number, data: HostData): void;
   /** Runs one step. The event loop stays free. One run at a time. */
   run(): Promise<void>;
-  /** A copy of output o as of the last run. */
-  read(o: number): HostData;
+  /** A copy of output o as of the last run; later, where a device has to be asked. */
+  read(o: number): HostData | Promise<HostData>;
   /** Frees the arena; later calls throw FV0304. */
   dispose(): void;
 }

@@ -6,6 +6,7 @@
 import { type Tensor64, tensor64 } from '../compiler/graph/tensor64.ts';
 import { type DType, type HostData, hostArrays, isFloat } from '../compiler/graph/types.ts';
 import { bitsOf, foldCast, numberOf } from '../compiler/kernel/scalar.ts';
+import type { Executable } from '../compiler/target.ts';
 
 const half = (t: DType): t is 'f16' | 'bf16' => t === 'f16' || t === 'bf16';
 const arrays: { readonly [D in DType]: new (n: number) => HostData } = hostArrays;
@@ -34,3 +35,7 @@ export const rounded = ({ type, data }: Tensor64): Tensor64 =>
         Array.from(data, (x) => foldCast(x, 'f64', type.dtype)),
       )
     : { type, data };
+
+/** All results of the last run. */
+export const results = (executable: Executable): Promise<readonly HostData[]> =>
+  Promise.all(executable.outputs.map(async (_, o) => executable.read(o)));

@@ -9,7 +9,7 @@ import { compileGraph } from '../compiler/compile.ts';
 import type { HostData } from '../compiler/graph/types.ts';
 import type { Plan } from '../compiler/plan/types.ts';
 import type { Backend, Executable } from '../compiler/target.ts';
-import { encode } from './host.ts';
+import { encode, results } from './host.ts';
 import type { Program } from './program.ts';
 import { together } from './together.ts';
 
@@ -56,7 +56,7 @@ const run = async (
     const out: Results[] = [];
     for (let k = 0; k < runs; k++) {
       await executable.run();
-      out.push(executable.outputs.map((_, o) => executable.read(o)));
+      out.push(await results(executable));
     }
     return { results: out, shared: executable.shared ?? 0 };
   } finally {

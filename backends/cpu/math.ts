@@ -6,9 +6,9 @@
  *
  * Special values follow IEEE 754: NaN in, NaN out, except that pow(x, 0), pow(1, y) and pow(-1, inf) are 1; subnormals are
  * neither read nor written as zero. Argument reductions are Cody and Waite's (1980) and, for sin and cos from 2^20 on,
- * Payne and Hanek's (1983). Coefficients were fitted for this file: least squares with weights moved towards equal ripple,
- * on 600 Chebyshev nodes, in double; the largest relative error of each fit stands beside it.
+ * Payne and Hanek's (1983). Coefficients are in compiler/kernel/coefficients.ts.
  */
+import { erfcFit, erfFit, expFit, logFit, tanhFit, twoOverPi } from '../../compiler/kernel/coefficients.ts';
 import type { CType } from './ctypes.ts';
 
 export interface ScalarFunction {
@@ -31,34 +31,6 @@ const one = (t: CType, body: string): ScalarFunction => ({ args: [t], result: t,
 /** c[0] + x (c[1] + x (...)) by fused steps. */
 const horner = (x: string, c: readonly number[], fma = 'FV_FMA', suffix = 'f'): string =>
   c.reduceRight((acc, v) => (acc === '' ? `${v}${suffix}` : `${fma}(${acc}, ${x}, ${v}${suffix})`), '');
-
-// (exp(r) - 1 - r) / r^2 on |r| <= ln2 / 2: 5e-11
-const expFit = [0.5, 0.166666657, 0.0416662917, 0.00833349861, 0.00139449432, 0.000197900677];
-// (log(1 + f) - f + f^2 / 2) / f^3 on sqrt(1/2) <= 1 + f <= sqrt(2): 8e-10
-const logFit = [0.333333135, -0.250000089, 0.200021237, -0.166680083, 0.14219451, -0.124052793, 0.118886456, -0.116778761, 0.0674830824];
-// (tanh(x) / x - 1) / x^2 in x^2, x <= 0.625: 4e-9
-const tanhFit = [-0.333332837, 0.133314908, -0.0537434965, 0.0206505787, -0.00571703631];
-// erf(x) / x - 1 in x^2, x <= 1.25: 2e-8
-const erfFit = [0.128379136, -0.376124799, 0.112821937, -0.0268049128, 0.00510999095, -0.000742606935, 0.0000620239443];
-// erfc(x)^(-1/8) on 1.25 <= x <= 3.92, relative to erf: 4e-9
-const erfcFit = [0.98582536, 0.20362702, -0.0289223772, 0.149515226, -0.0764209554, 0.0324477516, -0.00672730384, 0.000756937428];
-
-/** 2 / pi as a fraction of 2^256: the words that Payne and Hanek's reduction picks from. */
-const twoOverPi = ((): readonly bigint[] => {
-  // Machin: pi = 16 atan(1/5) - 4 atan(1/239), with 320 bits
-  const one = 1n << 320n;
-  const atan = (n: bigint): bigint => {
-    let [term, sum] = [one / n, one / n];
-    for (let i = 3n, sign = -1n; term > 0n; i += 2n, sign = -sign) {
-      term /= n * n;
-      sum += (sign * term) / i;
-    }
-    return sum;
-  };
-  const pi = 16n * atan(5n) - 4n * atan(239n);
-  const bits = (2n * one * (1n << 256n)) / pi;
-  return [192n, 128n, 64n, 0n].map((s) => (bits >> s) & ((1n << 64n) - 1n));
-})();
 
 const bits = ['bits_f32_u32', 'bits_u32_f32'];
 
@@ -212,7 +184,9 @@ export const scalars: { readonly [name: string]: ScalarFunction } = {
     args: ['f32', 'i32'],
     result: 'f32',
     uses: ['quadrant', 'bits_f32_u32'],
-    body: `static const u64 w[5] = {0, ${twoOverPi.map((b) => `0x${b.toString(16)}ul`).join(', ')}};
+    body: `static const u64 w[5] = {0, ${twoOverPi(64)
+      .map((b) => `0x${b.toString(16)}ul`)
+      .join(', ')}};
   u32 u = fv_bits_f32_u32(x) & 0x7fffffffu;
   if (u >= 0x7f800000u) return x - x;
   i32 at = (i32)(u >> 23) - 150 - 2 + 64, word = at >> 6, bit = at & 63;

@@ -10,7 +10,7 @@
  */
 import { FoveaError } from '../../compiler/error.ts';
 import type { Compare } from '../../compiler/graph/types.ts';
-import { operands } from '../../compiler/kernel/expr.ts';
+import { repeated } from '../../compiler/kernel/expr.ts';
 import type { Expr, Kernel, Stmt } from '../../compiler/kernel/types.ts';
 import { ctype, element, literal, scalarOf } from './ctypes.ts';
 import { type Prelude, prelude } from './prelude.ts';
@@ -216,19 +216,8 @@ const line = (c: Context, s: string): void => {
 
 /** Prints locals for the nodes that the roots reach by more than one path, then hands the roots' texts to `use`. */
 const statement = (c: Context, roots: readonly Expr[], use: (texts: readonly string[]) => void): void => {
-  const order: Expr[] = [];
-  const uses = new Map<Expr, number>();
-  const visit = (e: Expr): void => {
-    const n = uses.get(e) ?? 0;
-    uses.set(e, n + 1);
-    if (n > 0) return;
-    operands(e).forEach(visit);
-    order.push(e);
-  };
-  roots.forEach(visit);
   c.shared = new Map();
-  for (const e of order) {
-    if ((uses.get(e) as number) < 2 || operands(e).length === 0) continue;
+  for (const e of repeated(roots)) {
     const local = `t${c.locals++}`;
     if (e.lanes > 1) c.fns.types(e.lanes);
     line(c, `const ${ctype(e.dtype, e.lanes)} ${local} = ${text(e, c)};`);

@@ -18,6 +18,8 @@ if ((koffi.config().sync_stack_size ?? 0) < 16 << 20)
 
 /** An Executable that can also say how long each launch took. */
 export interface CpuExecutable extends Executable {
+  /** At once: the arena lies in this process. */
+  read(o: number): HostData;
   /** As run, and measures: seconds of each launch, in the plan's order. */
   profile(): Promise<Float64Array>;
   /** As run, but only the launches [first, first + count). */

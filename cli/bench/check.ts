@@ -25,7 +25,8 @@ export const onInterpreter = (part: Prepare, against = 'float64 interpreter', re
     const p = await part(reference);
     try {
       await p.call();
-      const errors = p.paths().flatMap((path, o) => (reads(path) ? [worst(outputs(path), p.executable.read(o))] : []));
+      const wanted = p.paths().flatMap((path, o) => (reads(path) ? [{ path, o }] : []));
+      const errors = await Promise.all(wanted.map(async ({ path, o }) => worst(outputs(path), await p.executable.read(o))));
       return { error: Math.max(...errors), against };
     } finally {
       p.dispose();

@@ -63,8 +63,10 @@ const runOnce = async ({ timed }: Case, p: Prepared): Promise<number> => {
   return Array.from(seconds).reduce((sum, s, i) => sum + (timed === 'launches' || launches[i]?.phase === 'bwd' ? s : 0), 0);
 };
 
-const readAll = (c: Case, p: Prepared): ReadonlyMap<string, HostData> =>
-  new Map(p.paths().flatMap((path, o) => (c.check.reads(path) ? [[path, p.executable.read(o)] as const] : [])));
+const readAll = async (c: Case, p: Prepared): Promise<ReadonlyMap<string, HostData>> => {
+  const wanted = p.paths().flatMap((path, o) => (c.check.reads(path) ? [{ path, o }] : []));
+  return new Map(await Promise.all(wanted.map(async ({ path, o }) => [path, await p.executable.read(o)] as const)));
+};
 
 const compared = async (c: Case, read: ReadonlyMap<string, HostData>, reference: Backend | undefined): Promise<Checked> =>
   reference ? c.check.run((path) => read.get(path) as HostData, reference) : { error: null, against: 'not asked for' };
@@ -100,7 +102,7 @@ export const measure = async (c: Case, o: MeasureOptions): Promise<Line> => {
   const p = await c.prepare(o.backend, o.dtype, { tune: o.tune, progress: o.progress });
   try {
     await p.call();
-    const read = o.reference ? readAll(c, p) : new Map<string, HostData>();
+    const read = o.reference ? await readAll(c, p) : new Map<string, HostData>();
     for (let i = 0; i < (o.warm ?? 1); i++) await runOnce(c, p);
     const seconds: number[] = [];
     const before = process.cpuUsage();

@@ -359,3 +359,18 @@ export const rebuild = (x: Expr, by: (operand: Expr) => Expr): Expr => {
       return load({ name: x.from, dtype: x.dtype }, by(x.index), x.lanes, x.mask && by(x.mask));
   }
 };
+
+/** Nodes below the roots that more than one path reaches and that have operands, operands first: what printers give a name. */
+export const repeated = (roots: readonly Expr[]): readonly Expr[] => {
+  const order: Expr[] = [];
+  const uses = new Map<Expr, number>();
+  const visit = (e: Expr): void => {
+    const n = uses.get(e) ?? 0;
+    uses.set(e, n + 1);
+    if (n > 0) return;
+    operands(e).forEach(visit);
+    order.push(e);
+  };
+  roots.forEach(visit);
+  return order.filter((e) => (uses.get(e) as number) > 1 && operands(e).length > 0);
+};

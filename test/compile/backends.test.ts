@@ -11,7 +11,7 @@ import { compileGraph } from '../../compiler/compile.ts';
 import { interpret } from '../../compiler/graph/interpret.ts';
 import type { Backend } from '../../compiler/target.ts';
 import { bounded, type Comparison, compare } from '../../testing/bound.ts';
-import { decode, encode, rounded } from '../../testing/host.ts';
+import { decode, encode, results, rounded } from '../../testing/host.ts';
 import { numbers } from '../../testing/numbers.ts';
 import { allPrims, arbitraryProgram, type Program } from '../../testing/program.ts';
 import { together } from '../../testing/together.ts';
@@ -27,7 +27,8 @@ const run = async (cases: readonly Program[], backend: Backend, donated?: readon
   const { executable } = await compileGraph(graph, { backend, donated });
   cases.flatMap((c) => c.inputs).forEach((x, i) => executable.write(i, encode(x)));
   await executable.run();
-  const out = executable.outputs.map((t, o) => Array.from(decode(t.dtype, executable.read(o))));
+  const all = await results(executable);
+  const out = executable.outputs.map((t, o) => Array.from(decode(t.dtype, all[o] as (typeof all)[number])));
   executable.dispose();
   return out;
 };

@@ -9,6 +9,7 @@ import { type CompileOptions, compileGraph } from '../../compiler/compile.ts';
 import { parse } from '../../compiler/graph/parse.ts';
 import { parsePlan, printPlan } from '../../compiler/plan/serialise.ts';
 import type { Backend, PlanStore } from '../../compiler/target.ts';
+import { results } from '../../testing/host.ts';
 
 let folder = '';
 beforeEach(() => {
@@ -136,7 +137,7 @@ describe('on the cpu backend', () => {
       );
     });
     await executable.run();
-    const out = executable.outputs.map((_, o) => Array.from(executable.read(o)));
+    const out = (await results(executable)).map((x) => Array.from(x));
     executable.dispose();
     return { out, report, compiled: (executable as CpuExecutable).compiled };
   };

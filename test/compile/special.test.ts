@@ -9,6 +9,7 @@ import { type Builder, builder } from '../../compiler/graph/builder.ts';
 import { interpret } from '../../compiler/graph/interpret.ts';
 import { tensor64 } from '../../compiler/graph/tensor64.ts';
 import type { Compare, Value } from '../../compiler/graph/types.ts';
+import { results } from '../../testing/host.ts';
 
 const { NaN: nan, POSITIVE_INFINITY: inf } = Number;
 const special = [nan, inf, -inf, 0, -0, 1, -1, 2, -2, 0.5, -0.5, 3];
@@ -28,7 +29,7 @@ const both = async (
   const { executable } = await compileGraph(graph, { backend: cpu({ threads: 2 }) });
   args.forEach((a, i) => executable.write(i, Float32Array.from(a.data)));
   await executable.run();
-  const c = executable.outputs.map((_, o) => Array.from(executable.read(o)));
+  const c = (await results(executable)).map((x) => Array.from(x));
   executable.dispose();
   const wanted = interpret(
     graph,

@@ -8,6 +8,7 @@ import { compileGraph } from '../../compiler/compile.ts';
 import { builder } from '../../compiler/graph/builder.ts';
 import type { Value } from '../../compiler/graph/types.ts';
 import { bitsOf, toBf16 } from '../../compiler/kernel/scalar.ts';
+import { results } from '../../testing/host.ts';
 
 const sizes = [
   [3, 5, 1],
@@ -55,8 +56,9 @@ test('sums of bf16 products, in every order of axes', async () => {
       ),
     );
     await executable.run();
+    const all = await results(executable);
     problems.forEach(({ size: [m, n, k], axes }, p) => {
-      const got = executable.read(p);
+      const got = all[p] as (typeof all)[number];
       const [x, y] = data[p] as (typeof data)[number];
       for (let i = 0; i < m; i++)
         for (let j = 0; j < n; j++) {

@@ -14,7 +14,7 @@ import { builder } from '../../compiler/graph/builder.ts';
 import * as e from '../../compiler/kernel/expr.ts';
 import type { Expr, Stmt } from '../../compiler/kernel/types.ts';
 import { bounded, compare } from '../../testing/bound.ts';
-import { decode, encode, rounded } from '../../testing/host.ts';
+import { decode, encode, results, rounded } from '../../testing/host.ts';
 import { drawLike, numbers } from '../../testing/numbers.ts';
 import { arbitraryProgram, type Program } from '../../testing/program.ts';
 import { together } from '../../testing/together.ts';
@@ -45,9 +45,10 @@ const wrong = async (programs: readonly Program[], target: CpuTarget, precision:
     await executable.run();
     const passes = passesFor(precision);
     const upTo = passes.slice(0, passes.findIndex(([name]) => name === 'precision') + 1);
+    const all = await results(executable);
     let at = 0;
     return programs.flatMap(({ graph, inputs }) => {
-      const got = graph.results.map((r) => decode(r.type.dtype, executable.read(at++)));
+      const got = graph.results.map((r) => decode(r.type.dtype, all[at++] as (typeof all)[number]));
       return (
         compare(
           bounded(

@@ -9,7 +9,7 @@ import { compileGraph, passesFor } from '../../compiler/compile.ts';
 import { builder } from '../../compiler/graph/builder.ts';
 import type { Value } from '../../compiler/graph/types.ts';
 import { bounded, compare } from '../../testing/bound.ts';
-import { decode, encode, rounded } from '../../testing/host.ts';
+import { decode, encode, results, rounded } from '../../testing/host.ts';
 import { laws } from '../../testing/laws/index.ts';
 import type { Law } from '../../testing/laws/law.ts';
 import { drawLike, numbers } from '../../testing/numbers.ts';
@@ -81,7 +81,7 @@ test.each(['bf16', 'f16'] as const)(
     try {
       programs.flatMap((p) => p.inputs).forEach((x, i) => executable.write(i, encode(x)));
       await executable.run();
-      const got = executable.outputs.map((_, o) => executable.read(o));
+      const got = await results(executable);
       const passes = passesFor(precision);
       const upTo = passes.slice(0, passes.findIndex(([name]) => name === 'precision') + 1);
       let at = 0;

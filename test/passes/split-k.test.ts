@@ -12,7 +12,7 @@ import { verify } from '../../compiler/graph/verify.ts';
 import { splitK } from '../../compiler/passes/split-k.ts';
 import type { HostData } from '../../index.ts';
 import { bounded, compare } from '../../testing/bound.ts';
-import { decode, encode, rounded } from '../../testing/host.ts';
+import { decode, encode, results, rounded } from '../../testing/host.ts';
 import { drawLike, numbers } from '../../testing/numbers.ts';
 import { arbitraryProgram } from '../../testing/program.ts';
 
@@ -85,7 +85,7 @@ test('on the cpu backend: cut by default, within the bound of float64, the same 
       expect(report.plan?.launches.filter((l) => l.label.startsWith('reduce')).length).toBe(2);
       inputs.forEach((x, i) => executable.write(i, encode(x)));
       await executable.run();
-      return graph.results.map((_, i) => executable.read(i));
+      return await results(executable);
     } finally {
       executable.dispose();
     }

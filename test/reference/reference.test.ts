@@ -35,8 +35,8 @@ describe('the reference backend', () => {
     x.write(0, data);
     data[0] = 9;
     await x.run();
-    x.read(0)[1] = 9;
-    expect(x.read(0)).toEqual(Float64Array.of(1, 2));
+    (await x.read(0))[1] = 9;
+    expect(await x.read(0)).toEqual(Float64Array.of(1, 2));
   });
 
   it('reads half floats from their bits', async () => {

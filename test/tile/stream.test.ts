@@ -13,7 +13,7 @@ import { buildPlan } from '../../compiler/plan/build.ts';
 import type { Target } from '../../compiler/target.ts';
 import { einsum, type F32, grad, rearrange, softmax, spec, sum, trace, unbind } from '../../dsl/index.ts';
 import { bounded, compare } from '../../testing/bound.ts';
-import { rounded } from '../../testing/host.ts';
+import { results, rounded } from '../../testing/host.ts';
 import { runKernels } from '../../testing/kernels.ts';
 import { numbers } from '../../testing/numbers.ts';
 import { compiled, planOf, truth } from '../../testing/stages.ts';
@@ -49,7 +49,7 @@ const run = async (g: Graph, inputs: readonly Tensor64[], threads: number, preci
   const { executable } = await compileGraph(g, { backend: cpu({ threads }), precision });
   inputs.forEach((t, i) => executable.write(i, Float32Array.from(t.data as Float64Array)));
   await executable.run();
-  const out = g.results.map((_, i) => executable.read(i));
+  const out = await results(executable);
   executable.dispose();
   return out;
 };

@@ -1,0 +1,138 @@
+/** Programs on WebGPU against float64 within their bounds, the text of a kernel, memory in parts of words, and what is refused. */
+import { describe, expect, test } from 'vitest';
+import { printWgsl, type WebGpuBackend, webgpu } from '../../backends/webgpu/index.ts';
+import { compileGraph } from '../../compiler/compile.ts';
+import { builder } from '../../compiler/graph/builder.ts';
+import type { DType } from '../../compiler/graph/types.ts';
+import { parseKernel } from '../../compiler/kernel/parse.ts';
+import { bounded, compare } from '../../testing/bound.ts';
+import { programOf } from '../../testing/fuzz.ts';
+import { decode, encode, results } from '../../testing/host.ts';
+import { printProgram } from '../../testing/program-text.ts';
+import { together } from '../../testing/together.ts';
+import { exposed } from '../../testing/transforms.ts';
+
+let made: Promise<WebGpuBackend> | undefined;
+const backend = (): Promise<WebGpuBackend> => {
+  made ??= webgpu();
+  return made;
+};
+
+test('generated programs, with all of their values, are within the bound of float64', { timeout: 240_000 }, async () => {
+  // five at a time: their kernels are one plan, and a wrong one is still found
+  for (let seed = 9000; seed < 9030; seed += 5) {
+    const programs = Array.from({ length: 5 }, (_, k) => programOf(seed + k)).map(({ graph, inputs }) => ({
+      graph: exposed(graph),
+      inputs,
+    }));
+    const { executable } = await compileGraph(together(programs.map((p) => p.graph)), { backend: await backend() });
+    programs.flatMap((p) => p.inputs).forEach((x, i) => executable.write(i, encode(x)));
+    await executable.run();
+    const all = await results(executable);
+    executable.dispose();
+    let at = 0;
+    for (const p of programs) {
+      const got = p.graph.results.map((r) => decode(r.type.dtype, all[at++] as (typeof all)[number]));
+      expect(compare(bounded(p.graph, p.inputs), got).wrong, printProgram(p)).toBeUndefined();
+    }
+  }
+});
+
+test('numbers of 8 and 16 bits lie in words, of odd lengths too, and a result may lie over its operand', async () => {
+  for (const dtype of ['bf16', 'f16', 'bool'] as readonly DType[])
+    for (const n of [1, 2, 3, 7, 64, 1001]) {
+      const b = builder();
+      const x = b.param({ dtype, shape: [n] });
+      const graph = b.build([b.one({ prim: 'reverse', axes: [0] }, [x]), dtype === 'bool' ? b.not(x) : b.neg(x)]);
+      const { executable } = await compileGraph(graph, { backend: await backend(), donated: [-1, 0] });
+      const data =
+        dtype === 'bool' ? Uint8Array.from({ length: n }, (_, i) => (i * 7) % 2) : Uint16Array.from({ length: n }, (_, i) => 0x3c00 + i);
+      executable.write(0, data);
+      await executable.run();
+      const [reversed, changed] = await results(executable);
+      executable.dispose();
+      expect(reversed).toEqual(data.slice().reverse());
+      expect(changed).toEqual(data.map((v) => (dtype === 'bool' ? 1 - v : v ^ 0x8000)));
+    }
+});
+
+test('what a kernel looks like', () => {
+  const k = parseKernel(`kernel half(x: bf16[6] read, y: bf16[6] write) grid=[1 1 1] threads=2 {
+    alloc sums: f32[2] shared
+    store sums[thread] = cast.f32(load x[thread])
+    barrier
+    for i = 0 to 4 step 2 { store y[i] = cast.bf16(mul(cast.f32(load.2 x[i]), splat.2(load sums[0]))) }
+  }`);
+  expect(printWgsl(k)).toMatchInlineSnapshot(`
+    "@group(0) @binding(0) var<storage, read_write> x: array<u32>;
+    @group(0) @binding(1) var<storage, read_write> y: array<atomic<u32>>;
+    var<private> fv_special: vec2<u32> = vec2<u32>(0x7f800000u, 0x7fc00000u);
+    fn fv_bf16_f32(x: u32) -> f32 {
+      return bitcast<f32>(x << u32(16u));
+    }
+    fn fv_bf16_f32_x2(x: vec2<u32>) -> vec2<f32> {
+      return bitcast<vec2<f32>>(x << vec2<u32>(16u));
+    }
+    fn fv_isnan_x2(x: vec2<f32>) -> vec2<bool> {
+      return (bitcast<vec2<u32>>(x) & vec2<u32>(0x7fffffffu)) > vec2<u32>(0x7f800000u);
+    }
+    fn fv_f32_bf16_x2(x: vec2<f32>) -> vec2<u32> {
+      let u = bitcast<vec2<u32>>(x);
+      return select((u + vec2<u32>(0x7fffu) + ((u >> vec2<u32>(16u)) & vec2<u32>(1u))) >> vec2<u32>(16u), vec2<u32>(0x7fc0u), fv_isnan_x2(x));
+    }
+    fn fv_put16_y(i: i32, v: u32) {
+      let at = i >> 1u;
+      let by = (u32(i) & 1u) * 16u;
+      atomicAnd(&y[at], ~(0xffffu << by));
+      atomicOr(&y[at], v << by);
+    }
+    fn fv_put16s_y(i: i32, v: vec2<u32>) {
+      if ((i & 1) == 0) { atomicStore(&y[i >> 1u], v.x | (v.y << 16u)); return; }
+      fv_put16_y(i + 0, v.x); fv_put16_y(i + 1, v.y);
+    }
+    var<workgroup> sums: array<f32, 2>;
+    @compute @workgroup_size(2)
+    fn main(@builtin(workgroup_id) fv_block: vec3<u32>, @builtin(local_invocation_index) fv_thread: u32) {
+      let b_all = i32(fv_block.x);
+      let b_0 = b_all;
+      let b_1 = 0;
+      let b_2 = 0;
+      let b_thread = i32(fv_thread);
+      let t0 = b_thread;
+      sums[b_thread] = fv_bf16_f32(((x[t0 >> 1u] >> ((u32(t0) & 1u) << 4u)) & 0xffffu));
+      workgroupBarrier();
+      for (var i = 0i; i < 4i; i += 2i) {
+        let t1 = fv_f32_bf16_x2((fv_bf16_f32_x2(vec2<u32>(((x[i >> 1u] >> ((u32(i) & 1u) << 4u)) & 0xffffu), ((x[(i + 1) >> 1u] >> ((u32((i + 1)) & 1u) << 4u)) & 0xffffu))) * vec2<f32>(sums[0i])));
+        fv_put16s_y(i + 0, t1);
+      }
+    }
+    "
+  `);
+});
+
+describe('what is refused', () => {
+  const doubled = () => {
+    const b = builder();
+    const x = b.param({ dtype: 'f32', shape: [5] });
+    return b.build([b.add(x, x)]);
+  };
+  test('wrong arrays, use after the end, a device that is gone', async () => {
+    const { executable } = await compileGraph(doubled(), { backend: await backend() });
+    expect(() => executable.write(0, new Float32Array(4))).toThrow(/input 0 has 5 elements \(f32\[5\]\), got 4/);
+    expect(() => executable.write(0, new Int32Array(5))).toThrow(/input 0 \(f32\) takes a Float32Array, got a Int32Array/);
+    expect(() => executable.write(1, new Float32Array(5))).toThrow(/input 1: there are 1/);
+    executable.write(0, Float32Array.of(1, 2, 3, 4, 5));
+    const running = executable.run();
+    expect(() => executable.write(0, new Float32Array(5))).toThrow(/write: a run is in progress/);
+    await running;
+    expect(await executable.read(0)).toEqual(Float32Array.of(2, 4, 6, 8, 10));
+    executable.dispose();
+    await expect(executable.run()).rejects.toMatchObject({ code: 'FV0304' });
+
+    const other = await webgpu();
+    const lost = (await compileGraph(doubled(), { backend: other })).executable;
+    other.destroy();
+    await new Promise((r) => setTimeout(r, 50));
+    await expect(lost.run()).rejects.toMatchObject({ code: 'FV0308', hint: 'Compile the program again, on a new device.' });
+  });
+});
