@@ -1,6 +1,7 @@
 /**
  * Programs against each other in one run: rounds of a few runs alternate between them, so that a slow minute of the machine hits all of
- * them; what is printed are medians and their ratio to the first. A peer is a Python process that speaks bench/peers/protocol.py, which is what `fovea bench --serve` speaks;
+ * them; what is printed are medians and their ratio to the first. A peer is a Python process that speaks bench/peers/protocol.py,
+ * as `fovea bench --serve` does;
  * Fovea is one more process, so that its memory is its own.
  *
  *   await contest([fovea('f32', 'forward', {...}), python('PyTorch eager', PATH, 'vit.py', [...])], { rounds: 8, runs: 3 });

@@ -18,7 +18,7 @@ const backends: Readonly<Record<string, (options: BackendOptions) => Promise<Bac
     return cpu(options);
   },
   reference: async () => reference,
-  webgpu: async () => webgpu(),
+  webgpu: () => webgpu(),
 };
 
 export const backendNames: readonly string[] = Object.keys(backends);

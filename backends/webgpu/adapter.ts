@@ -44,9 +44,8 @@ export const requestDevice = async (): Promise<{ readonly device: GPUDevice; rea
       hint: 'It needs a graphics driver: Vulkan on Linux, Metal on macOS, Direct3D 12 on Windows. Software ones serve too.',
     });
   const requiredLimits = Object.fromEntries(wanted.map((l) => [l, adapter.limits[l]]));
-  const requiredFeatures = (['timestamp-query'] as const).filter((f) => adapter.features.has(f));
   try {
-    const device = await adapter.requestDevice({ requiredLimits, requiredFeatures });
+    const device = await adapter.requestDevice({ requiredLimits });
     return { device, name: adapter.info.description || adapter.info.architecture || adapter.info.vendor || 'WebGPU' };
   } catch (cause) {
     throw new FoveaError('FV0307', `the adapter gives no device: ${cause instanceof Error ? cause.message : String(cause)}`, {

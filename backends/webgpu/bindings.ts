@@ -5,10 +5,8 @@
  *
  *   b2: bf16[10] write     ->     var<storage, read_write> b2: array<atomic<u32>>;   fv_put16_b2(i, bits)
  */
-import { type DType, hostArrays } from '../../compiler/graph/types.ts';
-import type { Kernel, Stmt } from '../../compiler/kernel/types.ts';
-
-export const bytesOf = (dtype: DType): 1 | 2 | 4 => new hostArrays[dtype](0).BYTES_PER_ELEMENT as 1 | 2 | 4;
+import { bytesOf, type DType } from '../../compiler/graph/types.ts';
+import type { Kernel } from '../../compiler/kernel/types.ts';
 
 export interface Binding {
   /** Its name in the text: that of its first buffer. */
@@ -19,18 +17,8 @@ export interface Binding {
   readonly atomic: boolean;
 }
 
-const written = (body: readonly Stmt[], into: Set<string>): Set<string> => {
-  for (const s of body) {
-    if (s.s === 'store') into.add(s.to);
-    else if (s.s === 'for') written(s.body, into);
-    else if (s.s === 'if') for (const b of [s.body, s.otherwise]) written(b, into);
-  }
-  return into;
-};
-
 /** The binding of each buffer; `places` numbers the places that buffers lie in, equal numbers for one place. */
 export const bindingsOf = (k: Kernel, places: readonly number[], nameOf: (buffer: string) => string): readonly Binding[] => {
-  const stored = written(k.body, new Set());
   const made = new Map<number, Binding>();
   return k.buffers.map((_, i) => {
     const place = places[i] as number;
@@ -38,11 +26,11 @@ export const bindingsOf = (k: Kernel, places: readonly number[], nameOf: (buffer
     if (old) return old;
     const here = k.buffers.filter((_, j) => places[j] === place);
     const [dtype] = here.map((b) => b.dtype) as [DType];
-    const plain = bytesOf(dtype) === 4 && here.every((b) => b.dtype === dtype);
+    const plain = bytesOf[dtype] === 4 && here.every((b) => b.dtype === dtype);
     const binding: Binding = {
       name: nameOf((here[0] as (typeof here)[number]).name),
       element: plain ? (dtype as 'f32' | 'i32' | 'u32') : 'word',
-      atomic: here.some((b) => bytesOf(b.dtype) < 4 && stored.has(b.name)),
+      atomic: here.some((b) => bytesOf[b.dtype] < 4 && b.access !== 'read'),
     };
     made.set(place, binding);
     return binding;

@@ -5,11 +5,11 @@
  *   store c[at] = add(load.4 a[at], load.4 b[at])
  *   let t0 = (vec4<f32>(a[at], a[at + 1], ...) + vec4<f32>(b[at], ...)); c[at] = t0.x; c[at + 1] = t0.y; ...
  */
-import type { Compare, DType } from '../../compiler/graph/types.ts';
+import { bytesOf, type Compare, type DType } from '../../compiler/graph/types.ts';
 import { repeated } from '../../compiler/kernel/expr.ts';
 import { bitsOf, toBf16, toF16 } from '../../compiler/kernel/scalar.ts';
 import type { Expr, Kernel, KType, Stmt } from '../../compiler/kernel/types.ts';
-import { type Binding, bindingsOf, bytesOf, declared, partOf, word, writers } from './bindings.ts';
+import { type Binding, bindingsOf, declared, partOf, word, writers } from './bindings.ts';
 import { type Prelude, prelude, registerOf, wgslType } from './prelude.ts';
 
 /** Blocks of a line of a dispatch. */
@@ -173,9 +173,9 @@ const element = (from: string, dtype: KType, i: string, c: Context): string => {
   const b = c.bindings.get(from);
   if (!b) return `${c.name(from)}[${i}]`;
   if (b.element !== 'word') return `${b.name}[${i}]`;
-  const bytes = bytesOf(dtype as DType);
+  const bytes = bytesOf[dtype as DType];
   if (bytes === 4) return dtype === 'u32' ? word(b, i) : `bitcast<${registerOf(dtype)}>(${word(b, i)})`;
-  return dtype === 'bool' ? `(${partOf(b, 1, i)} != 0u)` : partOf(b, bytes, i);
+  return dtype === 'bool' ? `(${partOf(b, 1, i)} != 0u)` : partOf(b, bytes as 1 | 2, i);
 };
 
 /** Index of each lane. Indices of masked-off lanes may lie anywhere: reading there is defined, and gives something. */
@@ -186,7 +186,7 @@ const places = (index: Expr, lanes: number, c: Context): readonly string[] => {
 };
 
 const printLoad = (e: Expr & { readonly k: 'load' }, c: Context): string => {
-  const narrow = c.bindings.has(e.from) && bytesOf(e.dtype as DType) < 4;
+  const narrow = c.bindings.has(e.from) && bytesOf[e.dtype as DType] < 4;
   // the index occurs twice in what reads a part of a word
   const at = narrow && e.lanes === 1 ? [local(e.index, c)] : places(e.index, e.lanes, c);
   const parts = at.map((i) => element(e.from, e.dtype, i, c));
@@ -283,7 +283,7 @@ const stores = (s: Stmt & { readonly s: 'store' }, c: Context): void => {
   const { value, index, mask } = s;
   const { lanes, dtype } = value;
   const b = c.bindings.get(s.to);
-  const bytes = b ? bytesOf(dtype as DType) : 4;
+  const bytes = b ? bytesOf[dtype as DType] : 4;
   const bits = (x: string): string => (dtype === 'bool' ? `select(${wgslType('u32', lanes)}(0u), ${wgslType('u32', lanes)}(1u), ${x})` : x);
   if (b && bytes < 4) {
     const w = writers(b, bytes as 1 | 2);

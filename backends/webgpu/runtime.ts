@@ -4,12 +4,11 @@
  * slices that are one place are one binding.
  */
 import { FoveaError } from '../../compiler/error.ts';
-import { type DType, type HostData, hostArrays } from '../../compiler/graph/types.ts';
+import { bytesOf, type DType, type HostData, hostArrays } from '../../compiler/graph/types.ts';
 import { bitsOf, toBf16, toF16 } from '../../compiler/kernel/scalar.ts';
 import type { Kernel } from '../../compiler/kernel/types.ts';
 import type { Launch, Part, Plan, Slot } from '../../compiler/plan/types.ts';
 import type { Executable, Progress } from '../../compiler/target.ts';
-import { bytesOf } from './bindings.ts';
 import { counted, lineOfBlocks, printWgsl } from './print.ts';
 
 const wrong = (message: string): never => {
@@ -132,7 +131,7 @@ export const load = async (
     const { pipeline, layout, bindings } = await pipelineOf(kernel, places);
     const entries = Array.from({ length: bindings }, (_, n): GPUBindGroupEntry => {
       const here = k.buffers.flatMap((b, i) =>
-        places[i] === n ? [{ at: part.offsets[i] as number, bytes: (part.sizes[i] as number) * bytesOf(b.dtype) }] : [],
+        places[i] === n ? [{ at: part.offsets[i] as number, bytes: (part.sizes[i] as number) * bytesOf[b.dtype] }] : [],
       );
       const bytes = Math.max(4, ...here.map((h) => up4(h.bytes)));
       return { binding: n, resource: { buffer: arena, offset: (here[0] as (typeof here)[number]).at, size: bytes } };

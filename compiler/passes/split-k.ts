@@ -8,7 +8,8 @@
  * reshape; what is new in memory is the parts.
  */
 import { known } from '../graph/dim.ts';
-import type { Graph, Node, OpOf } from '../graph/types.ts';
+import { countOf } from '../graph/tensor64.ts';
+import type { Graph, Node, OpOf, Value } from '../graph/types.ts';
 import { rewrite } from './rewrite.ts';
 
 export interface SplitK {
@@ -28,22 +29,28 @@ const partsOf = (size: number, { depth, parts }: SplitK): number => {
   return 1;
 };
 
+/** Where a contraction is cut: which of the axes that are summed, the longest, and into how many parts; undefined where it is not. */
+const cutOf = ({ op, inputs: [x], outputs: [out] }: Node, how: SplitK) => {
+  if (op.prim !== 'dot' || op.dtype !== 'f32' || !x || !out || countOf(out.type) > how.results) return undefined;
+  const sizes = op.contract[0].map((a) => known(x.type.shape[a] as number));
+  const longest = sizes.indexOf(Math.max(...sizes));
+  const parts = longest < 0 ? 1 : partsOf(sizes[longest] as number, how);
+  return parts === 1 ? undefined : { op, longest, parts };
+};
+
 export const splitK =
   (how: SplitK = usual) =>
-  (g: Graph): Graph =>
-    rewrite(g, (b, n: Node, ins) => {
-      const { op } = n;
+  (g: Graph): Graph => {
+    const cuts = new Map(g.nodes.map((n) => [n, cutOf(n, how)] as const));
+    // most programs have none, and stay as they are
+    if (![...cuts.values()].some(Boolean)) return g;
+    return rewrite(g, (b, n, ins) => {
+      const found = cuts.get(n);
       const [x, y] = ins;
-      const [out] = n.outputs;
-      if (op.prim !== 'dot' || op.dtype !== 'f32' || !x || !y || !out) return undefined;
-      if (out.type.shape.map(known).reduce((p, d) => p * d, 1) > how.results) return undefined;
-      // the longest of the axes that are summed
-      const sizes = op.contract[0].map((a) => known(x.type.shape[a] as number));
-      const longest = sizes.indexOf(Math.max(...sizes));
-      const parts = longest < 0 ? 1 : partsOf(sizes[longest] as number, how);
-      if (parts === 1) return undefined;
+      if (!found || !x || !y) return undefined;
+      const { op, longest, parts } = found;
       const [ax, ay] = op.contract.map((axes) => axes[longest] as number) as [number, number];
-      const cut = (v: typeof x, at: number): typeof x => {
+      const cut = (v: Value, at: number): Value => {
         const shape = v.type.shape.map(known);
         return b.reshape(v, [...shape.slice(0, at), parts, (shape[at] as number) / parts, ...shape.slice(at + 1)]);
       };
@@ -59,3 +66,4 @@ export const splitK =
       };
       return [b.sum(b.one(inParts, [cut(x, ax), cut(y, ay)]), [op.batch[0].length])];
     });
+  };

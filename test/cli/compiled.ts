@@ -23,7 +23,7 @@ const root = join(import.meta.dirname, '../..');
 const kept = join(root, 'node_modules/.cache/fovea-compiled');
 
 const compile = (to: string, texts: readonly (readonly [file: string, text: string])[]): void => {
-  for (const [file, text] of texts) {
+  for (const [file, text] of texts.filter(([f]) => f.endsWith('.ts'))) {
     const { outputText, sourceMapText = '' } = ts.transpileModule(text, {
       fileName: join(root, file),
       compilerOptions: {
@@ -45,7 +45,7 @@ const compile = (to: string, texts: readonly (readonly [file: string, text: stri
 
 /** A folder with package.json and dist/ of the sources as they are now. */
 export const compiled = (): string => {
-  const texts = sources(root).map((file) => [file, readFileSync(join(root, file), 'utf8')] as const);
+  const texts = [...sources(root), 'package.json'].map((file) => [file, readFileSync(join(root, file), 'utf8')] as const);
   const folder = join(kept, createHash('sha256').update(JSON.stringify(texts)).digest('hex').slice(0, 16));
   if (existsSync(folder)) return folder;
   mkdirSync(kept, { recursive: true });
