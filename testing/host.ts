@@ -5,7 +5,7 @@
  */
 import { type Tensor64, tensor64 } from '../compiler/graph/tensor64.ts';
 import { type DType, type HostData, hostArrays, isFloat } from '../compiler/graph/types.ts';
-import { bitsOf, foldCast, numberOf } from '../compiler/kernel/scalar.ts';
+import { foldCast, hostData, numberOf } from '../compiler/kernel/scalar.ts';
 import type { Executable } from '../compiler/target.ts';
 
 const half = (t: DType): t is 'f16' | 'bf16' => t === 'f16' || t === 'bf16';
@@ -14,14 +14,7 @@ const arrays: { readonly [D in DType]: new (n: number) => HostData } = hostArray
 /** n zeros as a backend holds them. */
 export const hostArray = (dtype: DType, n: number): HostData => new arrays[dtype](n);
 
-export const encode = ({ type: { dtype }, data }: Tensor64): HostData => {
-  const out = hostArray(dtype, data.length);
-  for (let i = 0; i < data.length; i++) {
-    const x = foldCast(data[i] as number, 'f64', dtype);
-    out[i] = half(dtype) ? bitsOf(x, dtype) : x;
-  }
-  return out;
-};
+export const encode = ({ type: { dtype }, data }: Tensor64): HostData => hostData(dtype, data);
 
 /** The numbers of an array; the reference backend gives floats of any dtype as Float64Array. */
 export const decode = (dtype: DType, data: HostData): ArrayLike<number> =>

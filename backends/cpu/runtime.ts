@@ -6,7 +6,7 @@
 import koffi from 'koffi';
 import { FoveaError } from '../../compiler/error.ts';
 import { type DType, type HostData, hostArrays } from '../../compiler/graph/types.ts';
-import { bitsOf, toBf16, toF16 } from '../../compiler/kernel/scalar.ts';
+import { hostData } from '../../compiler/kernel/scalar.ts';
 import type { Launch, Plan, Slot } from '../../compiler/plan/types.ts';
 import type { Executable } from '../../compiler/target.ts';
 import type { Library } from './toolchain.ts';
@@ -30,21 +30,6 @@ export interface CpuExecutable extends Executable {
 }
 
 const arrays: { readonly [T in DType]: new (buffer: ArrayBuffer | number, offset?: number, length?: number) => HostData } = hostArrays;
-
-/** A constant's numbers as its host array. */
-const host = (dtype: DType, data: readonly number[]): HostData => {
-  const out = new arrays[dtype](data.length);
-  const bits =
-    dtype === 'bf16'
-      ? (x: number) => bitsOf(toBf16(Math.fround(x)), 'bf16')
-      : dtype === 'f16'
-        ? (x: number) => bitsOf(toF16(Math.fround(x)), 'f16')
-        : (x: number) => x;
-  data.forEach((x, i) => {
-    out[i] = dtype === 'bool' ? (x === 0 ? 0 : 1) : bits(x);
-  });
-  return out;
-};
 
 const wrong = (message: string): never => {
   throw new FoveaError('FV0305', message);
@@ -147,7 +132,7 @@ export const load = (plan: Plan, library: Library, { threads, poison, shareAll }
   };
   // the system gives zeros
   if (poison !== 0 && plan.arenaBytes > 0) new Uint32Array(view(0, align(plan.arenaBytes))).fill(poison);
-  for (const k of plan.constants) slotView(k.slot).set(host(k.slot.type.dtype, k.data));
+  for (const k of plan.constants) slotView(k.slot).set(hostData(k.slot.type.dtype, k.data));
 
   let state: 'idle' | 'running' | 'disposed' = 'idle';
   const ready = (what: string): void => {

@@ -4,8 +4,8 @@
  * slices that are one place are one binding.
  */
 import { FoveaError } from '../../compiler/error.ts';
-import { bytesOf, type DType, type HostData, hostArrays } from '../../compiler/graph/types.ts';
-import { bitsOf, toBf16, toF16 } from '../../compiler/kernel/scalar.ts';
+import { bytesOf, type HostData, hostArrays } from '../../compiler/graph/types.ts';
+import { hostData } from '../../compiler/kernel/scalar.ts';
 import type { Kernel } from '../../compiler/kernel/types.ts';
 import type { Launch, Part, Plan, Slot } from '../../compiler/plan/types.ts';
 import type { Executable, Progress } from '../../compiler/target.ts';
@@ -15,22 +15,6 @@ const wrong = (message: string): never => {
   throw new FoveaError('FV0305', message);
 };
 const up4 = (n: number): number => Math.ceil(n / 4) * 4;
-
-/** A constant's numbers as its host array. */
-const host = (dtype: DType, data: readonly number[]): HostData => {
-  const out = new hostArrays[dtype](data.length);
-  data.forEach((x, i) => {
-    out[i] =
-      dtype === 'bool'
-        ? Number(x !== 0)
-        : dtype === 'bf16'
-          ? bitsOf(toBf16(Math.fround(x)), dtype)
-          : dtype === 'f16'
-            ? bitsOf(toF16(Math.fround(x)), dtype)
-            : x;
-  });
-  return out;
-};
 
 /** Buffers of one place have one number, in order of their first ones. */
 const placesOf = (k: Kernel, offsets: readonly number[]): readonly number[] => {
@@ -156,7 +140,7 @@ export const load = async (
     if (whole.length > 0) device.queue.writeBuffer(arena, slot.offset, whole);
   };
   const elements = (s: Slot): number => s.type.shape.reduce<number>((n, d) => n * Number(d), 1);
-  for (const c of plan.constants) upload(c.slot, host(c.slot.type.dtype, c.data));
+  for (const c of plan.constants) upload(c.slot, hostData(c.slot.type.dtype, c.data));
 
   let state: 'idle' | 'running' | 'disposed' = 'idle';
   const check = (what: string): void => {

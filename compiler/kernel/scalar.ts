@@ -9,7 +9,7 @@
  *   foldBinary('add', 4294967295, 2, 'u32')  ->  1
  */
 import { binaryFns, compareFns, unaryFns } from '../graph/interpret-pointwise.ts';
-import type { Compare } from '../graph/types.ts';
+import { type Compare, type DType, type HostData, hostArrays } from '../graph/types.ts';
 import type { KBinary, KType, KUnary } from './types.ts';
 
 const words = new DataView(new ArrayBuffer(8));
@@ -111,4 +111,15 @@ export const foldBitcast = (x: number, from: KType, to: KType): number => {
   if (from === 'f32') words.setFloat32(0, x);
   else words.setUint32(0, x >>> 0);
   return to === 'f32' ? words.getFloat32(0) : to === 'i32' ? words.getInt32(0) : words.getUint32(0);
+};
+
+/** Numbers as a backend holds them: f16 and bf16 as bits, bool as bytes, the rest rounded into their dtype. */
+export const hostData = (dtype: DType, data: ArrayLike<number>): HostData => {
+  const out: HostData = new hostArrays[dtype](data.length);
+  const half = dtype === 'f16' || dtype === 'bf16';
+  for (let i = 0; i < data.length; i++) {
+    const x = foldCast(data[i] as number, 'f64', dtype);
+    out[i] = half ? bitsOf(x, dtype) : x;
+  }
+  return out;
 };
