@@ -70,13 +70,18 @@ const line = (c: Context, s: string): void => {
   c.lines.push('  '.repeat(c.indent) + s);
 };
 
+/** Of float32: (2 - 2^-23) 2^127. */
+const largest = (2 - 2 ** -23) * 2 ** 127;
+
 const float = (x: number, c: Context): string => {
   const v = Math.fround(x);
   if (Number.isNaN(v)) return `${c.fns.use('nan', 1)}()`;
   if (!Number.isFinite(v)) return v > 0 ? `${c.fns.use('inf', 1)}()` : `(-${c.fns.use('inf', 1)}())`;
   if (v === 0) return Object.is(v, -0) ? '(-0.0f)' : '0.0f';
   let digits = 1;
-  while (Math.fround(Number(v.toPrecision(digits))) !== v) digits++;
+  // WGSL takes no number past the largest, even where it would be rounded to that
+  const taken = (x: number): boolean => Math.fround(x) === v && Math.abs(x) <= largest;
+  while (!taken(Number(v.toPrecision(digits)))) digits++;
   const text = `${Number(v.toPrecision(digits))}f`;
   return v < 0 ? `(${text})` : text;
 };

@@ -10,7 +10,9 @@ import { type Affine, add, type Indices, indices, linear, scale } from './affine
 import { code } from './code.ts';
 import { held, rounded, shapeOf } from './emit.ts';
 import { lowerGemm } from './gemm.ts';
-import { gemmChooser } from './gemm-schedule.ts';
+import { gemmChooser, gemmKey } from './gemm-schedule.ts';
+import { lowerGemmShared } from './gemm-shared.ts';
+import { sharedChooser } from './gemm-shared-schedule.ts';
 import type { GemmOperand, GemmSpec, Lowering } from './gemm-spec.ts';
 import { primsOf } from './group.ts';
 import { emitterOf, homes, type Job, storeAll } from './job.ts';
@@ -68,6 +70,11 @@ export const lowerContraction = (job: Job): Lowering => {
   if (acc === 'bool') throw new Error('internal: a contraction of bool');
   const spec: GemmSpec = { batch, m, n, k, a: side(0), b: side(1), acc, epilogue };
   const after = primsOf(job.group).filter((p) => p !== 'dot');
-  const choice = choose(job.schedules, gemmChooser(spec, job.target, after));
+  const key = gemmKey(spec, after);
+  if (job.target.maxThreads > 1) {
+    const choice = choose(job.schedules, sharedChooser(spec, job.target, key));
+    return { ...lowerGemmShared(spec, choice.schedule), choice };
+  }
+  const choice = choose(job.schedules, gemmChooser(spec, job.target, key));
   return { ...lowerGemm(spec, job.target, choice.schedule), choice };
 };

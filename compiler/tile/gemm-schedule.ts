@@ -133,8 +133,11 @@ export const rankGemm = (spec: GemmSpec, target: Target): readonly GemmSchedule[
 const operandText = ({ dtype, batch, outer, inner }: GemmOperand): string => `${dtype}[${[...batch, outer, inner].join(' ')}]`;
 
 /** `gemm 6x 257x64x257 f32[64 384 1] f32[64 384 1] then mul`: what is multiplied, and what is done with the sums. */
-export const gemmChooser = (spec: GemmSpec, target: Target, after: readonly string[]): Chooser<GemmSchedule> => ({
-  key: `gemm ${spec.batch.map((d) => `${d}x `).join('')}${spec.m}x${spec.n}x${spec.k} ${operandText(spec.a)} ${operandText(spec.b)}${after.length > 0 ? ` then ${after.join(' ')}` : ''}`,
+export const gemmKey = ({ batch, m, n, k, a, b }: GemmSpec, after: readonly string[]): string =>
+  `gemm ${batch.map((d) => `${d}x `).join('')}${m}x${n}x${k} ${operandText(a)} ${operandText(b)}${after.length > 0 ? ` then ${after.join(' ')}` : ''}`;
+
+export const gemmChooser = (spec: GemmSpec, target: Target, key: string): Chooser<GemmSchedule> => ({
+  key,
   first: () => chooseGemm(spec, target),
   ranking: () => rankGemm(spec, target),
   read: (record) => readGemm(spec, target, record),

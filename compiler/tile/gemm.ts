@@ -17,6 +17,7 @@ import { body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
 import type { Target } from '../target.ts';
+import { finish } from './gemm-finish.ts';
 import { ahead, type Panel, packA, packB, pitchOfB, sizeOfA } from './gemm-pack.ts';
 import { packPairsA, packPairsB } from './gemm-pack-pairs.ts';
 import { chooseGemm, type GemmSchedule } from './gemm-schedule.ts';
@@ -70,29 +71,17 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
     atOnce === 2 ? e.dot2(x, y, z) : acc === 'f32' ? e.fma(x, y, z) : e.add(e.mul(x, y), z);
   const factor = (place: e.Place, at: Expr): Expr => (atOnce === 2 ? e.load(place, e.mul(at, 2), 2) : e.splat(e.load(place, at), lanes));
 
-  const finish = (i: Expr, j: Expr, at: Expr): void => {
-    const first = k.let('row0', e.add(top, i));
-    const last = m % tm === 0 ? e.index(tm) : k.let('last', e.min(e.sub(e.index(m), first), tm));
-    k.for('r', 0, last, 1, (r) => {
-      const row = k.let('row', e.add(first, r));
-      k.for('v', 0, width, lanes, (v) => {
-        const col = k.let('col', e.add(left, e.add(j, v)));
-        const from = k.let('from', e.add(at, e.add(e.mul(r, width), v)));
-        const whole = (): void => {
-          const sum = k.let('sum', e.load(tile, from, lanes));
-          k.push(...spec.epilogue({ batch, row, col, lanes, colMultiple: lanes }, sum));
-        };
-        const single = (): void =>
-          k.for('c', col, n, 1, (c) => {
-            const sum = k.let('sum', e.load(tile, e.add(from, e.sub(c, col))));
-            k.push(...spec.epilogue({ batch, row, col: c, lanes: 1, colMultiple: 1 }, sum));
-          });
-        if (n % width === 0) whole();
-        else if (n < lanes) single();
-        else k.if(e.compare('le', e.add(col, lanes), n), whole, single);
-      });
+  const done = (i: Expr, j: Expr, at: Expr): void =>
+    finish(k, spec, batch, {
+      place: tile,
+      at,
+      rows: tm,
+      width,
+      lanes,
+      row: k.let('row0', e.add(top, i)),
+      column: (v) => e.add(left, e.add(j, v)),
+      whole: { rows: m % tm === 0, columns: n % width === 0 },
     });
-  };
 
   const panel = (from: Expr): void => {
     const count = panels === 1 ? e.index(depth) : depth % bk === 0 ? e.index(bk) : k.let('count', e.min(e.sub(e.index(depth), from), bk));
@@ -125,8 +114,8 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
           hint?.(p);
         });
         for (const r of list(tm)) for (const v of list(tn)) k.store(tile, place(r, v), (sums[r] as readonly Expr[])[v] as Expr);
-        if (panels === 1) finish(i, j, at);
-        else k.if(e.compare('ge', e.add(from, bk), depth), () => finish(i, j, at));
+        if (panels === 1) done(i, j, at);
+        else k.if(e.compare('ge', e.add(from, bk), depth), () => done(i, j, at));
       });
     });
   };

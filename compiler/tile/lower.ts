@@ -22,6 +22,8 @@ import { lowerScatter } from './scatter.ts';
 import type { Choice } from './schedules.ts';
 import { lowerStream } from './stream.ts';
 import { lowerStreamGrad } from './stream-grad.ts';
+import { lowerStreamGradShared } from './stream-grad-shared.ts';
+import { lowerStreamShared } from './stream-shared.ts';
 
 export interface Lowered {
   readonly kernel: Kernel;
@@ -40,8 +42,8 @@ const templates: { readonly [T in Template]: (job: Job) => Lowering } = {
   map: lowerMap,
   reduce: lowerReduce,
   gemm: lowerContraction,
-  stream: lowerStream,
-  'stream-grad': lowerStreamGrad,
+  stream: (job) => (job.target.maxThreads > 1 ? lowerStreamShared(job) : lowerStream(job)),
+  'stream-grad': (job) => (job.target.maxThreads > 1 ? lowerStreamGradShared(job) : lowerStreamGrad(job)),
   scatter: lowerScatter,
   cumsum: lowerCumsum,
 };

@@ -32,7 +32,10 @@ export const areas = [
   'planning',
   'kernels',
   'attention',
+  'groups',
+  'tuning',
   'C',
+  'WGSL',
   'text',
   'interpreter',
 ] as const;

@@ -15,6 +15,8 @@ import { verifyKernel } from '../../compiler/kernel/verify.ts';
 import type { Target } from '../../compiler/target.ts';
 import { lowerGemm } from '../../compiler/tile/gemm.ts';
 import { chooseGemm, type GemmSchedule } from '../../compiler/tile/gemm-schedule.ts';
+import { lowerGemmShared } from '../../compiler/tile/gemm-shared.ts';
+import { type SharedSchedule, sharedChooser } from '../../compiler/tile/gemm-shared-schedule.ts';
 import type { GemmOperand, GemmPoint, GemmSpec } from '../../compiler/tile/gemm-spec.ts';
 
 const target: Target = {
@@ -30,6 +32,9 @@ const target: Target = {
   cacheBytes: { l1: 48 << 10, l2: 2 << 20 },
   peak: { flops: 4e11, bytes: 2e10 },
 };
+
+const groups: Target = { ...target, name: 'groups', workers: 32, maxThreads: 256, vectorBytes: 16, bf16Dot: false, sharedBytes: 16384 };
+type AnySchedule = GemmSchedule | SharedSchedule;
 
 interface Problem {
   readonly batch: readonly number[];
@@ -79,7 +84,7 @@ const spec = (p: Problem, epilogue: Epilogue = plain): GemmSpec => ({
   epilogue: epilogue(p),
 });
 
-const kernelOf = (p: Problem, s: GemmSpec, schedule?: GemmSchedule): Kernel =>
+const kernelOf = (p: Problem, s: GemmSpec, schedule?: AnySchedule): Kernel =>
   verifyKernel({
     name: 'gemm',
     buffers: [
@@ -88,7 +93,7 @@ const kernelOf = (p: Problem, s: GemmSpec, schedule?: GemmSchedule): Kernel =>
       { name: 'bias', dtype: 'f32', size: p.n, access: 'read' },
       { name: 'out', dtype: s.acc, size: output(p), access: 'write' },
     ],
-    ...lowerGemm(s, target, schedule),
+    ...(schedule && !('lanes' in schedule) ? lowerGemmShared(s, schedule) : lowerGemm(s, target, schedule)),
   });
 
 /** Small deterministic numbers, not symmetric, with many different mantissas. */
@@ -108,7 +113,7 @@ const host = (x: readonly number[], dtype: Problem['dtype']): Float32Array | Uin
         ? Uint32Array.from(x)
         : Uint16Array.from(x.map((v) => bitsOf(v, dtype)));
 
-const run = (p: Problem, s: GemmSpec, schedule?: GemmSchedule) => {
+const run = (p: Problem, s: GemmSpec, schedule?: AnySchedule) => {
   const left = numbers(s.a.size, p.dtype, 1);
   const right = numbers(s.b.size, p.dtype, 2);
   const bias = numbers(p.n, 'f32', 3);
@@ -152,7 +157,7 @@ const visit = (
 const sum = (x: readonly number[]): number => x.reduce((a, b) => a + b, 0);
 const bound = (products: readonly number[]): number => (products.length + 1) * 2 ** -24 * sum(products.map(Math.abs)) + 1e-30;
 
-const check = (p: Problem, schedule?: GemmSchedule): void => {
+const check = (p: Problem, schedule?: AnySchedule): void => {
   const s = spec(p);
   const r = run(p, s, schedule);
   visit(p, s, r, (at, _row, _col, products) => {
@@ -276,6 +281,73 @@ describe('chooseGemm', () => {
   it('gives many workers enough blocks', () => {
     const s = choose(384, 1536, 6400, { ...target, workers: 16 });
     expect(Math.ceil(384 / s.bm) * Math.ceil(1536 / s.bn)).toBeGreaterThanOrEqual(16);
+  });
+});
+
+const shared = fc
+  .record({
+    tm: fc.constantFrom(1, 2, 4),
+    tn: fc.constantFrom(1, 2, 4, 8),
+    down: fc.constantFrom(1, 2, 4),
+    over: fc.constantFrom(1, 2, 4),
+    bk: fc.constantFrom(1, 2, 4, 8, 16),
+  })
+  .map(({ tm, tn, down, over, bk }): SharedSchedule => ({ tm, tn, bm: down * tm, bn: over * tn, bk }));
+
+describe('gemm of tiles in shared memory', () => {
+  const chosen = (p: Problem, t: Target = groups): SharedSchedule => sharedChooser(spec(p), t, 'gemm').first();
+  it('sums what float64 sums, whatever the schedule', () => {
+    fc.assert(
+      fc.property(problem, shared, (p, s) => check(p, s)),
+      { seed: 7, numRuns: 150 },
+    );
+  });
+
+  it.each(['outer', 'inner', 'neither'] as const)('takes every layout with the schedule it chooses: a %s', (a) => {
+    for (const b of ['outer', 'inner', 'neither'] as const) {
+      const p: Problem = { batch: [], m: 29, n: 50, k: 37, a, b, dtype: 'f32', shared: false };
+      check(p, chosen(p));
+    }
+  });
+
+  it('makes the bits that one thread makes', () => {
+    const p: Problem = { batch: [2], m: 13, n: 21, k: 40, a: 'inner', b: 'outer', dtype: 'f32', shared: true };
+    const one = run(p, spec(p), { bm: 4, bn: 8, bk: 7, tm: 2, tn: 2, lanes: 4 }).out;
+    expect(run(p, spec(p), chosen(p)).out).toEqual(one);
+    expect(run(p, spec(p), { bm: 2, bn: 8, bk: 16, tm: 1, tn: 4 }).out).toEqual(one);
+  });
+
+  it('chooses tiles that fit the threads and the memory of a block, and leaves no processor idle where there is enough to do', () => {
+    const sizes = fc.integer({ min: 1, max: 5000 });
+    const targets = fc.record({ maxThreads: fc.constantFrom(2, 32, 128, 256, 1024), sharedBytes: fc.constantFrom(8192, 16384, 49152) });
+    fc.assert(
+      fc.property(sizes, sizes, sizes, targets, (m, n, k, t) => {
+        const s = chosen({ batch: [], m, n, k, a: 'inner', b: 'inner', dtype: 'f32', shared: false }, { ...groups, ...t });
+        expect((s.bm / s.tm) * (s.bn / s.tn)).toBeLessThanOrEqual(t.maxThreads);
+        // the panel of an operand whose lines run along k has four more a line
+        expect(4 * s.bk * (s.bm + s.bn + 8)).toBeLessThanOrEqual(t.sharedBytes);
+        if (m >= 1024 && n >= 1024) expect(Math.ceil(m / s.bm) * Math.ceil(n / s.bn)).toBeGreaterThanOrEqual(groups.workers);
+      }),
+      { seed: 3, numRuns: 100 },
+    );
+    expect(chosen({ batch: [], m: 2056, n: 1536, k: 384, a: 'inner', b: 'inner', dtype: 'f32', shared: false })).toMatchObject({
+      bm: 64,
+      bn: 128,
+      tm: 4,
+      tn: 8,
+    });
+  });
+
+  it('refuses a record that is not legal, with the reason', () => {
+    const p: Problem = { batch: [], m: 64, n: 64, k: 64, a: 'inner', b: 'inner', dtype: 'f32', shared: false };
+    const read = (record: object): unknown => sharedChooser(spec(p), groups, 'gemm').read(record as never);
+    const good = { bm: 32, bn: 32, bk: 16, tm: 4, tn: 4 };
+    expect(read(good)).toEqual(good);
+    expect(read({ ...good, bm: 33 })).toBe('bm is 33, and tiles are powers of two');
+    expect(read({ ...good, tm: 64 })).toBe('the tile of a thread is larger than that of its block');
+    expect(read({ ...good, tm: 1, tn: 1 })).toBe('1024 threads a block, and the target has 256 at most');
+    expect(read({ ...good, bk: 512 })).toMatch(/^its panels take 147456 bytes of shared memory, and there are 16384$/);
+    expect(read({ ...good, lanes: 4 })).toBe('there is no lanes');
   });
 });
 

@@ -54,12 +54,12 @@ const run = async (g: Graph, inputs: readonly Tensor64[], threads: number, preci
   return out;
 };
 const templates = (g: Graph): readonly string[] => planOf(g, cpuTarget(2)).launches.map((l) => l.label.split(':')[0] as string);
-/** Vectors of 16, 8 and 4 numbers, and none. */
-const targets: readonly Target[] = [64, 32, 16, 4].map((vectorBytes) => ({
-  ...cpuTarget(2),
-  vectorBytes,
-  registers: vectorBytes === 64 ? 32 : 16,
-}));
+/** Vectors of 16, 8 and 4 numbers, and none; and blocks of many and of few threads, which share much memory and little. */
+const targets: readonly Target[] = [
+  ...[64, 32, 16, 4].map((vectorBytes) => ({ ...cpuTarget(2), vectorBytes, registers: vectorBytes === 64 ? 32 : 16 })),
+  { ...cpuTarget(2), vectorBytes: 16, bf16Dot: false, maxThreads: 256, sharedBytes: 32768 },
+  { ...cpuTarget(2), vectorBytes: 16, bf16Dot: false, maxThreads: 32, sharedBytes: 16384 },
+];
 
 const sizes: readonly (readonly [b: number, n: number, m: number, d: number, e: number])[] = [
   [1, 1, 1, 1, 1],
@@ -99,6 +99,7 @@ const halves: readonly (readonly [name: string, precision: 'bf16' | 'f16', targe
   ['bf16, 4 lanes', 'bf16', { ...(targets[2] as Target), bf16Dot: true }],
   ['bf16, 1 lane', 'bf16', { ...(targets[3] as Target), bf16Dot: true }],
   ['bf16, widened', 'bf16', { ...(targets[1] as Target), bf16Dot: false }],
+  ['bf16, 256 threads', 'bf16', targets[4] as Target],
   ['f16', 'f16', { ...(targets[1] as Target), bf16Dot: true }],
 ];
 const staged = (g: Graph, precision: Precision): { readonly said: Graph; readonly final: Graph } => {

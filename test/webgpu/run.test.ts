@@ -1,17 +1,21 @@
 /** Programs on WebGPU against float64 within their bounds, the text of a kernel, memory in parts of words, and what is refused. */
 import { describe, expect, test } from 'vitest';
 import { printWgsl, type WebGpuBackend, webgpu } from '../../backends/webgpu/index.ts';
-import { compileGraph } from '../../compiler/compile.ts';
+import { compileGraph, passesFor } from '../../compiler/compile.ts';
 import { builder } from '../../compiler/graph/builder.ts';
+import { countOf, tensor64 } from '../../compiler/graph/tensor64.ts';
 import type { DType } from '../../compiler/graph/types.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
+import { einsum, type F32, grad, softmax, spec, sum, trace } from '../../dsl/index.ts';
 import { bounded, compare } from '../../testing/bound.ts';
 import { programOf } from '../../testing/fuzz.ts';
-import { decode, encode, results } from '../../testing/host.ts';
+import { decode, encode, results, rounded } from '../../testing/host.ts';
+import { numbers } from '../../testing/numbers.ts';
 import { printProgram } from '../../testing/program-text.ts';
 import { together } from '../../testing/together.ts';
 import { exposed } from '../../testing/transforms.ts';
 
+type Rows = F32<'B N D'>;
 let made: Promise<WebGpuBackend> | undefined;
 const backend = (): Promise<WebGpuBackend> => {
   made ??= webgpu();
@@ -36,6 +40,55 @@ test('generated programs, with all of their values, are within the bound of floa
       expect(compare(bounded(p.graph, p.inputs), got).wrong, printProgram(p)).toBeUndefined();
     }
   }
+});
+
+/** softmax(q k') v of a few sizes on both sides of a tile, its gradients, and a product of its rows, in float32 or on rows of bf16. */
+const attention = (n: number, m: number, d: number) =>
+  trace(
+    ((q: Rows, k: Rows, v: Rows, u: Rows) => {
+      const look = (q: Rows, k: Rows, v: Rows): Rows =>
+        einsum(
+          'b n m, b m e -> b n e',
+          softmax(einsum('b n d, b m d -> b n m', q.mul(0.7), k as unknown as F32<'B M D'>)),
+          v as unknown as F32<'B M E'>,
+        ) as unknown as Rows;
+      const o = look(q, k, v);
+      const gradients = grad(([x, y, z]: readonly [Rows, Rows, Rows]) => sum('b n e ->' as string, look(x, y, z).mul(u)) as F32<''>)([
+        q,
+        k,
+        v,
+      ]);
+      return [o, gradients, einsum('b n d, b m d -> n m' as string, o, k as never), einsum('b n d, b n e -> d e' as string, o, u as never)];
+    }) as never,
+    [`2 ${n} ${d}`, `2 ${m} ${d}`, `2 ${m} ${d}`, `2 ${n} ${d}`].map((shape) => spec(shape)) as never,
+  ).graph;
+test.each([
+  [2, 3, 2, 'f32'],
+  [9, 70, 5, 'f32'],
+  [67, 33, 34, 'f32'],
+  [33, 65, 12, 'bf16'],
+] as const)('attention of %i queries and %i keys of width %i, its gradients and products, %s', async (n, m, d, precision) => {
+  const g = attention(n, m, d);
+  const next = numbers(n);
+  const inputs = g.params.map((p) =>
+    rounded(
+      tensor64(
+        p.type,
+        Array.from({ length: countOf(p.type) }, () => 4 * next() - 2),
+      ),
+    ),
+  );
+  const { executable, report } = await compileGraph(g, { backend: await backend(), precision });
+  expect(new Set(report.plan?.launches.map((l) => l.label.split(':')[0]))).toContain('stream-grad');
+  inputs.forEach((x, i) => executable.write(i, encode(x)));
+  await executable.run();
+  const got = (await results(executable)).map((x, i) => decode(executable.outputs[i]?.dtype ?? 'f32', x));
+  executable.dispose();
+  const passes = passesFor(precision);
+  const said = passes.slice(0, passes.findIndex(([name]) => name === 'precision') + 1).reduce((x, [, pass]) => pass(x), g);
+  const seen = compare(bounded(said, inputs), got);
+  expect(seen.wrong).toBeUndefined();
+  expect(seen.checked).toBe(seen.elements);
 });
 
 test('numbers of 8 and 16 bits lie in words, of odd lengths too, and a result may lie over its operand', async () => {

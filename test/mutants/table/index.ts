@@ -4,6 +4,7 @@ import { attention } from './attention.ts';
 import { batching } from './batching.ts';
 import { c } from './c.ts';
 import { fusion } from './fusion.ts';
+import { groups } from './groups.ts';
 import { interpreter } from './interpreter.ts';
 import { jvp } from './jvp.ts';
 import { kernels } from './kernels.ts';
@@ -12,6 +13,8 @@ import { planning } from './planning.ts';
 import { shapes } from './shapes.ts';
 import { text } from './text.ts';
 import { transpose } from './transpose.ts';
+import { tuning } from './tuning.ts';
+import { wgsl } from './wgsl.ts';
 
 const tables: { readonly [A in Area]: readonly Row[] } = {
   jvp,
@@ -23,7 +26,10 @@ const tables: { readonly [A in Area]: readonly Row[] } = {
   planning,
   kernels,
   attention,
+  groups,
+  tuning,
   C: c,
+  WGSL: wgsl,
   text,
   interpreter,
 };

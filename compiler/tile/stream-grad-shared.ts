@@ -1,0 +1,143 @@
+/**
+ * The stream template, backward, where a block has several threads (stream-grad.ts says what is computed). Blocks cannot add to each other's
+ * results, so the weights are made twice: some blocks own keys, with the gradients of keys and values, and see the queries come by; the others own
+ * queries, with theirs, and see the keys. Seven contractions instead of five, no atomics, and sums in an order that nothing can change.
+ *
+ *   blocks of keys       weights = exp(scale keys queries' - lse)              blocks of queries     weights = exp(scale queries keys' - lse)
+ *                        dvalues += weights grads                                                    slopes = scale weights (grads values' - delta)
+ *                        slopes = scale weights (values grads' - delta)                              dqueries += slopes keys
+ *                        dkeys += slopes queries
+ */
+import type { DType, Node, Value } from '../graph/types.ts';
+import { body } from '../kernel/build.ts';
+import * as e from '../kernel/expr.ts';
+import type { Expr } from '../kernel/types.ts';
+import { type Affine, indices } from './affine.ts';
+import { code } from './code.ts';
+import { rounded, shapeOf } from './emit.ts';
+import { unflatten } from './gemm.ts';
+import type { Lowering } from './gemm-spec.ts';
+import { emitterOf, type Job } from './job.ts';
+import { type Sums, threadsOf, zeros } from './shared-tile.ts';
+import { writerOf } from './stream-out.ts';
+import { rowsOf } from './stream-parts.ts';
+import { operandOf, resultsOf, sharedStream, weaver } from './stream-shared-parts.ts';
+
+interface Shared {
+  readonly operand: number;
+  readonly place: e.Place;
+}
+/** 0, 1, ...: what to add to the first column of a vector. */
+const steps = (lanes: number): Expr => e.ramp(e.index(0), lanes);
+
+export const lowerStreamGradShared = (job: Job): Lowering => {
+  const node = job.group.nodes.find((n) => n.op.prim === 'call') as Node;
+  const [q, keys, values, grads] = [rowsOf(job, node, 1), rowsOf(job, node, 2), rowsOf(job, node, 3), rowsOf(job, node, 6)];
+  const batch = shapeOf(node.inputs[1] as Value).slice(0, -2);
+  const count = batch.reduce((a, b) => a * b, 1);
+  const dtype = q.place.dtype as DType;
+  const widths = [q.width, values.width];
+  const size = { rows: Math.max(q.count, keys.count), columns: Math.max(q.count, keys.count), count, widths };
+  // lse and delta of the queries that a tile sees
+  const s = sharedStream(job.target, size, (w) => 2 * Math.max(w.rows, w.columns));
+  const { weights } = s;
+  const threads = threadsOf(weights);
+  const [dq, dk, dv] = node.outputs as readonly [Value, Value, Value];
+  const writeQ = writerOf(job, dq, batch, q.count, q.width);
+  const writeK = writerOf(job, dk, batch, keys.count, keys.width);
+  const writeV = writerOf(job, dv, batch, keys.count, values.width);
+
+  const k = body([...job.group.inputs, ...job.group.outputs].map((_, i) => `b${i}`));
+  const at = unflatten(e.block(1), batch).map((x) => k.let('batch', x));
+  const [queries, keyRows, valueRows, gradRows] = [
+    operandOf(k, q, at),
+    operandOf(k, keys, at),
+    operandOf(k, values, at),
+    operandOf(k, grads, at),
+  ];
+  const scale = k.let('scale', emitterOf(job, indices(1)).at(node.inputs[0] as Value, []));
+  const w = weaver(k, s, widths);
+  const perQuery = [4, 5].map((operand) => ({
+    operand,
+    place: k.alloc('own', 'shared', 'f32', Math.max(weights.rows, weights.columns)),
+  })) as [Shared, Shared];
+  const [lse, delta] = perQuery;
+
+  /** Brings lse and delta of `tile` queries from `first` on, which may be computed where they are read; zeros past the last. */
+  let asked = 0;
+  const bring = (first: Expr, tile: number): void =>
+    k.for('t', e.thread, tile, threads, (t) => {
+      const row = k.let('row', e.add(first, t));
+      const each = (): void => {
+        for (const { operand, place } of perQuery) {
+          const c = code(`${k.fresh('q')}_${asked++}_`);
+          const ix = indices(1);
+          const own: readonly Affine[] = [...at.map((x, j) => ix.atom(x, 0, (batch[j] as number) - 1)), ix.atom(row, 0, q.count - 1)];
+          const [x] = c.bind([emitterOf(job, ix).at(node.inputs[operand] as Value, own)]);
+          k.push(...c.done());
+          k.store(place, t, x as Expr);
+        }
+      };
+      if (q.count % tile === 0) each();
+      else
+        k.if(e.lt(row, q.count), each, () => {
+          for (const { place } of perQuery) k.store(place, t, e.f32(0));
+        });
+    });
+  /** exp(scale score - lse), and the slope that belongs to a product of gradients and values. */
+  const weightOf = (score: Expr, own: Expr): Expr => e.unary('exp', e.sub(e.mul(score, e.splat(scale, score.lanes)), own));
+  const slopeOf = (weight: Expr, product: Expr, own: Expr): Expr => e.mul(e.mul(weight, e.sub(product, own)), e.splat(scale, weight.lanes));
+  /** The sums as variables hold other numbers from here on. */
+  const become = (sums: Sums, f: (x: Expr, r: number, v: number) => Expr): void =>
+    sums.forEach((row, r) => row.forEach((x, v) => k.set(x, f(x, r, v))));
+  /** Past the last column weights are 0, so that what is staged there adds nothing. */
+  const there = (x: Expr, column: Expr, first: Expr, all: number): Expr =>
+    all % weights.columns === 0 ? x : e.select(e.lt(e.add(e.splat(e.add(first, column), x.lanes), steps(x.lanes)), all), x, 0);
+
+  const ofKeys = (): void => {
+    const first = k.let('first', e.mul(e.block(0), weights.rows));
+    const [ownV, ownK] = [zeros(k, resultsOf(weights, values.width), 'f32'), zeros(k, resultsOf(weights, keys.width), 'f32')];
+    k.for('queries', 0, q.count, weights.columns, (from) => {
+      bring(from, weights.columns);
+      const many = k.let('many', e.min(e.sub(e.index(q.count), from), weights.columns));
+      const made = w.weigh(keyRows, first, queries, from);
+      become(made, (x, _, v) => there(weightOf(x, e.load(lse.place, w.column(v), x.lanes)), w.column(v), from, q.count));
+      w.keep(made, (x) => rounded(x, dtype));
+      k.barrier();
+      w.mix(ownV, gradRows, from, many);
+      const product = w.weigh(valueRows, first, gradRows, from);
+      w.keep(product, (x, r, v) =>
+        rounded(slopeOf((made[r] as readonly Expr[])[v] as Expr, x, e.load(delta.place, w.column(v), x.lanes)), dtype),
+      );
+      k.barrier();
+      w.mix(ownK, queries, from, many);
+    });
+    const to = { first, count: keys.count };
+    if (writeK) w.write(ownK, { ...to, width: keys.width }, at, writeK);
+    if (writeV) w.write(ownV, { ...to, width: values.width }, at, writeV);
+  };
+  const ofQueries = (block: Expr): void => {
+    const first = k.let('first', e.mul(block, weights.rows));
+    const ownQ = zeros(k, resultsOf(weights, q.width), 'f32');
+    bring(first, weights.rows);
+    k.for('keys', 0, keys.count, weights.columns, (from) => {
+      const many = k.let('many', e.min(e.sub(e.index(keys.count), from), weights.columns));
+      const made = w.weigh(queries, first, keyRows, from);
+      const rowOf = (p: e.Place, r: number, lanes: number): Expr => e.splat(e.load(p, e.add(w.own.row, r)), lanes);
+      become(made, (x, r, v) => there(weightOf(x, rowOf(lse.place, r, x.lanes)), w.column(v), from, keys.count));
+      const product = w.weigh(gradRows, first, valueRows, from);
+      w.keep(product, (x, r, v) => rounded(slopeOf((made[r] as readonly Expr[])[v] as Expr, x, rowOf(delta.place, r, x.lanes)), dtype));
+      k.barrier();
+      w.mix(ownQ, keyRows, from, many);
+    });
+    if (writeQ) w.write(ownQ, { first, count: q.count, width: q.width }, at, writeQ);
+  };
+  const [forKeys, forQueries] = [
+    writeK || writeV ? Math.ceil(keys.count / weights.rows) : 0,
+    writeQ ? Math.ceil(q.count / weights.rows) : 0,
+  ];
+  if (forQueries === 0) ofKeys();
+  else if (forKeys === 0) ofQueries(e.block(0));
+  else k.if(e.lt(e.block(0), forKeys), ofKeys, () => ofQueries(e.sub(e.block(0), forKeys)));
+  return { grid: [forKeys + forQueries, count, 1], threads, body: k.done() };
+};

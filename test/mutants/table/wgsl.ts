@@ -1,0 +1,87 @@
+/** Faults of the WGSL printer, the bindings and the WebGPU runtime. */
+import type { Row } from '../mutant.ts';
+
+const print = 'backends/webgpu/print.ts';
+const bindings = 'backends/webgpu/bindings.ts';
+const math = 'backends/webgpu/math.ts';
+const run = 'test/webgpu/run.test.ts';
+const functions = 'test/webgpu/math.test.ts';
+
+const of = (test: string, rows: readonly Omit<Row, 'test'>[]): readonly Row[] => rows.map((row) => ({ ...row, test }));
+
+export const wgsl: readonly Row[] = [
+  ...of(run, [
+    {
+      name: 'WGSL: select takes its values in the order of K',
+      fault: 'swapped operand',
+      file: print,
+      from: 'return `select(${print(e.y, c)}, ${print(e.x, c)}, ${print(e.c, c)})`;',
+      to: 'return `select(${print(e.x, c)}, ${print(e.y, c)}, ${print(e.c, c)})`;',
+    },
+    {
+      name: 'WGSL: lanes of a load are one element',
+      fault: 'off by one',
+      file: print,
+      from: '(index.lanes > 1 ? `${at}.${components[k]}` : k === 0 ? at : `(${at} + ${k})`)',
+      to: '(index.lanes > 1 ? `${at}.${components[k]}` : at)',
+    },
+    {
+      name: 'WGSL: a loop ends one step late',
+      fault: 'off by one',
+      file: print,
+      from: '${i} < ${end}; ${i} +=',
+      to: '${i} <= ${end}; ${i} +=',
+    },
+    {
+      name: 'WGSL: blocks along y count as many as along x',
+      fault: 'wrong axis',
+      file: print,
+      from: '`b_all / ${x} % ${y}`',
+      to: '`b_all / ${y} % ${x}`',
+    },
+    {
+      name: 'bindings: the neighbour in a word is cleared',
+      fault: 'wrong constant',
+      file: bindings,
+      from: 'atomicAnd(&${b.name}[at], ~(${mask} << by));',
+      to: 'atomicAnd(&${b.name}[at], 0u);',
+    },
+    {
+      name: 'bindings: what the word held stays',
+      fault: 'dropped term',
+      file: bindings,
+      from: 'atomicAnd(&${b.name}[at], ~(${mask} << by));\n',
+      to: '\n',
+    },
+  ]),
+  ...of(functions, [
+    {
+      name: 'WGSL math: log of 0 is NaN',
+      fault: 'wrong constant',
+      file: math,
+      from: 'select(positive, F(fv_nan()), x < F(0.0)), F(-fv_inf()), x == F(0.0))',
+      to: 'select(positive, F(fv_nan()), x < F(0.0)), F(fv_nan()), x == F(0.0))',
+    },
+    {
+      name: 'WGSL math: the maximum loses a NaN',
+      fault: 'dropped check',
+      file: math,
+      from: 'select(y, x, (x > y) | fv_isnan(x))',
+      to: 'select(y, x, x > y)',
+    },
+    {
+      name: 'WGSL math: a division by 0 is not 0',
+      fault: 'dropped check',
+      file: math,
+      from: "div_u32: two('U', 'return select(x / y, U(0u), y == U(0u));')",
+      to: "div_u32: two('U', 'return x / y;')",
+    },
+    {
+      name: 'WGSL math: bf16 rounds halves up',
+      fault: 'wrong constant',
+      file: math,
+      from: 'U(0x7fffu) + ((u >> U(16u)) & U(1u))',
+      to: 'U(0x8000u)',
+    },
+  ]),
+];
