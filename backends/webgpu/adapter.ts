@@ -8,7 +8,8 @@ const inNode = async (): Promise<GPU> => {
   try {
     const dawn = await import('webgpu');
     Object.assign(globalThis, dawn.globals);
-    return dawn.create([]);
+    // no kernel reads shared memory that it has not written (the laws run every kernel in an interpreter that watches)
+    return dawn.create(['enable-dawn-features=disable_workgroup_init']);
   } catch (cause) {
     throw new FoveaError('FV0307', `WebGPU is not there: ${cause instanceof Error ? cause.message : String(cause)}`, {
       hint: 'In Node, install the package webgpu; in a browser, choose one that has navigator.gpu.',
