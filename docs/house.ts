@@ -23,6 +23,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   'backends/cpu': ['compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/tile', 'compiler/plan', 'compiler/target'],
   'backends/webgpu': ['compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/plan', 'compiler/target'],
   index: ['dsl', 'compiler/error', 'compiler/graph', 'compiler/compile', 'compiler/plan', 'compiler/target'],
+  web: ['index', 'backends/webgpu'],
   models: ['dsl', 'compiler/error', 'compiler/graph'],
   'models/train': ['index', 'dsl', 'models', 'models/eval', 'compiler/error'],
   'models/eval': ['index', 'dsl', 'models', 'compiler/error'],
@@ -79,7 +80,7 @@ export const sources = (root: string): readonly string[] => {
     readdirSync(dir, { withFileTypes: true }).flatMap((d) =>
       d.isDirectory() ? walk(join(dir, d.name)) : d.name.endsWith('.ts') ? [relative(root, join(dir, d.name))] : [],
     );
-  return ['dsl', 'compiler', 'backends', 'models', 'testing', 'cli'].flatMap((d) => walk(join(root, d))).concat('index.ts');
+  return ['dsl', 'compiler', 'backends', 'models', 'testing', 'cli'].flatMap((d) => walk(join(root, d))).concat('index.ts', 'web.ts');
 };
 
 /** Every relative import and re-export of every source file. */

@@ -1,55 +1,34 @@
 /**
- * The WebGPU backend: kernels printed as WGSL, run by the browser or by Dawn in Node.
+ * The WebGPU backend: kernels printed as WGSL, run by Dawn (npm's `webgpu`) in Node. Bundlers for browsers take browser.ts in its place.
  *
  *   const step = await compile(trainStep, specs, { backend: await webgpu() });
  */
-import type { Plan } from '../../compiler/plan/types.ts';
-import type { Progress, Target } from '../../compiler/target.ts';
-import { requestDevice } from './adapter.ts';
-import { load, type WebGpuExecutable } from './runtime.ts';
+import { FoveaError } from '../../compiler/error.ts';
+import { ofBrowser } from './adapter.ts';
+import { type WebGpuBackend, webgpuOn } from './backend.ts';
 
+export { type WebGpuBackend, webgpuTarget } from './backend.ts';
 export { printWgsl } from './print.ts';
 export type { WebGpuExecutable } from './runtime.ts';
 
-export interface WebGpuBackend {
-  readonly kind: 'plan';
-  readonly name: 'webgpu';
-  readonly target: Target;
-  /** As the adapter calls itself. */
-  readonly adapter: string;
-  prepare(plan: Plan, progress?: Progress): Promise<WebGpuExecutable>;
-  /** Lets the device go; executables of it end with it. */
-  destroy(): void;
-}
-
-/** The capability record of a device. Peaks are guesses that rank schedules: WebGPU does not tell them. */
-export const webgpuTarget = ({ limits }: Pick<GPUDevice, 'limits'>): Target => ({
-  name: 'webgpu',
-  workers: 32,
-  maxThreads: limits.maxComputeInvocationsPerWorkgroup,
-  vectorBytes: 16,
-  registers: 64,
-  bf16Dot: false,
-  sharedBytes: limits.maxComputeWorkgroupStorageSize,
-  maxBuffers: limits.maxStorageBuffersPerShaderStage,
-  alignment: limits.minStorageBufferOffsetAlignment,
-  cacheBytes: { l1: 16 << 10, l2: 32 << 10 },
-  peak: { flops: 10e12, bytes: 400e9 },
-});
+/** An instance is kept: Dawn's devices live as long as it does. */
+let instance: Promise<GPU> | undefined;
+const dawn = async (): Promise<GPU> => {
+  try {
+    const { create, globals } = await import('webgpu');
+    Object.assign(globalThis, globals);
+    // no kernel reads shared memory that it has not written (the laws run every kernel in an interpreter that watches)
+    return create(['enable-dawn-features=disable_workgroup_init']);
+  } catch (cause) {
+    throw new FoveaError('FV0307', `WebGPU is not there: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      hint: 'In Node, install the package webgpu; in a browser, choose one that has navigator.gpu.',
+      cause,
+    });
+  }
+};
 
 /** FV0307: no WebGPU, no adapter or no device. */
 export const webgpu = async (): Promise<WebGpuBackend> => {
-  const { device, name } = await requestDevice();
-  let lost: string | undefined;
-  void device.lost.then((info) => {
-    lost = info.message || info.reason;
-  });
-  return {
-    kind: 'plan',
-    name: 'webgpu',
-    target: webgpuTarget(device),
-    adapter: name,
-    prepare: (plan, progress) => load(device, plan, () => lost, progress),
-    destroy: () => device.destroy(),
-  };
+  instance ??= Promise.resolve(ofBrowser() ?? dawn());
+  return webgpuOn(await instance);
 };

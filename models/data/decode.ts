@@ -15,7 +15,7 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import sharp, { type Metadata } from 'sharp';
 import { FoveaError } from '../../compiler/error.ts';
-import type { Picture } from './picture.ts';
+import { maxPixels, type Picture } from './picture.ts';
 
 export interface ReadOptions {
   /** Shrink or grow so that the shorter side has this many pixels. The picture keeps its size unless given. */
@@ -36,8 +36,6 @@ export interface ReadImage {
 /** What names of image files end with. */
 export const imageName = /\.(jpe?g|png|webp|gif)$/i;
 
-/** Above this the original refuses an image too. */
-export const maxPixels = 178_956_970;
 const maxBytes = 2 ** 30;
 
 const broken = (file: string, why: string, cause?: unknown): FoveaError =>

@@ -4,6 +4,9 @@
  */
 import { shuffle, stream } from './random.ts';
 
+/** Pixels of an image at most: above this the original refuses an image too. */
+export const maxPixels = 178_956_970;
+
 export interface Picture {
   readonly width: number;
   readonly height: number;

@@ -8,8 +8,8 @@
  */
 import { FoveaError } from '../../compiler/error.ts';
 import { plain } from './augment.ts';
-import { maxPixels } from './decode.ts';
 import type { Normalise, Picture } from './picture.ts';
+import { maxPixels } from './picture.ts';
 import { centreView, resize } from './resize.ts';
 
 /** A picture in the middle of a canvas; around it is 0 after normalisation. */

@@ -1,3 +1,4 @@
 /** Pictures of a run: line charts and grids of images as PNG. */
-export { type Chart, lineChart, type Series, trailingMean } from './chart.ts';
+export { lineChart } from './chart.ts';
 export { type GridOptions, pictureGrid } from './grid.ts';
+export { type Chart, chartSvg, type Series, ticks, trailingMean } from './svg.ts';

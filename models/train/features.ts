@@ -7,7 +7,8 @@
  */
 import { apply, type F32, paramSpecs, spec } from '../../dsl/index.ts';
 import { type Backend, compile, type Input, type Progress } from '../../index.ts';
-import { type Normalise, type Placed, viewBatch } from '../data/index.ts';
+import type { Normalise } from '../data/picture.ts';
+import { type Placed, viewBatch } from '../data/view.ts';
 import { type VitConfig, type VitParams, vit } from '../vit.ts';
 
 export interface ImageFeatures {

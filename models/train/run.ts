@@ -18,7 +18,8 @@ import {
   type Tune,
   trace,
 } from '../../index.ts';
-import { batches, type ImageSet } from '../data/index.ts';
+import { batches } from '../data/batch.ts';
+import type { ImageSet } from '../data/picture.ts';
 import { batchSpec, hyperAt, hyperSpec, initState, stateSpec } from '../dinov2/state.ts';
 import type { State } from '../dinov2/types.ts';
 import { trainStep } from '../dinov2.ts';

@@ -6,9 +6,9 @@ import { knn, neighbours, normaliseRows } from '../../models/eval/knn.ts';
 import { pca, symmetricEigen, toColours } from '../../models/eval/pca.ts';
 import { type BlockTokens, centrePadding, probeInput } from '../../models/eval/probe.ts';
 import { fill, floats } from '../../models/parity/formula.ts';
-import { chartSvg, ticks } from '../../models/plot/chart.ts';
 import { drawGrid } from '../../models/plot/grid.ts';
 import { lineChart, pictureGrid, trailingMean } from '../../models/plot/index.ts';
+import { chartSvg, ticks } from '../../models/plot/svg.ts';
 import { evaluate, type Numbers, numbers } from '../models/evaluate.ts';
 
 test('a bank classifies itself with k = 1, and scaling a feature changes nothing', () => {

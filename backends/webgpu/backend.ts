@@ -1,0 +1,48 @@
+/** The WebGPU backend on whatever gives adapters: a browser's `navigator.gpu`, or Dawn in Node. */
+import type { Plan } from '../../compiler/plan/types.ts';
+import type { Progress, Target } from '../../compiler/target.ts';
+import { requestDevice } from './adapter.ts';
+import { load, type WebGpuExecutable } from './runtime.ts';
+
+export interface WebGpuBackend {
+  readonly kind: 'plan';
+  readonly name: 'webgpu';
+  readonly target: Target;
+  /** As the adapter calls itself. */
+  readonly adapter: string;
+  prepare(plan: Plan, progress?: Progress): Promise<WebGpuExecutable>;
+  /** Lets the device go; executables of it end with it. */
+  destroy(): void;
+}
+
+/** The capability record of a device. Peaks are guesses that rank schedules: WebGPU does not tell them. */
+export const webgpuTarget = ({ limits }: Pick<GPUDevice, 'limits'>): Target => ({
+  name: 'webgpu',
+  workers: 32,
+  maxThreads: limits.maxComputeInvocationsPerWorkgroup,
+  vectorBytes: 16,
+  registers: 64,
+  bf16Dot: false,
+  sharedBytes: limits.maxComputeWorkgroupStorageSize,
+  maxBuffers: limits.maxStorageBuffersPerShaderStage,
+  alignment: limits.minStorageBufferOffsetAlignment,
+  cacheBytes: { l1: 16 << 10, l2: 32 << 10 },
+  peak: { flops: 10e12, bytes: 400e9 },
+});
+
+/** FV0307: no adapter or no device. */
+export const webgpuOn = async (gpu: GPU): Promise<WebGpuBackend> => {
+  const { device, name } = await requestDevice(gpu);
+  let lost: string | undefined;
+  void device.lost.then((info) => {
+    lost = info.message || info.reason;
+  });
+  return {
+    kind: 'plan',
+    name: 'webgpu',
+    target: webgpuTarget(device),
+    adapter: name,
+    prepare: (plan, progress) => load(device, plan, () => lost, progress),
+    destroy: () => device.destroy(),
+  };
+};
