@@ -39,6 +39,7 @@ export const codes = {
   FV0306: 'lazy tensor does not fit',
   FV0307: 'no WebGPU',
   FV0308: 'WebGPU device lost',
+  FV0309: 'WebGPU device does not answer',
   FV0401: 'no images found',
   FV0402: 'cannot read a folder or file',
   FV0403: 'broken image',

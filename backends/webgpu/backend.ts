@@ -2,6 +2,8 @@
 import type { Plan } from '../../compiler/plan/types.ts';
 import type { Progress, Target } from '../../compiler/target.ts';
 import { requestDevice } from './adapter.ts';
+import type { Sizes } from './arena.ts';
+import { lifeOf } from './life.ts';
 import { load, type WebGpuExecutable } from './runtime.ts';
 
 export interface WebGpuBackend {
@@ -30,19 +32,26 @@ export const webgpuTarget = ({ limits }: Pick<GPUDevice, 'limits'>): Target => (
   peak: { flops: 10e12, bytes: 400e9 },
 });
 
+export interface WebGpuOptions {
+  /** Seconds to wait for an answer of the device before FV0309; 600 unless given. */
+  readonly patience?: number;
+  /** Bytes of a buffer and of a binding at most, below the device's own limits: for tests of what happens there. */
+  readonly most?: Partial<Sizes>;
+}
+
 /** FV0307: no adapter or no device. */
-export const webgpuOn = async (gpu: GPU): Promise<WebGpuBackend> => {
+export const webgpuOn = async (gpu: GPU, { patience = 600, most = {} }: WebGpuOptions = {}): Promise<WebGpuBackend> => {
   const { device, name } = await requestDevice(gpu);
-  let lost: string | undefined;
-  void device.lost.then((info) => {
-    lost = info.message || info.reason;
-  });
+  const life = lifeOf(device, patience);
+  const { minStorageBufferOffsetAlignment: unit, maxBufferSize, maxStorageBufferBindingSize } = device.limits;
+  const size = (own: number, wanted = own): number => Math.max(unit, Math.floor(Math.min(own, wanted) / unit) * unit);
+  const sizes: Sizes = { buffer: size(maxBufferSize, most.buffer), binding: size(maxStorageBufferBindingSize, most.binding) };
   return {
     kind: 'plan',
     name: 'webgpu',
     target: webgpuTarget(device),
     adapter: name,
-    prepare: (plan, progress) => load(device, plan, () => lost, progress),
+    prepare: (plan, progress) => load(device, plan, life, sizes, progress),
     destroy: () => device.destroy(),
   };
 };

@@ -1,72 +1,120 @@
 /**
  * How buffers of a kernel look in WGSL. Storage has no types of 8 or 16 bits, so those lie packed in words. A part of a word is written by an
- * atomic AND of its own bits and an atomic OR: neighbours in the word may be written by other threads, each element by one alone. And two
- * buffers in one place of the arena (a result over its operand) must be one binding, which is of words where their types differ.
+ * atomic AND of its own bits and an atomic OR: neighbours in the word may be written by other threads, each element by one alone. Two
+ * buffers in one place of the arena (a result over its operand) must be one binding, which is of words where their types differ. And a
+ * buffer that is larger than a binding may be, or lies across two buffers of the device, is several bindings, told apart by the index.
  *
- *   b2: bf16[10] write     ->     var<storage, read_write> b2: array<atomic<u32>>;   fv_put16_b2(i, bits)
+ *   b2: bf16[10] write      ->     var<storage, read_write> b2: array<atomic<u32>>;   fv_put16_b2(i, bits)
+ *   b0, cut at word 64      ->     b0, b0_1   fn fv_get_b0(i: i32) -> f32 { if (i < 64) { return b0[i]; } return b0_1[i - 64]; }
  */
 import { bytesOf, type DType } from '../../compiler/graph/types.ts';
 import type { Kernel } from '../../compiler/kernel/types.ts';
 
-export interface Binding {
-  /** Its name in the text: that of its first buffer. */
-  readonly name: string;
-  /** What an element of the array is; `word` for numbers of other types, or parts of words. */
-  readonly element: 'f32' | 'i32' | 'u32' | 'word';
-  /** Words that are written in parts. */
-  readonly atomic: boolean;
+/** Where the buffers of a kernel lie: equal numbers for one place, numbered from 0 in order of their first buffers. */
+export interface Places {
+  readonly places: readonly number[];
+  /** Of each place, the words at which its bindings start, the first at 0. */
+  readonly cuts: readonly (readonly number[])[];
+}
+export const apart = (k: Kernel): Places => ({ places: k.buffers.map((_, i) => i), cuts: k.buffers.map(() => [0]) });
+
+/** The memory of one place. */
+export interface Memory {
+  /** Element or part of a word `i` of a buffer of type `dtype`, as it is held in a register. */
+  load(dtype: DType, i: string): string;
+  /** The statement that writes it. Not for types of 8 or 16 bits. */
+  store(dtype: DType, i: string, x: string): string;
+  /** Names of functions that write elements of 8 or 16 bits: one, and as many as fill a word, at once if they lie in one. */
+  parts(bytes: 1 | 2): { readonly one: string; readonly all: string };
+}
+export interface Bindings {
+  readonly of: ReadonlyMap<string, Memory>;
+  /** Declarations, to be asked for last: of the bindings, and of the functions that were used. */
+  readonly declared: readonly string[];
+  readonly count: number;
+  functions(): readonly string[];
 }
 
-/** The binding of each buffer; `places` numbers the places that buffers lie in, equal numbers for one place. */
-export const bindingsOf = (k: Kernel, places: readonly number[], nameOf: (buffer: string) => string): readonly Binding[] => {
-  const made = new Map<number, Binding>();
-  return k.buffers.map((_, i) => {
-    const place = places[i] as number;
-    const old = made.get(place);
-    if (old) return old;
+type Element = 'f32' | 'i32' | 'u32' | 'atomic<u32>';
+
+export const bindingsOf = (k: Kernel, { places, cuts }: Places, nameOf: (buffer: string) => string): Bindings => {
+  const made = new Map<number, Memory>();
+  const declared: string[] = [];
+  const functions = new Map<string, string>();
+  const memoryOf = (place: number): Memory => {
     const here = k.buffers.filter((_, j) => places[j] === place);
-    const [dtype] = here.map((b) => b.dtype) as [DType];
-    const plain = bytesOf[dtype] === 4 && here.every((b) => b.dtype === dtype);
-    const binding: Binding = {
-      name: nameOf((here[0] as (typeof here)[number]).name),
-      element: plain ? (dtype as 'f32' | 'i32' | 'u32') : 'word',
-      atomic: here.some((b) => bytesOf[b.dtype] < 4 && b.access !== 'read'),
+    const [first] = here as [(typeof here)[number]];
+    const name = nameOf(first.name);
+    const plain = bytesOf[first.dtype] === 4 && here.every((b) => b.dtype === first.dtype);
+    const atomic = here.some((b) => bytesOf[b.dtype] < 4 && b.access !== 'read');
+    const element: Element = plain ? (first.dtype as 'f32' | 'i32' | 'u32') : atomic ? 'atomic<u32>' : 'u32';
+    const starts = cuts[place] as readonly number[];
+    const pieces = starts.map((_, n) => (n === 0 ? name : `${name}_${n}`));
+    for (const piece of pieces) {
+      const n = declared.length;
+      declared.push(`@group(0) @binding(${n}) var<storage, read_write> ${piece}: array<${element}>;`);
+    }
+    /** A function `fv_WHAT_NAME` whose body does something with word i, wherever that lies. */
+    const called = (what: string, args: string, result: string, body: (word: string) => string): string => {
+      const id = `fv_${what}_${name}`;
+      const lines = starts.map((start, n) => {
+        const inner = body(`${pieces[n]}[${n === 0 ? 'i' : `i - ${start}`}]`);
+        const next = starts[n + 1];
+        return next === undefined ? `  ${inner}` : `  if (i < ${next}) { ${inner} }`;
+      });
+      functions.set(id, `fn ${id}(i: i32${args})${result} {\n${lines.join('\n')}\n}`);
+      return id;
     };
-    made.set(place, binding);
-    return binding;
-  });
-};
-
-export const declared = (b: Binding, n: number): string => {
-  const element = b.element === 'word' ? (b.atomic ? 'atomic<u32>' : 'u32') : b.element;
-  return `@group(0) @binding(${n}) var<storage, read_write> ${b.name}: array<${element}>;`;
-};
-
-/** Word `i` of a binding of words. */
-export const word = (b: Binding, i: string): string => (b.atomic ? `atomicLoad(&${b.name}[${i}])` : `${b.name}[${i}]`);
-
-/** The bits of element `i`, of 8 or 16, of a binding of words. */
-export const partOf = (b: Binding, bytes: 1 | 2, i: string): string =>
-  bytes === 2
-    ? `((${word(b, `${i} >> 1u`)} >> ((u32(${i}) & 1u) << 4u)) & 0xffffu)`
-    : `((${word(b, `${i} >> 2u`)} >> ((u32(${i}) & 3u) << 3u)) & 0xffu)`;
-
-/** Functions that write elements `i` and following, of 8 or 16 bits: one, or as many as fill a word, at once if they lie in one. */
-export const writers = (b: Binding, bytes: 1 | 2): { readonly one: string; readonly all: string; readonly text: string } => {
-  const [bits, shift] = [8 * bytes, bytes === 2 ? 1 : 2];
-  const [n, mask] = [4 / bytes, bytes === 2 ? '0xffffu' : '0xffu'];
-  const [one, all] = [`fv_put${bits}_${b.name}`, `fv_put${bits}s_${b.name}`];
-  const lane = ['x', 'y', 'z', 'w'].slice(0, n);
-  const whole = lane.map((c, k) => (k === 0 ? `v.${c}` : `(v.${c} << ${k * bits}u)`)).join(' | ');
-  const text = `fn ${one}(i: i32, v: u32) {
+    const one = pieces.length === 1;
+    const type = atomic ? 'u32' : element;
+    const word = (i: string): string => {
+      const read = (w: string): string => (atomic ? `atomicLoad(&${w})` : w);
+      return one ? read(`${name}[${i}]`) : `${called('get', '', ` -> ${type}`, (w) => `return ${read(w)};`)}(${i})`;
+    };
+    const set = (i: string, x: string): string => {
+      const write = (w: string, v: string): string => (atomic ? `atomicStore(&${w}, ${v});` : `${w} = ${v};`);
+      return one ? write(`${name}[${i}]`, x) : `${called('set', `, v: ${type}`, '', (w) => `${write(w, 'v')} return;`)}(${i}, ${x});`;
+    };
+    const change = (op: 'And' | 'Or', i: string, x: string): string =>
+      one
+        ? `atomic${op}(&${name}[${i}], ${x});`
+        : `${called(op.toLowerCase(), ', v: u32', '', (w) => `atomic${op}(&${w}, v); return;`)}(${i}, ${x});`;
+    return {
+      load: (dtype, i) => {
+        const bytes = bytesOf[dtype];
+        if (bytes === 2) return `((${word(`${i} >> 1u`)} >> ((u32(${i}) & 1u) << 4u)) & 0xffffu)`;
+        if (bytes === 1) return `(((${word(`${i} >> 2u`)} >> ((u32(${i}) & 3u) << 3u)) & 0xffu) != 0u)`;
+        return type === dtype ? word(i) : `bitcast<${dtype}>(${word(i)})`;
+      },
+      store: (dtype, i, x) => set(i, type === dtype ? x : `bitcast<u32>(${x})`),
+      parts: (bytes) => {
+        const [bits, shift] = [8 * bytes, bytes === 2 ? 1 : 2];
+        const [n, mask] = [4 / bytes, bytes === 2 ? '0xffffu' : '0xffu'];
+        const names = { one: `fv_put${bits}_${name}`, all: `fv_put${bits}s_${name}` };
+        const lane = ['x', 'y', 'z', 'w'].slice(0, n);
+        const whole = lane.map((c, k) => (k === 0 ? `v.${c}` : `(v.${c} << ${k * bits}u)`)).join(' | ');
+        const text = `fn ${names.one}(i: i32, v: u32) {
   let at = i >> ${shift}u;
   let by = (u32(i) & ${n - 1}u) * ${bits}u;
-  atomicAnd(&${b.name}[at], ~(${mask} << by));
-  atomicOr(&${b.name}[at], v << by);
+  ${change('And', 'at', `~(${mask} << by)`)}
+  ${change('Or', 'at', 'v << by')}
 }
-fn ${all}(i: i32, v: vec${n}<u32>) {
-  if ((i & ${n - 1}) == 0) { atomicStore(&${b.name}[i >> ${shift}u], ${whole}); return; }
-  ${lane.map((c, k) => `${one}(i + ${k}, v.${c});`).join(' ')}
+fn ${names.all}(i: i32, v: vec${n}<u32>) {
+  if ((i & ${n - 1}) == 0) { ${set(`i >> ${shift}u`, whole)} return; }
+  ${lane.map((c, k) => `${names.one}(i + ${k}, v.${c});`).join(' ')}
 }`;
-  return { one, all, text };
+        functions.set(names.one, text);
+        return names;
+      },
+    };
+  };
+  const of = new Map(
+    k.buffers.map((b, i) => {
+      const place = places[i] as number;
+      const memory = made.get(place) ?? memoryOf(place);
+      made.set(place, memory);
+      return [b.name, memory] as const;
+    }),
+  );
+  return { of, declared, count: declared.length, functions: () => [...functions.values()] };
 };

@@ -5,9 +5,9 @@
  */
 import { FoveaError } from '../../compiler/error.ts';
 import { ofBrowser } from './adapter.ts';
-import { type WebGpuBackend, webgpuOn } from './backend.ts';
+import { type WebGpuBackend, type WebGpuOptions, webgpuOn } from './backend.ts';
 
-export { type WebGpuBackend, webgpuTarget } from './backend.ts';
+export { type WebGpuBackend, type WebGpuOptions, webgpuTarget } from './backend.ts';
 export { printWgsl } from './print.ts';
 export type { WebGpuExecutable } from './runtime.ts';
 
@@ -28,7 +28,7 @@ const dawn = async (): Promise<GPU> => {
 };
 
 /** FV0307: no WebGPU, no adapter or no device. */
-export const webgpu = async (): Promise<WebGpuBackend> => {
+export const webgpu = async (options: WebGpuOptions = {}): Promise<WebGpuBackend> => {
   instance ??= Promise.resolve(ofBrowser() ?? dawn());
-  return webgpuOn(await instance);
+  return webgpuOn(await instance, options);
 };

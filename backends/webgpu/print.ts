@@ -9,7 +9,8 @@ import { bytesOf, type Compare, type DType } from '../../compiler/graph/types.ts
 import { repeated } from '../../compiler/kernel/expr.ts';
 import { bitsOf, toBf16, toF16 } from '../../compiler/kernel/scalar.ts';
 import type { Expr, Kernel, KType, Stmt } from '../../compiler/kernel/types.ts';
-import { type Binding, bindingsOf, declared, partOf, word, writers } from './bindings.ts';
+import { apart, type Bindings, bindingsOf, type Places } from './bindings.ts';
+import { identifiers } from './names.ts';
 import { type Prelude, prelude, registerOf, wgslType } from './prelude.ts';
 
 /** Blocks of a line of a dispatch. */
@@ -32,33 +33,11 @@ const infix: { readonly [op: string]: string } = {
 };
 const components = ['x', 'y', 'z', 'w'];
 
-// keywords and names that WGSL keeps for itself, as far as kernels might use them, and the functions that this printer calls
-const reserved = new Set(
-  'alias break case const const_assert continue continuing default diagnostic discard else enable false fn for if let loop override requires return struct switch true var while abs active all any array as asm async atomic attribute auto await bitcast bool class clamp constant count common demote do dot end enum exp export extends extern external f16 f32 filter final finally floor fma friend from get global group handle i32 import in inline interface is line local lowp main mat2x2 max mediump meta min mod module move mut new nil noinline null of package packed part pass patch pixel pointer precise precision premerge priv private ptr pub public ref register resource round sample sampler select self set shared signed sign sin smooth sqrt static std storage sum super target template texture this trait try type typedef u32 union uniform unless unorm unsafe unsized use using varying vec2 vec3 vec4 vector virtual void volatile where with workgroup writeonly yield'.split(
-    ' ',
-  ),
-);
-const identifiers = (): ((name: string) => string) => {
-  const known = new Map<string, string>();
-  const taken = new Set<string>();
-  return (name) => {
-    const old = known.get(name);
-    if (old !== undefined) return old;
-    let id = name.replace(/[^A-Za-z0-9_]/g, '_');
-    if (!/^[A-Za-z]/.test(id) || reserved.has(id) || /^(fv|b_|t\d+$)/.test(id) || id.includes('__')) id = `v_${id.replace(/__+/g, '_')}`;
-    while (taken.has(id)) id += 'x';
-    taken.add(id);
-    known.set(name, id);
-    return id;
-  };
-};
-
 interface Context {
   readonly name: (name: string) => string;
   readonly fns: Prelude;
-  readonly bindings: ReadonlyMap<string, Binding>;
+  readonly buffers: Bindings['of'];
   readonly shared: string[];
-  readonly helpers: Map<string, string>;
   readonly lines: string[];
   /** Text of the nodes that have a local, valid within one statement. */
   locals: Map<Expr, string>;
@@ -174,14 +153,8 @@ const convert = (from: KType, to: KType, lanes: number, x: string, c: Context): 
 };
 
 /** Element `i` of a buffer or array, as a value. */
-const element = (from: string, dtype: KType, i: string, c: Context): string => {
-  const b = c.bindings.get(from);
-  if (!b) return `${c.name(from)}[${i}]`;
-  if (b.element !== 'word') return `${b.name}[${i}]`;
-  const bytes = bytesOf[dtype as DType];
-  if (bytes === 4) return dtype === 'u32' ? word(b, i) : `bitcast<${registerOf(dtype)}>(${word(b, i)})`;
-  return dtype === 'bool' ? `(${partOf(b, 1, i)} != 0u)` : partOf(b, bytes as 1 | 2, i);
-};
+const element = (from: string, dtype: KType, i: string, c: Context): string =>
+  c.buffers.get(from)?.load(dtype as DType, i) ?? `${c.name(from)}[${i}]`;
 
 /** Index of each lane. Indices of masked-off lanes may lie anywhere: reading there is defined, and gives something. */
 const places = (index: Expr, lanes: number, c: Context): readonly string[] => {
@@ -191,7 +164,7 @@ const places = (index: Expr, lanes: number, c: Context): readonly string[] => {
 };
 
 const printLoad = (e: Expr & { readonly k: 'load' }, c: Context): string => {
-  const narrow = c.bindings.has(e.from) && bytesOf[e.dtype as DType] < 4;
+  const narrow = c.buffers.has(e.from) && bytesOf[e.dtype as DType] < 4;
   // the index occurs twice in what reads a part of a word
   const at = narrow && e.lanes === 1 ? [local(e.index, c)] : places(e.index, e.lanes, c);
   const parts = at.map((i) => element(e.from, e.dtype, i, c));
@@ -287,12 +260,11 @@ const block = (c: Context, body: readonly Stmt[]): void => {
 const stores = (s: Stmt & { readonly s: 'store' }, c: Context): void => {
   const { value, index, mask } = s;
   const { lanes, dtype } = value;
-  const b = c.bindings.get(s.to);
+  const b = c.buffers.get(s.to);
   const bytes = b ? bytesOf[dtype as DType] : 4;
   const bits = (x: string): string => (dtype === 'bool' ? `select(${wgslType('u32', lanes)}(0u), ${wgslType('u32', lanes)}(1u), ${x})` : x);
   if (b && bytes < 4) {
-    const w = writers(b, bytes as 1 | 2);
-    c.helpers.set(w.one, w.text);
+    const w = b.parts(bytes as 1 | 2);
     const group = 4 / bytes;
     const at = local(index, c);
     const raw = lanes === 1 ? bits(print(value, c)) : `t${c.count++}`;
@@ -313,9 +285,7 @@ const stores = (s: Stmt & { readonly s: 'store' }, c: Context): void => {
     }
     return;
   }
-  const cast = (x: string): string => (b?.element === 'word' && dtype !== 'u32' ? `bitcast<u32>(${x})` : x);
-  const goal = (i: string): string => `${b ? b.name : c.name(s.to)}[${i}]`;
-  const assign = (i: string, x: string): string => (b?.atomic ? `atomicStore(&${goal(i)}, ${cast(x)});` : `${goal(i)} = ${cast(x)};`);
+  const assign = (i: string, x: string): string => b?.store(dtype as DType, i, x) ?? `${c.name(s.to)}[${i}] = ${x};`;
   if (lanes === 1) {
     const done = assign(print(index, c), print(value, c));
     line(c, mask ? `if (${print(mask, c)}) { ${done} }` : done);
@@ -379,16 +349,15 @@ const printStmt = (s: Stmt, c: Context): void => {
   }
 };
 
-/** `places`: for each buffer a number, equal for buffers that lie in one place (default: each has its own). Entry point `main`. */
-export const printWgsl = (k: Kernel, places: readonly number[] = k.buffers.map((_, i) => i)): string => {
+/** `places`: where the buffers lie, each in a place of its own unless given. Entry point `main`. */
+export const printWgsl = (k: Kernel, places: Places = apart(k)): string => {
   const name = identifiers();
   const bindings = bindingsOf(k, places, name);
   const c: Context = {
     name,
     fns: prelude(),
-    bindings: new Map(k.buffers.map((b, i) => [b.name, bindings[i] as Binding])),
+    buffers: bindings.of,
     shared: [],
-    helpers: new Map(),
     lines: [],
     locals: new Map(),
     indent: 1,
@@ -396,7 +365,6 @@ export const printWgsl = (k: Kernel, places: readonly number[] = k.buffers.map((
   };
   const [x, y, z] = k.grid;
   const many = counted(k);
-  const distinct = [...new Set(bindings)];
   line(c, `let b_all = i32(fv_block.x${many ? ` + fv_block.y * ${lineOfBlocks}u` : ''});`);
   if (many) line(c, 'if (b_all >= i32(fv_blocks)) { return; }');
   line(c, `let b_0 = ${y * z === 1 ? 'b_all' : `b_all % ${x}`};`);
@@ -406,10 +374,10 @@ export const printWgsl = (k: Kernel, places: readonly number[] = k.buffers.map((
   c.indent--;
   block(c, k.body);
   return [
-    ...distinct.map(declared),
-    ...(many ? [`@group(0) @binding(${distinct.length}) var<uniform> fv_blocks: u32;`] : []),
+    ...bindings.declared,
+    ...(many ? [`@group(0) @binding(${bindings.count}) var<uniform> fv_blocks: u32;`] : []),
     c.fns.text(),
-    ...c.helpers.values(),
+    ...bindings.functions(),
     ...c.shared,
     `@compute @workgroup_size(${k.threads})`,
     'fn main(@builtin(workgroup_id) fv_block: vec3<u32>, @builtin(local_invocation_index) fv_thread: u32) {',

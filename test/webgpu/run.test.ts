@@ -4,7 +4,7 @@ import { printWgsl, type WebGpuBackend, webgpu } from '../../backends/webgpu/ind
 import { compileGraph, passesFor } from '../../compiler/compile.ts';
 import { builder } from '../../compiler/graph/builder.ts';
 import { countOf, tensor64 } from '../../compiler/graph/tensor64.ts';
-import type { DType } from '../../compiler/graph/types.ts';
+import { type DType, type HostData, hostArrays } from '../../compiler/graph/types.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
 import { einsum, type F32, grad, softmax, spec, sum, trace } from '../../dsl/index.ts';
 import { bounded, compare } from '../../testing/bound.ts';
@@ -22,14 +22,14 @@ const backend = (): Promise<WebGpuBackend> => {
   return made;
 };
 
-test('generated programs, with all of their values, are within the bound of float64', { timeout: 240_000 }, async () => {
-  // five at a time: their kernels are one plan, and a wrong one is still found
-  for (let seed = 9000; seed < 9030; seed += 5) {
+/** Programs `from` to `to`, five at a time: their kernels are one plan, and a wrong one is still found. */
+const generated = async (on: WebGpuBackend, from: number, to: number): Promise<void> => {
+  for (let seed = from; seed < to; seed += 5) {
     const programs = Array.from({ length: 5 }, (_, k) => programOf(seed + k)).map(({ graph, inputs }) => ({
       graph: exposed(graph),
       inputs,
     }));
-    const { executable } = await compileGraph(together(programs.map((p) => p.graph)), { backend: await backend() });
+    const { executable } = await compileGraph(together(programs.map((p) => p.graph)), { backend: on });
     programs.flatMap((p) => p.inputs).forEach((x, i) => executable.write(i, encode(x)));
     await executable.run();
     const all = await results(executable);
@@ -40,6 +40,48 @@ test('generated programs, with all of their values, are within the bound of floa
       expect(compare(bounded(p.graph, p.inputs), got).wrong, printProgram(p)).toBeUndefined();
     }
   }
+};
+test('generated programs, with all of their values, are within the bound of float64', { timeout: 240_000 }, async () => {
+  await generated(await backend(), 9000, 9030);
+});
+
+test('tensors may be larger than a binding, and lie across buffers of the device', { timeout: 240_000 }, async () => {
+  const small = await webgpu({ most: { buffer: 1024, binding: 512 } });
+  await generated(small, 9100, 9120);
+  // 500 elements of 4, 2 and 1 bytes
+  for (const dtype of ['f32', 'bf16', 'bool'] as readonly DType[]) {
+    const b = builder();
+    const x = b.param({ dtype, shape: [500] });
+    const { executable } = await compileGraph(b.build([b.one({ prim: 'reverse', axes: [0] }, [x])]), { backend: small });
+    const data = new hostArrays[dtype](500).map((_, i) => (dtype === 'bool' ? (i * 7) % 2 : 0x3c00 + i));
+    executable.write(0, data as HostData);
+    await executable.run();
+    expect((await results(executable))[0]).toEqual(data.slice().reverse());
+    executable.dispose();
+  }
+  const b = builder();
+  const [x, y] = [b.param({ dtype: 'f32', shape: [1000] }), b.param({ dtype: 'f32', shape: [1000] })];
+  await expect(compileGraph(b.build([b.add(x, y)]), { backend: small })).rejects.toMatchObject({
+    code: 'FV0202',
+    hint: 'Its tensors are larger than one binding may be: use a smaller batch.',
+  });
+  small.destroy();
+});
+
+test('a device that is lost while a step runs, and one that does not answer, are errors and not waited for', async () => {
+  const b = builder();
+  const x = b.param({ dtype: 'f32', shape: [5] });
+  const graph = b.build([b.neg(x)]);
+  const dying = await webgpu();
+  const { executable } = await compileGraph(graph, { backend: dying });
+  const run = executable.run();
+  dying.destroy();
+  await expect(run).rejects.toMatchObject({ code: 'FV0308' });
+  await expect(async () => executable.read(0)).rejects.toMatchObject({ code: 'FV0308' });
+  await expect(compileGraph(graph, { backend: dying })).rejects.toMatchObject({ code: 'FV0308' });
+  const hasty = await webgpu({ patience: 0 });
+  await expect(compileGraph(graph, { backend: hasty })).rejects.toMatchObject({ code: 'FV0309' });
+  hasty.destroy();
 });
 
 /** softmax(q k') v of a few sizes on both sides of a tile, its gradients, and a product of its rows, in float32 or on rows of bf16. */

@@ -1,0 +1,75 @@
+/**
+ * A plan's arena on the device: one buffer, or as many as the device's largest buffer makes necessary. A slot that lies across two of them, or
+ * is larger than one binding may be, is bound in pieces (bindings.ts).
+ */
+import { FoveaError } from '../../compiler/error.ts';
+
+/** In bytes, multiples of what offsets of bindings are aligned to. */
+export interface Sizes {
+  readonly buffer: number;
+  readonly binding: number;
+}
+export interface Piece {
+  readonly buffer: GPUBuffer;
+  readonly offset: number;
+  readonly bytes: number;
+}
+export interface Arena {
+  /** What bytes [offset, offset + bytes) are bound as, in order. */
+  pieces(offset: number, bytes: number): readonly Piece[];
+  /** Whole words. */
+  write(offset: number, data: Uint8Array): void;
+  copyTo(encoder: GPUCommandEncoder, offset: number, bytes: number, to: GPUBuffer): void;
+  destroy(): void;
+}
+
+const gib = (n: number): string => `${(n / 2 ** 30).toFixed(2)} GiB`;
+
+/** FV0202: the device has no room. */
+export const arenaOf = async (device: GPUDevice, bytes: number, sizes: Sizes): Promise<Arena> => {
+  device.pushErrorScope('out-of-memory');
+  const buffers = Array.from({ length: Math.max(1, Math.ceil(bytes / sizes.buffer)) }, (_, n) =>
+    device.createBuffer({
+      size: Math.max(256, Math.min(sizes.buffer, Math.ceil(bytes / 4) * 4 - n * sizes.buffer)),
+      usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+      label: `arena ${n}`,
+    }),
+  );
+  const destroy = (): void => {
+    for (const b of buffers) b.destroy();
+  };
+  if (await device.popErrorScope()) {
+    destroy();
+    throw new FoveaError('FV0202', `the device has no ${gib(bytes)} for the arena`, {
+      hint: 'Use a smaller batch, or checkpoint() the largest modules.',
+    });
+  }
+  const cut = (offset: number, bytes: number, most: number): readonly Piece[] => {
+    const out: Piece[] = [];
+    for (let at = offset; at < offset + bytes; ) {
+      const inside = at % sizes.buffer;
+      const taken = Math.min(offset + bytes - at, sizes.buffer - inside, most);
+      out.push({ buffer: buffers[Math.floor(at / sizes.buffer)] as GPUBuffer, offset: inside, bytes: taken });
+      at += taken;
+    }
+    return out;
+  };
+  return {
+    pieces: (offset, bytes) => cut(offset, bytes, sizes.binding),
+    write: (offset, data) => {
+      let done = 0;
+      for (const p of cut(offset, data.byteLength, Number.POSITIVE_INFINITY)) {
+        device.queue.writeBuffer(p.buffer, p.offset, data as Uint8Array<ArrayBuffer>, done, p.bytes);
+        done += p.bytes;
+      }
+    },
+    copyTo: (encoder, offset, bytes, to) => {
+      let done = 0;
+      for (const p of cut(offset, bytes, Number.POSITIVE_INFINITY)) {
+        encoder.copyBufferToBuffer(p.buffer, p.offset, to, done, p.bytes);
+        done += p.bytes;
+      }
+    },
+    destroy,
+  };
+};
