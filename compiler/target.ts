@@ -41,6 +41,8 @@ export interface Executable {
   run(): Promise<void>;
   /** A copy of output o as of the last run; later, where a device has to be asked. */
   read(o: number): HostData | Promise<HostData>;
+  /** Runs one step as `run` does: seconds of each launch. Absent where a backend has no launches. */
+  profile?(): Promise<Float64Array>;
   /** Frees the arena; later calls throw FV0304. */
   dispose(): void;
 }

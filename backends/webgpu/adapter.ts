@@ -23,7 +23,9 @@ export const requestDevice = async (gpu: GPU): Promise<{ readonly device: GPUDev
     });
   const requiredLimits = Object.fromEntries(wanted.map((l) => [l, adapter.limits[l]]));
   try {
-    const device = await adapter.requestDevice({ requiredLimits });
+    // times of launches, where they are measured
+    const requiredFeatures = (['timestamp-query'] as const).filter((f) => adapter.features.has(f));
+    const device = await adapter.requestDevice({ requiredLimits, requiredFeatures });
     return { device, name: adapter.info.description || adapter.info.architecture || adapter.info.vendor || 'WebGPU' };
   } catch (cause) {
     throw new FoveaError('FV0307', `the adapter gives no device: ${cause instanceof Error ? cause.message : String(cause)}`, {

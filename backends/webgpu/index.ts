@@ -17,8 +17,9 @@ const dawn = async (): Promise<GPU> => {
   try {
     const { create, globals } = await import('webgpu');
     Object.assign(globalThis, globals);
-    // no kernel reads shared memory that it has not written (the laws run every kernel in an interpreter that watches)
-    return create(['enable-dawn-features=disable_workgroup_init']);
+    // no kernel reads shared memory that it has not written (the laws run every kernel in an interpreter that watches), and a
+    // profile wants times as they are
+    return create(['enable-dawn-features=disable_workgroup_init', 'disable-dawn-features=timestamp_quantization']);
   } catch (cause) {
     throw new FoveaError('FV0307', `WebGPU is not there: ${cause instanceof Error ? cause.message : String(cause)}`, {
       hint: 'In Node, install the package webgpu; in a browser, choose one that has navigator.gpu.',

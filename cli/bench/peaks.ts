@@ -4,9 +4,10 @@
  * given amount of memory, since a copy that stays in a cache is faster than one that does not. Both are plans of one kernel, written by
  * hand, that a backend runs like any other. A large copy is made of many launches, each on a part that the caches have long lost.
  *
- * The figure is the best of many launches of a fraction of a millisecond: one that another program interrupts is no peak. Arithmetic is
- * measured on one thread and multiplied by their number, since on a shared machine all threads are seldom free at once; where threads
- * share a core that is too much. Bandwidth is shared by the cores and measured on all threads.
+ * The figure is the best of many launches of a fraction of a millisecond: one that another program interrupts is no peak. Arithmetic of a
+ * processor is measured on one thread and multiplied by their number, since on a shared machine all threads are seldom free at once; where
+ * threads share a core that is too much. A device with blocks of several threads is measured whole. Bandwidth is shared by the cores and
+ * measured on all threads.
  *
  *   const p = peaks(cpu({ threads: 2 }));
  *   await p.flops('f32')     ->  2.3e11 a second
@@ -74,18 +75,26 @@ const repeated = (kernel: Kernel, work: { readonly flops: number; readonly bytes
   };
 };
 
+/** Blocks of several threads for a whole device, and one block of one thread for a processor, whose threads are seldom free at once. */
+const shapeOf = ({
+  target,
+}: PlanBackend): { readonly threads: number; readonly blocks: number; readonly sums: number; readonly turns: number } =>
+  target.maxThreads > 1
+    ? { threads: Math.min(256, target.maxThreads), blocks: 16 * target.workers, sums: 8, turns: 256 }
+    : { threads: 1, blocks: 1, sums: target.registers >= 32 ? 24 : 12, turns: 20_000 };
+
 /**
- * One block, so one thread. It keeps enough sums in registers to hide the latency of a multiply-add on two units (4 cycles, 6 for a pair
+ * A thread keeps enough sums in registers to hide the latency of a multiply-add on two units (4 cycles, 6 for a pair
  * of bf16) and then runs x = x * a + b, or x = x + a b of pairs, on them: no value is loaded, none can be hoisted out of the loop.
  */
-const multiplyAddPlan = ({ target }: PlanBackend, pairs: boolean): Plan => {
+const multiplyAddPlan = (backend: PlanBackend, pairs: boolean): Plan => {
+  const { target } = backend;
   const lanes = target.vectorBytes / 4;
-  const sums = target.registers >= 32 ? 24 : 12;
-  const turns = 20_000;
+  const { threads, blocks, sums, turns } = shapeOf(backend);
   const width = pairs ? 2 * lanes : lanes;
   const [factors, out]: [KBuffer, KBuffer] = [
     { name: 'factors', dtype: pairs ? 'bf16' : 'f32', size: 2 * width, access: 'read' },
-    { name: 'out', dtype: 'f32', size: sums * lanes, access: 'write' },
+    { name: 'out', dtype: 'f32', size: blocks * threads * sums * lanes, access: 'write' },
   ];
   const k = body([factors.name, out.name]);
   const [a, b] = [k.let('a', e.load(factors, 0, width)), k.let('b', e.load(factors, width, width))];
@@ -93,17 +102,18 @@ const multiplyAddPlan = ({ target }: PlanBackend, pairs: boolean): Plan => {
   k.for('turn', 0, turns, 1, () => {
     for (const v of x) k.set(v, pairs ? e.dot2(a, b, v) : e.fma(v, a, b));
   });
+  const own = k.let('own', e.mul(e.add(e.mul(e.block(0), threads), e.thread), sums * lanes));
   x.forEach((v, i) => {
-    k.store(out, e.index(i * lanes), v);
+    k.store(out, e.add(own, i * lanes), v);
   });
   const kernel: Kernel = {
     name: pairs ? 'peak_dot2' : 'peak_fma',
     buffers: [factors, out],
-    grid: [1, 1, 1],
-    threads: 1,
+    grid: [blocks, 1, 1],
+    threads,
     body: k.done(),
   };
-  return repeated(kernel, { flops: turns * sums * width * 2, bytes: 0 });
+  return repeated(kernel, { flops: blocks * threads * turns * sums * width * 2, bytes: 0 });
 };
 
 /** What a launch of the copy touches at most, in bytes: a fraction of a millisecond, which other programs leave undisturbed now and then. */
@@ -112,9 +122,12 @@ const part = 2 ** 24;
 /** A copy of `elements` floats, a few vectors at a time, in as many launches as have to be made of it. */
 const copyPlan = ({ target }: PlanBackend, elements: number): Plan => {
   const lanes = target.vectorBytes / 4;
+  const threads = Math.min(256, target.maxThreads);
   const blocks = 8 * target.workers;
   const parts = Math.ceil((8 * elements) / part);
-  const each = Math.ceil(elements / parts / blocks / (4 * lanes)) * 4 * lanes;
+  /** What a block copies in one turn: neighbouring threads, neighbouring vectors. */
+  const turn = 4 * lanes * threads;
+  const each = Math.ceil(elements / parts / blocks / turn) * turn;
   const size = each * blocks;
   const [source, copy]: [KBuffer, KBuffer] = [
     { name: 'source', dtype: 'f32', size, access: 'read' },
@@ -122,11 +135,11 @@ const copyPlan = ({ target }: PlanBackend, elements: number): Plan => {
   ];
   const k = body([source.name, copy.name]);
   const start = k.let('start', e.mul(e.block(0), each));
-  k.for('i', 0, each, 4 * lanes, (i) => {
-    const at = k.let('at', e.add(start, i));
-    for (let v = 0; v < 4; v++) k.store(copy, e.add(at, v * lanes), e.load(source, e.add(at, v * lanes), lanes));
+  k.for('i', 0, each, turn, (i) => {
+    const at = k.let('at', e.add(e.add(start, i), e.mul(e.thread, lanes)));
+    for (let v = 0; v < 4; v++) k.store(copy, e.add(at, v * lanes * threads), e.load(source, e.add(at, v * lanes * threads), lanes));
   });
-  const kernel: Kernel = { name: 'peak_copy', buffers: [source, copy], grid: [blocks, 1, 1], threads: 1, body: k.done() };
+  const kernel: Kernel = { name: 'peak_copy', buffers: [source, copy], grid: [blocks, 1, 1], threads, body: k.done() };
   return repeated(kernel, { flops: 0, bytes: 8 * size }, parts);
 };
 
@@ -161,7 +174,7 @@ export const peaks = (backend: Backend): Peaks | undefined => {
       const pairs = dtype === 'bf16' && backend.target.bf16Dot;
       const known = flops.get(pairs) ?? best(backend, multiplyAddPlan(backend, pairs));
       flops.set(pairs, known);
-      return known.then((one) => one * backend.target.workers);
+      return known.then((measured) => measured * (backend.target.maxThreads > 1 ? 1 : backend.target.workers));
     },
     copy: (bytes) => {
       // amounts within a factor of the square root of 2 share a measurement; 1 MiB to 1 GiB

@@ -103,11 +103,11 @@ export const prepare =
     };
   };
 
-const isCpu = (e: Executable): e is CpuExecutable => 'profile' in e;
+const isCpu = (e: Executable): e is CpuExecutable => 'compiled' in e;
 
 /** Seconds of each launch of one run; of a backend that has no launches, one number for the whole. */
 export const launchSeconds = async (e: Executable): Promise<ArrayLike<number>> => {
-  if (isCpu(e)) return e.profile();
+  if (e.profile) return e.profile();
   const start = performance.now();
   await e.run();
   return [(performance.now() - start) / 1e3];

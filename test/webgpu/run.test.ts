@@ -124,6 +124,9 @@ test.each([
   expect(new Set(report.plan?.launches.map((l) => l.label.split(':')[0]))).toContain('stream-grad');
   inputs.forEach((x, i) => executable.write(i, encode(x)));
   await executable.run();
+  const seconds = await executable.profile?.();
+  expect(seconds?.length).toBe(report.plan?.launches.length);
+  expect(seconds?.every((s) => s >= 0 && s < 60)).toBe(true);
   const got = (await results(executable)).map((x, i) => decode(executable.outputs[i]?.dtype ?? 'f32', x));
   executable.dispose();
   const passes = passesFor(precision);
