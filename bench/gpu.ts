@@ -1,0 +1,112 @@
+/**
+ * Everything that wants a real GPU, in one call: the laws, parity, the ladder of contractions from hand-written WGSL up, attention, forward passes
+ * and the training step on the webgpu backend, and one table of it. What fails is said and does not end the rest; the exit status is 1 then.
+ *
+ *   npx tsx bench/gpu.ts                                        on a GPU: some minutes
+ *   npx tsx bench/gpu.ts --programs 20 --shapes 257x1152x384 --skip parity,forward,step      on a software driver
+ *
+ * Fovea is the built command (`npm run build`). Times are by the device's clock where it has one, the hand-written rungs' from this side.
+ */
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { parseArgs } from 'node:util';
+import { dawn } from '../backends/webgpu/index.ts';
+import { rungs, timePlain } from './gpu/plain.ts';
+
+const { values } = parseArgs({
+  options: {
+    programs: { type: 'string', default: '500' },
+    seed: { type: 'string', default: '700000' },
+    shapes: { type: 'string', default: '2056x1152x384,2056x384x384,2056x1536x384,2056x384x1536,357x65536x256,4096x4096x4096' },
+    attention: { type: 'string', default: '8x6x257x64,1x12x1370x64,1x2x5000x64' },
+    models: { type: 'string', default: 'vits14,vitb14' },
+    runs: { type: 'string', default: '10' },
+    skip: { type: 'string', default: '' },
+    groups: { type: 'string' },
+  },
+});
+const skipped = new Set(values.skip.split(','));
+const root = join(import.meta.dirname, '..');
+
+interface Row {
+  readonly what: string;
+  readonly shape: string;
+  readonly ms: string;
+  readonly rate: string;
+  readonly peak: string;
+  readonly error: string;
+}
+const rows: Row[] = [];
+let failed = false;
+
+/** Runs the command; the lines that it prints. */
+const fovea = (...args: readonly string[]): Promise<readonly string[]> =>
+  new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [join(root, 'dist/cli/main.js'), ...args, '--backend', 'webgpu'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const lines: string[] = [];
+    createInterface(child.stdout).on('line', (l) => lines.push(l));
+    child.on('close', (code) =>
+      code === 0 ? resolve(lines) : reject(new Error(`fovea ${args.join(' ')}: exit status ${code}\n${lines.slice(-5).join('\n')}`)),
+    );
+  });
+const part = async (name: string, work: () => Promise<void>): Promise<void> => {
+  if (skipped.has(name)) return;
+  const started = performance.now();
+  try {
+    await work();
+  } catch (e) {
+    failed = true;
+    console.error(`${name}: ${e instanceof Error ? e.message : String(e)}`);
+  }
+  console.error(`${name}: ${((performance.now() - started) / 1000).toFixed(0)} s`);
+};
+const bench = async (...args: readonly string[]): Promise<void> => {
+  for (const text of await fovea('bench', ...args, '--runs', values.runs, '--json')) {
+    const l = JSON.parse(text) as Record<string, number | string | null>;
+    rows.push({
+      what: `${l['bench']} ${l['case']} ${l['dtype']}`,
+      shape: String(l['shape']),
+      ms: Number(l['median_ms']).toPrecision(4),
+      rate: l['gflops'] ? `${Number(l['gflops']).toPrecision(4)} GFLOP/s` : `${Number(l['gbytes']).toPrecision(4)} GB/s`,
+      peak: l['of_peak'] ? `${(100 * Number(l['of_peak'])).toFixed(0)} %` : '',
+      error: l['error'] === null ? '' : String(l['error']),
+    });
+  }
+};
+
+await part('laws', async () => console.log((await fovea('fuzz', '--programs', values.programs, '--seed', values.seed)).join('\n')));
+await part('parity', async () => {
+  const lines = await fovea('parity', '--goldens', 'test/goldens', ...(values.groups ? ['--group', values.groups] : []));
+  console.log(lines.at(-1));
+});
+await part('gemm', async () => {
+  for (const shape of values.shapes.split(',')) {
+    const [m, n, k] = shape.split('x').map(Number) as [number, number, number];
+    for (const [name, text] of Object.entries(rungs)) {
+      const { ms, error } = await timePlain(await dawn(), text, { m, n, k }, Number(values.runs));
+      const rate = `${((2 * m * n * k) / ms / 1e6).toPrecision(4)} GFLOP/s`;
+      rows.push({ what: `gemm NT by hand, ${name}`, shape, ms: ms.toPrecision(4), rate, peak: '', error: error.toPrecision(3) });
+    }
+    await bench('gemm', '--shape', shape, '--layout', 'NT');
+  }
+});
+await part('attention', async () => {
+  for (const shape of values.attention.split(',')) {
+    await bench('attention', '--shape', shape);
+    await bench('attention', '--shape', shape, '--backward');
+  }
+});
+await part('map', () => bench('map', '--model', 'vits14'));
+await part('reduce', () => bench('reduce', '--model', 'vits14'));
+await part('forward', async () => {
+  for (const model of values.models.split(',')) await bench('forward', '--model', model, '--batch', '8');
+});
+await part('step', () => bench('step', '--model', 'vits14', '--batch', '4', '--no-check'));
+
+const head: Row = { what: 'what', shape: 'shape', ms: 'median ms', rate: 'rate', peak: 'of peak', error: 'error' };
+console.log(`\n| ${Object.values(head).join(' | ')} |\n|${'---|'.repeat(Object.keys(head).length)}`);
+for (const r of rows) console.log(`| ${Object.values(r).join(' | ')} |`);
+process.exit(failed ? 1 : 0);
