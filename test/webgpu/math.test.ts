@@ -112,3 +112,30 @@ describe('the largest error in ulp', () => {
     expect(found.most, `at ${found.at}`).toBeLessThanOrEqual(2);
   });
 });
+
+test('a NaN on either side of max and min is the result, and integers divided by 0 are 0', async () => {
+  const b = builder();
+  const [x, y] = [b.param({ dtype: 'f32', shape: [6] }), b.param({ dtype: 'f32', shape: [6] })];
+  const [p, q] = [b.param({ dtype: 'i32', shape: [6] }), b.param({ dtype: 'i32', shape: [6] })];
+  const [u, v] = [b.one({ prim: 'cast', dtype: 'u32' }, [p]), b.one({ prim: 'cast', dtype: 'u32' }, [q])];
+  const made = [
+    b.one({ prim: 'max' }, [x, y]),
+    b.one({ prim: 'min' }, [x, y]),
+    ...[[p, q] as const, [u, v] as const].flatMap((both) => [b.one({ prim: 'div' }, both), b.one({ prim: 'rem' }, both)]),
+  ];
+  const { executable } = await compileGraph(b.build(made), { backend: await webgpu() });
+  const no = Number.NaN;
+  executable.write(0, Float32Array.of(1, no, 2, no, -infinity, 3));
+  executable.write(1, Float32Array.of(no, 1, 1, no, infinity, 3));
+  executable.write(2, Int32Array.of(7, -7, 7, 0, 100, 5));
+  executable.write(3, Int32Array.of(0, 0, -2, 0, 7, 5));
+  await executable.run();
+  const [max, min, div, rem, udiv, urem] = (await results(executable)).map((d) => Array.from(d));
+  expect(max).toEqual([no, no, 2, no, infinity, 3]);
+  expect(min).toEqual([no, no, 1, no, -infinity, 3]);
+  expect(div).toEqual([0, 0, -3, 0, 14, 1]);
+  expect(rem).toEqual([0, 0, 1, 0, 2, 0]);
+  expect(udiv?.slice(0, 2)).toEqual([0, 0]);
+  expect(urem?.slice(0, 2)).toEqual([0, 0]);
+  expect(udiv?.slice(4)).toEqual([14, 1]);
+});
