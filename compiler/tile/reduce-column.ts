@@ -1,9 +1,9 @@
 /**
  * Reductions down columns: lanes run along the kept elements and each lane reduces serially. A block owns a strip of columns
- * whose states lie in arrays, and reads its rows one after another (a few at a time), so that memory is read in runs:
+ * whose states lie in arrays, and reads its rows one after another, so that memory is read from its first element to its last:
  *
  *   for i in strip { acc[i] = 0 }
- *   for j in rows, 4 at a time { for i in strip { acc[i] = acc[i] + x[j, i] + x[j + 1, i] + ... } }
+ *   for j in rows { for i in strip { acc[i] = acc[i] + x[j, i] } }
  *   for i in strip { store y[i] = acc[i] }
  *
  * With several threads a lane keeps its states in variables instead and neighbours read neighbouring columns.
@@ -11,7 +11,7 @@
 import type { Value } from '../graph/types.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
-import { type Affine, add, type Indices, indices, linear, scale, shift } from './affine.ts';
+import { type Affine, add, type Indices, indices, linear, scale } from './affine.ts';
 import type { Code } from './code.ts';
 import { type Emitter, indexOf, shapeOf } from './emit.ts';
 import { emitterOf, storeAll } from './job.ts';
@@ -68,34 +68,25 @@ export const strip = (w: Work, c: Code, outer: Expr, from: Expr): void => {
     each((at) => {
       for (const r of mine) store(r, at, identityOf(r.monoid, s.lanes));
     });
-    /** Rows j, ..., j + rows - 1. */
-    const take = (jr: Expr, rows: number, last: number): void =>
+    // row by row, so that memory is read from its first element to its last
+    c.loop(e.index(0), e.index(space.reduced), 1, (jr) =>
       each((at) => {
         const { ix, o } = at;
         const em = emitter(at);
-        const j = ix.atom(jr, 0, last, rows);
-        const xs = mine.flatMap((r) =>
-          Array.from({ length: rows }, (_, k) => em.at(r.operand, indexOf(ix, r.operand, position(ix, space, o, shift(j, k))))),
-        );
-        const bound = c.bind(xs);
+        const j = ix.atom(jr, 0, space.reduced - 1);
+        const bound = c.bind(mine.map((r) => em.at(r.operand, indexOf(ix, r.operand, position(ix, space, o, j)))));
         mine.forEach((r, n) => {
-          const states = Array.from({ length: rows }, (_, k) =>
-            elementState(r.monoid, ix, bound[n * rows + k] as Expr, shift(j, k), s.lanes, undefined),
-          );
-          const state = states.reduce(
-            (x, y) => c.bind(r.monoid.combine(x, y)),
-            load(r, at).map((x) => c.name(x)),
-          );
+          const x = elementState(r.monoid, ix, bound[n] as Expr, j, s.lanes, undefined);
+          const old = load(r, at).map((y) => c.name(y));
+          const state = c.bind(r.monoid.combine(old, x));
           store(
             r,
             at,
-            state.map((x) => c.name(x)),
+            state.map((y) => c.name(y)),
           );
         });
-      });
-    const many = space.reduced - (space.reduced % s.unroll);
-    c.loop(e.index(0), e.index(many), s.unroll, (j) => take(j, s.unroll, many - s.unroll));
-    c.loop(e.index(many), e.index(space.reduced), 1, (j) => take(j, 1, space.reduced - 1));
+      }),
+    );
     for (const r of mine) done.set(r.value, r);
   }
   each((at) => {

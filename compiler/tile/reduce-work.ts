@@ -16,7 +16,7 @@ import { isReduction, reductionSpace, type Space } from './space.ts';
 
 export interface ReduceSchedule {
   readonly lanes: number;
-  /** Vectors in flight, each with a state of its own (rowwise), or rows that one pass over the columns takes (columnwise). */
+  /** Vectors in flight, each with a state of its own; rowwise only. */
   readonly unroll: number;
   /** Rows (rowwise) or columns (columnwise) of one block. */
   readonly block: number;
@@ -67,7 +67,7 @@ const reduceSchedule = (job: Job, space: Space): ReduceSchedule => {
     // rows are read a strip at a time: long enough to stream, short enough that its states stay in the nearest cache
     const widest = Math.max(16 * lanes, Math.min(1024, Math.ceil(space.kept / 16)));
     const strips = Math.ceil(along / widest);
-    return { lanes, unroll: ops > 12 ? 2 : 4, block: Math.ceil(along / strips / lanes) * lanes, threads: 1 };
+    return { lanes, unroll: 1, block: Math.ceil(along / strips / lanes) * lanes, threads: 1 };
   }
   const elements = Math.min(16384, Math.max(2048, (space.kept * space.reduced) / 16));
   const block = Math.max(1, Math.floor(elements / Math.max(1, space.reduced)));

@@ -19,3 +19,12 @@ test('every number but 0 is true', () => {
 test('a padded vector the other way round', () => {
   expect(run([1, 2, 3], (b, x) => b.one({ prim: 'reverse', axes: [0] }, [b.pad(x, [2], [1], 9)]))).toEqual([9, 3, 2, 1, 9, 9]);
 });
+
+test('argmax of a row of many vectors', () => {
+  const place = (xs: readonly number[]): number[] => run(xs, (b, x) => b.one({ prim: 'argmax', axis: 0 }, [x]));
+  const rising = Array.from({ length: 300 }, (_, i) => i / 8);
+  expect(place(rising)).toEqual([299]);
+  expect(place([...rising].reverse())).toEqual([0]);
+  expect(place(rising.map((v, i) => (i % 7 === 3 ? 100 : v)))).toEqual([3]);
+  expect(place(rising.map((v, i) => (i === 170 || i === 260 ? Number.NaN : v)))).toEqual([170]);
+});

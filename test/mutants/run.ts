@@ -6,12 +6,13 @@
  *   npm run mutants -- --area jvp                those of an area; --name 'cos without its sign' for one
  *   npm run mutants -- --programs 1000 --json    more programs each; one JSON object instead of tables
  *   npm run mutants -- --write                   the tables also to docs/mutants.md
+ *   npm run mutants -- --keep m.json --area jvp  results also to a file, in which those of earlier runs stay; tables of all
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
-import { fails, kill, type Limits } from './kill.ts';
+import { fails, type Kill, kill, type Limits } from './kill.ts';
 import { areas, type Mutant } from './mutant.ts';
 import { byArea, byLaw, fullTable, killer, page, type Result } from './report.ts';
 import { mutants } from './table/index.ts';
@@ -26,6 +27,7 @@ interface Options {
   readonly seconds: number;
   readonly json?: boolean;
   readonly write?: boolean;
+  readonly keep?: string;
 }
 
 /** Results of f on all items, in order, `jobs` at a time. */
@@ -38,6 +40,11 @@ const inTurn = async <T, R>(items: readonly T[], jobs: number, f: (item: T, job:
   await Promise.all(Array.from({ length: jobs }, (_, job) => work(job)));
   return out;
 };
+
+/** What noticed each mutant, by its name; null: nothing. */
+type Kept = Readonly<Record<string, Kill | null>>;
+const keptIn = (file: string | undefined): Kept =>
+  file !== undefined && existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Kept) : {};
 
 const main = async (o: Options): Promise<void> => {
   const chosen = mutants.filter((m) => (o.name === undefined || o.name.includes(m.name)) && (o.area === undefined || m.area === o.area));
@@ -61,11 +68,17 @@ const main = async (o: Options): Promise<void> => {
       say(`${mutant.area}: ${mutant.name} [${mutant.fault}] -> ${killer(result)} ${how}`);
       return result;
     });
-    const survivors = results.filter((r) => !r.kill);
-    if (o.json) console.log(JSON.stringify(results, null, 2));
-    else console.log(`${fullTable(results)}\n\n${byArea(results)}\n\n${byLaw(results)}\n`);
-    if (o.write) writeFileSync(join(import.meta.dirname, '../../docs/mutants.md'), page(results, o));
-    say(`${results.length} mutants, ${survivors.length} survive (${Math.round((performance.now() - started) / 1000)} s)`);
+    const known: Kept = { ...keptIn(o.keep), ...Object.fromEntries(results.map((r) => [r.mutant.name, r.kill ?? null])) };
+    if (o.keep !== undefined) writeFileSync(o.keep, JSON.stringify(known));
+    const all = mutants.flatMap((mutant): Result[] => {
+      const kill = known[mutant.name];
+      return kill === undefined ? [] : [kill === null ? { mutant } : { mutant, kill }];
+    });
+    const survivors = all.filter((r) => !r.kill);
+    if (o.json) console.log(JSON.stringify(all, null, 2));
+    else console.log(`${fullTable(all)}\n\n${byArea(all)}\n\n${byLaw(all)}\n`);
+    if (o.write) writeFileSync(join(import.meta.dirname, '../../docs/mutants.md'), page(all, o));
+    say(`${all.length} mutants, ${survivors.length} survive (${Math.round((performance.now() - started) / 1000)} s)`);
     if (survivors.length > 0) process.exitCode = 1;
   } finally {
     for (const t of trees) t.remove();
@@ -83,5 +96,6 @@ await new Command('mutants')
   .option('--seconds <n>', 'time limit of the laws on one mutant', Number, 240)
   .option('--json', 'the results as JSON')
   .option('--write', 'the tables also to docs/mutants.md')
+  .option('--keep <file>', 'results also to this file, where those of other mutants from earlier runs stay')
   .action(main)
   .parseAsync();

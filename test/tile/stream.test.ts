@@ -143,6 +143,23 @@ describe.each(odd)('halves: %i of %i queries, %i keys, widths %i and %i', (...si
   });
 });
 
+test('scores far below zero, where what is past the last row or key would have an infinite weight', { timeout: 60_000 }, () => {
+  const shapes = specsOf(1, 18, 37, 4, 3);
+  for (const g of [forward(shapes), backward(shapes)]) {
+    // every product of a query and a key is about -600
+    const inputs = draw(g, 3).map((t, i) =>
+      i < 2
+        ? tensor64(
+            t.type,
+            Array.from(t.data, (v) => (i === 0 ? 1 : -1) * (14 + v / 64)),
+          )
+        : t,
+    );
+    const want = truth({ graph: g, inputs });
+    for (const target of targets) expect(compare(want, runKernels(compiled(g), target, inputs)).wrong).toBeUndefined();
+  }
+});
+
 test('a layer reads queries, keys and values where its projection wrote them, and stores for the next', () => {
   const layer = (x: F32<'2 9 24'>) => {
     const [q, k, v] = unbind(rearrange('b n (t h k) -> t b h n k', x, { t: 3, h: 2 })) as unknown as [Rows, Rows, Rows];

@@ -64,6 +64,14 @@ describe('rows of tokens', () => {
     bits(g);
     bits(g, [-1, 32, 5, 31, 0]);
   });
+  it('zeros, not what is made of a row of zeros', () => {
+    const g = trace([arg(shape), arg([width, width]), arg([5], 0, 31, 'i32')], (b, x, w, i) => {
+      const half = b.fill(0.5, { dtype: 'f32', shape });
+      return [b.gather(rest(b, b.tanh(b.add(dot(b, x as Value, w as Value), half))), i as Value, 0)];
+    });
+    expect(products(rows(g))).toEqual([[5, width]]);
+    bits(g, [-1, 32, 5, 31, 0]);
+  });
   it('the gradients are of these rows alone', () => {
     const loss = trace([arg(shape), arg([width, width]), arg([width, width]), arg([5], 0, 31, 'i32')], (b, x, w, u, i) => {
       const y = block(b, x as Value, w as Value, u as Value);

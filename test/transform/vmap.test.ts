@@ -102,6 +102,22 @@ describe('indices of an example', () => {
         [0, 1, 2].map((i) => ((choice >> i) & 1) === 1),
       );
   });
+  it('add to its own rows, of a list with two axes', () => {
+    const g = build((b) =>
+      b.scatterAdd(
+        b.param({ dtype: 'f32', shape: [2, 3] }),
+        b.param({ dtype: 'i32', shape: [2, 3] }),
+        b.param({ dtype: 'f32', shape: [2, 2, 3] }),
+        1,
+      ),
+    );
+    const t = (shape: number[], from: number): Tensor64 =>
+      tensor64(
+        { dtype: 'f32', shape },
+        Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => from + i * i),
+      );
+    check(g, [t([2, 3], 1), tensor64({ dtype: 'i32', shape: [2, 3] }, [2, 0, 1, 1, -1, 2]), t([2, 2, 3], 20)], [true, true, true]);
+  });
   it('go back behind two axes', () => {
     const g = build((b) => b.gather(b.param({ dtype: 'f32', shape: [2, 3, 4] }), b.param({ dtype: 'i32', shape: [2, 2] }), 2));
     const x = tensor64(

@@ -9,6 +9,7 @@ import { builder } from '../../compiler/graph/builder.ts';
 import { erf } from '../../compiler/graph/erf.ts';
 import { pow } from '../../compiler/graph/interpret-pointwise.ts';
 import type { Op } from '../../compiler/graph/types.ts';
+import { numberOf, toBf16, toF16 } from '../../compiler/kernel/scalar.ts';
 import { results } from '../../testing/host.ts';
 
 const stride = 65521;
@@ -138,4 +139,28 @@ test('a NaN on either side of max and min is the result, and integers divided by
   expect(udiv?.slice(0, 2)).toEqual([0, 0]);
   expect(urem?.slice(0, 2)).toEqual([0, 0]);
   expect(udiv?.slice(4)).toEqual([14, 1]);
+});
+
+test('floats become halves as they are to be rounded, ties to even, and are themselves again', async () => {
+  const b = builder();
+  const x = b.param({ dtype: 'f32', shape: [size] });
+  const halves = (['bf16', 'f16'] as const).map((dtype) => b.one({ prim: 'cast', dtype }, [x]));
+  const { executable } = await compileGraph(b.build([...halves, ...halves.map((h) => b.cast(h, 'f32'))]), { backend: await webgpu() });
+  // numbers of which many lie in the middle between two halves
+  const data = inputs.map((v, i) => (i % 3 === 0 ? Math.fround((1 + (i % 2 ** 12) / 2 ** 11) * 2 ** ((i % 20) - 10)) : v));
+  executable.write(0, data);
+  await executable.run();
+  const [bf, half, wide, widened] = await results(executable);
+  const rounders = [toBf16, toF16] as const;
+  const wrong = data.reduce((n, v, i) => {
+    // subnormal numbers may have been taken for zero
+    if (v !== 0 && Math.abs(v) < 2 ** -126) return n;
+    const ok = [bf, half].every((d, k) => {
+      const dtype = (['bf16', 'f16'] as const)[k] as 'bf16' | 'f16';
+      const want = (rounders[k] as typeof toBf16)(v);
+      return Object.is(numberOf((d as Uint16Array)[i] as number, dtype), want) && Object.is(([wide, widened][k] as Float32Array)[i], want);
+    });
+    return ok ? n : n + 1;
+  }, 0);
+  expect(wrong).toBe(0);
 });

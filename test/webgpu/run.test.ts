@@ -100,7 +100,13 @@ const attention = (n: number, m: number, d: number) =>
         k,
         v,
       ]);
-      return [o, gradients, einsum('b n d, b m d -> n m' as string, o, k as never), einsum('b n d, b n e -> d e' as string, o, u as never)];
+      return [
+        o,
+        gradients,
+        einsum('b n d, b m d -> n m' as string, o, k as never),
+        einsum('b n d, b m d -> b n m' as string, u, v as never),
+        einsum('b n d, b n e -> d e' as string, o, u as never),
+      ];
     }) as never,
     [`2 ${n} ${d}`, `2 ${m} ${d}`, `2 ${m} ${d}`, `2 ${n} ${d}`].map((shape) => spec(shape)) as never,
   ).graph;

@@ -89,6 +89,7 @@ export const batching: readonly Row[] = [
     file: structure,
     from: 'moved(s, u, 1 + op.axis + i, 1 + i)',
     to: 'moved(s, u, 1 + op.axis, 1 + i)',
+    test: 'test/transform/vmap.test.ts',
   },
   {
     name: 'scan forgets carries that become batched',

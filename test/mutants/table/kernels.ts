@@ -160,6 +160,7 @@ export const kernels: readonly Row[] = [
     file: 'compiler/tile/reduce-state.ts',
     from: 'next.length === 1 ? next : c.bind(next).map((y) => c.name(y))',
     to: 'next',
+    test: 'test/fuse/single.test.ts',
   },
   {
     name: 'cumsum steps by one row less',

@@ -114,6 +114,7 @@ export const planning: readonly Row[] = [
     file: places,
     from: 'fits(u) && inPlace(s, kernels, v, u)',
     to: 'fits(u)',
+    test: 'test/plan/donated.test.ts',
   },
   {
     name: 'a value dies before the one in its place',
