@@ -17,6 +17,15 @@ test.each<readonly [string, readonly number[], readonly number[], Contract]>([
     ],
   ],
   [
+    'the same, with axes that are kept',
+    [2, 3, 4],
+    [3, 2, 5],
+    [
+      [1, 0],
+      [0, 1],
+    ],
+  ],
+  [
     'both list their axes backwards',
     [2, 3],
     [2, 3],
