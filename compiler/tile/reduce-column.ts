@@ -107,10 +107,10 @@ export const columns = (w: Work, c: Code, outer: Expr, from: Expr): void => {
   for (const t of [
     { from: 0, to: whole, lanes: s.lanes },
     { from: whole, to: inner, lanes: 1 },
-  ]) {
+  ].filter((t) => t.from < t.to)) {
     const start = inner > s.block ? e.max(from, t.from) : e.index(t.from);
     const end = inner > s.block ? e.min(e.add(from, s.block), t.to) : e.index(t.to);
-    c.loop(e.add(start, e.mul(e.thread, t.lanes)), t.from < t.to ? end : e.index(0), t.lanes * s.threads, (i) => {
+    c.loop(e.add(start, e.mul(e.thread, t.lanes)), end, t.lanes * s.threads, (i) => {
       const ix = indices(t.lanes);
       const base = add(
         scale(ix.atom(outer, 0, space.kept / inner - 1), inner),
