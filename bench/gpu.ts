@@ -83,10 +83,12 @@ await part('parity', async () => {
   console.log(lines.at(-1));
 });
 await part('gemm', async () => {
+  // devices live as long as the instance that they are of
+  const gpu = await dawn();
   for (const shape of values.shapes.split(',')) {
     const [m, n, k] = shape.split('x').map(Number) as [number, number, number];
     for (const [name, text] of Object.entries(rungs)) {
-      const { ms, error } = await timePlain(await dawn(), text, { m, n, k }, Number(values.runs));
+      const { ms, error } = await timePlain(gpu, text, { m, n, k }, Number(values.runs));
       const rate = `${((2 * m * n * k) / ms / 1e6).toPrecision(4)} GFLOP/s`;
       rows.push({ what: `gemm NT by hand, ${name}`, shape, ms: ms.toPrecision(4), rate, peak: '', error: error.toPrecision(3) });
     }

@@ -40,14 +40,14 @@ export interface Dispatch {
   readonly group: GPUBindGroup;
   readonly blocks: readonly [number, number];
 }
-export interface Recorded {
-  /** Of each launch. */
-  readonly launches: readonly (readonly Dispatch[])[];
-  readonly uniforms: readonly GPUBuffer[];
-}
-
-export const record = async (device: GPUDevice, plan: Plan, arena: Arena, pipelineOf: Pipelines): Promise<Recorded> => {
-  const uniforms: GPUBuffer[] = [];
+/** The dispatches of each launch; buffers that they need go to `uniforms`. */
+export const record = async (
+  device: GPUDevice,
+  plan: Plan,
+  arena: Arena,
+  pipelineOf: Pipelines,
+  uniforms: GPUBuffer[],
+): Promise<readonly (readonly Dispatch[])[]> => {
   const dispatchOf = async ({ kernel, scope }: Launch, part: Part): Promise<Dispatch> => {
     const k = plan.kernels[kernel] as Kernel;
     const { places, pieces } = slices(k, part, arena);
@@ -66,7 +66,7 @@ export const record = async (device: GPUDevice, plan: Plan, arena: Arena, pipeli
     return { pipeline, group, blocks: [x, Math.ceil(part.blocks / lineOfBlocks)] };
   };
   const all = await Promise.all(plan.launches.map((l) => Promise.all(l.parts.map((p) => dispatchOf(l, p)))));
-  return { launches: all.map((ds) => ds.filter((d) => d.blocks[0] > 0)), uniforms };
+  return all.map((ds) => ds.filter((d) => d.blocks[0] > 0));
 };
 
 export const dispatchAll = (pass: GPUComputePassEncoder, dispatches: readonly Dispatch[]): void => {

@@ -7,7 +7,7 @@ import { FoveaError } from '../../compiler/error.ts';
 export interface Life {
   /** Why the device is gone, if it is. */
   readonly reason: string | undefined;
-  /** FV0308 if the device is gone. */
+  /** FV0308 if the device is gone, FV0309 if it has stopped to answer. */
   check(what: string): void;
   wait<T>(what: string, answer: Promise<T>): Promise<T>;
 }
@@ -15,44 +15,64 @@ export interface Life {
 const gone = (what: string, reason: string): FoveaError =>
   new FoveaError('FV0308', `${what}: the device was lost: ${reason}`, { hint: 'Compile the program again, on a new device.' });
 
-/** `patience` in seconds. */
+const still = (what: string, patience: number): FoveaError =>
+  new FoveaError('FV0309', `${what}: the device has not answered for ${patience} s`, {
+    hint: 'Let webgpu() have more patience, or make the step smaller.',
+  });
+
+/** The longest time that a timer takes, in milliseconds. */
+const longest = 2 ** 31 - 1;
+
+/** `patience` in seconds since the device last answered anything. */
 export const lifeOf = (device: GPUDevice, patience: number): Life => {
   let reason: string | undefined;
-  const lost = device.lost.then((info) => {
-    reason = info.message || info.reason || 'no reason given';
-    return reason;
+  let silent = false;
+  /** Whoever waits, to be told of the end; and when the device last answered one of them. */
+  const waiting = new Set<(e: FoveaError) => void>();
+  let heard = performance.now();
+  void device.lost.then((info) => {
+    const why = info.message || info.reason || 'no reason given';
+    reason = why;
+    for (const tell of waiting) tell(gone('waiting', why));
   });
+  const check = (what: string): void => {
+    if (reason !== undefined) throw gone(what, reason);
+    if (silent) throw still(what, patience);
+  };
   return {
     get reason() {
       return reason;
     },
-    check: (what) => {
-      if (reason !== undefined) throw gone(what, reason);
-    },
-    wait: async (what, answer) => {
-      // whoever loses the race may still be refused, which nobody hears
-      answer.catch(() => {});
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const silent = new Promise<never>((_, reject) => {
-        timer = setTimeout(
-          () =>
-            reject(
-              new FoveaError('FV0309', `${what}: the device has not answered for ${patience} s`, {
-                hint: 'Let webgpu() have more patience, or make the step smaller.',
-              }),
-            ),
-          1000 * patience,
-        );
-      });
-      try {
-        return await Promise.race([answer, silent, lost.then((why) => Promise.reject(gone(what, why)))]);
-      } catch (e) {
-        // what a lost device answers says less than that it is lost
-        if (reason !== undefined && !(e instanceof FoveaError)) throw gone(what, reason);
-        throw e;
-      } finally {
-        clearTimeout(timer);
-      }
-    },
+    check,
+    wait: <T>(what: string, answer: Promise<T>): Promise<T> =>
+      new Promise((resolve, reject) => {
+        let timer: ReturnType<typeof setTimeout> | undefined;
+        const end = (): void => {
+          clearTimeout(timer);
+          waiting.delete(tell);
+          heard = performance.now();
+        };
+        const tell = (e: unknown): void => {
+          end();
+          // what a lost device answers says less than that it is lost
+          reject(reason !== undefined ? gone(what, reason) : e);
+        };
+        const ask = (): void => {
+          const left = 1000 * patience - (performance.now() - Math.max(heard, since));
+          if (left > 0) {
+            if (Number.isFinite(left)) timer = setTimeout(ask, Math.min(left, longest));
+            return;
+          }
+          silent = true;
+          tell(still(what, patience));
+        };
+        const since = performance.now();
+        waiting.add(tell);
+        ask();
+        answer.then((value) => {
+          end();
+          resolve(value);
+        }, tell);
+      }),
   };
 };

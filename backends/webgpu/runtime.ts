@@ -30,9 +30,22 @@ export const load = async (device: GPUDevice, plan: Plan, life: Life, sizes: Siz
   // the index of an element is an i32
   const huge = plan.kernels.flatMap((k) => k.buffers).find((b) => b.size >= 2 ** 31);
   if (huge) throw new FoveaError('FV0202', `a tensor of ${huge.size} elements; the webgpu backend counts up to ${2 ** 31 - 1}`);
-  const arena = await life.wait('arena', arenaOf(device, plan.arenaBytes, sizes));
+  const making = arenaOf(device, plan.arenaBytes, sizes);
+  // one that comes too late is not kept
+  const arena = await life.wait('arena', making).catch((e: unknown) => {
+    void making.then((late) => late.destroy()).catch(() => {});
+    throw e;
+  });
   const ready = (done: number, of: number): void => progress?.(done, of, 'compiled');
-  const { launches, uniforms } = await record(device, plan, arena, pipelines(device, life, plan.kernels, ready));
+  const uniforms: GPUBuffer[] = [];
+  const free = (): void => {
+    arena.destroy();
+    for (const u of uniforms) u.destroy();
+  };
+  const launches = await record(device, plan, arena, pipelines(device, life, plan.kernels, ready), uniforms).catch((e: unknown) => {
+    free();
+    throw e;
+  });
 
   /** Writes are of whole words. */
   const upload = (slot: Slot, data: HostData): void => {
@@ -82,6 +95,27 @@ export const load = async (device: GPUDevice, plan: Plan, life: Life, sizes: Siz
       state = 'idle';
     }
   };
+  /** Asks for bytes of the arena as they are now, before anything that is submitted later. */
+  const ask = (offset: number, bytes: number) => {
+    device.pushErrorScope('out-of-memory');
+    device.pushErrorScope('validation');
+    const staging = device.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+    const encoder = device.createCommandEncoder();
+    arena.copyTo(encoder, offset, bytes, staging);
+    device.queue.submit([encoder.finish()]);
+    return { staging, refused: Promise.all([device.popErrorScope(), device.popErrorScope()]) };
+  };
+  /** FV0202: the device has no room for them to pass through. */
+  const answered = async ({ staging, refused }: ReturnType<typeof ask>): Promise<Uint8Array> => {
+    try {
+      const [error] = (await life.wait('read', refused)).filter((e) => e !== null);
+      if (error) throw new FoveaError('FV0202', `read: the device has no ${staging.size} bytes to copy a result through: ${error.message}`);
+      await life.wait('read', staging.mapAsync(GPUMapMode.READ));
+      return new Uint8Array(staging.getMappedRange().slice(0));
+    } finally {
+      staging.destroy();
+    }
+  };
   return {
     inputs: plan.inputs.map((s) => s.type),
     outputs: plan.outputs.map((s) => s.type),
@@ -100,7 +134,7 @@ export const load = async (device: GPUDevice, plan: Plan, life: Life, sizes: Siz
         submit();
         return device.queue.onSubmittedWorkDone();
       }),
-    profile: () => running('profile', () => launchTimes(device, launches)),
+    profile: () => running('profile', () => launchTimes(device, life, launches)),
     read: async (o) => {
       check('read');
       const s = slot(plan.outputs, o, 'output');
@@ -108,23 +142,17 @@ export const load = async (device: GPUDevice, plan: Plan, life: Life, sizes: Siz
       const count = elements(s);
       if (count === 0) return new Host(0);
       const bytes = up4(count * Host.BYTES_PER_ELEMENT);
-      const staging = device.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
-      try {
-        const encoder = device.createCommandEncoder();
-        arena.copyTo(encoder, s.offset, bytes, staging);
-        device.queue.submit([encoder.finish()]);
-        await life.wait('read', staging.mapAsync(GPUMapMode.READ));
-        return new Host(staging.getMappedRange().slice(0, count * Host.BYTES_PER_ELEMENT));
-      } finally {
-        staging.destroy();
-      }
+      const starts = Array.from({ length: Math.ceil(bytes / sizes.buffer) }, (_, n) => n * sizes.buffer);
+      const asked = starts.map((at) => ask(s.offset + at, Math.min(sizes.buffer, bytes - at)));
+      const out = new Uint8Array(bytes);
+      for (const [n, piece] of asked.entries()) out.set(await answered(piece), starts[n]);
+      return new Host(out.buffer, 0, count);
     },
     dispose: () => {
       if (state === 'disposed') return;
       if (state === 'running') wrong('dispose: a run is in progress; await it first');
       state = 'disposed';
-      arena.destroy();
-      for (const u of uniforms) u.destroy();
+      free();
     },
   };
 };

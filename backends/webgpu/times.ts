@@ -3,6 +3,7 @@
  * by waiting for one launch after another, which adds the way there and back.
  */
 import { type Dispatch, dispatchAll } from './dispatch.ts';
+import type { Life } from './life.ts';
 
 /** Queries of a set at most. */
 const most = 4096;
@@ -40,7 +41,7 @@ const byClock = async (device: GPUDevice, launches: readonly (readonly Dispatch[
   }
 };
 
-const byWaiting = async (device: GPUDevice, launches: readonly (readonly Dispatch[])[]): Promise<Float64Array> => {
+const byWaiting = async (device: GPUDevice, life: Life, launches: readonly (readonly Dispatch[])[]): Promise<Float64Array> => {
   const seconds = new Float64Array(launches.length);
   for (const [i, dispatches] of launches.entries()) {
     const started = performance.now();
@@ -49,12 +50,12 @@ const byWaiting = async (device: GPUDevice, launches: readonly (readonly Dispatc
     dispatchAll(pass, dispatches);
     pass.end();
     device.queue.submit([encoder.finish()]);
-    await device.queue.onSubmittedWorkDone();
+    await life.wait('profile', device.queue.onSubmittedWorkDone());
     seconds[i] = (performance.now() - started) / 1e3;
   }
   return seconds;
 };
 
 /** Seconds. Runs the step once. */
-export const launchTimes = (device: GPUDevice, launches: readonly (readonly Dispatch[])[]): Promise<Float64Array> =>
-  launches.length > 0 && device.features.has('timestamp-query') ? byClock(device, launches) : byWaiting(device, launches);
+export const launchTimes = (device: GPUDevice, life: Life, launches: readonly (readonly Dispatch[])[]): Promise<Float64Array> =>
+  launches.length > 0 && device.features.has('timestamp-query') ? byClock(device, launches) : byWaiting(device, life, launches);

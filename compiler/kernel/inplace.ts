@@ -1,7 +1,7 @@
 /**
  * May a kernel write buffer `w` over buffer `r`? Yes when each element of r is read only where, and before, the same
  * element of w is written: same index, same innermost loop body, the load in front of the store. Since no element is
- * written twice, no other iteration, block or statement can have written it before. Indices are compared as text, so it says no to some
+ * written twice, no other iteration, block, thread or statement can have written it before. Indices are compared as text, so it says no to some
  * kernels that would be fine and never yes to one that is not; names of values are read as what they stand for. That no element of a buffer
  * with access `write` is written twice is what the kernel interpreter checks.
  *
@@ -57,7 +57,7 @@ const each = (roots: readonly Expr[], visit: (x: Expr) => void): void => {
 
 /** Whether `w` may occupy the memory of `r` (names of two buffers of the kernel, equal sizes and dtypes). */
 export const mayAlias = (kernel: Kernel, r: string, w: string): boolean => {
-  if (kernel.threads !== 1 || kernel.buffers.find((b) => b.name === w)?.access !== 'write') return false;
+  if (kernel.buffers.find((b) => b.name === w)?.access !== 'write') return false;
   const reads: Access[] = [];
   const writes: Access[] = [];
   const mutable = new Set<string>();

@@ -15,7 +15,14 @@ export type FromWorker =
   | { readonly kind: 'step'; readonly metrics: StepMetrics; readonly rate: number }
   /** Held-out images, and their patch features as colours. */
   | { readonly kind: 'patches'; readonly step: number; readonly images: readonly Picture[]; readonly colours: readonly Picture[] }
-  | { readonly kind: 'accuracy'; readonly step: number; readonly percent: number }
+  | { readonly kind: 'accuracy'; readonly when: 'before' | 'after'; readonly percent: number }
   | { readonly kind: 'looked'; readonly picture: Picture; readonly colours: Picture; readonly seconds: number }
   | { readonly kind: 'done'; readonly steps: number; readonly seconds: number }
-  | { readonly kind: 'failed'; readonly code: string; readonly message: string; readonly hint: string };
+  /** `what` did not go on: finding a device and the images, training, or looking at a picture. */
+  | {
+      readonly kind: 'failed';
+      readonly what: 'start' | 'train' | 'look';
+      readonly code: string;
+      readonly message: string;
+      readonly hint: string;
+    };

@@ -32,11 +32,13 @@ const canvasOf = ({ width, height, channels, data }: Picture, cell: number): HTM
 };
 
 const draw = (): void => {
+  // as many points as there are pixels, more or less
+  const some = Math.ceil(metrics.length / 600);
   const of = (value: (m: StepMetrics) => number) =>
     trailingMean(
       metrics.map((m) => [m.step, value(m)] as const),
       10,
-    );
+    ).filter((_, i) => i % some === 0);
   get('curve').innerHTML = chartSvg({
     title: 'training loss, mean of ten steps',
     x: 'step',
@@ -50,13 +52,13 @@ const draw = (): void => {
     ],
   });
 };
-let asked = false;
+let drawn = true;
 /** At most once a frame, and not at all while the page is hidden. */
 const drawSoon = (): void => {
-  if (asked) return;
-  asked = true;
+  if (!drawn) return;
+  drawn = false;
   requestAnimationFrame(() => {
-    asked = false;
+    drawn = true;
     draw();
   });
 };
@@ -92,7 +94,7 @@ worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) => {
       );
       break;
     case 'accuracy':
-      get(data.step === 0 ? 'before' : 'after').textContent = `${data.percent.toFixed(1)} %`;
+      get(data.when).textContent = `${data.percent.toFixed(1)} %`;
       break;
     case 'looked':
       get('own').replaceChildren(canvasOf(data.picture, 224), canvasOf(data.colours, 224));
@@ -106,12 +108,13 @@ worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) => {
     case 'failed':
       status.textContent = `${data.code === '' ? '' : `${data.code}: `}${data.message} ${data.hint}`;
       status.className = 'failed';
-      busy(false);
+      // a picture may fail while training goes on; without a device nothing can be tried
+      if (data.what === 'train') busy(false);
       break;
   }
 });
 worker.addEventListener('error', (e) => {
-  status.textContent = `the worker stopped: ${e.message}`;
+  status.textContent = `the worker stopped: ${e.message ?? 'it could not be loaded'}`;
   status.className = 'failed';
 });
 
@@ -127,14 +130,7 @@ stop.addEventListener('click', () => tell({ kind: 'stop' }));
 const bring = async (file: Blob | undefined): Promise<void> => {
   if (!file) return;
   status.className = '';
-  let bitmap: ImageBitmap;
-  try {
-    bitmap = await createImageBitmap(file);
-  } catch {
-    status.textContent = 'this file is no picture that the browser can read';
-    status.className = 'failed';
-    return;
-  }
+  const bitmap = await createImageBitmap(file);
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   const context = canvas.getContext('2d') as OffscreenCanvasRenderingContext2D;
   context.drawImage(bitmap, 0, 0);
@@ -144,10 +140,16 @@ const bring = async (file: Blob | undefined): Promise<void> => {
   status.textContent = 'looking at your picture ...';
   tell({ kind: 'look', picture: { width, height, channels: 3, data: rgb } });
 };
-const drop = get('drop');
-drop.addEventListener('dragover', (e) => e.preventDefault());
-drop.addEventListener('drop', (e) => {
+const brought = (file: Blob | undefined): void => {
+  bring(file).catch(() => {
+    status.textContent = 'this file is no picture that the browser can read';
+    status.className = 'failed';
+  });
+};
+// anywhere on the page: a picture beside the box would replace the page, and end the training
+addEventListener('dragover', (e) => e.preventDefault());
+addEventListener('drop', (e) => {
   e.preventDefault();
-  void bring(e.dataTransfer?.files[0]);
+  brought(e.dataTransfer?.files[0]);
 });
-get<HTMLInputElement>('file').addEventListener('change', (e) => void bring((e.target as HTMLInputElement).files?.[0]));
+get<HTMLInputElement>('file').addEventListener('change', (e) => brought((e.target as HTMLInputElement).files?.[0]));

@@ -37,10 +37,17 @@ interface Session {
   readonly recipe: Recipe;
   readonly extract: Extractor;
 }
-let backend: WebGpuBackend;
+let backend: WebGpuBackend | undefined;
+/** A device that was lost is not used again. */
+const device = async (): Promise<WebGpuBackend> => {
+  backend ??= await webgpu();
+  return backend;
+};
 let sets: { readonly train: ImageSet; readonly test: ImageSet };
 let session: Session | undefined;
-let stopping: AbortController | undefined;
+/** A program for larger pictures, compiled when the first one comes. */
+let wide: { readonly extract: Extractor } | undefined;
+let stopping = new AbortController();
 
 const featuresOf = ({ run, extract }: Session, images: readonly Placed[], set: ImageSet) =>
   extract(run.state().teacher.backbone, images, set.normalise);
@@ -48,7 +55,7 @@ const side = ({ recipe }: Session): number => recipe.crops.globalSize;
 const crops = (s: Session, set: ImageSet): readonly Placed[] => set.pictures.map(centreCrop(side(s), side(s)));
 
 /** Of `images` held-out images, each asked about among three times as many. */
-const accuracy = async (s: Session, step: number, images: number): Promise<void> => {
+const accuracy = async (s: Session, when: 'before' | 'after', images: number): Promise<void> => {
   if (images === 0) return;
   const [bank, queries] = [take(sets.train, 3 * images), take(sets.test, images)];
   const [known, asked] = [await featuresOf(s, crops(s, bank), bank), await featuresOf(s, crops(s, queries), queries)];
@@ -61,7 +68,7 @@ const accuracy = async (s: Session, step: number, images: number): Promise<void>
     classes: bank.classes.length,
     k: [Math.min(20, bank.pictures.length)],
   });
-  say({ kind: 'accuracy', step, percent: 100 * ([...result.accuracy.values()][0] as number) });
+  say({ kind: 'accuracy', when, percent: 100 * ([...result.accuracy.values()][0] as number) });
 };
 
 const patches = async (s: Session, step: number): Promise<void> => {
@@ -73,62 +80,83 @@ const patches = async (s: Session, step: number): Promise<void> => {
   say({ kind: 'patches', step, images: shown.pictures, colours: patchColours(rows, s.recipe.model.width) });
 };
 
-const train = async ({ steps, images, seed, asked }: Asked<'train'>): Promise<void> => {
+/** What is compiled belongs to one session and goes with it. */
+const leave = (): void => {
+  wide?.extract.dispose();
+  session?.extract.dispose();
+  session?.run.dispose();
+  wide = undefined;
   session = undefined;
+};
+
+const train = async ({ steps, images, seed, asked }: Asked<'train'>): Promise<void> => {
+  leave();
+  const { signal } = stopping;
+  const [started, on] = [performance.now(), await device()];
   const recipe = spanning({ ...demo, batch: images }, steps);
   const progress = (done: number, total: number): void => say({ kind: 'working', text: `compiling kernels ${done}/${total}` });
   say({ kind: 'working', text: 'tracing, differentiating, fusing ...' });
-  const run = await startRun({ recipe, images: sets.train, backend, seed, progress });
+  const run = await startRun({ recipe, images: sets.train, backend: on, seed, progress });
   const size = recipe.crops.globalSize;
-  const extract = await featureExtractor({ model: recipe.model, size: [size, size], batch: 100, backend, progress });
+  const extract = await featureExtractor({ model: recipe.model, size: [size, size], batch: 100, backend: on, progress });
   const s: Session = { run, recipe, extract };
   session = s;
-  say({ kind: 'working', text: 'k-NN accuracy before training ...' });
-  await accuracy(s, 0, asked);
-  stopping = new AbortController();
-  const started = performance.now();
-  let [spent, done, looked] = [0, 0, Number.NEGATIVE_INFINITY];
-  for await (const metrics of run.train(steps, stopping.signal)) {
+  let [spent, done, looked, last] = [0, 0, Number.NEGATIVE_INFINITY, 0];
+  const show = async (): Promise<void> => {
+    await patches(s, done);
+    [looked, last] = [performance.now(), done];
+  };
+  if (!signal.aborted) {
+    say({ kind: 'working', text: 'k-NN accuracy before training ...' });
+    await accuracy(s, 'before', asked);
+  }
+  for await (const metrics of run.train(steps, signal)) {
     spent += metrics.seconds;
     done = metrics.step;
     say({ kind: 'step', metrics, rate: (images * done) / spent });
-    if (performance.now() - looked > 1000 * every || done === steps) {
-      await patches(s, done);
-      looked = performance.now();
-    }
+    if (performance.now() - looked > 1000 * every) await show();
   }
-  say({ kind: 'working', text: 'k-NN accuracy after training ...' });
-  await accuracy(s, done, asked);
+  if (done > last) await show();
+  if (done > 0) {
+    say({ kind: 'working', text: 'k-NN accuracy after training ...' });
+    await accuracy(s, 'after', asked);
+  }
   say({ kind: 'done', steps: done, seconds: (performance.now() - started) / 1000 });
 };
 
-/** A program for larger pictures, compiled when the first one comes. */
-let wide: { readonly of: Session; readonly extract: Extractor } | undefined;
 const look = async ({ picture }: Asked<'look'>): Promise<void> => {
   const s = session;
   if (!s) throw new FoveaError('FV0408', 'there is no model yet', { hint: 'Train first, if only for a few steps.' });
   const started = performance.now();
   const placed = centreCrop(sizes.own, sizes.own)(picture);
-  if (wide?.of !== s)
-    wide = { of: s, extract: await featureExtractor({ model: s.recipe.model, size: [sizes.own, sizes.own], batch: 1, backend }) };
+  wide ??= { extract: await featureExtractor({ model: s.recipe.model, size: [sizes.own, sizes.own], batch: 1, backend: await device() }) };
   const { patches } = await wide.extract(s.run.state().teacher.backbone, [placed], sets.train.normalise);
   const grid = [sizes.own / s.recipe.model.patch, sizes.own / s.recipe.model.patch] as const;
   const [colours] = patchColours([{ grid, patches }], s.recipe.model.width);
   if (colours) say({ kind: 'looked', picture: placed.picture, colours, seconds: (performance.now() - started) / 1000 });
 };
 
-const failed = (e: unknown): void => {
-  if (e instanceof FoveaError) say({ kind: 'failed', code: e.code, message: e.message, hint: e.hint ?? '' });
-  else say({ kind: 'failed', code: '', message: e instanceof Error ? e.message : String(e), hint: '' });
-};
+const failed =
+  (what: 'start' | 'train' | 'look') =>
+  (e: unknown): void => {
+    const { code, hint } = e instanceof FoveaError ? e : { code: '', hint: '' };
+    if (code === 'FV0308' || code === 'FV0309') {
+      // nothing on that device can be used any more
+      [backend, session, wide] = [undefined, undefined, undefined];
+    }
+    say({ kind: 'failed', what, code, message: e instanceof Error ? e.message : String(e), hint: hint ?? '' });
+  };
 
 /** One thing after another; `stop` alone is heard while something runs. */
 let last: Promise<void> = (async () => {
-  backend = await webgpu();
+  const { adapter } = await device();
   sets = { train: await load(trainImages, trainLabels), test: await load(testImages, testLabels) };
-  say({ kind: 'ready', adapter: backend.adapter, images: sets.train.pictures.length });
-})().catch(failed);
+  say({ kind: 'ready', adapter, images: sets.train.pictures.length });
+})().catch(failed('start'));
 addEventListener('message', ({ data }: MessageEvent<ToWorker>) => {
-  if (data.kind === 'stop') stopping?.abort();
-  else last = last.then(() => (data.kind === 'train' ? train(data) : look(data))).catch(failed);
+  if (data.kind === 'stop') stopping.abort();
+  else if (data.kind === 'train') {
+    stopping = new AbortController();
+    last = last.then(() => train(data)).catch(failed('train'));
+  } else last = last.then(() => look(data)).catch(failed('look'));
 });

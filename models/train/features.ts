@@ -30,7 +30,11 @@ export interface ExtractorOptions {
   readonly progress?: Progress;
 }
 
-export type Extract = (backbone: Input<VitParams>, images: readonly Placed[], normalise: Normalise) => Promise<ImageFeatures>;
+export interface Extract {
+  (backbone: Input<VitParams>, images: readonly Placed[], normalise: Normalise): Promise<ImageFeatures>;
+  /** Frees the program. */
+  dispose(): void;
+}
 
 /** FV0408: the patch does not divide the size. */
 export const featureExtractor = async ({ model, size: [S, W], batch, backend, progress }: ExtractorOptions): Promise<Extract> => {
@@ -45,7 +49,7 @@ export const featureExtractor = async ({ model, size: [S, W], batch, backend, pr
   );
   const tokens = (S / model.patch) * (W / model.patch);
   const array = (images: number, rows: number) => new Float32Array(images * rows * model.width);
-  return async (backbone, images, normalise) => {
+  const extract = async (backbone: Input<VitParams>, images: readonly Placed[], normalise: Normalise): Promise<ImageFeatures> => {
     const count = images.length;
     const all = { cls: array(count, 1), registers: array(count, model.registers), patches: array(count, tokens) };
     for (let from = 0; from < count; from += batch) {
@@ -62,4 +66,5 @@ export const featureExtractor = async ({ model, size: [S, W], batch, backend, pr
     }
     return all;
   };
+  return Object.assign(extract, { dispose: () => program.dispose() });
 };

@@ -56,6 +56,8 @@ export interface Run {
   train(steps: number, signal?: AbortSignal): AsyncGenerator<StepMetrics>;
   /** The student's and teacher's parameters, moments and step, as they are now: on the host until the first step, then on the device. */
   state(): Device<State> | HostOf<State>;
+  /** Frees the program; a state that lies on the device goes with it. */
+  dispose(): void;
 }
 
 /** A recipe whose schedules span `steps` steps. */
@@ -95,6 +97,7 @@ export const startRun = async ({ recipe, images, backend, seed, precision = 'f32
   return {
     report: step.report,
     state: () => state,
+    dispose: () => step.dispose(),
     async *train(steps, signal) {
       let batch = batchAt(done);
       for (const end = done + steps; done < end && !signal?.aborted; ) {

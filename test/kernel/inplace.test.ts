@@ -51,8 +51,11 @@ describe('in place', () => {
       false,
     );
   });
-  it('not where the output is read back, nor among several threads', () => {
+  it('not where the output is read back, nor among several threads, unless each has elements of its own', () => {
     expect(may(loop('store b[at] = load a[at]'), 'rw')).toBe(false);
-    expect(may(loop('store b[at] = load a[at]'), 'threads')).toBe(false);
+    expect(may(loop('store b[at] = load a[sub(63, at)]'), 'threads')).toBe(false);
+    const own = 'let at: index = add(mul(block.0, 16), mul(thread, 8))';
+    expect(may(`${own}\nstore b[at] = load.8 a[at]`, 'threads')).toBe(true);
+    expect(may(`${own}\nvar x: f32.8 = load.8 a[at]\nbarrier\nstore b[at] = load.8 a[sub(56, at)]`, 'threads')).toBe(false);
   });
 });
