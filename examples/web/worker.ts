@@ -18,8 +18,8 @@ import { type Run, spanning, startRun } from '../../models/train/run.ts';
 import { FoveaError, type WebGpuBackend, webgpu } from '../../web.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 
-/** Images that are shown, and pixels on a side of what a user brings. */
-const sizes = { shown: 10, own: 112 } as const;
+/** Images that are looked at together, and shown, and pixels on a side of what a user brings. */
+const sizes = { batch: 20, shown: 10, own: 112 } as const;
 /** Seconds between two looks at the patches. */
 const every = 2;
 
@@ -98,7 +98,7 @@ const train = async ({ steps, images, seed, asked }: Asked<'train'>): Promise<vo
   say({ kind: 'working', text: 'tracing, differentiating, fusing ...' });
   const run = await startRun({ recipe, images: sets.train, backend: on, seed, progress });
   const size = recipe.crops.globalSize;
-  const extract = await featureExtractor({ model: recipe.model, size: [size, size], batch: 100, backend: on, progress });
+  const extract = await featureExtractor({ model: recipe.model, size: [size, size], batch: sizes.batch, backend: on, progress });
   const s: Session = { run, recipe, extract };
   session = s;
   let [spent, done, looked, last] = [0, 0, Number.NEGATIVE_INFINITY, 0];

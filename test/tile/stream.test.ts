@@ -57,8 +57,8 @@ const templates = (g: Graph): readonly string[] => planOf(g, cpuTarget(2)).launc
 /** Vectors of 16, 8 and 4 numbers, and none; and blocks of many and of few threads, which share much memory and little. */
 const targets: readonly Target[] = [
   ...[64, 32, 16, 4].map((vectorBytes) => ({ ...cpuTarget(2), vectorBytes, registers: vectorBytes === 64 ? 32 : 16 })),
-  { ...cpuTarget(2), vectorBytes: 16, bf16Dot: false, maxThreads: 256, sharedBytes: 32768 },
-  { ...cpuTarget(2), vectorBytes: 16, bf16Dot: false, maxThreads: 32, sharedBytes: 16384 },
+  { ...cpuTarget(2), vectorBytes: 16, bf16Dot: false, maxThreads: 64, sharedBytes: 16384 },
+  { ...cpuTarget(2), vectorBytes: 16, bf16Dot: false, maxThreads: 16, sharedBytes: 8192 },
 ];
 
 const sizes: readonly (readonly [b: number, n: number, m: number, d: number, e: number])[] = [
@@ -77,7 +77,9 @@ describe.each(sizes)('%i of %i queries, %i keys, widths %i and %i', (...size) =>
   ] as const)('%s', { timeout: 60_000 }, async (_, g) => {
     const inputs = draw(g, size[1]);
     const want = truth({ graph: g, inputs });
-    for (const target of targets) {
+    // blocks of few threads where there is little to do: every one of them is interpreted
+    const many = size[1] * size[2] > 500;
+    for (const target of targets.filter((t) => t.maxThreads === 1 || t.maxThreads > 16 === many)) {
       const seen = compare(want, runKernels(compiled(g), target, inputs));
       expect(seen.wrong).toBeUndefined();
       expect(seen.checked).toBe(seen.elements);
@@ -99,7 +101,7 @@ const halves: readonly (readonly [name: string, precision: 'bf16' | 'f16', targe
   ['bf16, 4 lanes', 'bf16', { ...(targets[2] as Target), bf16Dot: true }],
   ['bf16, 1 lane', 'bf16', { ...(targets[3] as Target), bf16Dot: true }],
   ['bf16, widened', 'bf16', { ...(targets[1] as Target), bf16Dot: false }],
-  ['bf16, 256 threads', 'bf16', targets[4] as Target],
+  ['bf16, 64 threads', 'bf16', targets[4] as Target],
   ['f16', 'f16', { ...(targets[1] as Target), bf16Dot: true }],
 ];
 const staged = (g: Graph, precision: Precision): { readonly said: Graph; readonly final: Graph } => {
