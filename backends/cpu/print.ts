@@ -11,6 +11,7 @@
 import { FoveaError } from '../../compiler/error.ts';
 import type { Compare } from '../../compiler/graph/types.ts';
 import { repeated } from '../../compiler/kernel/expr.ts';
+import { identifiers } from '../../compiler/kernel/names.ts';
 import type { Expr, Kernel, Stmt } from '../../compiler/kernel/types.ts';
 import { ctype, element, literal, scalarOf } from './ctypes.ts';
 import { type Prelude, prelude } from './prelude.ts';
@@ -25,21 +26,7 @@ const reserved = new Set(
   ),
 );
 
-/** Distinct K names as distinct C identifiers. */
-const identifiers = (): ((name: string) => string) => {
-  const known = new Map<string, string>();
-  const taken = new Set<string>();
-  return (name) => {
-    const old = known.get(name);
-    if (old !== undefined) return old;
-    let id = name.replace(/[^A-Za-z0-9_]/g, '_');
-    if (!/^[A-Za-z]/.test(id) || reserved.has(id) || /^(fv|FV|b|t\d+|[fiu]\d+x\d+u?)(_|$)/.test(id)) id = `v_${id}`;
-    while (taken.has(id)) id += '_';
-    taken.add(id);
-    known.set(name, id);
-    return id;
-  };
-};
+const legal = (id: string): string => (reserved.has(id) || /^(fv|FV|b|t\d+|[fiu]\d+x\d+u?)(_|$)/.test(id) ? `v_${id}` : id);
 
 interface Context {
   readonly name: (name: string) => string;
@@ -321,7 +308,7 @@ export const printC = (k: Kernel, symbol: string = kernelSymbol): string => {
 /** As printC, pieces of the prelude and function apart: several kernels may share one prelude, and `explain` shows the function only. */
 export const printParts = (k: Kernel, symbol: string = kernelSymbol): readonly [prelude: readonly string[], kernel: string] => {
   if (k.threads !== 1) throw new FoveaError('FV0201', `kernel ${k.name}: ${k.threads} threads a block; the C printer takes 1`);
-  const c: Context = { name: identifiers(), fns: prelude(), lines: [], shared: new Map(), indent: 1, locals: 0 };
+  const c: Context = { name: identifiers(legal, '_'), fns: prelude(), lines: [], shared: new Map(), indent: 1, locals: 0 };
   k.buffers.forEach((b, i) => {
     line(c, `${b.access === 'read' ? 'const ' : ''}${element(b.dtype)} *const ${c.name(b.name)} = bufs[${i}];`);
   });

@@ -6,18 +6,6 @@ const reserved = new Set(
     ' ',
   ),
 );
-/** Gives each name one of WGSL, always the same. */
-export const identifiers = (): ((name: string) => string) => {
-  const known = new Map<string, string>();
-  const taken = new Set<string>();
-  return (name) => {
-    const old = known.get(name);
-    if (old !== undefined) return old;
-    let id = name.replace(/[^A-Za-z0-9_]/g, '_');
-    if (!/^[A-Za-z]/.test(id) || reserved.has(id) || /^(fv|b_|t\d+$)/.test(id) || id.includes('__')) id = `v_${id.replace(/__+/g, '_')}`;
-    while (taken.has(id)) id += 'x';
-    taken.add(id);
-    known.set(name, id);
-    return id;
-  };
-};
+/** Two underscores in a row are the language's, too. */
+export const legal = (id: string): string =>
+  reserved.has(id) || /^(fv|b_|t\d+$)/.test(id) || id.includes('__') ? `v_${id.replace(/__+/g, '_')}` : id;

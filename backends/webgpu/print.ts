@@ -7,10 +7,11 @@
  */
 import { bytesOf, type Compare, type DType } from '../../compiler/graph/types.ts';
 import { repeated } from '../../compiler/kernel/expr.ts';
+import { identifiers } from '../../compiler/kernel/names.ts';
 import { bitsOf, toBf16, toF16 } from '../../compiler/kernel/scalar.ts';
 import type { Expr, Kernel, KType, Stmt } from '../../compiler/kernel/types.ts';
 import { apart, type Bindings, bindingsOf, type Places } from './bindings.ts';
-import { identifiers } from './names.ts';
+import { legal } from './names.ts';
 import { type Prelude, prelude, registerOf, wgslType } from './prelude.ts';
 
 /** Blocks of a line of a dispatch. */
@@ -351,7 +352,7 @@ const printStmt = (s: Stmt, c: Context): void => {
 
 /** `places`: where the buffers lie, each in a place of its own unless given. Entry point `main`. */
 export const printWgsl = (k: Kernel, places: Places = apart(k)): string => {
-  const name = identifiers();
+  const name = identifiers(legal, 'x');
   const bindings = bindingsOf(k, places, name);
   const c: Context = {
     name,
