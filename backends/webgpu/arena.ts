@@ -23,6 +23,8 @@ export interface Arena {
   destroy(): void;
 }
 
+/** Bytes in whole words. */
+export const up4 = (n: number): number => Math.ceil(n / 4) * 4;
 const gib = (n: number): string => `${(n / 2 ** 30).toFixed(2)} GiB`;
 
 /** FV0202: the device has no room. */
@@ -30,7 +32,7 @@ export const arenaOf = async (device: GPUDevice, bytes: number, sizes: Sizes): P
   device.pushErrorScope('out-of-memory');
   const buffers = Array.from({ length: Math.max(1, Math.ceil(bytes / sizes.buffer)) }, (_, n) =>
     device.createBuffer({
-      size: Math.max(256, Math.min(sizes.buffer, Math.ceil(bytes / 4) * 4 - n * sizes.buffer)),
+      size: Math.max(256, Math.min(sizes.buffer, up4(bytes) - n * sizes.buffer)),
       usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
       label: `arena ${n}`,
     }),

@@ -1,13 +1,13 @@
 /**
  * How buffers of a kernel look in WGSL. Storage has no types of 8 or 16 bits, so those lie packed in words. A part of a word is written by an
  * atomic AND of its own bits and an atomic OR: neighbours in the word may be written by other threads, each element by one alone. Two
- * buffers in one place of the arena (a result over its operand) must be one binding, which is of words where their types differ. And a
+ * buffers in one place of the arena (a result over its operand, of the same type) must be one binding. And a
  * buffer that is larger than a binding may be, or lies across two buffers of the device, is several bindings, told apart by the index.
  *
  *   b2: bf16[10] write      ->     var<storage, read_write> b2: array<atomic<u32>>;   fv_put16_b2(i, bits)
  *   b0, cut at word 64      ->     b0, b0_1   fn fv_get_b0(i: i32) -> f32 { if (i < 64) { return b0[i]; } return b0_1[i - 64]; }
  */
-import { bytesOf, type DType } from '../../compiler/graph/types.ts';
+import { bytesOf } from '../../compiler/graph/types.ts';
 import type { Kernel } from '../../compiler/kernel/types.ts';
 
 /** Where the buffers of a kernel lie: equal numbers for one place, numbered from 0 in order of their first buffers. */
@@ -20,12 +20,12 @@ export const apart = (k: Kernel): Places => ({ places: k.buffers.map((_, i) => i
 
 /** The memory of one place. */
 export interface Memory {
-  /** Element or part of a word `i` of a buffer of type `dtype`, as it is held in a register. */
-  load(dtype: DType, i: string): string;
+  /** Element `i`, as it is held in a register. */
+  load(i: string): string;
   /** The statement that writes it. Not for types of 8 or 16 bits. */
-  store(dtype: DType, i: string, x: string): string;
+  store(i: string, x: string): string;
   /** Names of functions that write elements of 8 or 16 bits: one, and as many as fill a word, at once if they lie in one. */
-  parts(bytes: 1 | 2): { readonly one: string; readonly all: string };
+  parts(): { readonly one: string; readonly all: string };
 }
 export interface Bindings {
   readonly of: ReadonlyMap<string, Memory>;
@@ -35,8 +35,6 @@ export interface Bindings {
   functions(): readonly string[];
 }
 
-type Element = 'f32' | 'i32' | 'u32' | 'atomic<u32>';
-
 export const bindingsOf = (k: Kernel, { places, cuts }: Places, nameOf: (buffer: string) => string): Bindings => {
   const made = new Map<number, Memory>();
   const declared: string[] = [];
@@ -45,14 +43,14 @@ export const bindingsOf = (k: Kernel, { places, cuts }: Places, nameOf: (buffer:
     const here = k.buffers.filter((_, j) => places[j] === place);
     const [first] = here as [(typeof here)[number]];
     const name = nameOf(first.name);
-    const plain = bytesOf[first.dtype] === 4 && here.every((b) => b.dtype === first.dtype);
-    const atomic = here.some((b) => bytesOf[b.dtype] < 4 && b.access !== 'read');
-    const element: Element = plain ? (first.dtype as 'f32' | 'i32' | 'u32') : atomic ? 'atomic<u32>' : 'u32';
+    const bytes = bytesOf[first.dtype];
+    const atomic = bytes < 4 && here.some((b) => b.access !== 'read');
+    const type = bytes === 4 ? first.dtype : 'u32';
     const starts = cuts[place] as readonly number[];
     const pieces = starts.map((_, n) => (n === 0 ? name : `${name}_${n}`));
     for (const piece of pieces) {
       const n = declared.length;
-      declared.push(`@group(0) @binding(${n}) var<storage, read_write> ${piece}: array<${element}>;`);
+      declared.push(`@group(0) @binding(${n}) var<storage, read_write> ${piece}: array<${atomic ? 'atomic<u32>' : type}>;`);
     }
     /** A function `fv_WHAT_NAME` whose body does something with word i, wherever that lies. */
     const called = (what: string, args: string, result: string, body: (word: string) => string): string => {
@@ -66,7 +64,6 @@ export const bindingsOf = (k: Kernel, { places, cuts }: Places, nameOf: (buffer:
       return id;
     };
     const one = pieces.length === 1;
-    const type = atomic ? 'u32' : element;
     const word = (i: string): string => {
       const read = (w: string): string => (atomic ? `atomicLoad(&${w})` : w);
       return one ? read(`${name}[${i}]`) : `${called('get', '', ` -> ${type}`, (w) => `return ${read(w)};`)}(${i})`;
@@ -80,14 +77,13 @@ export const bindingsOf = (k: Kernel, { places, cuts }: Places, nameOf: (buffer:
         ? `atomic${op}(&${name}[${i}], ${x});`
         : `${called(op.toLowerCase(), ', v: u32', '', (w) => `atomic${op}(&${w}, v); return;`)}(${i}, ${x});`;
     return {
-      load: (dtype, i) => {
-        const bytes = bytesOf[dtype];
+      load: (i) => {
         if (bytes === 2) return `((${word(`${i} >> 1u`)} >> ((u32(${i}) & 1u) << 4u)) & 0xffffu)`;
         if (bytes === 1) return `(((${word(`${i} >> 2u`)} >> ((u32(${i}) & 3u) << 3u)) & 0xffu) != 0u)`;
-        return type === dtype ? word(i) : `bitcast<${dtype}>(${word(i)})`;
+        return word(i);
       },
-      store: (dtype, i, x) => set(i, type === dtype ? x : `bitcast<u32>(${x})`),
-      parts: (bytes) => {
+      store: set,
+      parts: () => {
         const [bits, shift] = [8 * bytes, bytes === 2 ? 1 : 2];
         const [n, mask] = [4 / bytes, bytes === 2 ? '0xffffu' : '0xffu'];
         const names = { one: `fv_put${bits}_${name}`, all: `fv_put${bits}s_${name}` };

@@ -2,12 +2,10 @@
 import { bytesOf } from '../../compiler/graph/types.ts';
 import type { Kernel } from '../../compiler/kernel/types.ts';
 import type { Launch, Part, Plan } from '../../compiler/plan/types.ts';
-import type { Arena, Piece } from './arena.ts';
+import { type Arena, type Piece, up4 } from './arena.ts';
 import type { Places } from './bindings.ts';
 import type { Pipelines } from './pipelines.ts';
 import { counted, lineOfBlocks } from './print.ts';
-
-const up4 = (n: number): number => Math.ceil(n / 4) * 4;
 
 /** The slices of a part's buffers, those of one place once, in order of their first ones; and the same as places. */
 const slices = (k: Kernel, { offsets, sizes }: Part, arena: Arena): { readonly places: Places; readonly pieces: readonly Piece[] } => {

@@ -5,8 +5,6 @@
 import { FoveaError } from '../../compiler/error.ts';
 
 export interface Life {
-  /** Why the device is gone, if it is. */
-  readonly reason: string | undefined;
   /** FV0308 if the device is gone, FV0309 if it has stopped to answer. */
   check(what: string): void;
   wait<T>(what: string, answer: Promise<T>): Promise<T>;
@@ -28,21 +26,17 @@ export const lifeOf = (device: GPUDevice, patience: number): Life => {
   let reason: string | undefined;
   let silent = false;
   /** Whoever waits, to be told of the end; and when the device last answered one of them. */
-  const waiting = new Set<(e: FoveaError) => void>();
+  const waiting = new Set<() => void>();
   let heard = performance.now();
   void device.lost.then((info) => {
-    const why = info.message || info.reason || 'no reason given';
-    reason = why;
-    for (const tell of waiting) tell(gone('waiting', why));
+    reason = info.message || info.reason || 'no reason given';
+    for (const tell of waiting) tell();
   });
   const check = (what: string): void => {
     if (reason !== undefined) throw gone(what, reason);
     if (silent) throw still(what, patience);
   };
   return {
-    get reason() {
-      return reason;
-    },
     check,
     wait: <T>(what: string, answer: Promise<T>): Promise<T> =>
       new Promise((resolve, reject) => {
@@ -52,7 +46,7 @@ export const lifeOf = (device: GPUDevice, patience: number): Life => {
           waiting.delete(tell);
           heard = performance.now();
         };
-        const tell = (e: unknown): void => {
+        const tell = (e?: unknown): void => {
           end();
           // what a lost device answers says less than that it is lost
           reject(reason !== undefined ? gone(what, reason) : e);

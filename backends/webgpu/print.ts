@@ -154,8 +154,7 @@ const convert = (from: KType, to: KType, lanes: number, x: string, c: Context): 
 };
 
 /** Element `i` of a buffer or array, as a value. */
-const element = (from: string, dtype: KType, i: string, c: Context): string =>
-  c.buffers.get(from)?.load(dtype as DType, i) ?? `${c.name(from)}[${i}]`;
+const element = (from: string, i: string, c: Context): string => c.buffers.get(from)?.load(i) ?? `${c.name(from)}[${i}]`;
 
 /** Index of each lane. Indices of masked-off lanes may lie anywhere: reading there is defined, and gives something. */
 const places = (index: Expr, lanes: number, c: Context): readonly string[] => {
@@ -168,7 +167,7 @@ const printLoad = (e: Expr & { readonly k: 'load' }, c: Context): string => {
   const narrow = c.buffers.has(e.from) && bytesOf[e.dtype as DType] < 4;
   // the index occurs twice in what reads a part of a word
   const at = narrow && e.lanes === 1 ? [local(e.index, c)] : places(e.index, e.lanes, c);
-  const parts = at.map((i) => element(e.from, e.dtype, i, c));
+  const parts = at.map((i) => element(e.from, i, c));
   const value = parts.length === 1 ? (parts[0] as string) : vector(e.dtype, parts);
   if (!e.mask) return value;
   const zero = `${wgslType(e.dtype, e.lanes)}(${registerOf(e.dtype) === 'bool' ? 'false' : '0'})`;
@@ -265,7 +264,7 @@ const stores = (s: Stmt & { readonly s: 'store' }, c: Context): void => {
   const bytes = b ? bytesOf[dtype as DType] : 4;
   const bits = (x: string): string => (dtype === 'bool' ? `select(${wgslType('u32', lanes)}(0u), ${wgslType('u32', lanes)}(1u), ${x})` : x);
   if (b && bytes < 4) {
-    const w = b.parts(bytes as 1 | 2);
+    const w = b.parts();
     const group = 4 / bytes;
     const at = local(index, c);
     const raw = lanes === 1 ? bits(print(value, c)) : `t${c.count++}`;
@@ -286,7 +285,7 @@ const stores = (s: Stmt & { readonly s: 'store' }, c: Context): void => {
     }
     return;
   }
-  const assign = (i: string, x: string): string => b?.store(dtype as DType, i, x) ?? `${c.name(s.to)}[${i}] = ${x};`;
+  const assign = (i: string, x: string): string => b?.store(i, x) ?? `${c.name(s.to)}[${i}] = ${x};`;
   if (lanes === 1) {
     const done = assign(print(index, c), print(value, c));
     line(c, mask ? `if (${print(mask, c)}) { ${done} }` : done);

@@ -8,7 +8,7 @@ import { type HostData, hostArrays } from '../../compiler/graph/types.ts';
 import { hostData } from '../../compiler/kernel/scalar.ts';
 import type { Plan, Slot } from '../../compiler/plan/types.ts';
 import type { Executable, Progress } from '../../compiler/target.ts';
-import { arenaOf, type Sizes } from './arena.ts';
+import { arenaOf, type Sizes, up4 } from './arena.ts';
 import { dispatchAll, record } from './dispatch.ts';
 import type { Life } from './life.ts';
 import { pipelines } from './pipelines.ts';
@@ -17,7 +17,6 @@ import { launchTimes } from './times.ts';
 const wrong = (message: string): never => {
   throw new FoveaError('FV0305', message);
 };
-const up4 = (n: number): number => Math.ceil(n / 4) * 4;
 
 export interface WebGpuExecutable extends Executable {
   read(o: number): Promise<HostData>;
@@ -105,13 +104,13 @@ export const load = async (device: GPUDevice, plan: Plan, life: Life, sizes: Siz
     device.queue.submit([encoder.finish()]);
     return { staging, refused: Promise.all([device.popErrorScope(), device.popErrorScope()]) };
   };
-  /** FV0202: the device has no room for them to pass through. */
-  const answered = async ({ staging, refused }: ReturnType<typeof ask>): Promise<Uint8Array> => {
+  /** Copies them to `into`. FV0202: the device has no room for them to pass through. */
+  const answered = async ({ staging, refused }: ReturnType<typeof ask>, into: Uint8Array): Promise<void> => {
     try {
       const [error] = (await life.wait('read', refused)).filter((e) => e !== null);
       if (error) throw new FoveaError('FV0202', `read: the device has no ${staging.size} bytes to copy a result through: ${error.message}`);
       await life.wait('read', staging.mapAsync(GPUMapMode.READ));
-      return new Uint8Array(staging.getMappedRange().slice(0));
+      into.set(new Uint8Array(staging.getMappedRange()));
     } finally {
       staging.destroy();
     }
@@ -145,7 +144,7 @@ export const load = async (device: GPUDevice, plan: Plan, life: Life, sizes: Siz
       const starts = Array.from({ length: Math.ceil(bytes / sizes.buffer) }, (_, n) => n * sizes.buffer);
       const asked = starts.map((at) => ask(s.offset + at, Math.min(sizes.buffer, bytes - at)));
       const out = new Uint8Array(bytes);
-      for (const [n, piece] of asked.entries()) out.set(await answered(piece), starts[n]);
+      for (const [n, piece] of asked.entries()) await answered(piece, out.subarray(starts[n]));
       return new Host(out.buffer, 0, count);
     },
     dispose: () => {

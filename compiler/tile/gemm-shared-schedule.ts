@@ -81,19 +81,15 @@ const rank = (spec: GemmSpec, target: Target): readonly SharedSchedule[] => {
 
 /** `key` is that of the contraction, which does not depend on the kind of schedule. */
 export const sharedChooser = (spec: GemmSpec, target: Target, key: string): Chooser<SharedSchedule> => {
-  let ranking: readonly SharedSchedule[] | undefined;
-  const all = (): readonly SharedSchedule[] => {
-    ranking ??= rank(spec, target);
-    return ranking;
-  };
+  const ranking = (): readonly SharedSchedule[] => rank(spec, target);
   return {
     key,
     first: () => {
-      const [s] = all();
+      const [s] = ranking();
       if (!s) throw new Error('internal: a contraction without a legal schedule');
       return s;
     },
-    ranking: all,
+    ranking,
     read: (record: Schedule) => {
       const wrong = misread(record, names);
       if (wrong !== undefined) return wrong;

@@ -12,7 +12,7 @@
  */
 import { body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
-import { unflatten } from './gemm.ts';
+import { startOf, unflatten } from './batch.ts';
 import { finish } from './gemm-finish.ts';
 import type { SharedSchedule } from './gemm-shared-schedule.ts';
 import type { GemmOperand, GemmSpec, Lowering } from './gemm-spec.ts';
@@ -40,10 +40,7 @@ export const lowerGemmShared = (spec: GemmSpec, { bm, bn, bk, tm, tn }: SharedSc
   const batch = unflatten(e.block(2), spec.batch).map((x) => k.let('batch', x));
   const staged = (o: GemmOperand): Staged => ({
     place: { name: o.buffer, dtype: o.dtype },
-    start: k.let(
-      'start',
-      batch.reduce((at, i, j) => e.add(at, e.mul(i, o.batch[j] as number)), e.index(o.base)),
-    ),
+    start: startOf(k, o, batch),
     outer: o.outer,
     inner: o.inner,
   });

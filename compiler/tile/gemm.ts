@@ -17,22 +17,12 @@ import { body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
 import type { Target } from '../target.ts';
+import { startOf, unflatten } from './batch.ts';
 import { finish } from './gemm-finish.ts';
 import { ahead, type Panel, packA, packB, pitchOfB, sizeOfA } from './gemm-pack.ts';
 import { packPairsA, packPairsB } from './gemm-pack-pairs.ts';
 import { chooseGemm, type GemmSchedule } from './gemm-schedule.ts';
-import { type GemmOperand, type GemmSpec, type Lowering, productsAtOnce } from './gemm-spec.ts';
-
-/** Splits a flat batch number into one index an axis. */
-export const unflatten = (flat: Expr, sizes: readonly number[]): readonly Expr[] => {
-  let rest = flat;
-  const out: Expr[] = [];
-  for (let i = sizes.length - 1; i >= 0; i--) {
-    out.unshift(i === 0 ? rest : e.rem(rest, sizes[i] as number));
-    rest = e.div(rest, sizes[i] as number);
-  }
-  return out;
-};
+import { type GemmSpec, type Lowering, productsAtOnce } from './gemm-spec.ts';
 
 const list = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i);
 
@@ -48,12 +38,7 @@ export const lowerGemm = (spec: GemmSpec, target: Target, schedule: GemmSchedule
   const k = body([spec.a.buffer, spec.b.buffer]);
 
   const batch = unflatten(e.block(2), spec.batch).map((x) => k.let('batch', x));
-  const start = (o: GemmOperand): Expr =>
-    k.let(
-      'start',
-      batch.reduce((at, i, j) => e.add(at, e.mul(i, o.batch[j] as number)), e.index(o.base)),
-    );
-  const [startA, startB] = [start(spec.a), start(spec.b)];
+  const [startA, startB] = [startOf(k, spec.a, batch), startOf(k, spec.b, batch)];
   const top = k.let('top', e.mul(e.block(1), bm));
   const left = k.let('left', e.mul(e.block(0), bn));
   const rows = m % bm === 0 ? e.index(bm) : k.let('rows', e.min(e.sub(e.index(m), top), bm));

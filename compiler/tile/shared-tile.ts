@@ -105,7 +105,7 @@ export const lineOf =
   };
 
 /** Adds the products of `depth` steps, in order, to a thread's sums. */
-export const products = (k: Body, t: SharedTile, own: Own, left: Left, b: SharedPanel, depth: number | Expr, sums: Sums): void =>
+export const products = (k: Body, t: SharedTile, own: Own, left: Left, b: SharedPanel, depth: number, sums: Sums): void =>
   k.for('p', 0, depth, 1, (p) => {
     const xs = left(p);
     const at = k.let('at', e.add(e.mul(p, b.pitch), own.column));

@@ -12,21 +12,16 @@ import type { DType, Node, Value } from '../graph/types.ts';
 import { body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
-import { type Affine, indices } from './affine.ts';
-import { code } from './code.ts';
+import { indices } from './affine.ts';
+import { unflatten } from './batch.ts';
 import { rounded, shapeOf } from './emit.ts';
-import { unflatten } from './gemm.ts';
 import type { Lowering } from './gemm-spec.ts';
 import { emitterOf, type Job } from './job.ts';
 import { type Sums, threadsOf, zeros } from './shared-tile.ts';
 import { writerOf } from './stream-out.ts';
-import { rowsOf } from './stream-parts.ts';
+import { rowNumber, rowsOf } from './stream-parts.ts';
 import { operandOf, resultsOf, sharedStream, weaver } from './stream-shared-parts.ts';
 
-interface Shared {
-  readonly operand: number;
-  readonly place: e.Place;
-}
 /** 0, 1, ...: what to add to the first column of a vector. */
 const steps = (lanes: number): Expr => e.ramp(e.index(0), lanes);
 
@@ -57,32 +52,19 @@ export const lowerStreamGradShared = (job: Job): Lowering => {
   ];
   const scale = k.let('scale', emitterOf(job, indices(1)).at(node.inputs[0] as Value, []));
   const w = weaver(k, s, widths);
-  const perQuery = [4, 5].map((operand) => ({
-    operand,
-    place: k.alloc('own', 'shared', 'f32', Math.max(weights.rows, weights.columns)),
-  })) as [Shared, Shared];
-  const [lse, delta] = perQuery;
-
-  /** Brings lse and delta of `tile` queries from `first` on, which may be computed where they are read; zeros past the last. */
-  let asked = 0;
+  const many = Math.max(weights.rows, weights.columns);
+  const [lse, delta] = [k.alloc('lse', 'shared', 'f32', many), k.alloc('delta', 'shared', 'f32', many)];
+  /** Brings lse and delta of `tile` queries from `first` on; zeros past the last. */
   const bring = (first: Expr, tile: number): void =>
     k.for('t', e.thread, tile, threads, (t) => {
       const row = k.let('row', e.add(first, t));
-      const each = (): void => {
-        for (const { operand, place } of perQuery) {
-          const c = code(`${k.fresh('q')}_${asked++}_`);
-          const ix = indices(1);
-          const own: readonly Affine[] = [...at.map((x, j) => ix.atom(x, 0, (batch[j] as number) - 1)), ix.atom(row, 0, q.count - 1)];
-          const [x] = c.bind([emitterOf(job, ix).at(node.inputs[operand] as Value, own)]);
-          k.push(...c.done());
-          k.store(place, t, x as Expr);
-        }
+      const both = (value: (operand: number) => Expr): void => {
+        k.store(lse, t, value(4));
+        k.store(delta, t, value(5));
       };
+      const each = (): void => both((operand) => rowNumber(k, job, node.inputs[operand] as Value, at, row));
       if (q.count % tile === 0) each();
-      else
-        k.if(e.lt(row, q.count), each, () => {
-          for (const { place } of perQuery) k.store(place, t, e.f32(0));
-        });
+      else k.if(e.lt(row, q.count), each, () => both(() => e.f32(0)));
     });
   /** exp(scale score - lse), and the slope that belongs to a product of gradients and values. */
   const weightOf = (score: Expr, own: Expr): Expr => e.unary('exp', e.sub(e.mul(score, e.splat(scale, score.lanes)), own));
@@ -101,13 +83,13 @@ export const lowerStreamGradShared = (job: Job): Lowering => {
       bring(from, weights.columns);
       const many = k.let('many', e.min(e.sub(e.index(q.count), from), weights.columns));
       const made = w.weigh(keyRows, first, queries, from);
-      become(made, (x, _, v) => there(weightOf(x, e.load(lse.place, w.column(v), x.lanes)), w.column(v), from, q.count));
+      become(made, (x, _, v) => there(weightOf(x, e.load(lse, w.column(v), x.lanes)), w.column(v), from, q.count));
       w.keep(made, (x) => rounded(x, dtype));
       k.barrier();
       w.mix(ownV, gradRows, from, many);
       const product = w.weigh(valueRows, first, gradRows, from);
       w.keep(product, (x, r, v) =>
-        rounded(slopeOf((made[r] as readonly Expr[])[v] as Expr, x, e.load(delta.place, w.column(v), x.lanes)), dtype),
+        rounded(slopeOf((made[r] as readonly Expr[])[v] as Expr, x, e.load(delta, w.column(v), x.lanes)), dtype),
       );
       k.barrier();
       w.mix(ownK, queries, from, many);
@@ -124,9 +106,9 @@ export const lowerStreamGradShared = (job: Job): Lowering => {
       const many = k.let('many', e.min(e.sub(e.index(keys.count), from), weights.columns));
       const made = w.weigh(queries, first, keyRows, from);
       const rowOf = (p: e.Place, r: number, lanes: number): Expr => e.splat(e.load(p, e.add(w.own.row, r)), lanes);
-      become(made, (x, r, v) => there(weightOf(x, rowOf(lse.place, r, x.lanes)), w.column(v), from, keys.count));
+      become(made, (x, r, v) => there(weightOf(x, rowOf(lse, r, x.lanes)), w.column(v), from, keys.count));
       const product = w.weigh(gradRows, first, valueRows, from);
-      w.keep(product, (x, r, v) => rounded(slopeOf((made[r] as readonly Expr[])[v] as Expr, x, rowOf(delta.place, r, x.lanes)), dtype));
+      w.keep(product, (x, r, v) => rounded(slopeOf((made[r] as readonly Expr[])[v] as Expr, x, rowOf(delta, r, x.lanes)), dtype));
       k.barrier();
       w.mix(ownQ, keyRows, from, many);
     });

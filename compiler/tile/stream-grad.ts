@@ -17,17 +17,16 @@ import type { DType, Node, Value } from '../graph/types.ts';
 import { type Body, body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
-import { type Affine, indices } from './affine.ts';
-import { code } from './code.ts';
+import { indices } from './affine.ts';
+import { startOf, unflatten } from './batch.ts';
 import { rounded, shapeOf } from './emit.ts';
-import { unflatten } from './gemm.ts';
 import { nothing } from './gemm-pack-pairs.ts';
 import type { Lowering } from './gemm-spec.ts';
 import { emitterOf, type Job, lanesFor } from './job.ts';
 import { choose } from './schedules.ts';
 import { storeRows, writerOf } from './stream-out.ts';
 import { eachPair, storePairs, whereOdd, wordsOf, zipped, zipRows } from './stream-pairs.ts';
-import { mix, rowsOf, startOf, turn, weigh, zero } from './stream-parts.ts';
+import { mix, rowNumber, rowsOf, turn, weigh, zero } from './stream-parts.ts';
 import { streamChooser } from './stream-schedule.ts';
 
 export const lowerStreamGrad = (job: Job): Lowering => {
@@ -69,16 +68,7 @@ export const lowerStreamGrad = (job: Job): Lowering => {
   };
   const [ownQ, ownK, ownV] = [local('ownQ', q.count * q.width), local('ownK', wide * keys.width), local('ownV', wide * values.width)];
 
-  /** One number a query: lse and delta, which may be computed where they are read. */
-  let asked = 0;
-  const perQuery = (i: number, row: Expr): Expr => {
-    const c = code(`${k.fresh('q')}_${asked++}_`);
-    const ix = indices(1);
-    const own: readonly Affine[] = [...at.map((x, j) => ix.atom(x, 0, (batch[j] as number) - 1)), ix.atom(row, 0, q.count - 1)];
-    const [x] = c.bind([emitterOf(job, ix).at(node.inputs[i] as Value, own)]);
-    k.push(...c.done());
-    return x as Expr;
-  };
+  const perQuery = (operand: number, row: Expr): Expr => rowNumber(k, job, node.inputs[operand] as Value, at, row);
 
   const panel = (first: Expr, tn: number): void => {
     const width = tn * lanes;

@@ -13,9 +13,11 @@ import type { Node, Value } from '../graph/types.ts';
 import type { Body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
+import { indices } from './affine.ts';
+import { code } from './code.ts';
 import { shapeOf } from './emit.ts';
 import { pieces } from './gemm-pack-pairs.ts';
-import type { Job } from './job.ts';
+import { emitterOf, type Job } from './job.ts';
 import { halfAt, pairAt } from './stream-pairs.ts';
 import type { StreamSchedule } from './stream-schedule.ts';
 import { operandStrides } from './strides.ts';
@@ -54,12 +56,19 @@ export const rowsOf = (job: Job, node: Node, i: number): Rows => {
   };
 };
 
-/** Where the rows of a batch element start. */
-export const startOf = (k: Body, r: Rows, batch: readonly Expr[]): Expr =>
-  k.let(
-    'start',
-    batch.reduce((at, i, j) => e.add(at, e.mul(i, r.batch[j] as number)), e.index(r.base)),
-  );
+/** The number that a value [batch.. rows] has for one row, which may be computed where it is read. */
+export const rowNumber = (k: Body, job: Job, v: Value, batch: readonly Expr[], row: Expr): Expr => {
+  const c = code(`${k.fresh('q')}_e`);
+  const ix = indices(1);
+  const [x] = c.bind([
+    emitterOf(job, ix).at(
+      v,
+      [...batch, row].map((i, axis) => ix.atom(i, 0, (shapeOf(v)[axis] as number) - 1)),
+    ),
+  ]);
+  k.push(...c.done());
+  return x as Expr;
+};
 
 /** Zeros in an f32 array of `size` elements. */
 export const zero = (k: Body, s: StreamSchedule, place: e.Place, size: number): void => {

@@ -11,6 +11,7 @@ import type { Body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
 import type { Target } from '../target.ts';
+import { startOf } from './batch.ts';
 import { finish } from './gemm-finish.ts';
 import type { GemmSpec } from './gemm-spec.ts';
 import {
@@ -32,7 +33,7 @@ import {
   zeros,
 } from './shared-tile.ts';
 import type { Writer } from './stream-out.ts';
-import { type Rows, startOf } from './stream-parts.ts';
+import type { Rows } from './stream-parts.ts';
 
 export interface SharedStream {
   /** The tile of weights. */

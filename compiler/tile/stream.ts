@@ -19,14 +19,14 @@ import { body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
 import { indices } from './affine.ts';
+import { startOf, unflatten } from './batch.ts';
 import { rounded, shapeOf } from './emit.ts';
-import { unflatten } from './gemm.ts';
 import type { Lowering } from './gemm-spec.ts';
 import { emitterOf, type Job, lanesFor } from './job.ts';
 import { choose } from './schedules.ts';
 import { storeRows, writerOf } from './stream-out.ts';
 import { eachPair, storePairs, wordsOf, zipped, zipRows } from './stream-pairs.ts';
-import { mix, rowsOf, startOf, turn, weigh, zero } from './stream-parts.ts';
+import { mix, rowsOf, turn, weigh, zero } from './stream-parts.ts';
 import { streamChooser } from './stream-schedule.ts';
 
 const list = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i);

@@ -54,6 +54,9 @@ export interface Mutant extends Row {
   readonly area: Area;
 }
 
+/** Rows that one test file is to notice. */
+export const noticedBy = (test: string, rows: readonly Omit<Row, 'test'>[]): readonly Row[] => rows.map((row) => ({ ...row, test }));
+
 /** The text of the file with the fault. Throws where `from` does not stand there exactly once: then the table is out of date. */
 export const mutated = (text: string, { name, file, from, to }: Row): string => {
   const times = text.split(from).length - 1;

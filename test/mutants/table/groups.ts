@@ -1,5 +1,5 @@
 /** Faults of the templates for blocks of several threads. Generated programs run on the cpu backend, so named tests notice these. */
-import type { Row } from '../mutant.ts';
+import { noticedBy, type Row } from '../mutant.ts';
 
 const tile = 'compiler/tile/shared-tile.ts';
 const gemm = 'compiler/tile/gemm-shared.ts';
@@ -11,10 +11,8 @@ const backward = 'compiler/tile/stream-grad-shared.ts';
 const gemmTest = 'test/tile/gemm.test.ts';
 const streamTest = 'test/tile/stream.test.ts';
 
-const of = (test: string, rows: readonly Omit<Row, 'test'>[]): readonly Row[] => rows.map((row) => ({ ...row, test }));
-
 export const groups: readonly Row[] = [
-  ...of(gemmTest, [
+  ...noticedBy(gemmTest, [
     {
       name: 'shared tile: rows past the last are copied',
       fault: 'dropped check',
@@ -93,7 +91,7 @@ export const groups: readonly Row[] = [
       to: 'if (threads(s) > 8 * mostThreads(target))',
     },
   ]),
-  ...of(streamTest, [
+  ...noticedBy(streamTest, [
     {
       name: 'shared stream: earlier results keep their size',
       fault: 'dropped term',

@@ -194,9 +194,9 @@ export const kernels: readonly Row[] = [
   {
     name: 'every batch is the first',
     fault: 'dropped term',
-    file: gemm,
-    from: 'batch.reduce((at, i, j) => e.add(at, e.mul(i, o.batch[j] as number)), e.index(o.base))',
-    to: 'batch.reduce((at) => at, e.index(o.base))',
+    file: 'compiler/tile/batch.ts',
+    from: 'at.reduce((start, i, j) => e.add(start, e.mul(i, o.batch[j] as number)), e.index(o.base))',
+    to: 'at.reduce((start) => start, e.index(o.base))',
   },
   {
     name: 'the panels after the first start again',

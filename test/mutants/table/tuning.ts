@@ -1,18 +1,16 @@
 /** Faults of the tuner and of what is kept of it. */
-import type { Row } from '../mutant.ts';
+import { noticedBy, type Row } from '../mutant.ts';
 
 const tune = 'compiler/plan/tune.ts';
 const schedules = 'compiler/tile/schedules.ts';
-const test = 'test/plan/tune.test.ts';
 
-export const tuning: readonly Row[] = [
+export const tuning: readonly Row[] = noticedBy('test/plan/tune.test.ts', [
   {
     name: 'tuner: a schedule of other bits may win',
     fault: 'dropped check',
     file: tune,
     from: 'if (same(reference, await race.results(i))) runners.push(i);',
     to: 'if (same(reference, await race.results(0))) runners.push(i);',
-    test,
   },
   {
     name: 'tuner: the slowest wins',
@@ -20,7 +18,6 @@ export const tuning: readonly Row[] = [
     file: tune,
     from: 'const winner = last.reduce((a, b) => (time(b) < time(a) ? b : a));',
     to: 'const winner = last.reduce((a, b) => (time(b) < time(a) ? a : b));',
-    test,
   },
   {
     name: 'tuner: a hair is enough to win',
@@ -28,7 +25,6 @@ export const tuning: readonly Row[] = [
     file: tune,
     from: 'time(winner) < (1 - margin) * time(0)',
     to: 'time(winner) < time(0)',
-    test,
   },
   {
     name: 'tuner: the reference is not in the race',
@@ -36,7 +32,6 @@ export const tuning: readonly Row[] = [
     file: tune,
     from: 'return [head, ...turns.filter((s) => s !== undefined)].slice(0, most);',
     to: 'return turns.filter((s) => s !== undefined).slice(0, most);',
-    test,
   },
   {
     name: 'tuner: what has a record is measured again',
@@ -44,7 +39,6 @@ export const tuning: readonly Row[] = [
     file: tune,
     from: 'if (ignored !== undefined || !known.has(key)) open.set',
     to: 'if (known !== undefined) open.set',
-    test,
   },
   {
     name: 'schedules: a record is taken unread',
@@ -52,6 +46,5 @@ export const tuning: readonly Row[] = [
     file: schedules,
     from: 'const found = record && read(record);',
     to: 'const found = record && (read({ ...record }), record as unknown as S);',
-    test,
   },
-];
+]);

@@ -1,5 +1,5 @@
 /** Faults of the WGSL printer, the bindings and the WebGPU runtime. */
-import type { Row } from '../mutant.ts';
+import { noticedBy, type Row } from '../mutant.ts';
 
 const print = 'backends/webgpu/print.ts';
 const bindings = 'backends/webgpu/bindings.ts';
@@ -7,10 +7,8 @@ const math = 'backends/webgpu/math.ts';
 const run = 'test/webgpu/run.test.ts';
 const functions = 'test/webgpu/math.test.ts';
 
-const of = (test: string, rows: readonly Omit<Row, 'test'>[]): readonly Row[] => rows.map((row) => ({ ...row, test }));
-
 export const wgsl: readonly Row[] = [
-  ...of(run, [
+  ...noticedBy(run, [
     {
       name: 'WGSL: select takes its values in the order of K',
       fault: 'swapped operand',
@@ -61,7 +59,7 @@ export const wgsl: readonly Row[] = [
       to: '`i`',
     },
   ]),
-  ...of(functions, [
+  ...noticedBy(functions, [
     {
       name: 'WGSL math: log of 0 is NaN',
       fault: 'wrong constant',
