@@ -9,11 +9,11 @@ import { FoveaError } from '../compiler/error.ts';
 import type { CompileReport, Progress, Tune } from '../index.ts';
 import { toHost } from '../index.ts';
 import { centreCrop, holdOut, type ImageSet, loadFashion, loadFolder, take } from '../models/data/index.ts';
-import { knn } from '../models/eval/knn.ts';
 import { patchPicture } from '../models/eval/patches.ts';
 import { demo as demoRecipe, type Recipe } from '../models/recipes.ts';
-import { featureExtractor, type ImageFeatures } from '../models/train/features.ts';
+import { featureExtractor } from '../models/train/features.ts';
 import { lossCurve, metricsLog } from '../models/train/keep.ts';
+import { accuracy, type Look, patchRows } from '../models/train/look.ts';
 import { checkpointBytes, type Run, spanning, startRun } from '../models/train/run.ts';
 import { flatten, writeAtomic, writeSafetensors } from '../models/weights/index.ts';
 import { backendNames, backendOf } from './backends.ts';
@@ -81,27 +81,6 @@ const load = async ({ data, seed }: DemoOptions, recipe: Recipe): Promise<{ read
   return sets;
 };
 
-/** Features of whole sets, by the teacher as it is now. */
-type Look = (set: ImageSet) => Promise<ImageFeatures>;
-
-/** k-NN accuracy of the teacher's class tokens in per cent, if the images have labels. */
-const accuracy = async (look: Look, bank: ImageSet, queries: ImageSet): Promise<number | undefined> => {
-  if (!bank.labels || !queries.labels) return undefined;
-  const [known, asked] = [await look(bank), await look(queries)];
-  const k = Math.min(20, bank.pictures.length);
-  const dim = known.cls.length / bank.pictures.length;
-  const result = knn({
-    bank: known.cls,
-    bankLabels: bank.labels,
-    queries: asked.cls,
-    queryLabels: queries.labels,
-    dim,
-    classes: bank.classes.length,
-    k: [k],
-  });
-  return 100 * (result.accuracy.get(k) as number);
-};
-
 const describe = ({ tracedNodes, nodes, plan, seconds: s }: CompileReport): string => {
   const lowered = plan
     ? `, ${plan.launches.length} kernels (${plan.kernels.length} distinct), arena ${(plan.arenaBytes / 2 ** 20).toFixed(1)} MiB`
@@ -158,13 +137,7 @@ async function runDemo(options: DemoOptions): Promise<void> {
       if (before !== undefined && after !== undefined)
         console.log(`k-NN accuracy after training: ${after.toFixed(1)} % (before: ${before.toFixed(1)} %)`);
       const shown = take(test, 12);
-      const { patches } = await look(shown);
-      const grid = [side / recipe.model.patch, side / recipe.model.patch] as const;
-      const each = patches.length / shown.pictures.length;
-      return patchPicture(
-        shown.pictures.map((picture, i) => ({ picture, grid, patches: patches.subarray(i * each, (i + 1) * each) })),
-        recipe.model.width,
-      );
+      return patchPicture(patchRows(shown, await look(shown), side, recipe.model.patch), recipe.model.width);
     });
     console.log(`${seconds((performance.now() - started) / 1e3)} in all`);
   } catch (e) {

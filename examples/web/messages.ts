@@ -4,7 +4,7 @@ import type { StepMetrics } from '../../models/train/run.ts';
 
 export type ToWorker =
   /** Compiles the step and trains, `images` a step; k-NN is asked about `asked` images before and after, if about any. */
-  | { readonly kind: 'train'; readonly steps: number; readonly images: number; readonly seed: number; readonly asked: number }
+  | { readonly kind: 'train'; readonly steps: number; readonly images: number; readonly asked: number }
   | { readonly kind: 'stop' }
   /** Features of a picture that the user brings, by the teacher as it is. */
   | { readonly kind: 'look'; readonly picture: Picture };
@@ -14,7 +14,7 @@ export type FromWorker =
   | { readonly kind: 'working'; readonly text: string }
   | { readonly kind: 'step'; readonly metrics: StepMetrics; readonly rate: number }
   /** Held-out images, and their patch features as colours. */
-  | { readonly kind: 'patches'; readonly step: number; readonly images: readonly Picture[]; readonly colours: readonly Picture[] }
+  | { readonly kind: 'patches'; readonly images: readonly Picture[]; readonly colours: readonly Picture[] }
   | { readonly kind: 'accuracy'; readonly when: 'before' | 'after'; readonly percent: number }
   | { readonly kind: 'looked'; readonly picture: Picture; readonly colours: Picture; readonly seconds: number }
   | { readonly kind: 'done'; readonly steps: number; readonly seconds: number }

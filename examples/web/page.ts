@@ -123,7 +123,7 @@ button.addEventListener('click', () => {
   get('before').textContent = get('after').textContent = '-';
   status.className = '';
   busy(true);
-  tell({ kind: 'train', steps: number('steps'), images: number('images'), seed: 0, asked: number('asked') });
+  tell({ kind: 'train', steps: number('steps'), images: number('images'), asked: number('asked') });
 });
 stop.addEventListener('click', () => tell({ kind: 'stop' }));
 

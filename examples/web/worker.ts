@@ -9,11 +9,11 @@ import trainImages from '../../data/fashion-mnist/train-images-idx3-ubyte.gz';
 import trainLabels from '../../data/fashion-mnist/train-labels-idx1-ubyte.gz';
 import { fashion, idxSet } from '../../models/data/idx.ts';
 import { type ImageSet, take } from '../../models/data/picture.ts';
-import { centreCrop, type Placed } from '../../models/data/view.ts';
-import { knn } from '../../models/eval/knn.ts';
+import { centreCrop } from '../../models/data/view.ts';
 import { patchColours } from '../../models/eval/patch-colours.ts';
 import { demo, type Recipe } from '../../models/recipes.ts';
 import { type Extract as Extractor, featureExtractor } from '../../models/train/features.ts';
+import { accuracy, type Look, patchRows } from '../../models/train/look.ts';
 import { type Run, spanning, startRun } from '../../models/train/run.ts';
 import { FoveaError, type WebGpuBackend, webgpu } from '../../web.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
@@ -46,69 +46,58 @@ const device = async (): Promise<WebGpuBackend> => {
 let sets: { readonly train: ImageSet; readonly test: ImageSet };
 let session: Session | undefined;
 /** A program for larger pictures, compiled when the first one comes. */
-let wide: { readonly extract: Extractor } | undefined;
+let wide: Extractor | undefined;
 let stopping = new AbortController();
 
-const featuresOf = ({ run, extract }: Session, images: readonly Placed[], set: ImageSet) =>
-  extract(run.state().teacher.backbone, images, set.normalise);
 const side = ({ recipe }: Session): number => recipe.crops.globalSize;
-const crops = (s: Session, set: ImageSet): readonly Placed[] => set.pictures.map(centreCrop(side(s), side(s)));
+/** Features of the teacher as it is now. */
+const lookOf =
+  (s: Session): Look =>
+  (set) =>
+    s.extract(s.run.state().teacher.backbone, set.pictures.map(centreCrop(side(s), side(s))), set.normalise);
 
 /** Of `images` held-out images, each asked about among three times as many. */
-const accuracy = async (s: Session, when: 'before' | 'after', images: number): Promise<void> => {
-  if (images === 0) return;
-  const [bank, queries] = [take(sets.train, 3 * images), take(sets.test, images)];
-  const [known, asked] = [await featuresOf(s, crops(s, bank), bank), await featuresOf(s, crops(s, queries), queries)];
-  const result = knn({
-    bank: known.cls,
-    bankLabels: bank.labels as Int32Array,
-    queries: asked.cls,
-    queryLabels: queries.labels as Int32Array,
-    dim: s.recipe.model.width,
-    classes: bank.classes.length,
-    k: [Math.min(20, bank.pictures.length)],
-  });
-  say({ kind: 'accuracy', when, percent: 100 * ([...result.accuracy.values()][0] as number) });
+const neighbours = async (s: Session, when: 'before' | 'after', images: number): Promise<void> => {
+  const percent = images === 0 ? undefined : await accuracy(lookOf(s), take(sets.train, 3 * images), take(sets.test, images));
+  if (percent !== undefined) say({ kind: 'accuracy', when, percent });
 };
 
-const patches = async (s: Session, step: number): Promise<void> => {
+const patches = async (s: Session): Promise<void> => {
   const shown = take(sets.test, sizes.shown);
-  const { patches } = await featuresOf(s, crops(s, shown), shown);
-  const grid = [side(s) / s.recipe.model.patch, side(s) / s.recipe.model.patch] as const;
-  const each = patches.length / shown.pictures.length;
-  const rows = shown.pictures.map((_, i) => ({ grid, patches: patches.subarray(i * each, (i + 1) * each) }));
-  say({ kind: 'patches', step, images: shown.pictures, colours: patchColours(rows, s.recipe.model.width) });
+  const { patch, width } = s.recipe.model;
+  const rows = patchRows(shown, await lookOf(s)(shown), side(s), patch);
+  say({ kind: 'patches', images: shown.pictures, colours: patchColours(rows, width) });
 };
 
 /** What is compiled belongs to one session and goes with it. */
 const leave = (): void => {
-  wide?.extract.dispose();
+  wide?.dispose();
   session?.extract.dispose();
   session?.run.dispose();
   wide = undefined;
   session = undefined;
 };
 
-const train = async ({ steps, images, seed, asked }: Asked<'train'>): Promise<void> => {
+const train = async ({ steps, images, asked }: Asked<'train'>): Promise<void> => {
   leave();
   const { signal } = stopping;
   const [started, on] = [performance.now(), await device()];
   const recipe = spanning({ ...demo, batch: images }, steps);
   const progress = (done: number, total: number): void => say({ kind: 'working', text: `compiling kernels ${done}/${total}` });
   say({ kind: 'working', text: 'tracing, differentiating, fusing ...' });
-  const run = await startRun({ recipe, images: sets.train, backend: on, seed, progress });
+  const run = await startRun({ recipe, images: sets.train, backend: on, seed: 0, progress });
   const size = recipe.crops.globalSize;
   const extract = await featureExtractor({ model: recipe.model, size: [size, size], batch: sizes.batch, backend: on, progress });
   const s: Session = { run, recipe, extract };
   session = s;
   let [spent, done, looked, last] = [0, 0, Number.NEGATIVE_INFINITY, 0];
   const show = async (): Promise<void> => {
-    await patches(s, done);
+    await patches(s);
     [looked, last] = [performance.now(), done];
   };
   if (!signal.aborted) {
     say({ kind: 'working', text: 'k-NN accuracy before training ...' });
-    await accuracy(s, 'before', asked);
+    await neighbours(s, 'before', asked);
   }
   for await (const metrics of run.train(steps, signal)) {
     spent += metrics.seconds;
@@ -119,7 +108,7 @@ const train = async ({ steps, images, seed, asked }: Asked<'train'>): Promise<vo
   if (done > last) await show();
   if (done > 0) {
     say({ kind: 'working', text: 'k-NN accuracy after training ...' });
-    await accuracy(s, 'after', asked);
+    await neighbours(s, 'after', asked);
   }
   say({ kind: 'done', steps: done, seconds: (performance.now() - started) / 1000 });
 };
@@ -129,10 +118,10 @@ const look = async ({ picture }: Asked<'look'>): Promise<void> => {
   if (!s) throw new FoveaError('FV0408', 'there is no model yet', { hint: 'Train first, if only for a few steps.' });
   const started = performance.now();
   const placed = centreCrop(sizes.own, sizes.own)(picture);
-  wide ??= { extract: await featureExtractor({ model: s.recipe.model, size: [sizes.own, sizes.own], batch: 1, backend: await device() }) };
-  const { patches } = await wide.extract(s.run.state().teacher.backbone, [placed], sets.train.normalise);
-  const grid = [sizes.own / s.recipe.model.patch, sizes.own / s.recipe.model.patch] as const;
-  const [colours] = patchColours([{ grid, patches }], s.recipe.model.width);
+  wide ??= await featureExtractor({ model: s.recipe.model, size: [sizes.own, sizes.own], batch: 1, backend: await device() });
+  const features = await wide(s.run.state().teacher.backbone, [placed], sets.train.normalise);
+  const { patch, width } = s.recipe.model;
+  const [colours] = patchColours(patchRows({ ...sets.test, pictures: [placed.picture] }, features, sizes.own, patch), width);
   if (colours) say({ kind: 'looked', picture: placed.picture, colours, seconds: (performance.now() - started) / 1000 });
 };
 

@@ -1,31 +1,24 @@
 /** A headless Chromium with WebGPU in software, from npm; and the example page, bundled and served. */
 import { execFileSync } from 'node:child_process';
-import { createReadStream, existsSync, mkdtempSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { extname, join } from 'node:path';
+import { join } from 'node:path';
 import chromium from '@sparticuz/chromium';
-import { type Browser, chromium as driver } from 'playwright-core';
+import * as esbuild from 'esbuild';
+import { type Browser, chromium as driver, type Page } from 'playwright-core';
 
 const root = join(import.meta.dirname, '../..');
-const types: Readonly<Record<string, string>> = { '.html': 'text/html', '.js': 'text/javascript', '.map': 'application/json' };
 
-/** A folder of files on a port of this machine. */
-export const serve = (folder: string): Promise<{ readonly url: string; readonly server: Server }> =>
-  new Promise((resolve) => {
-    const server = createServer((request, answer) => {
-      const name = new URL(request.url ?? '/', 'http://localhost').pathname;
-      const file = join(folder, name === '/' ? 'index.html' : name);
-      if (!file.startsWith(folder) || !existsSync(file)) {
-        answer.writeHead(404).end();
-        return;
-      }
-      answer.writeHead(200, { 'content-type': types[extname(file)] ?? 'application/octet-stream' });
-      createReadStream(file).pipe(answer);
-    });
-    server.listen(0, '127.0.0.1', () => resolve({ url: `http://localhost:${(server.address() as AddressInfo).port}/`, server }));
-  });
+/** A folder of files on a port of this machine, as `npm run web` serves it; `stop` ends that. */
+export const serve = async (folder: string): Promise<{ readonly url: string; readonly stop: () => Promise<void> }> => {
+  const context = await esbuild.context({});
+  const { port } = await context.serve({ servedir: folder, host: '127.0.0.1', port: 0 });
+  return { url: `http://localhost:${port}/`, stop: () => context.dispose() };
+};
+
+/** Waits until what the page says of itself starts so. What runs in a page is text: it has types of its own. */
+export const status = (page: Page, start: string, timeout: number): Promise<unknown> =>
+  page.waitForFunction(`document.getElementById('status').textContent.startsWith(${JSON.stringify(start)})`, undefined, { timeout });
 
 /** The example page as `npm run web -- --out` writes it. */
 export const bundled = (): string => {

@@ -1,12 +1,11 @@
 /** The example page in a real browser: it trains DINOv2, draws what a person would look at, takes a picture, and says what is wrong. */
 import { readFileSync, rmSync, statSync } from 'node:fs';
-import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { Browser, Page } from 'playwright-core';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { bundled, launch, serve } from './browser.ts';
+import { bundled, launch, serve, status } from './browser.ts';
 
 const here = process.platform === 'linux' && process.arch === 'x64';
 /** Training takes a software driver half a minute on two cores: `.ci/run` asks for it. */
@@ -14,22 +13,19 @@ const long = process.env['FOVEA_TEST_LONG'] === '1';
 if (!here) console.warn('test/web skipped: the Chromium from npm is for Linux on x64');
 else if (!long) console.warn('training in a page skipped, for it takes half a minute: FOVEA_TEST_LONG=1 npx vitest run test/web/page');
 
-let [folder, url, server, browser]: [string, string, Server | undefined, Browser | undefined] = ['', '', undefined, undefined];
+let [folder, url, stop, browser]: [string, string, (() => Promise<void>) | undefined, Browser | undefined] = ['', '', undefined, undefined];
 beforeAll(async () => {
   if (!here) return;
   folder = bundled();
-  ({ url, server } = await serve(folder));
+  ({ url, stop } = await serve(folder));
   browser = await launch();
 }, 60_000);
 afterAll(async () => {
   await browser?.close();
-  server?.close();
+  await stop?.();
   if (folder !== '') rmSync(folder, { recursive: true });
 });
 
-// what runs in the page is text: it has types of its own, which these tests are not checked against
-const status = (page: Page, start: string, timeout: number): Promise<unknown> =>
-  page.waitForFunction(`document.getElementById('status').textContent.startsWith(${JSON.stringify(start)})`, undefined, { timeout });
 /** How many colours are on each canvas below `id`. */
 const colours = (page: Page, id: string): Promise<number[]> =>
   page.evaluate(`[...document.querySelectorAll('#${id} canvas')].map((canvas) => {

@@ -6,7 +6,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { bundled, launch, serve } from './browser.ts';
+import { bundled, launch, serve, status } from './browser.ts';
 
 const { values } = parseArgs({
   options: {
@@ -18,25 +18,23 @@ const { values } = parseArgs({
   },
 });
 const folder = bundled();
-const { url, server } = await serve(folder);
+const { url, stop } = await serve(folder);
 const browser = await launch();
 try {
   const page = await browser.newPage({ viewport: { width: 800, height: 900 } });
   await page.goto(url);
-  const until = (start: string, timeout: number): Promise<unknown> =>
-    page.waitForFunction(`document.getElementById('status').textContent.startsWith(${JSON.stringify(start)})`, undefined, { timeout });
-  await until('ready', 30_000);
+  await status(page, 'ready', 30_000);
   for (const field of ['steps', 'images', 'asked'] as const) await page.fill(`#${field}`, values[field]);
   await page.click('#train');
-  await until('done', 3_600_000);
+  await status(page, 'done', 3_600_000);
   if (values.picture !== undefined) {
     await page.setInputFiles('#file', values.picture);
-    await until('features', 120_000);
+    await status(page, 'features', 120_000);
   }
   console.log(await page.textContent('#status'), await page.textContent('#before'), await page.textContent('#after'));
   await page.screenshot({ path: values.out, fullPage: true });
 } finally {
   await browser.close();
-  server.close();
+  await stop();
   rmSync(folder, { recursive: true });
 }
