@@ -2,9 +2,10 @@
  * `npm run web`: bundles the page and its worker, and serves them on this machine. `npm run web -- --out DIR` writes them to a folder instead, which
  * any web server can serve.
  */
-import { copyFileSync, mkdirSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { gzipSync } from 'node:zlib';
 import * as esbuild from 'esbuild';
 
 const here = import.meta.dirname;
@@ -21,13 +22,15 @@ const options = {
   platform: 'browser',
   loader: { '.gz': 'file' },
   logLevel: 'warning',
-  metafile: true,
 };
 mkdirSync(outdir, { recursive: true });
 copyFileSync(join(here, 'index.html'), join(outdir, 'index.html'));
-const { metafile } = await esbuild.build(options);
-for (const [file, { bytes }] of Object.entries(metafile.outputs))
-  if (file.endsWith('.js')) console.log(`${file.split('/').at(-1)}: ${(bytes / 1024).toFixed(0)} KiB`);
+await esbuild.build(options);
+const kib = (bytes) => `${(bytes / 1024).toFixed(0)} KiB`;
+for (const name of ['page.js', 'worker.js']) {
+  const text = readFileSync(join(outdir, name));
+  console.log(`${name}: ${kib(text.length)}, ${kib(gzipSync(text).length)} gzipped`);
+}
 if (values.out !== undefined) console.log(`written to ${outdir}`);
 else {
   const context = await esbuild.context({});

@@ -56,19 +56,13 @@ test('a vector that is short of elements is overwritten in place like the others
   }
 });
 
-test('a value between lies over what it is made of, unless that is read at other places than it is written', () => {
-  const offsets = (turned: boolean): readonly number[] => {
-    const b = builder();
-    const x = b.param({ dtype: 'f32', shape: [8, 8] });
-    const product = (p: Value, q: Value): Value => b.one({ prim: 'dot', batch: [[], []], contract: [[1], [0]], dtype: 'f32' }, [p, q]);
-    const h = b.exp(product(x, x));
-    const g = b.build([product(turned ? b.one({ prim: 'reverse', axes: [0] }, [h]) : h, x)]);
-    const { launches } = buildPlan(g, cpu, { donated: [-1], maxBytes: 1e9 });
-    return launches.flatMap((l) => (l.label === 'map: exp' ? l.parts.flatMap((p) => p.offsets) : []));
-  };
-  const [straight, turned] = [offsets(false), offsets(true)];
-  expect(turned).toHaveLength(2);
-  expect(new Set(turned).size).toBe(2);
-  // a product's epilogue may take the exponential: then there is no step between
-  if (straight.length > 0) expect(new Set(straight).size).toBe(1);
+test('a value does not lie over what it is made of, where that is read at other places than it is written', () => {
+  const b = builder();
+  const x = b.param({ dtype: 'f32', shape: [8, 8] });
+  const product = (p: Value, q: Value): Value => b.one({ prim: 'dot', batch: [[], []], contract: [[1], [0]], dtype: 'f32' }, [p, q]);
+  const turned = b.one({ prim: 'reverse', axes: [0] }, [b.exp(product(x, x))]);
+  const { launches } = buildPlan(b.build([product(turned, x)]), cpu, { donated: [-1], maxBytes: 1e9 });
+  const offsets = launches.flatMap((l) => (l.label === 'map: exp' ? l.parts.flatMap((p) => p.offsets) : []));
+  expect(offsets).toHaveLength(2);
+  expect(new Set(offsets).size).toBe(2);
 });
