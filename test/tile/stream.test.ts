@@ -5,26 +5,18 @@
  */
 import { describe, expect, it, test } from 'vitest';
 import { cpu, cpuTarget } from '../../backends/cpu/index.ts';
-import { compileGraph, type Precision, passesFor } from '../../compiler/compile.ts';
+import { compileGraph, type Precision } from '../../compiler/compile.ts';
 import { interpret, type Tensor64, tensor64 } from '../../compiler/graph/interpret.ts';
-import { countOf } from '../../compiler/graph/tensor64.ts';
 import type { Graph, HostData } from '../../compiler/graph/types.ts';
 import { buildPlan } from '../../compiler/plan/build.ts';
 import type { Target } from '../../compiler/target.ts';
 import { einsum, type F32, grad, rearrange, softmax, spec, sum, trace, unbind } from '../../dsl/index.ts';
 import { bounded, compare } from '../../testing/bound.ts';
-import { results, rounded } from '../../testing/host.ts';
+import { results } from '../../testing/host.ts';
 import { runKernels } from '../../testing/kernels.ts';
-import { numbers } from '../../testing/numbers.ts';
 import { compiled, planOf, truth } from '../../testing/stages.ts';
+import { draw, look, type Rows, staged } from './attention.ts';
 
-type Rows = F32<'B N D'>;
-const look = (q: Rows, k: Rows, v: Rows): F32<string> =>
-  einsum(
-    'b n m, b m e -> b n e',
-    softmax(einsum('b n d, b m d -> b n m', q.mul(0.7), k as unknown as F32<'B M D'>)),
-    v as unknown as F32<'B M E'>,
-  ) as F32<string>;
 const specsOf = (b: number, n: number, m: number, d: number, e: number): readonly string[] =>
   [`${b} ${n} ${d}`, `${b} ${m} ${d}`, `${b} ${m} ${e}`, `${b} ${n} ${e}`] as const;
 const forward = (shapes: readonly string[]): Graph => trace(look as never, shapes.slice(0, 3).map((s) => spec(s)) as never).graph;
@@ -34,17 +26,6 @@ const backward = (shapes: readonly string[]): Graph =>
       grad(([x, y, z]: readonly [Rows, Rows, Rows]) => sum('b n e ->' as string, look(x, y, z).mul(u)) as F32<''>)([q, k, v])) as never,
     shapes.map((s) => spec(s)) as never,
   ).graph;
-const draw = (g: Graph, seed: number): readonly Tensor64[] => {
-  const next = numbers(seed);
-  return g.params.map((p) =>
-    rounded(
-      tensor64(
-        p.type,
-        Array.from({ length: countOf(p.type) }, () => 4 * next() - 2),
-      ),
-    ),
-  );
-};
 const run = async (g: Graph, inputs: readonly Tensor64[], threads: number, precision: Precision = 'f32'): Promise<readonly HostData[]> => {
   const { executable } = await compileGraph(g, { backend: cpu({ threads }), precision });
   inputs.forEach((t, i) => executable.write(i, Float32Array.from(t.data as Float64Array)));
@@ -104,12 +85,6 @@ const halves: readonly (readonly [name: string, precision: 'bf16' | 'f16', targe
   ['bf16, 64 threads', 'bf16', targets[4] as Target],
   ['f16', 'f16', { ...(targets[1] as Target), bf16Dot: true }],
 ];
-const staged = (g: Graph, precision: Precision): { readonly said: Graph; readonly final: Graph } => {
-  const passes = passesFor(precision);
-  const at = passes.findIndex(([name]) => name === 'precision') + 1;
-  const said = passes.slice(0, at).reduce((x, [, pass]) => pass(x), g);
-  return { said, final: passes.slice(at).reduce((x, [, pass]) => pass(x), said) };
-};
 const odd: readonly (readonly [b: number, n: number, m: number, d: number, e: number])[] = [
   [2, 2, 3, 2, 2],
   [1, 33, 97, 3, 5],

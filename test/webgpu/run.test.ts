@@ -1,21 +1,19 @@
 /** Programs on WebGPU against float64 within their bounds, the text of a kernel, memory in parts of words, and what is refused. */
 import { describe, expect, test } from 'vitest';
 import { printWgsl, type WebGpuBackend, webgpu } from '../../backends/webgpu/index.ts';
-import { compileGraph, passesFor } from '../../compiler/compile.ts';
+import { compileGraph } from '../../compiler/compile.ts';
 import { builder } from '../../compiler/graph/builder.ts';
-import { countOf, tensor64 } from '../../compiler/graph/tensor64.ts';
 import { type DType, type HostData, hostArrays } from '../../compiler/graph/types.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
-import { einsum, type F32, grad, softmax, spec, sum, trace } from '../../dsl/index.ts';
+import { einsum, type F32, grad, spec, sum, trace } from '../../dsl/index.ts';
 import { bounded, compare } from '../../testing/bound.ts';
 import { programOf } from '../../testing/fuzz.ts';
-import { decode, encode, results, rounded } from '../../testing/host.ts';
-import { numbers } from '../../testing/numbers.ts';
+import { decode, encode, results } from '../../testing/host.ts';
 import { printProgram } from '../../testing/program-text.ts';
 import { together } from '../../testing/together.ts';
 import { exposed } from '../../testing/transforms.ts';
+import { draw, look, type Rows, staged } from '../tile/attention.ts';
 
-type Rows = F32<'B N D'>;
 let made: Promise<WebGpuBackend> | undefined;
 const backend = (): Promise<WebGpuBackend> => {
   made ??= webgpu();
@@ -88,12 +86,6 @@ test('a device that is lost while a step runs, and one that does not answer, are
 const attention = (n: number, m: number, d: number) =>
   trace(
     ((q: Rows, k: Rows, v: Rows, u: Rows) => {
-      const look = (q: Rows, k: Rows, v: Rows): Rows =>
-        einsum(
-          'b n m, b m e -> b n e',
-          softmax(einsum('b n d, b m d -> b n m', q.mul(0.7), k as unknown as F32<'B M D'>)),
-          v as unknown as F32<'B M E'>,
-        ) as unknown as Rows;
       const o = look(q, k, v);
       const gradients = grad(([x, y, z]: readonly [Rows, Rows, Rows]) => sum('b n e ->' as string, look(x, y, z).mul(u)) as F32<''>)([
         q,
@@ -117,15 +109,7 @@ test.each([
   [33, 65, 12, 'bf16'],
 ] as const)('attention of %i queries and %i keys of width %i, its gradients and products, %s', async (n, m, d, precision) => {
   const g = attention(n, m, d);
-  const next = numbers(n);
-  const inputs = g.params.map((p) =>
-    rounded(
-      tensor64(
-        p.type,
-        Array.from({ length: countOf(p.type) }, () => 4 * next() - 2),
-      ),
-    ),
-  );
+  const inputs = draw(g, n);
   const { executable, report } = await compileGraph(g, { backend: await backend(), precision });
   expect(new Set(report.plan?.launches.map((l) => l.label.split(':')[0]))).toContain('stream-grad');
   inputs.forEach((x, i) => executable.write(i, encode(x)));
@@ -135,9 +119,7 @@ test.each([
   expect(seconds?.every((s) => s >= 0 && s < 60)).toBe(true);
   const got = (await results(executable)).map((x, i) => decode(executable.outputs[i]?.dtype ?? 'f32', x));
   executable.dispose();
-  const passes = passesFor(precision);
-  const said = passes.slice(0, passes.findIndex(([name]) => name === 'precision') + 1).reduce((x, [, pass]) => pass(x), g);
-  const seen = compare(bounded(said, inputs), got);
+  const seen = compare(bounded(staged(g, precision).said, inputs), got);
   expect(seen.wrong).toBeUndefined();
   expect(seen.checked).toBe(seen.elements);
 });

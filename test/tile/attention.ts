@@ -1,0 +1,37 @@
+/** Attention as a user writes it, arguments for it, and what the precision pass makes of a program. */
+import { type Precision, passesFor } from '../../compiler/compile.ts';
+import { type Tensor64, tensor64 } from '../../compiler/graph/interpret.ts';
+import { countOf } from '../../compiler/graph/tensor64.ts';
+import type { Graph } from '../../compiler/graph/types.ts';
+import { einsum, type F32, softmax } from '../../dsl/index.ts';
+import { rounded } from '../../testing/host.ts';
+import { numbers } from '../../testing/numbers.ts';
+
+export type Rows = F32<'B N D'>;
+export const look = (q: Rows, k: Rows, v: Rows): F32<string> =>
+  einsum(
+    'b n m, b m e -> b n e',
+    softmax(einsum('b n d, b m d -> b n m', q.mul(0.7), k as unknown as F32<'B M D'>)),
+    v as unknown as F32<'B M E'>,
+  ) as F32<string>;
+
+/** Numbers between -2 and 2 that the types of the parameters hold. */
+export const draw = (g: Graph, seed: number): readonly Tensor64[] => {
+  const next = numbers(seed);
+  return g.params.map((p) =>
+    rounded(
+      tensor64(
+        p.type,
+        Array.from({ length: countOf(p.type) }, () => 4 * next() - 2),
+      ),
+    ),
+  );
+};
+
+/** The graph in which every rounding is a cast, and what the pipeline makes of it. */
+export const staged = (g: Graph, precision: Precision): { readonly said: Graph; readonly final: Graph } => {
+  const passes = passesFor(precision);
+  const at = passes.findIndex(([name]) => name === 'precision') + 1;
+  const said = passes.slice(0, at).reduce((x, [, pass]) => pass(x), g);
+  return { said, final: passes.slice(at).reduce((x, [, pass]) => pass(x), said) };
+};
