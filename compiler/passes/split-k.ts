@@ -5,7 +5,8 @@
  *   dot[8 256] over 65536     ->     dot[16 8 256] over 4096, summed over the first axis
  *
  * The cut follows from sizes alone and never from the number of threads, so the bits do not either. Templates read operands through the
- * reshape; what is new in memory is the parts.
+ * reshape; what is new in memory is the parts. Rows with rows are no matrix product (fuse/product.ts): as a plain sum they join the kernel that
+ * makes the rows, cross-entropy's that of its softmax.
  */
 import { known } from '../graph/dim.ts';
 import { countOf } from '../graph/tensor64.ts';
@@ -32,7 +33,9 @@ const partsOf = (size: number, { depth, parts }: SplitK): number => {
 /** Where a contraction is cut: which of the axes that are summed, the longest, and into how many parts; undefined where it is not. */
 const cutOf = ({ op, inputs: [x], outputs: [out] }: Node, how: SplitK) => {
   if (op.prim !== 'dot' || op.dtype !== 'f32' || !x || !out || countOf(out.type) > how.results) return undefined;
-  const sizes = op.contract[0].map((a) => known(x.type.shape[a] as number));
+  const at = (a: number): number => known(x.type.shape[a] as number);
+  if (countOf(out.type) === op.batch[0].map(at).reduce((p, q) => p * q, 1)) return undefined;
+  const sizes = op.contract[0].map(at);
   const longest = sizes.indexOf(Math.max(...sizes));
   const parts = longest < 0 ? 1 : partsOf(sizes[longest] as number, how);
   return parts === 1 ? undefined : { op, longest, parts };

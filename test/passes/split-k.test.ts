@@ -33,7 +33,7 @@ test('the parts are a batch, and their sums are added', () => {
 `);
 });
 
-test('of several axes that are summed the longest is cut; many results, short sums and sums without equal parts are left', () => {
+test('of several axes that are summed the longest is cut; many results, short sums, sums without equal parts, rows with rows are left', () => {
   const cut = (g: Graph): string => print(splitK({ results: 64, depth: 4, parts: 3 })(g), { meta: false });
   expect(cut(dot('2 12 7', '12 2 7', '7 7', 'batch=[][] contract=[0 1][1 0]'))).toContain('batch=[1][0] contract=[0 2][2 1]');
   for (const same of [
@@ -41,6 +41,8 @@ test('of several axes that are summed the longest is cut; many results, short su
     dot('8 7', '8 7', '8 8', 'batch=[][] contract=[1][1]'),
     dot('8 13', '8 13', '8 8', 'batch=[][] contract=[1][1]'),
     dot('8', '8', '8 8', 'batch=[][] contract=[][]'),
+    dot('9 12', '9 12', '9', 'batch=[0][0] contract=[1][1]'),
+    dot('12', '12', '', 'batch=[][] contract=[0][0]'),
   ])
     expect(cut(same)).toBe(print(same, { meta: false }));
 });
