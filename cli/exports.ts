@@ -11,8 +11,8 @@ import { createRequire } from 'node:module';
 import { extname } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { FoveaError } from '../compiler/error.ts';
+import { isDeclared } from '../dsl/declared.ts';
 import { placeIn } from '../dsl/location.ts';
-import { isDeclared } from '../testing/index.ts';
 
 export type Exports = Readonly<Record<string, unknown>>;
 

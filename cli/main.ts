@@ -10,6 +10,7 @@ import { findPackageFile } from '../models/data/package.ts';
 import { benchCommand } from './bench.ts';
 import { convertCommand } from './convert.ts';
 import { demoCommand } from './demo.ts';
+import { explainCommand } from './explain.ts';
 import { featuresCommand } from './features.ts';
 import { fuzzCommand } from './fuzz.ts';
 import { gradcheckCommand } from './gradcheck.ts';
@@ -51,6 +52,7 @@ try {
   program.addCommand(fuzzCommand().copyInheritedSettings(program));
   program.addCommand(convertCommand().copyInheritedSettings(program));
   program.addCommand(gradcheckCommand().copyInheritedSettings(program));
+  program.addCommand(explainCommand().copyInheritedSettings(program));
   program.addCommand(benchCommand().copyInheritedSettings(program));
   await program.parseAsync();
 } catch (e) {
