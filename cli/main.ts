@@ -8,6 +8,7 @@ import { Command, CommanderError } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
 import { findPackageFile } from '../models/data/package.ts';
 import { benchCommand } from './bench.ts';
+import { checkCommand } from './check.ts';
 import { convertCommand } from './convert.ts';
 import { demoCommand } from './demo.ts';
 import { explainCommand } from './explain.ts';
@@ -52,6 +53,7 @@ try {
   program.addCommand(fuzzCommand().copyInheritedSettings(program));
   program.addCommand(convertCommand().copyInheritedSettings(program));
   program.addCommand(gradcheckCommand().copyInheritedSettings(program));
+  program.addCommand(checkCommand().copyInheritedSettings(program));
   program.addCommand(explainCommand().copyInheritedSettings(program));
   program.addCommand(benchCommand().copyInheritedSettings(program));
   await program.parseAsync();
