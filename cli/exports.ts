@@ -10,9 +10,9 @@ import { existsSync, realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { extname } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { FoveaError } from '../compiler/error.ts';
+import { FoveaError, type Loc } from '../compiler/error.ts';
+import { isDeclared } from '../dsl/declared.ts';
 import { placeIn } from '../dsl/location.ts';
-import { isDeclared } from '../testing/index.ts';
 
 export type Exports = Readonly<Record<string, unknown>>;
 
@@ -53,6 +53,14 @@ const advice = (file: string, e: unknown): readonly [what: string, hint: string]
   return [cause(e), 'Run it alone to see the whole error.'];
 };
 
+/** Where a file does not parse, as the loader or Node says it, or where it threw while it was loaded. */
+const loadPlace = (e: unknown): Loc | undefined => {
+  const text = e instanceof Error ? `${e.message}\n${e.stack ?? ''}` : '';
+  const [, file, line, col] = /^(\S.*\.[cm]?[jt]sx?):(\d+)(?::(\d+))?(?:: ERROR|$)/m.exec(text.replaceAll('file://', '')) ?? [];
+  if (file !== undefined && existsSync(file)) return { file, line: Number(line), col: Number(col ?? 0) + 1 };
+  return e instanceof Error ? placeIn(e.stack ?? '') : undefined;
+};
+
 /** FV0402: there is no such file, or it cannot be loaded. */
 export const load = async (file: string): Promise<Exports> => {
   if (!existsSync(file)) throw new FoveaError('FV0402', `there is no file ${file}`, { hint: 'Give a .js or .ts module.' });
@@ -64,7 +72,7 @@ export const load = async (file: string): Promise<Exports> => {
   } catch (e) {
     if (e instanceof FoveaError) throw e;
     const [what, hint] = advice(file, e);
-    throw new FoveaError('FV0402', `cannot load ${file}: ${what}`, { hint, cause: e });
+    throw new FoveaError('FV0402', `cannot load ${file}: ${what}`, { loc: loadPlace(e), hint, cause: e });
   }
 };
 

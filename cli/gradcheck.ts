@@ -12,9 +12,10 @@
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
-import { checkDeclared, type DeclaredReport, declaredSizes, formatReport, isDeclared } from '../testing/index.ts';
+import { isDeclared } from '../dsl/declared.ts';
+import { checkDeclared, type DeclaredReport, declaredSizes, formatReport } from '../testing/index.ts';
 import { type Exports, load, named, usersOwn } from './exports.ts';
-import { whole } from './options.ts';
+import { sizesOption, whole } from './options.ts';
 
 interface GradcheckOptions {
   readonly order: number;
@@ -25,16 +26,6 @@ interface GradcheckOptions {
   readonly strict?: true;
 }
 
-/** B=2,...0=3 */
-const sizes = (text: string): Record<string, number> =>
-  Object.fromEntries(
-    text.split(',').map((part) => {
-      const [, name, n] = part.trim().match(/^(\.\.\.\d+|[A-Za-z_]\w*)=(\d+)$/) ?? [];
-      if (name === undefined)
-        throw new FoveaError('FV0503', `--dims ${text}: '${part}' is no size`, { hint: 'For example: --dims B=2,N=3.' });
-      return [name, Number(n)];
-    }),
-  );
 const order = (text: string): number => {
   if (text !== '1' && text !== '2') throw new FoveaError('FV0503', `--order ${text}: expected 1 or 2`, { hint: 'For example: --order 2.' });
   return Number(text);
@@ -55,7 +46,7 @@ export const gradcheckCommand = (): Command =>
     .option('--order <n>', '2: also the derivatives of the gradient', order, 1)
     .option('--seed <n>', 'of the arguments and directions', whole('--seed', 0), 0)
     .option('--directions <n>', 'points and directions tried', whole('--directions', 1), 4)
-    .option('--dims <sizes>', 'sizes by name, as in B=2,N=3; the others are from 2 to 5, never 0 or 1: try B=1', sizes, {})
+    .option('--dims <sizes>', 'sizes by name, as in B=2,N=3; the others are from 2 to 5, never 0 or 1: try B=1', sizesOption('--dims'), {})
     .option('--range <min,max>', 'of the float arguments', range, [-2, 2])
     .option('--strict', 'exit with 2 where any law could not be decided')
     .option('--debug', 'print the stack of an error')

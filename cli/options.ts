@@ -33,3 +33,16 @@ export const tuneOption = (): Option =>
   new Option('--tune <how>', 'schedules: chosen by the model, cached ones of earlier measurements, or measure what has none')
     .choices(tunes)
     .default('never');
+
+/** `B=8,N=16`. FV0503. */
+export const sizesOption =
+  (option: string) =>
+  (text: string): Record<string, number> =>
+    Object.fromEntries(
+      text.split(',').map((part) => {
+        const [, name, n] = part.trim().match(/^(\.\.\.\d+|[A-Za-z_]\w*)=(\d+)$/) ?? [];
+        if (name === undefined)
+          throw new FoveaError('FV0503', `${option} ${text}: '${part}' is no size`, { hint: `For example: ${option} B=2,N=3.` });
+        return [name, Number(n)];
+      }),
+    );

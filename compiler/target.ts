@@ -58,6 +58,8 @@ export type Backend =
       readonly plans?: PlanStore | undefined;
       /** `key` names the plan where it is kept: what is made of its kernels may be kept by the same name. */
       prepare(plan: Plan, progress?: Progress, key?: string): Promise<Executable>;
+      /** The text of a kernel as the device's compiler gets it, without what kernels share: to be read. */
+      readonly source?: (kernel: Kernel) => string;
       /** Where schedules are kept and measured; without it the model's choices are all there is. */
       readonly tuner?: Tuner;
     };

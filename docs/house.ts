@@ -22,7 +22,20 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   'backends/reference': ['compiler/error', 'compiler/graph', 'compiler/target'],
   'backends/cpu': ['compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/tile', 'compiler/plan', 'compiler/target'],
   'backends/webgpu': ['compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/plan', 'compiler/target'],
-  index: ['dsl', 'compiler/error', 'compiler/graph', 'compiler/compile', 'compiler/plan', 'compiler/target'],
+  'compiler/explain': [
+    'compiler/error',
+    'compiler/graph',
+    'compiler/transform',
+    'compiler/fuse',
+    'compiler/tile',
+    'compiler/kernel',
+    'compiler/plan',
+    'compiler/target',
+    'compiler/compile',
+  ],
+  'compiler/frontend': ['compiler/error'],
+  program: ['dsl', 'compiler/error', 'compiler/graph', 'compiler/target'],
+  index: ['program', 'dsl', 'compiler/error', 'compiler/graph', 'compiler/compile', 'compiler/plan', 'compiler/target'],
   web: ['index', 'backends/webgpu'],
   models: ['dsl', 'compiler/error', 'compiler/graph'],
   'models/train': ['index', 'dsl', 'models', 'models/eval', 'compiler/error'],
@@ -56,7 +69,13 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'compiler/error',
     'compiler/graph',
     'compiler/kernel',
+    'compiler/plan',
+    'compiler/tile',
     'compiler/target',
+    'compiler/explain',
+    'compiler/frontend',
+    'compiler/compile',
+    'program',
   ],
 };
 
@@ -80,7 +99,9 @@ export const sources = (root: string): readonly string[] => {
     readdirSync(dir, { withFileTypes: true }).flatMap((d) =>
       d.isDirectory() ? walk(join(dir, d.name)) : d.name.endsWith('.ts') ? [relative(root, join(dir, d.name))] : [],
     );
-  return ['dsl', 'compiler', 'backends', 'models', 'testing', 'cli'].flatMap((d) => walk(join(root, d))).concat('index.ts', 'web.ts');
+  return ['dsl', 'compiler', 'backends', 'models', 'testing', 'cli']
+    .flatMap((d) => walk(join(root, d)))
+    .concat('index.ts', 'web.ts', 'program.ts');
 };
 
 /** Every relative import and re-export of every source file. */

@@ -14,7 +14,7 @@ import type { Loc } from '../compiler/error.ts';
 const plain = (file: string): string => (file.startsWith('file://') ? decodeURIComponent(file.slice('file://'.length)) : file);
 const own = plain(import.meta.url).replace(/location\.[jt]s.*$/, '');
 const room = (name: string): string => own.replace(/dsl\/$/, name);
-const skipped = [own, ...['compiler/', 'index.', 'testing/'].map(room)];
+const skipped = [own, ...['compiler/', 'index.', 'program.', 'testing/'].map(room)];
 /** Nobody's code stands outside of the command: what runs that is no place. */
 const outermost = room('cli/');
 

@@ -10,7 +10,7 @@ export { type Failure, type FuzzOptions, type FuzzReport, fuzz, programOf, tryPr
 export { type ArgsOf, checkGradients, type GradientOptions } from './gradients.ts';
 export type { Place } from './gradients-blame.ts';
 export type { Check, CheckOptions, GradientReport, Law as GradientLaw } from './gradients-check.ts';
-export { checkDeclared, type DeclaredOptions, type DeclaredReport, declaredSizes, isDeclared } from './gradients-declared.ts';
+export { checkDeclared, type DeclaredOptions, type DeclaredReport, declaredSizes } from './gradients-declared.ts';
 export { formatReport } from './gradients-report.ts';
 export { laws } from './laws/index.ts';
 export type { Context, Law } from './laws/law.ts';

@@ -5,6 +5,7 @@
  *
  * Results do not depend on the number of threads. Environment: FOVEA_CC, FOVEA_CACHE, FOVEA_PLANS, FOVEA_SCHEDULES, FOVEA_THREADS, FOVEA_TARGET.
  */
+import type { Kernel } from '../../compiler/kernel/types.ts';
 import type { Plan } from '../../compiler/plan/types.ts';
 import type { PlanStore, Progress, Target, Tuner } from '../../compiler/target.ts';
 import { architecture, type CpuTarget, cpuTarget, threadCount } from './machine.ts';
@@ -55,6 +56,7 @@ export interface CpuBackend {
   readonly target: Target;
   readonly plans?: PlanStore | undefined;
   readonly tuner: Tuner;
+  readonly source: (kernel: Kernel) => string;
   /** Throws FV0301 (no C compiler), FV0302 (it failed), FV0202 (no memory). */
   prepare(plan: Plan, progress?: Progress, key?: string): Promise<CpuExecutable>;
 }
@@ -83,6 +85,7 @@ export const cpu = (options: CpuOptions = {}): CpuBackend => {
     target,
     plans: store,
     prepare,
+    source: (k) => printParts(k)[1],
     tuner: { ...file, race: (kernels, flops) => raceOf(prepare, target, kernels, flops) },
   };
 };

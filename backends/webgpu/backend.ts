@@ -1,9 +1,11 @@
 /** The WebGPU backend on whatever gives adapters: a browser's `navigator.gpu`, or Dawn in Node. */
+import type { Kernel } from '../../compiler/kernel/types.ts';
 import type { Plan } from '../../compiler/plan/types.ts';
 import type { Progress, Target } from '../../compiler/target.ts';
 import { requestDevice } from './adapter.ts';
 import type { Sizes } from './arena.ts';
 import { lifeOf } from './life.ts';
+import { printWgsl } from './print.ts';
 import { load, type WebGpuExecutable } from './runtime.ts';
 
 export interface WebGpuBackend {
@@ -12,6 +14,7 @@ export interface WebGpuBackend {
   readonly target: Target;
   /** As the adapter calls itself. */
   readonly adapter: string;
+  readonly source: (kernel: Kernel) => string;
   prepare(plan: Plan, progress?: Progress): Promise<WebGpuExecutable>;
   /** Lets the device go; executables of it end with it. */
   destroy(): void;
@@ -51,6 +54,7 @@ export const webgpuOn = async (gpu: GPU, { patience = 600, most = {} }: WebGpuOp
     name: 'webgpu',
     target: webgpuTarget(device),
     adapter: name,
+    source: (k) => printWgsl(k),
     prepare: (plan, progress) => load(device, plan, life, sizes, progress),
     destroy: () => device.destroy(),
   };

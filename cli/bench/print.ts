@@ -2,15 +2,15 @@
 import { grouped, type KernelLine, type Profile } from './profile.ts';
 import type { Line } from './types.ts';
 
-type Cells = readonly string[];
+export type Cells = readonly string[];
 
 /** Three digits that count: 0.123, 1.23, 12.3, 123, 1234. */
-const number = (x: number | undefined | null): string =>
+export const number = (x: number | undefined | null): string =>
   x === undefined || x === null ? '-' : x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(1) : x >= 100 ? x.toFixed(0) : x.toPrecision(3);
-const percent = (x: number | undefined): string => (x === undefined ? '-' : `${(100 * x).toFixed(0)} %`);
+export const percent = (x: number | undefined): string => (x === undefined ? '-' : `${(100 * x).toFixed(0)} %`);
 
 /** Columns padded to their widest cell, the first `left` of them to the left. */
-const table = (rows: readonly Cells[], left: number): string => {
+export const table = (rows: readonly Cells[], left: number): string => {
   const widths = (rows[0] as Cells).map((_, i) => Math.max(...rows.map((r) => (r[i] as string).length)));
   const cell = (text: string, i: number): string => (i < left ? text.padEnd(widths[i] as number) : text.padStart(widths[i] as number));
   return rows.map((r) => r.map(cell).join('  ').trimEnd()).join('\n');

@@ -17,6 +17,7 @@ import { verifyKernel } from '../kernel/verify.ts';
 import type { Schedules, Target } from '../target.ts';
 import { copyKernel } from '../tile/copy.ts';
 import { sizeOf } from '../tile/emit.ts';
+import type { Group } from '../tile/group.ts';
 import { type Lowered, lowerAll } from '../tile/lower.ts';
 import { type Need, placeBuffers } from './arena.ts';
 import { joinSteps, type Step, type StepPart, typeBytes, writtenBy } from './join.ts';
@@ -26,10 +27,11 @@ import { shareKernels, tables } from './share.ts';
 import type { Chosen, Lifetime, Plan, Slot } from './types.ts';
 
 /** All blocks of a kernel, on buffers of its own sizes. */
-const whole = ({ grid, buffers }: Kernel, values: readonly Value[]): StepPart => ({
+const whole = ({ grid, buffers }: Kernel, values: readonly Value[], group?: number): StepPart => ({
   buffers: values,
   sizes: buffers.map((b) => b.size),
   blocks: grid[0] * grid[1] * grid[2],
+  ...(group === undefined ? {} : { group }),
 });
 
 export interface PlanOptions {
@@ -80,7 +82,7 @@ const launchesOf = (g: Graph, target: Target, schedules: Schedules | undefined) 
     const rest = { scope, phase, label, reason, flops, bytes };
     const one = common.get(kernel);
     const numbers = one?.numbers.get(kernel);
-    const part = whole(kernel, buffers.map(root));
+    const part = whole(kernel, buffers.map(root), i);
     if (!one || !numbers) return { kernel: share(kernel), parts: [part], ...rest };
     const own = tables.flatMap((t) => (numbers[t].length > 0 ? [table(t, numbers[t])] : []));
     const more = { buffers: [...part.buffers, ...own], sizes: [...part.sizes, ...own.map(sizeOf)] };
@@ -93,12 +95,22 @@ const launchesOf = (g: Graph, target: Target, schedules: Schedules | undefined) 
       return [[key, { key, schedule: { ...schedule }, ...(ignored === undefined ? {} : { ignored }) }]];
     }),
   );
-  return { steps, kernels, root, share, results, constants, chosen: [...chosen.values()] };
+  return { groups, lowered, steps, kernels, root, share, results, constants, chosen: [...chosen.values()] };
 };
 
+/** A plan and what it was made of. */
+export interface Planned {
+  readonly plan: Plan;
+  readonly groups: readonly Group[];
+  /** One a group. */
+  readonly lowered: readonly Lowered[];
+  /** Of each launch the groups that it computes; none of a copy. */
+  readonly origins: readonly (readonly number[])[];
+}
+
 /** The plan of a graph all of whose nodes have elements; parameters may have none. */
-const planFull = (g: Graph, target: Target, donated: readonly number[], schedules: Schedules | undefined): Plan => {
-  const { steps: single, kernels, root, share, results, constants, chosen } = launchesOf(g, target, schedules);
+const planFull = (g: Graph, target: Target, donated: readonly number[], schedules: Schedules | undefined): Planned => {
+  const { groups, lowered, steps: single, kernels, root, share, results, constants, chosen } = launchesOf(g, target, schedules);
   const written = (s: Step): readonly Value[] => writtenBy(s, kernels);
 
   // a donated input and the output that takes its slot; results are all different and each is written by one step
@@ -172,11 +184,11 @@ const planFull = (g: Graph, target: Target, donated: readonly number[], schedule
     }),
   );
 
-  return {
+  const plan: Plan = {
     kernels,
     launches: steps.map(({ parts, ...rest }) => ({
       ...rest,
-      parts: parts.map(({ buffers, ...part }) => ({ ...part, offsets: buffers.map((v) => slot(v).offset) })),
+      parts: parts.map(({ buffers, sizes, blocks }) => ({ sizes, blocks, offsets: buffers.map((v) => slot(v).offset) })),
     })),
     inputs: g.params.map(slot),
     outputs: g.results.map((r, o) => ({ ...slot(g.params[donated[o] ?? -1] ?? (results[o] as Value)), type: r.type })),
@@ -186,6 +198,7 @@ const planFull = (g: Graph, target: Target, donated: readonly number[], schedule
     lifetimes,
     chosen,
   };
+  return { plan, groups, lowered, origins: steps.map(({ parts }) => parts.flatMap((p) => p.group ?? [])) };
 };
 
 /** What of a graph has elements: the rest is computed by nobody. */
@@ -196,21 +209,22 @@ export const withElements = (g: Graph): Graph => ({
 });
 
 /** Results without elements are written by nobody: the rest is planned, and they get slots of no bytes. */
-export const buildPlan = (g: Graph, target: Target, { donated, maxBytes, schedules }: PlanOptions): Plan => {
+export const planned = (g: Graph, target: Target, { donated, maxBytes, schedules }: PlanOptions): Planned => {
   const full = g.results.flatMap((r, o) => (isEmpty(r.type) ? [] : [o]));
-  const plan = planFull(
+  const made = planFull(
     withElements(g),
     target,
     full.map((o) => donated[o] ?? -1),
     schedules,
   );
-  fits(plan, maxBytes);
+  fits(made.plan, maxBytes);
   const outputs = g.results.map(({ type }): Slot => ({ type, offset: 0, bytes: 0 }));
   full.forEach((o, k) => {
-    outputs[o] = plan.outputs[k] as Slot;
+    outputs[o] = made.plan.outputs[k] as Slot;
   });
-  return { ...plan, outputs, aliases: g.results.map((_, o) => donated[o] ?? -1) };
+  return { ...made, plan: { ...made.plan, outputs, aliases: g.results.map((_, o) => donated[o] ?? -1) } };
 };
+export const buildPlan = (g: Graph, target: Target, options: PlanOptions): Plan => planned(g, target, options).plan;
 
 const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 

@@ -19,7 +19,11 @@ import type { Launch, Part } from './types.ts';
 
 /** A launch whose buffers are still values. */
 export type Step = Omit<Launch, 'parts'> & { readonly parts: readonly StepPart[] };
-export type StepPart = Omit<Part, 'offsets'> & { readonly buffers: readonly Value[] };
+export type StepPart = Omit<Part, 'offsets'> & {
+  readonly buffers: readonly Value[];
+  /** The group that it computes, by number; absent where it is the plan's own work. */
+  readonly group?: number;
+};
 
 /** Bytes of a tensor whose sizes are numbers. */
 export const typeBytes = (t: TensorType): number => (prodDim(t.shape) as number) * bytesOf[t.dtype];

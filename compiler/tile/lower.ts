@@ -48,7 +48,8 @@ const templates: { readonly [T in Template]: (job: Job) => Lowering } = {
   cumsum: lowerCumsum,
 };
 
-const flopsOf = (n: Node): number => {
+/** Arithmetic of a node, by count. */
+export const flopsOf = (n: Node): number => {
   if (views.has(n.op.prim)) return 0;
   const size = (v: Value | undefined): number => (v ? sizeOf(v) : 0);
   if (n.op.prim === 'dot') {

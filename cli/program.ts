@@ -1,0 +1,89 @@
+/**
+ * What a command is given as `FILE#export`: the export loaded, its sizes chosen, traced. `explain`, `compile` and `profile` start here.
+ *
+ *   const p = await userProgram('examples/quickstart.ts#step', { dims: { B: 64 } });
+ *   p.traced.graph, p.dims, p.donated
+ */
+import { relative, resolve } from 'node:path';
+import { FoveaError } from '../compiler/error.ts';
+import { bindGraph } from '../compiler/graph/bind.ts';
+import type { Graph } from '../compiler/graph/types.ts';
+import { type Callable, type Declared, declared, graphSizes, isDeclared, knownSizes, sizeNames, sizesFit } from '../dsl/declared.ts';
+import { type Traced, trace } from '../index.ts';
+import { donations, type Leaf, leavesOfProgram } from '../program.ts';
+import { type Exports, load, named, usersOwn } from './exports.ts';
+
+/** What a size is that nobody gives. */
+const assumedSize = 16;
+
+export interface UserProgram {
+  /** As the user wrote it, without the file. */
+  readonly name: string;
+  /** Absolute, and as it is shown. */
+  readonly file: string;
+  readonly shown: string;
+  readonly declared: Declared;
+  /** Every size by the name that the user writes; those that nobody gave are in `assumed` too. */
+  readonly dims: Readonly<Record<string, number>>;
+  readonly assumed: readonly string[];
+  readonly traced: Traced;
+  /** Sizes bound. */
+  readonly graph: Graph;
+  readonly inputs: readonly Leaf[];
+  readonly outputs: readonly Leaf[];
+  readonly donated: readonly number[];
+}
+
+/** FV0503 where the file alone does not say which export is meant. */
+const only = (exports: Exports, file: string): string => {
+  const names = Object.keys(exports).filter((n) => isDeclared(exports[n]));
+  if (names.length === 1) return names[0] as string;
+  const hint =
+    names.length === 0
+      ? "Export a fn(['B D'], ...), a module, or a function with args: [spec(...)]."
+      : `Say which one: ${names.map((n) => `#${n}`).join(', ')}.`;
+  throw new FoveaError('FV0503', `${file} exports ${names.length === 0 ? 'nothing' : `${names.length} values`} that can be compiled`, {
+    hint,
+  });
+};
+
+/** Loads and names `FILE#export`. */
+export const userExport = async (target: string): Promise<{ readonly name: string; readonly file: string; readonly value: unknown }> => {
+  const at = target.indexOf('#');
+  const file = resolve(at < 0 ? target : target.slice(0, at));
+  const exports = await load(file);
+  const name = at < 0 ? only(exports, file) : target.slice(at + 1);
+  return { name, file, value: named(exports, name, file) };
+};
+
+/** FV0402, FV0503: no such file or export; FV0005: sizes that do not fit; FV0596 and whatever tracing throws. */
+export const userProgram = async (
+  target: string,
+  { dims: given = {} }: { readonly dims?: Readonly<Record<string, number>> } = {},
+): Promise<UserProgram> => {
+  const { name, file, value } = await userExport(target);
+  const own = declared(value);
+  knownSizes(own.sizes, given);
+  const assumed = sizeNames(own.sizes).filter((n) => !(n in own.dims) && !(n in given));
+  const dims = { ...own.dims, ...given, ...Object.fromEntries(assumed.map((n) => [n, assumedSize])) };
+  if (!sizesFit(own.sizes, dims))
+    throw new FoveaError('FV0005', `${name}: the sizes ${Object.entries(dims).map(([n, d]) => `${n}=${d}`)} do not fit its shapes`, {
+      hint: 'Give them with --dims, as in --dims B=8,N=16.',
+    });
+  const sizes = graphSizes(dims);
+  const traced = usersOwn(name, file, () => trace(own.run as Callable, own.args as never[], { dims: sizes }));
+  const { inputs, outputs } = leavesOfProgram(traced);
+  return {
+    name,
+    file,
+    shown: relative(process.cwd(), file),
+    declared: own,
+    dims,
+    assumed,
+    traced,
+    graph: bindGraph(traced.graph, new Map(Object.entries(sizes))),
+    inputs,
+    outputs,
+    donated: donations(inputs, outputs, own.donate, own.args.length),
+  };
+};

@@ -1,0 +1,104 @@
+/**
+ * What an exported value says about its own arguments: a `fn` or a module by its signature, any other function by a property `args`, a
+ * list of specs or trees of specs. That is enough to trace, compile or check it without a line of code around it.
+ *
+ *   fn(['B D'], ...)                    module(..., ['B N D'], ...)                its parameters are the first argument
+ *   Object.assign(step, { args: [paramSpecs(model), spec('B 2')], dims: { B: 256 }, donate: [0] })
+ */
+import { FoveaError } from '../compiler/error.ts';
+import { bindDim, type Dim, dimNames, parseDim } from '../compiler/graph/dim.ts';
+import { type DType, isFloat } from '../compiler/graph/types.ts';
+import { apply, isModule, type Module, signatureOf } from './module.ts';
+import { isSpec, paramSpecs, type TensorSpec } from './params.ts';
+import { flatten } from './tree.ts';
+
+export type Callable = (...xs: readonly unknown[]) => unknown;
+
+/** Axes that `...` stands for: what users read and write, and the name of the size. */
+const dots: Readonly<Record<string, string>> = { '...0': '_axis0', '...1': '_axis1' };
+const spoken = (name: string): string => Object.keys(dots).find((d) => dots[d] === name) ?? name;
+const none: ReadonlyMap<string, Dim> = new Map();
+
+const specOf = (text: string, local: ReadonlyMap<string, Dim>): TensorSpec => {
+  const [shape, dtype = 'f32'] = text.split(':') as [string, DType?];
+  const words = shape.split(/\s+/).filter(Boolean);
+  const dims = words.flatMap((w) => (w === '...' ? Object.values(dots) : [w])).map((w) => parseDim(w, local));
+  return { kind: 'spec', shape: dims.map(String).join(' '), dtype, dims };
+};
+
+interface Properties {
+  readonly args?: unknown;
+  readonly dims?: Readonly<Record<string, number>>;
+  readonly donate?: readonly number[];
+}
+const properties = (f: unknown): Properties => (typeof f === 'function' ? (f as Properties) : {});
+
+/** Whether a value says enough about its arguments to be traced. */
+export const isDeclared = (f: unknown): boolean =>
+  f !== null && f !== undefined && (signatureOf(f) !== undefined || Array.isArray(properties(f).args));
+
+export interface Declared {
+  /** Takes the arguments as declared; a module's parameters first. */
+  readonly run: Callable;
+  /** Trees of specs; a module's parameters first. */
+  readonly args: readonly unknown[];
+  readonly module: Module | undefined;
+  /** Every size that occurs. */
+  readonly sizes: readonly Dim[];
+  /** One text an argument, without parameters of a module. */
+  readonly signature: readonly string[];
+  /** Sizes and donated arguments as the function itself gives them. */
+  readonly dims: Readonly<Record<string, number>>;
+  readonly donate: readonly number[];
+}
+
+const shown = (arg: unknown): string => {
+  if (isSpec(arg)) return isFloat(arg.dtype) ? arg.shape : `${arg.shape}:${arg.dtype}`;
+  const leaves = flatten(arg).length;
+  return `tree of ${leaves} tensor${leaves === 1 ? '' : 's'}`;
+};
+
+/** FV0503 where f declares nothing. */
+export const declared = (f: unknown): Declared => {
+  const module = isModule(f) ? f : undefined;
+  const sig = signatureOf(f);
+  const { args, dims = {}, donate = [] } = properties(f);
+  const own: unknown = sig?.map((s) => specOf(s, module?.dims ?? none)) ?? args;
+  if (!Array.isArray(own))
+    throw new FoveaError('FV0503', 'the function does not say what its arguments are', {
+      hint: "Make it a fn(['B D'], ...) or a module, or give it a property args: [spec('B D')].",
+    });
+  const all: readonly unknown[] = module ? [paramSpecs(module), ...own] : own;
+  const leaves = flatten(all).flatMap(({ leaf }) => (isSpec(leaf) ? [leaf] : []));
+  return {
+    run: module ? (p, ...xs) => (apply(module, p as never) as unknown as Callable)(...xs) : (f as Callable),
+    args: all,
+    module,
+    sizes: leaves.flatMap((l) => l.dims),
+    signature: sig ?? own.map(shown),
+    dims,
+    donate,
+  };
+};
+
+/** Names of the sizes, as a user writes them. */
+export const sizeNames = (sizes: readonly Dim[]): string[] => [...new Set(sizes.flatMap(dimNames))].map(spoken);
+/** Sizes under the names of a graph. */
+export const graphSizes = (sizes: Readonly<Record<string, number>>): Record<string, number> =>
+  Object.fromEntries(Object.entries(sizes).map(([n, d]) => [dots[n] ?? n, d]));
+
+/** FV0005: there is no size of that name. */
+export const knownSizes = (wanted: readonly Dim[], given: Readonly<Record<string, number>>): void => {
+  const names = sizeNames(wanted);
+  const extra = Object.keys(given).find((n) => !names.includes(n));
+  if (extra !== undefined)
+    throw new FoveaError('FV0005', `there is no size ${extra}`, {
+      hint: names.length > 0 ? `The sizes that can be given are ${names.join(', ')}.` : 'All sizes are fixed.',
+    });
+};
+
+/** Whether every size is a whole number from 0 on under these numbers. */
+export const sizesFit = (wanted: readonly Dim[], sizes: Readonly<Record<string, number>>): boolean => {
+  const env = new Map(Object.entries(graphSizes(sizes)));
+  return wanted.every((d) => Number.isInteger(bindDim(d, env)) && (bindDim(d, env) as number) >= 0);
+};

@@ -1,0 +1,94 @@
+/** `fovea explain`: every launch is told with its line, its reason and its limits, and each stage can be printed, whole or for one line. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { beforeAll, expect, test } from 'vitest';
+import { cpu } from '../../backends/cpu/index.ts';
+import { type Facts, factsOf, type PlanBackend } from '../../cli/explain/facts.ts';
+import { atOption, stages, stageText } from '../../cli/explain/text.ts';
+import { userProgram } from '../../cli/program.ts';
+import { parse } from '../../compiler/graph/parse.ts';
+import { print } from '../../compiler/graph/print.ts';
+import { parseKernel } from '../../compiler/kernel/parse.ts';
+import { fovea, scratch } from './command.ts';
+
+const root = join(import.meta.dirname, '../..');
+const backend = cpu({ threads: 2, target: process.arch === 'arm64' ? 'armv8-a' : 'native' }) as PlanBackend;
+let step: Facts;
+beforeAll(async () => {
+  step = await factsOf(await userProgram(join(root, 'examples/dinov2.ts#step'), { dims: { B: 2 } }), backend, {});
+});
+
+test('every launch of a training step has a place, a reason, a limit, and reads what was written before', () => {
+  const { launches, explanation } = step;
+  expect(launches.length).toBe(explanation.plan.launches.length);
+  for (const l of launches) {
+    if (l.template !== 'copy') expect(l.places.length, l.label).toBeGreaterThan(0);
+    expect(l.reason).not.toBe('');
+    expect(l.seconds).toBeGreaterThan(0);
+  }
+  const written = new Set<number>();
+  // a step of the optimizer may move up, never before what it reads
+  launches.forEach((l) => {
+    expect(
+      l.reads.filter((r) => !written.has(r)),
+      l.label,
+    ).toEqual([]);
+    written.add(l.number);
+  });
+  expect(launches.some((l) => l.template === 'stream' && l.places[0]?.file.endsWith('models/layers.ts'))).toBe(true);
+  // no moment holds more than the arena, and some moment needs most of it
+  const most = Math.max(...explanation.held);
+  expect(most).toBeLessThanOrEqual(explanation.plan.arenaBytes);
+  expect(most).toBeGreaterThan(0.9 * explanation.plan.arenaBytes);
+});
+
+test('each stage is printed, as text that reads back', () => {
+  for (const stage of stages) expect(stageText(step, stage, undefined).length, stage).toBeGreaterThan(1000);
+  expect(print(parse(stageText(step, 'graph', undefined)))).toBe(print(step.explanation.graph));
+  const kernels = stageText(step, 'kernel', undefined).split(/^(?=kernel )/m);
+  const names = (all: readonly { readonly name: string }[]): string[] => all.map((k) => k.name).sort();
+  expect(names(kernels.map((k) => parseKernel(`${k.trimEnd()}\n`)))).toEqual(names(step.explanation.plan.kernels));
+});
+
+test('a line: its nodes, groups, kernels and source, and nothing of another line', () => {
+  const at = atOption('layers.ts:45');
+  const text = stageText(step, undefined, at);
+  expect(text).toContain("models/layers.ts:45: const y = einsum('... i, o i -> ... o', x, p.weight);");
+  expect(text).toMatch(/\n {2}group gemm reason="/);
+  expect(text).toContain('void FV_KERNEL(');
+  const nodes = stageText(step, 'traced', at).split('\n');
+  expect(nodes.length).toBeLessThan(step.explanation.traced.nodes.length / 4);
+  expect(nodes.some((n) => n.includes(' = dot('))).toBe(true);
+  expect(() => stageText(step, undefined, atOption('layers.ts:3'))).toThrow(/no operation of step comes from that line/);
+});
+
+test('what is nearly attention is told, with the reason', async () => {
+  const file = join(scratch(), 'near.mts');
+  writeFileSync(
+    file,
+    `import { einsum, fn, softmax } from ${JSON.stringify(pathToFileURL(join(root, 'dsl/index.ts')).href)};
+export const near = fn(['N D', 'M D'], (q, k) => {
+  const w = softmax(einsum('n d, m d -> n m', q, k));
+  return { out: einsum('n m, m d -> n d', w, k), w };
+});
+`,
+  );
+  const { status, stdout, stderr } = await fovea(['explain', file, '--dims', 'N=8,M=8'], { fromSources: true });
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  expect(stdout).toMatch(/Nearly attention[^\n]*\n {2}\S*near\.mts:4: the weights are read by more than one contraction\n/);
+  expect(stdout).toMatch(/with N=8, M=8, D=16 \(assumed\)/);
+  expect(stdout).toMatch(/\n {2}0 .*near\.mts:3 .*read by a /);
+});
+
+test('refusals: no such export, none that says its arguments, sizes and backends that do not fit', async () => {
+  const said = async (...args: string[]): Promise<string> => {
+    const { status, stderr } = await fovea(['explain', ...args], { fromSources: true });
+    expect(status).toBe(1);
+    return stderr;
+  };
+  expect(await said('examples/dinov2.ts#nope')).toMatch(/^fovea: FV0503: .*no export 'nope'\n {2}It exports step\./);
+  expect(await said('models/vit/block.ts')).toMatch(/^fovea: FV0503: .*exports nothing that can be compiled/);
+  expect(await said('models/losses.ts#koleoLoss', '--dims', 'X=3')).toMatch(/^fovea: FV0005: there is no size X/);
+  expect(await said('models/losses.ts#koleoLoss', '--backend', 'reference')).toMatch(/^fovea: FV0503: .*makes no kernels/);
+});
