@@ -33,3 +33,6 @@ export const tuneOption = (): Option =>
   new Option('--tune <how>', 'schedules: chosen by the model, cached ones of earlier measurements, or measure what has none')
     .choices(tunes)
     .default('never');
+
+export const emulateOption = (): Option =>
+  new Option('--emulate', 'with --backend cuda: its kernels on the processor, with every access checked');
