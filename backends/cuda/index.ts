@@ -22,7 +22,9 @@ import { openDevice } from './open.ts';
 import { printCuda } from './print.ts';
 import { type CudaExecutable, load } from './runtime.ts';
 
-export { cudaText, printCuda } from './print.ts';
+export { gpus } from './gpus.ts';
+export { partsOf } from './launches.ts';
+export { cudaText, kernelSymbol, printCuda } from './print.ts';
 export type { CudaExecutable } from './runtime.ts';
 
 export interface CudaOptions {
