@@ -11,6 +11,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { cpu, cpuTarget } from '../backends/cpu/index.ts';
+import { cuda } from '../backends/cuda/index.ts';
 import { FoveaError } from '../compiler/error.ts';
 import {
   type Failure,
@@ -27,7 +28,7 @@ import {
 import { backendNames, backendOf } from './backends.ts';
 import { fuzzInJobs, parent } from './fuzz-jobs.ts';
 import { interruptible } from './interrupt.ts';
-import { path, whole } from './options.ts';
+import { emulateOption, path, whole } from './options.ts';
 import { progressLine, seconds } from './progress.ts';
 
 interface FuzzCommandOptions {
@@ -35,6 +36,7 @@ interface FuzzCommandOptions {
   readonly program?: string;
   readonly seed: number;
   readonly backend: string;
+  readonly emulate?: boolean;
   readonly law?: string;
   readonly jobs?: number;
   readonly seconds: number;
@@ -48,9 +50,21 @@ const poison = 0x7fc0dead;
 /** Kernels in one translation unit: two or three units a batch, as many as there are cores. */
 const unit = 32;
 
-/** The backend as laws compare it. A backend that runs graphs has neither threads nor an arena: it is compared with itself. */
-const variantsOf = async (name: string): Promise<Variants> => {
-  const backend = await backendOf(name);
+/**
+ * The backend as laws compare it. Of the emulator, orders of threads take the place of numbers of them. A backend that has neither threads nor an
+ * arena to choose is compared with itself.
+ */
+const variantsOf = async (name: string, emulate = false): Promise<Variants> => {
+  if (name === 'cuda') {
+    const made = { emulate, unit: emulate ? unit : 4, plans: false };
+    const plain = await cuda(made);
+    return {
+      plain,
+      threads: emulate ? await cuda({ ...made, device: 2 }) : plain,
+      poisoned: await cuda({ ...made, poison, device: emulate ? 1 : 0 }),
+    };
+  }
+  const backend = await backendOf(name, { emulate });
   if (backend.name !== 'cpu') return { plain: backend, threads: backend, poisoned: backend };
   // a plan that is taken from the cache would hide what the compiler does
   const made = { unit, plans: false };
@@ -61,7 +75,7 @@ const variantsOf = async (name: string): Promise<Variants> => {
 /** What the command works with; tests put a law that is broken, or a backend that is, in its place. */
 interface Given {
   readonly laws: readonly Law[];
-  variantsOf(backend: string): Promise<Variants>;
+  variantsOf(backend: string, emulate?: boolean): Promise<Variants>;
 }
 
 const standard: Given = { laws, variantsOf };
@@ -75,6 +89,7 @@ export const fuzzCommand = (given: Given = standard): Command =>
     )
     .option('--seed <n>', 'of the first program; the next has the next seed', whole('--seed', 0), 1)
     .option('--backend <name>', `where to run: ${backendNames.join(' or ')}`, 'cpu')
+    .addOption(emulateOption())
     .option('--law <name>', `only this law: ${given.laws.map((l) => l.name).join(', ')}`)
     .option('--jobs <n>', 'processes that share the programs (default: as many as there are processors)', whole('--jobs', 1))
     .option('--seconds <n>', 'that a job may spend on one law and program, or on a batch that compiles', whole('--seconds', 1), 300)
@@ -84,9 +99,9 @@ export const fuzzCommand = (given: Given = standard): Command =>
 const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
 
 /** A failure as text: what is wrong, the program, how to see it again. */
-const told = (f: Failure, { backend, program: file }: FuzzCommandOptions, known: readonly Law[]): string => {
+const told = (f: Failure, { backend, emulate, program: file }: FuzzCommandOptions, known: readonly Law[]): string => {
   const [programs, seed] = f.beside ? [f.beside.programs, f.beside.seed] : [1, f.seed];
-  const rest = `--backend ${backend}${known.some((l) => l.name === f.law) ? ` --law '${f.law}'` : ''}`;
+  const rest = `--backend ${backend}${emulate ? ' --emulate' : ''}${known.some((l) => l.name === f.law) ? ` --law '${f.law}'` : ''}`;
   const drawn = f.beside ? ', beside others' : f.program ? ', shrunk' : '';
   const of = file === undefined ? `${f.program ? 'for the program of' : 'for'} seed ${f.seed}${drawn}` : `for the program in ${file}`;
   return [
@@ -141,7 +156,12 @@ async function runFuzz(options: FuzzCommandOptions, given: Given): Promise<void>
   });
   let kept = 0;
   try {
-    const common = { seed: options.seed, variants: await given.variantsOf(options.backend), target: cpuTarget(2), laws: held };
+    const common = {
+      seed: options.seed,
+      variants: await given.variantsOf(options.backend, options.emulate),
+      target: cpuTarget(2),
+      laws: held,
+    };
     const progress = (done: number): void => {
       const left = (took() / done) * (options.programs - done);
       // where lines cannot be drawn over, one every tenth of the run
@@ -149,11 +169,11 @@ async function runFuzz(options: FuzzCommandOptions, given: Given): Promise<void>
       line.show(`${done} of ${options.programs} programs, ${(done / took()).toFixed(1)} a second, ${seconds(left)} left`, tenth > kept);
       kept = tenth;
     };
-    const { programs, seed, backend, law } = options;
+    const { programs, seed, backend, emulate, law } = options;
     const jobs = options.jobs ?? Math.min(availableParallelism(), Math.ceil(programs / enough));
     // jobs know the laws and backends of the command alone
     const alone = program !== undefined || jobs === 1 || given !== standard;
-    const args = ['--backend', backend, ...(law ? ['--law', law] : [])];
+    const args = ['--backend', backend, ...(emulate ? ['--emulate'] : []), ...(law ? ['--law', law] : [])];
     const report: FuzzReport = program
       ? await tryProgram(program, common)
       : alone

@@ -46,3 +46,6 @@ export const sizesOption =
         return [name, Number(n)];
       }),
     );
+
+export const emulateOption = (): Option =>
+  new Option('--emulate', 'with --backend cuda: its kernels on the processor, with every access checked');

@@ -14,12 +14,13 @@ import { FoveaError } from '../compiler/error.ts';
 import { type Entry, openCatalogue } from '../models/parity/catalogue.ts';
 import { type Outcome, parity } from '../models/parity/run.ts';
 import { backendNames, backendOf } from './backends.ts';
-import { path } from './options.ts';
+import { emulateOption, path } from './options.ts';
 import { progressLine } from './progress.ts';
 
 interface ParityCommandOptions {
   readonly goldens: string;
   readonly backend: string;
+  readonly emulate?: boolean;
   readonly group?: readonly string[];
   readonly case?: readonly string[];
 }
@@ -38,6 +39,7 @@ export const parityCommand = (): Command =>
     .description('compare with recorded numbers of the original DINOv2')
     .requiredOption('--goldens <dir>', 'folder of recorded cases: index.json and a safetensors file for each case', path('--goldens'))
     .option('--backend <name>', `where to run: ${backendNames.join(' or ')}`, 'cpu')
+    .addOption(emulateOption())
     .option('--group <names...>', 'only these groups, separated by commas or spaces', listed)
     .option('--case <ids...>', 'only these cases, separated by commas or spaces', listed)
     .option('--debug', 'print the stack of an error')
@@ -83,7 +85,7 @@ async function runParity(options: ParityCommandOptions): Promise<void> {
   const started = performance.now();
   const folder = resolve(options.goldens);
   const entries = chosen(openCatalogue(folder).entries, options);
-  const backend = await backendOf(options.backend);
+  const backend = await backendOf(options.backend, options);
   const widths = columns.map((c, i) =>
     Math.max(c.length, ...entries.map((e) => (i === 0 ? e.id.length : i === 1 ? e.group.length : i === 4 ? 'skipped'.length : 8))),
   );

@@ -1,7 +1,7 @@
 /**
  * How far float32 may be from float64, computed from a program. With each float value x of the float64 run goes a bound E(x) on what
  * the arithmetic of a backend may have added. The rules of primitives are in bound-rules.ts, with u = 2^-24; to them comes 2^-8 or 2^-11
- * where a value is stored as bf16 or f16, and 4 u (2 ulp) for the functions that no standard rounds correctly (backends/cpu/math.ts
+ * where a value is stored as bf16 or f16, and 4 u (2 ulp) for the functions that no standard rounds correctly (backends/native/math.ts
  * promises 1.84 ulp). For example
  *
  *   E(x + y) = E(x) + E(y) + u (|x + y| + E(x) + E(y))          E(sum of n) = sum E + g(n) sum (|x| + E),   g(n) = n u / (1 - n u)

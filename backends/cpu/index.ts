@@ -8,8 +8,8 @@
 import type { Kernel } from '../../compiler/kernel/types.ts';
 import type { Plan } from '../../compiler/plan/types.ts';
 import type { PlanStore, Progress, Target, Tuner } from '../../compiler/target.ts';
+import { planStore } from '../native/plans.ts';
 import { architecture, type CpuTarget, cpuTarget, threadCount } from './machine.ts';
-import { planStore } from './plans.ts';
 import { poolSource } from './pool.ts';
 import { printParts } from './print.ts';
 import { raceOf } from './race.ts';

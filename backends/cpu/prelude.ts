@@ -6,8 +6,8 @@
  *   use('exp', 16)  ->  'fv_exp_x16', and text() defines fv_bits_u32_f32, fv_exp and fv_exp_x16
  */
 import type { KType } from '../../compiler/kernel/types.ts';
-import { type CType, ctype, scalarOf, scalarTypes, vectorTypes } from './ctypes.ts';
-import { expOf, scalars } from './math.ts';
+import { type CType, ctype, scalarOf, scalarTypes, vectorTypes } from '../native/ctypes.ts';
+import { expOf, scalars } from '../native/math.ts';
 import { native } from './x86.ts';
 
 export interface Prelude {

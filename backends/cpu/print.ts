@@ -13,7 +13,7 @@ import type { Compare } from '../../compiler/graph/types.ts';
 import { repeated } from '../../compiler/kernel/expr.ts';
 import { identifiers } from '../../compiler/kernel/names.ts';
 import type { Expr, Kernel, Stmt } from '../../compiler/kernel/types.ts';
-import { ctype, element, literal, scalarOf } from './ctypes.ts';
+import { ctype, element, literal, scalarOf } from '../native/ctypes.ts';
 import { type Prelude, prelude } from './prelude.ts';
 
 /** The name of the function, unless another is asked for; the toolchain defines it as a macro. */

@@ -12,7 +12,7 @@ import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import type { Measured, Schedules, Target, Tuner } from '../../compiler/target.ts';
 import { scheduleVersion } from '../../compiler/tile/schedules.ts';
-import { cacheFolder } from './cache.ts';
+import { cacheFolder } from '../native/cache.ts';
 import { machine } from './machine.ts';
 import { findCompiler } from './toolchain.ts';
 

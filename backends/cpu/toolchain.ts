@@ -16,7 +16,7 @@ import { availableParallelism } from 'node:os';
 import { dirname, relative } from 'node:path';
 import { FoveaError } from '../../compiler/error.ts';
 import type { Progress } from '../../compiler/target.ts';
-import { cacheFolder, hash, placeOf, produce, readSealed, replace, sound } from './cache.ts';
+import { cacheFolder, hash, placeOf, produce, readSealed, replace, sound } from '../native/cache.ts';
 import { type Architecture, architecture, machine } from './machine.ts';
 import { kernelSymbol } from './print.ts';
 

@@ -4,7 +4,7 @@
  *
  * WGSL promises little (exp may be off by 3 + 2 |x| ulp, nothing need be fused, subnormal numbers may be zero, NaN and infinities may be
  * assumed away), so everything that a law bounds is written out in operations that it does promise; infinities and NaN are made and recognised
- * by their bits; and as there is no float64, what backends/cpu/math.ts computes in double is computed here in integers or in two floats, the
+ * by their bits; and as there is no float64, what backends/native/math.ts computes in double is computed here in integers or in two floats, the
  * first of which has 12 bits, so that products of first parts are exact. test/webgpu/math.test.ts measures the errors.
  */
 import { atanhFit, cosFit, erfcFit, erfFit, expFit, logFit, sinFit, tanhFit, twoOverPi } from '../../compiler/kernel/coefficients.ts';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type CpuExecutable, cpu } from '../../backends/cpu/index.ts';
-import { planStore, sourceDigest } from '../../backends/cpu/plans.ts';
+import { planStore, sourceDigest } from '../../backends/native/plans.ts';
 import { type CompileOptions, compileGraph } from '../../compiler/compile.ts';
 import { parse } from '../../compiler/graph/parse.ts';
 import { parsePlan, printPlan } from '../../compiler/plan/serialise.ts';

@@ -1,6 +1,6 @@
 /**
  * The prelude's functions on floats strided over all bit patterns, against double: the largest error in units of the last
- * place of the result. The bounds are the promises in backends/cpu/math.ts. `Math` itself is within 1e-15, which is 1e-8 of
+ * place of the result. The bounds are the promises in backends/native/math.ts. `Math` itself is within 1e-15, which is 1e-8 of
  * a float's unit; erf is the float64 erf of the interpreters.
  */
 import { beforeAll, describe, expect, test } from 'vitest';

@@ -14,11 +14,11 @@ import {
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { cacheFolder } from '../../backends/cpu/cache.ts';
 import { cpu, cpuTarget, printC } from '../../backends/cpu/index.ts';
 import { threadCount } from '../../backends/cpu/machine.ts';
 import { poolSource } from '../../backends/cpu/pool.ts';
 import { buildLibrary, findCompiler } from '../../backends/cpu/toolchain.ts';
+import { cacheFolder } from '../../backends/native/cache.ts';
 import { FoveaError } from '../../compiler/error.ts';
 import * as e from '../../compiler/kernel/expr.ts';
 import type { Kernel } from '../../compiler/kernel/types.ts';

@@ -66,7 +66,7 @@ export const c: readonly Row[] = [
   {
     name: 'constants of one digit',
     fault: 'missing cast',
-    file: 'backends/cpu/ctypes.ts',
+    file: 'backends/native/ctypes.ts',
     from: 'while (Math.fround(Number(x.toPrecision(digits))) !== x) digits++;',
     to: '',
   },

@@ -16,7 +16,7 @@ import type { PlanStore } from '../../compiler/target.ts';
 import { cacheFolder, hash, placeOf, replace } from './cache.ts';
 
 /** The folders, from the root of the sources, that decide what a plan is and how it becomes a library. */
-const rooms = ['compiler', 'backends/cpu'];
+const rooms = ['compiler', 'backends/native', 'backends/cpu', 'backends/cuda'];
 
 /** A hash of the files under `root` that have the extension, or undefined; `since` is in milliseconds of the epoch. */
 export const sourceDigest = (root: string, extension: string, since: number): string | undefined => {
@@ -41,13 +41,13 @@ export const sourceDigest = (root: string, extension: string, since: number): st
   }
 };
 
-export interface CpuPlans extends PlanStore {
+export interface NamedPlans extends PlanStore {
   /** A name for what this backend makes of a plan; undefined where plans are not kept. */
   nameOf(key: string): string | undefined;
 }
 
 /** The store of this compiler, or of the one whose digest is given. */
-export const planStore = (of?: string): CpuPlans => {
+export const planStore = (of?: string): NamedPlans => {
   let found: { readonly digest: string | undefined } | undefined;
   const nameOf = (key: string): string | undefined => {
     if (!found) {

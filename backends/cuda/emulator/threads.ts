@@ -1,0 +1,159 @@
+/**
+ * The threads of a block, as fibers of one thread of the system: each runs until it meets the others at a barrier, in the order that the device
+ * has (forward, reverse, or another order for each block). A thread that ends while others wait, or threads that wait at barriers of different lines,
+ * are faults: a GPU may hang there or go on with what it has. The first fault ends the launch and is told in words.
+ */
+export const emulatorThreads = `
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <dlfcn.h>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+#include <vector>
+
+extern "C" void fv_switch(void **from, void *to);
+#if defined(__x86_64__)
+asm(R"(.text
+.globl fv_switch
+fv_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp,(%rdi)
+  movq %rsi,%rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+)");
+enum { fv_kept = 6, fv_return = 6 };
+#elif defined(__aarch64__)
+asm(R"(.text
+.globl fv_switch
+fv_switch:
+  sub sp, sp, #160
+  stp x19, x20, [sp]
+  stp x21, x22, [sp, #16]
+  stp x23, x24, [sp, #32]
+  stp x25, x26, [sp, #48]
+  stp x27, x28, [sp, #64]
+  stp x29, x30, [sp, #80]
+  stp d8, d9, [sp, #96]
+  stp d10, d11, [sp, #112]
+  stp d12, d13, [sp, #128]
+  stp d14, d15, [sp, #144]
+  mov x9, sp
+  str x9, [x0]
+  mov sp, x1
+  ldp x19, x20, [sp]
+  ldp x21, x22, [sp, #16]
+  ldp x23, x24, [sp, #32]
+  ldp x25, x26, [sp, #48]
+  ldp x27, x28, [sp, #64]
+  ldp x29, x30, [sp, #80]
+  ldp d8, d9, [sp, #96]
+  ldp d10, d11, [sp, #112]
+  ldp d12, d13, [sp, #128]
+  ldp d14, d15, [sp, #144]
+  add sp, sp, #160
+  ret
+)");
+enum { fv_kept = 20, fv_return = 11 };
+#endif
+
+enum { fv_stack = 128 << 10, fv_most = 1024, fv_arena = 228 << 10 };
+fv_fiber *fv_me = nullptr;
+struct fv_thread : fv_fiber { void *sp; int line; bool ended; };
+struct fv_order { int kind; unsigned seed; };  /* 0 forward, 1 reverse, 2 another for each block */
+struct fv_work { void (*entry)(const void *); const void *parts; unsigned grid; int threads; unsigned sharedBytes; fv_order order; };
+
+/* what one thread of the system needs to run blocks */
+struct fv_runner {
+  fv_thread t[fv_most]; fv_block block; char *stacks; void *home; const fv_work *work; int fault; std::string said;
+  int order[fv_most]; int count, at, arrived, alive;
+  fv_runner() {
+    stacks = (char *)mmap(0, (size_t)fv_stack * fv_most, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    memset(&block, 0, sizeof block);
+    block.shared = (unsigned char *)aligned_alloc(1024, fv_arena);
+    block.wrote = (unsigned long *)calloc(fv_arena, 8); block.read = (unsigned long *)calloc(fv_arena, 8); block.now = 1;
+  }
+};
+static fv_runner *fv_here = nullptr;
+
+static void fv_leave(int code, const char *text) {
+  fv_runner *r = fv_here; fv_thread *me = (fv_thread *)fv_me; char where[96];
+  snprintf(where, sizeof where, "block %u, thread %d: ", me->block, me->thread);
+  r->fault = code; r->said = std::string(where) + text;
+  fv_switch(&me->sp, r->home); __builtin_unreachable();
+}
+extern "C" void fv_outside(const char *what, const char *name, long i, long size) { char s[200]; snprintf(s, sizeof s, "%s %s[%ld], which has %ld elements", what, name, i, size); fv_leave(700, s); __builtin_unreachable(); }
+extern "C" void fv_unwritten(const char *name, long i) { char s[200]; snprintf(s, sizeof s, "reads %s[%ld] of shared memory, which nobody wrote", name, i); fv_leave(719, s); __builtin_unreachable(); }
+extern "C" void fv_race(const char *what, const char *name, long i, int other) { char s[240], o[40]; if (other + 1 == fv_several) snprintf(o, sizeof o, "other threads"); else snprintf(o, sizeof o, "thread %d", other); snprintf(s, sizeof s, "%s %s[%ld] of shared memory, which %s touched since the last barrier", what, name, i, o); fv_leave(719, s); __builtin_unreachable(); }
+extern "C" void fv_crooked(const char *name, long i, int lanes) { char s[200]; snprintf(s, sizeof s, "takes %d elements of %s from %ld on at once, which is no multiple of their size", lanes, name, i); fv_leave(716, s); __builtin_unreachable(); }
+
+/* to the next thread in order that can run, or home where there is none */
+static void fv_next(void **from) {
+  fv_runner *r = fv_here;
+  while (r->at < r->count) { fv_thread *t = &r->t[r->order[r->at++]]; if (t->ended) continue; fv_me = t; if (&t->sp != from) fv_switch(from, t->sp); return; }
+  fv_switch(from, r->home);
+}
+extern "C" void fv_barrier(int line) { fv_thread *me = (fv_thread *)fv_me; me->line = line; fv_here->arrived++; fv_next(&me->sp); }
+static void fv_begin() {
+  fv_runner *r = fv_here; r->work->entry(r->work->parts);
+  fv_thread *me = (fv_thread *)fv_me; me->ended = true; r->alive--; fv_next(&me->sp); __builtin_unreachable();
+}
+static void fv_arrange(fv_runner *r, unsigned block) {
+  int n = r->count; const fv_order &o = r->work->order;
+  for (int i = 0; i < n; i++) r->order[i] = o.kind == 1 ? n - 1 - i : i;
+  if (o.kind != 2) return;
+  unsigned s = o.seed * 2654435761u + block * 40503u + (unsigned)r->block.now;
+  for (int i = n - 1; i > 0; i--) { s = s * 1664525u + 1013904223u; int j = (s >> 8) % (i + 1); int t = r->order[i]; r->order[i] = r->order[j]; r->order[j] = t; }
+}
+static int fv_run(fv_runner *r, const fv_work &w, unsigned block) {
+  r->work = &w; r->count = r->alive = w.threads; r->fault = 0;
+  fv_block &b = r->block; b.begun = ++b.now; b.sharedBytes = w.sharedBytes;
+  memset(b.shared, 0xff, w.sharedBytes);
+  for (int i = 0; i < w.threads; i++) {
+    fv_thread &t = r->t[i]; t.thread = i; t.block = block; t.of = &b; t.ended = false; t.line = 0;
+    /* tops are staggered, so that stacks do not meet in one line of the cache */
+    void **top = (void **)(r->stacks + (size_t)(i + 1) * fv_stack - 128 - (i & 15) * 192);
+    top = (void **)((uintptr_t)top & ~(uintptr_t)63); *--top = nullptr; top -= 1 + fv_kept; memset(top, 0, 8 * (fv_kept + 1)); top[fv_return] = (void *)fv_begin; t.sp = top;
+  }
+  while (r->alive > 0) {
+    int before = r->alive; r->arrived = 0; r->at = 0; fv_arrange(r, block); fv_next(&r->home);
+    if (r->fault) return r->fault;
+    if (r->alive == 0) break;
+    if (r->arrived != before) { char s[120]; snprintf(s, sizeof s, "block %u: %d of %d threads ended while others wait at a barrier", block, before - r->alive, before); r->said = s; return r->fault = 719; }
+    int line = -1; for (int i = 0; i < w.threads; i++) if (!r->t[i].ended) { if (line < 0) line = r->t[i].line; else if (line != r->t[i].line) { char s[120]; snprintf(s, sizeof s, "block %u: threads wait at different barriers", block); r->said = s; return r->fault = 719; } }
+    b.now++;
+  }
+  return 0;
+}
+/* all blocks, one launch of the process at a time: 0, or the code of a fault, which 'said' tells */
+static std::mutex fv_one;
+static int fv_launch(const fv_work &w, std::string &said) {
+  std::lock_guard<std::mutex> l(fv_one);
+  if (!fv_here) fv_here = new fv_runner();
+  for (unsigned i = 0; i < w.grid; i++)
+    if (int code = fv_run(fv_here, w, w.order.kind == 1 ? w.grid - 1 - i : i)) { said = fv_here->said; return code; }
+  return 0;
+}
+`;

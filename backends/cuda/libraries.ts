@@ -1,0 +1,128 @@
+/**
+ * Where the driver library and NVRTC are looked for: what the environment names, what the system's loader finds, then the usual folders. The
+ * driver comes with the driver; NVRTC with the CUDA toolkit, or with Python's package nvidia-cuda-nvrtc, of which PyTorch brings one.
+ *
+ *   FOVEA_CUDA_DRIVER=/opt/lib/libcuda.so.1 FOVEA_NVRTC=/opt/cuda/lib64/libnvrtc.so.12 fovea demo --backend cuda
+ */
+import { readdirSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import koffi from 'koffi';
+import { FoveaError } from '../../compiler/error.ts';
+
+// NVRTC needs deep stacks. Before the first load, as the cpu backend does it
+const stack = 16 << 20;
+if ((koffi.config().sync_stack_size ?? 0) < stack) koffi.config({ ...koffi.config(), sync_stack_size: stack, async_stack_size: stack });
+
+type Loaded = ReturnType<typeof koffi.load>;
+
+const list = (folder: string): readonly string[] => {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+};
+/** Paths that match, where * is any name: /usr/local/cuda-*\/lib64. */
+const expand = (pattern: string): readonly string[] =>
+  pattern
+    .split('/')
+    .slice(1)
+    .reduce<readonly string[]>(
+      (found, part) =>
+        part.includes('*')
+          ? found.flatMap((f) => {
+              const [before = '', after = ''] = part.split('*');
+              return list(f || '/')
+                .filter((n) => n.startsWith(before) && n.endsWith(after))
+                .map((n) => `${f}/${n}`);
+            })
+          : found.map((f) => `${f}/${part}`),
+      [''],
+    );
+
+const windows = process.platform === 'win32';
+const driverFolders = [
+  '/usr/lib/x86_64-linux-gnu',
+  '/usr/lib/aarch64-linux-gnu',
+  '/usr/lib64',
+  '/usr/lib/wsl/lib',
+  '/usr/local/nvidia/lib64',
+];
+const python = ['cu*/lib', 'cuda_nvrtc/lib'].flatMap((end) =>
+  [
+    '/usr/local/lib/python3*',
+    '/usr/lib/python3',
+    '/opt/conda/lib/python3*',
+    `${homedir()}/.local/lib/python3*`,
+    `${process.env['VIRTUAL_ENV'] ?? '/venv'}/lib/python3*`,
+  ].flatMap((root) => ['site-packages', 'dist-packages'].map((p) => `${root}/${p}/nvidia/${end}`)),
+);
+const toolkitFolders = [
+  '/usr/local/cuda/lib64',
+  '/usr/local/cuda-*/lib64',
+  '/usr/local/cuda/targets/*/lib',
+  '/opt/cuda/lib64',
+  ...driverFolders,
+  ...python,
+];
+
+interface Wanted {
+  readonly what: string;
+  readonly variable: string;
+  readonly names: readonly string[];
+  readonly folders: readonly string[];
+  /** How a file of it is named. */
+  readonly file: RegExp;
+  readonly hint: string;
+}
+const driver: Wanted = {
+  what: "NVIDIA's driver library",
+  variable: 'FOVEA_CUDA_DRIVER',
+  names: windows ? ['nvcuda.dll'] : ['libcuda.so.1', 'libcuda.so'],
+  folders: driverFolders,
+  file: /^libcuda\.so(\.1)?$/,
+  hint: 'Install the NVIDIA driver, or try without a GPU: --emulate.',
+};
+const nvrtc: Wanted = {
+  what: 'NVRTC, which compiles kernels',
+  variable: 'FOVEA_NVRTC',
+  names: windows ? ['nvrtc64_130_0.dll', 'nvrtc64_120_0.dll'] : ['libnvrtc.so.13', 'libnvrtc.so.12', 'libnvrtc.so'],
+  folders: toolkitFolders,
+  file: /^libnvrtc\.so(\.1[23])?$/,
+  hint: 'Install the CUDA toolkit 12 or newer, or pip install nvidia-cuda-nvrtc-cu12.',
+};
+
+const load = ({ what, variable, names, folders, file, hint }: Wanted): Loaded => {
+  const named = process.env[variable]?.trim();
+  const places = folders.flatMap(expand);
+  const candidates = named
+    ? [named]
+    : [
+        ...names,
+        ...places.flatMap((f) =>
+          list(f)
+            .filter((n) => file.test(n))
+            .map((n) => join(f, n)),
+        ),
+      ];
+  const failed: string[] = [];
+  for (const path of candidates) {
+    try {
+      // NVRTC opens its library of built-in functions by its bare name: it has to be there already
+      if (path.includes('/'))
+        for (const f of list(dirname(path))) if (/^libnvrtc-builtins\.so/.test(f)) koffi.load(join(dirname(path), f), { global: true });
+      return koffi.load(path);
+    } catch (e) {
+      failed.push(`${basename(path)}: ${e instanceof Error ? e.message : String(e)}`);
+    }
+  }
+  throw new FoveaError('FV0310', named ? `${variable} is ${named}, which does not load: ${failed[0]}` : `${what}, is not found`, {
+    hint: `${hint} Looked for ${names.join(', ')} where the system looks, and in ${folders.join(', ')}. ${variable} names another file.`,
+  });
+};
+
+/** FV0310. The emulator is both, and its kernels find its functions among those of the process. */
+const emulator = (path: string): Loaded => koffi.load(path, { global: true });
+export const loadDriver = (emulated?: string): Loaded => (emulated === undefined ? load(driver) : emulator(emulated));
+export const loadNvrtc = (emulated?: string): Loaded => (emulated === undefined ? load(nvrtc) : emulator(emulated));

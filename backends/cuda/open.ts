@@ -1,0 +1,122 @@
+/**
+ * A device of the driver: what it can do, as the record that schedules read, and its context. Contexts are the driver's "primary" ones, which
+ * all libraries of a process share.
+ */
+import { FoveaError } from '../../compiler/error.ts';
+import type { Target } from '../../compiler/target.ts';
+import { bind, type Driver } from './driver.ts';
+import type { loadDriver } from './libraries.ts';
+
+export interface Device {
+  readonly cu: Driver;
+  readonly ordinal: number;
+  readonly context: bigint;
+  readonly name: string;
+  /** 90 = compute capability 9.0. */
+  readonly capability: number;
+  readonly target: Target;
+  /** Memory comes from a pool of the driver, which keeps what is given back. */
+  readonly pooled: boolean;
+  /** Bytes that are free now, and all. */
+  memory(): { readonly free: number; readonly total: number };
+}
+
+/** Numbers of CUdevice_attribute. */
+const attribute = {
+  maxThreads: 1,
+  clock: 13,
+  processors: 16,
+  memoryClock: 36,
+  busWidth: 37,
+  l2: 38,
+  major: 75,
+  minor: 76,
+  sharedOptin: 97,
+  pools: 115,
+};
+/** cp.async, ldmatrix and mma of bf16 are there from 8.0 on. */
+const oldest = 80;
+/** Drivers of CUDA 12: graphs, pools and functions by the names that are called here. */
+const oldestDriver = 12000;
+
+const versionText = (v: bigint): string => `${v / 1000n}.${(v % 1000n) / 10n}`;
+
+/** FV0311: no GPU, an old driver, a GPU that is too old, or one that is taken. */
+export const openDevice = (lib: ReturnType<typeof loadDriver>, ordinal: number): Device => {
+  const cu = bind(lib);
+  const refused = (message: string, hint: string, cause?: unknown): never => {
+    throw new FoveaError('FV0311', message, { hint, cause });
+  };
+  try {
+    cu.cuInit(0);
+  } catch (e) {
+    refused(
+      `the driver finds no GPU: ${e instanceof Error ? e.message.replace(/^FV\d+: /, '') : e}`,
+      'See whether nvidia-smi lists one.',
+      e,
+    );
+  }
+  const version = cu.cuDriverGetVersion();
+  if (version < oldestDriver)
+    refused(
+      `the NVIDIA driver is of CUDA ${versionText(version)}, and kernels need one of ${versionText(BigInt(oldestDriver))}`,
+      'Install a newer driver.',
+    );
+  const count = Number(cu.cuDeviceGetCount());
+  if (!(ordinal >= 0 && ordinal < count))
+    refused(`there is no GPU ${ordinal}: the driver has ${count}`, 'GPUs count from 0; CUDA_VISIBLE_DEVICES may hide some.');
+  const device = Number(cu.cuDeviceGet(ordinal));
+  const label = Buffer.alloc(128);
+  cu.cuDeviceGetName(label, label.length, device);
+  const name = label.toString('utf8').replace(/\0.*$/s, '');
+  const get = (a: number): number => Number(cu.cuDeviceGetAttribute(a, device));
+  const capability = 10 * get(attribute.major) + get(attribute.minor);
+  if (capability < oldest)
+    refused(
+      `GPU ${ordinal} (${name}) has compute capability ${capability / 10}, and kernels need ${oldest / 10}.0`,
+      'Ampere and newer have it; or use the webgpu backend.',
+    );
+  let context: bigint;
+  try {
+    context = cu.cuDevicePrimaryCtxRetain(device);
+    cu.cuCtxSetCurrent(context);
+  } catch (e) {
+    return refused(
+      `GPU ${ordinal} (${name}) is taken: ${e instanceof Error ? e.message.replace(/^FV\d+: /, '') : e}`,
+      'Another process has it for itself (nvidia-smi shows which).',
+      e,
+    );
+  }
+  const processors = get(attribute.processors);
+  const pooled = get(attribute.pools) === 1;
+  if (pooled) cu.cuMemPoolSetAttribute(cu.cuDeviceGetDefaultMemPool(device), 4, BigUint64Array.of(2n ** 64n - 1n));
+  // kHz; two products a lane of 128 each cycle
+  const flops = processors * 128 * 2 * get(attribute.clock) * 1e3;
+  const bytes = (get(attribute.memoryClock) * 1e3 * 2 * get(attribute.busWidth)) / 8 || 1e12;
+  return {
+    cu,
+    ordinal: device,
+    context,
+    name,
+    capability,
+    pooled,
+    memory: () => {
+      const [free, total] = [new BigUint64Array(1), new BigUint64Array(1)];
+      cu.cuMemGetInfo_v2(free, total);
+      return { free: Number(free[0]), total: Number(total[0]) };
+    },
+    target: {
+      name: 'cuda',
+      workers: processors,
+      maxThreads: get(attribute.maxThreads),
+      vectorBytes: 16,
+      registers: 255,
+      bf16Dot: false,
+      sharedBytes: get(attribute.sharedOptin),
+      maxBuffers: 64,
+      alignment: 256,
+      cacheBytes: { l1: 128 << 10, l2: get(attribute.l2) },
+      peak: { flops, bytes },
+    },
+  };
+};

@@ -1,0 +1,240 @@
+/**
+ * Runs a plan on a GPU: an arena, the modules of its kernels, and one CUDA graph of all launches, which a step replays. Work is put in one stream and
+ * waited for by its events, so the event loop stays free. Results come through pinned memory.
+ */
+import { FoveaError } from '../../compiler/error.ts';
+import { type HostData, hostArrays } from '../../compiler/graph/types.ts';
+import { hostData } from '../../compiler/kernel/scalar.ts';
+import type { Plan, Slot } from '../../compiler/plan/types.ts';
+import type { Executable } from '../../compiler/target.ts';
+import type { Code } from './cubins.ts';
+import { imageOf } from './cubins.ts';
+import { addressOf, memoryAt } from './driver.ts';
+import { type LaunchCall, launchesOf } from './launches.ts';
+import type { Device } from './open.ts';
+import type { Printed } from './print.ts';
+import { until } from './wait.ts';
+
+export interface CudaExecutable extends Executable {
+  read(o: number): Promise<HostData>;
+  profile(): Promise<Float64Array>;
+}
+export interface LoadOptions {
+  /** A word that fills the arena to begin with; its memory is what it was otherwise. */
+  readonly poison: number | undefined;
+  /** Launches one by one, and says which of them failed. */
+  readonly check: boolean;
+}
+
+const wrong = (message: string): never => {
+  throw new FoveaError('FV0305', message);
+};
+const gib = (n: number): string => `${(n / 2 ** 30).toFixed(2)} GiB`;
+/** Bytes that pass through pinned memory at once. */
+const chunk = 16 << 20;
+
+/** FV0202: the GPU has no room. FV0313: it is lost. */
+export const load = async (
+  device: Device,
+  plan: Plan,
+  printed: readonly Printed[],
+  codes: readonly Code[],
+  { poison, check }: LoadOptions,
+): Promise<CudaExecutable> => {
+  const { cu } = device;
+  cu.cuCtxSetCurrent(device.context);
+  const bytes = Math.max(256, Math.ceil(plan.arenaBytes / 256) * 256);
+  const { free: room, total } = device.memory();
+  // what a pool keeps for the next program is not free, and yet there
+  if (bytes > (device.pooled ? total : room))
+    throw new FoveaError('FV0202', `the plan needs ${gib(bytes)}, and ${device.name} has ${gib(room)} free of ${gib(total)}`, {
+      hint: 'Use a smaller batch, checkpoint() the largest modules, or end other programs that use the GPU.',
+    });
+  /** What is to be undone, the last first. */
+  const undo: (() => void)[] = [];
+  const owned = <T>(handle: T, free: (handle: T) => unknown): T => {
+    undo.push(() => void free(handle));
+    return handle;
+  };
+  const free = (): void => {
+    for (const f of undo.splice(0).reverse()) {
+      try {
+        f();
+      } catch {
+        // a lost device has nothing to give back
+      }
+    }
+  };
+  try {
+    const stream = owned(cu.cuStreamCreate(1), cu.cuStreamDestroy_v2);
+    const finished = owned(cu.cuEventCreate(2), cu.cuEventDestroy_v2);
+    const arena = device.pooled
+      ? owned(cu.cuMemAllocAsync(bytes, stream), (at) => cu.cuMemFreeAsync(at, stream))
+      : owned(cu.cuMemAlloc_v2(bytes), cu.cuMemFree_v2);
+    const pinned = owned(cu.cuMemHostAlloc(chunk, 0), cu.cuMemFreeHost);
+    const staging = new Uint8Array(memoryAt(pinned, chunk));
+
+    const modules = new Map<string, bigint>();
+    for (const path of new Set(codes.map((c) => c.path)))
+      modules.set(path, owned(cu.cuModuleLoadData(await imageOf(path)), cu.cuModuleUnload));
+    const functions = codes.map(({ path, symbol }, i) => {
+      const f = cu.cuModuleGetFunction(modules.get(path) as bigint, symbol);
+      const { sharedBytes } = printed[i] as Printed;
+      if (sharedBytes > 48 << 10) cu.cuFuncSetAttribute(f, 8, sharedBytes);
+      return f;
+    });
+    const calls = launchesOf(plan, printed, functions, arena);
+    const launch = (c: LaunchCall): unknown =>
+      cu.cuLaunchKernel(c.function, c.blocks, 1, 1, c.threads, 1, 1, c.sharedBytes, stream, c.arguments, 0n);
+
+    const wait = (): Promise<void> => {
+      cu.cuEventRecord(finished, stream);
+      return until(cu, finished);
+    };
+    /** The driver has copied what is not pinned memory when it returns, to where the GPU fetches it in turn: the caller may change its data. */
+    const upload = (offset: number, data: Uint8Array): void => {
+      if (data.length > 0) cu.cuMemcpyHtoDAsync_v2(arena + BigInt(offset), addressOf(data), data.length, stream);
+    };
+    const bytesOf = (data: HostData): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    if (poison !== undefined) cu.cuMemsetD32Async(arena, poison, bytes / 4, stream);
+    for (const { slot, data } of plan.constants) upload(slot.offset, bytesOf(hostData(slot.type.dtype, data)));
+
+    let graph: bigint | undefined;
+    const capture = (): bigint => {
+      cu.cuStreamBeginCapture_v2(stream, 1);
+      for (const c of calls) launch(c);
+      const captured = cu.cuStreamEndCapture(stream);
+      try {
+        return owned(cu.cuGraphInstantiateWithFlags(captured, 0n), cu.cuGraphExecDestroy);
+      } finally {
+        cu.cuGraphDestroy(captured);
+      }
+    };
+
+    let state: 'idle' | 'running' | 'disposed' = 'idle';
+    let lost: FoveaError | undefined;
+    /** Copies of results, one after another: they share the pinned memory. A run waits for them. */
+    let copies: Promise<unknown> = Promise.resolve();
+    const copying = <T>(work: () => Promise<T>): Promise<T> => {
+      const made = copies.then(work).catch(lose);
+      copies = made;
+      copies.catch(() => {});
+      return made;
+    };
+    const ready = (what: string): void => {
+      if (state === 'disposed') throw new FoveaError('FV0304', `${what}: this executable was disposed`);
+      if (lost) throw lost;
+      if (state === 'running') wrong(`${what}: a run is in progress; await it first`);
+      cu.cuCtxSetCurrent(device.context);
+    };
+    const slot = (list: readonly Slot[], i: number, what: string): Slot => list[i] ?? wrong(`${what} ${i}: there are ${list.length}`);
+    const elements = (s: Slot): number => s.type.shape.reduce<number>((n, d) => n * Number(d), 1);
+    /** A device that is lost stays so: its context is given up, for others to begin anew. */
+    const lose = (e: unknown): never => {
+      if (e instanceof FoveaError && e.code === 'FV0313' && !lost) {
+        lost = e;
+        cu.cuDevicePrimaryCtxReset_v2(device.ordinal);
+      }
+      throw e;
+    };
+    /** The one run that goes on at a time. */
+    const alone = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
+      ready(what);
+      state = 'running';
+      try {
+        await copies;
+        return await work().catch(lose);
+      } finally {
+        state = 'idle';
+      }
+    };
+    /** Launches one by one. `each` has the number of one that has just been put in the stream. */
+    const oneByOne = async (each?: (i: number) => void): Promise<void> => {
+      for (const c of calls) {
+        launch(c);
+        each?.(c.launch);
+        if (!check) continue;
+        try {
+          await wait();
+        } catch (e) {
+          const l = plan.launches[c.launch];
+          if (!(e instanceof FoveaError) || !l) throw e;
+          throw new FoveaError(
+            e.code,
+            `${l.scope || 'the program'}, ${l.label} (${l.phase}, launch ${c.launch} of ${plan.launches.length}): ${e.message.replace(/^FV\d+: /, '')}`,
+            {
+              hint: `The kernel is ${plan.kernels[l.kernel]?.name}; its code lies in ${codes[l.kernel]?.path}.`,
+              cause: e,
+            },
+          );
+        }
+      }
+    };
+    return {
+      inputs: plan.inputs.map((s) => s.type),
+      outputs: plan.outputs.map((s) => s.type),
+      aliases: plan.aliases,
+      shared: calls.filter((c) => c.threads > 1).length,
+      write: (i, data) => {
+        ready('write');
+        const s = slot(plan.inputs, i, 'input');
+        const Host = hostArrays[s.type.dtype];
+        if (data.constructor !== Host) wrong(`input ${i} (${s.type.dtype}) takes a ${Host.name}, got a ${data.constructor.name}`);
+        if (data.length !== elements(s))
+          wrong(`input ${i} has ${elements(s)} elements (${s.type.dtype}[${s.type.shape.join(' ')}]), got ${data.length}`);
+        upload(s.offset, bytesOf(data));
+      },
+      run: () =>
+        alone('run', async () => {
+          if (check) return oneByOne();
+          graph ??= calls.length > 0 ? capture() : undefined;
+          if (graph !== undefined) cu.cuGraphLaunch(graph, stream);
+          await wait();
+        }),
+      profile: () =>
+        alone('profile', async () => {
+          const events = Array.from({ length: plan.launches.length + 1 }, () => cu.cuEventCreate(0));
+          try {
+            cu.cuEventRecord(events[0] as bigint, stream);
+            await oneByOne((i) => cu.cuEventRecord(events[i + 1] as bigint, stream));
+            await wait();
+            return Float64Array.from(
+              plan.launches,
+              (_, i) => Number(cu.cuEventElapsedTime(events[i] as bigint, events[i + 1] as bigint)) / 1e3,
+            );
+          } finally {
+            for (const e of events) cu.cuEventDestroy_v2(e);
+          }
+        }),
+      read: async (o) => {
+        ready('read');
+        const s = slot(plan.outputs, o, 'output');
+        return copying(async () => {
+          const out = new hostArrays[s.type.dtype](elements(s));
+          const to = bytesOf(out);
+          for (let at = 0; at < to.length; at += chunk) {
+            const n = Math.min(chunk, to.length - at);
+            cu.cuMemcpyDtoHAsync_v2(pinned, arena + BigInt(s.offset + at), n, stream);
+            await wait();
+            to.set(staging.subarray(0, n), at);
+          }
+          return out;
+        });
+      },
+      dispose: () => {
+        if (state === 'disposed') return;
+        if (state === 'running') wrong('dispose: a run is in progress; await it first');
+        state = 'disposed';
+        const end = (): void => {
+          if (lost) return;
+          cu.cuCtxSetCurrent(device.context);
+          free();
+        };
+        void copies.then(end, end);
+      },
+    };
+  } catch (e) {
+    free();
+    throw e;
+  }
+};
