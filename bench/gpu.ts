@@ -1,8 +1,10 @@
 /**
  * Everything that wants a real GPU, in one call: the laws, parity, the ladder of contractions from hand-written WGSL up, attention, forward passes
- * and the training step on the webgpu backend, and one table of it. What fails is said and does not end the rest; the exit status is 1 then.
+ * and the training step on the webgpu backend, or on cuda (without the hand-written rungs, and with PyTorch's cuBLAS beside), and one table of it. What fails is said and does not end the rest; the exit status is 1 then.
  *
  *   npx tsx bench/gpu.ts                                        on a GPU: some minutes
+ *   npx tsx bench/gpu.ts --backend cuda --python PATH           on an NVIDIA GPU; PATH is a Python with torch
+ *   npx tsx bench/gpu.ts --backend cuda --emulate --programs 20 --shapes 64x64x64 --skip parity,attention,map,reduce,forward,step
  *   npx tsx bench/gpu.ts --programs 20 --shapes 257x1152x384 --skip parity,forward,step      on a software driver
  *
  * Fovea is the built command (`npm run build`). Times are by the device's clock where it has one, the hand-written rungs' from this side.
@@ -12,10 +14,15 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { dawn } from '../backends/webgpu/index.ts';
+import { median, python, words } from './contenders.ts';
 import { rungs, timePlain } from './gpu/plain.ts';
 
 const { values } = parseArgs({
   options: {
+    backend: { type: 'string', default: 'webgpu' },
+    emulate: { type: 'boolean', default: false },
+    python: { type: 'string' },
+    dtypes: { type: 'string', default: 'f32,bf16' },
     programs: { type: 'string', default: '500' },
     seed: { type: 'string', default: '700000' },
     shapes: { type: 'string', default: '2056x1152x384,2056x384x384,2056x1536x384,2056x384x1536,357x65536x256,4096x4096x4096' },
@@ -43,9 +50,13 @@ let failed = false;
 /** Runs the command; the lines that it prints. */
 const fovea = (...args: readonly string[]): Promise<readonly string[]> =>
   new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [join(root, 'dist/cli/main.js'), ...args, '--backend', 'webgpu'], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
+    const child = spawn(
+      process.execPath,
+      [join(root, 'dist/cli/main.js'), ...args, '--backend', values.backend, ...(values.emulate ? ['--emulate'] : [])],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
     const lines: string[] = [];
     createInterface(child.stdout).on('line', (l) => lines.push(l));
     child.on('close', (code) =>
@@ -77,6 +88,20 @@ const bench = async (...args: readonly string[]): Promise<void> => {
   }
 };
 
+/** The same product by PyTorch on the GPU. */
+const cublas = async (path: string, shape: string, dtype: string): Promise<void> => {
+  const peer = python('cuBLAS', path, 'gemm.py', words({ shape, dtype, device: 'cuda' }));
+  try {
+    await peer.run(3);
+    const ms = 1e3 * median((await peer.run(Number(values.runs))).seconds);
+    const [m, n, k] = shape.split('x').map(Number) as [number, number, number];
+    const rate = `${((2 * m * n * k) / ms / 1e6).toPrecision(4)} GFLOP/s`;
+    rows.push({ what: `gemm NT by PyTorch (cuBLAS) ${dtype}`, shape, ms: ms.toPrecision(4), rate, peak: '', error: '' });
+  } finally {
+    peer.stop();
+  }
+};
+
 await part('laws', async () => console.log((await fovea('fuzz', '--programs', values.programs, '--seed', values.seed)).join('\n')));
 await part('parity', async () => {
   const lines = await fovea('parity', '--goldens', 'test/goldens', ...(values.groups ? ['--group', values.groups] : []));
@@ -84,15 +109,18 @@ await part('parity', async () => {
 });
 await part('gemm', async () => {
   // devices live as long as the instance that they are of
-  const gpu = await dawn();
+  const gpu = values.backend === 'webgpu' ? await dawn() : undefined;
   for (const shape of values.shapes.split(',')) {
     const [m, n, k] = shape.split('x').map(Number) as [number, number, number];
-    for (const [name, text] of Object.entries(rungs)) {
-      const { ms, error } = await timePlain(gpu, text, { m, n, k }, Number(values.runs));
+    for (const [name, text] of gpu ? Object.entries(rungs) : []) {
+      const { ms, error } = await timePlain(gpu as GPU, text, { m, n, k }, Number(values.runs));
       const rate = `${((2 * m * n * k) / ms / 1e6).toPrecision(4)} GFLOP/s`;
       rows.push({ what: `gemm NT by hand, ${name}`, shape, ms: ms.toPrecision(4), rate, peak: '', error: error.toPrecision(3) });
     }
-    await bench('gemm', '--shape', shape, '--layout', 'NT');
+    for (const dtype of values.dtypes.split(',')) {
+      await bench('gemm', '--shape', shape, '--layout', 'NT', '--dtype', dtype);
+      if (values.python !== undefined) await cublas(values.python, shape, dtype);
+    }
   }
 });
 await part('attention', async () => {

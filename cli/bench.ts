@@ -19,7 +19,7 @@ import { lineTable, notes, profileTable } from './bench/print.ts';
 import { profile } from './bench/profile.ts';
 import { serve } from './bench/serve.ts';
 import { type Bench, benches, type Line } from './bench/types.ts';
-import { tuneOption, whole } from './options.ts';
+import { emulateOption, tuneOption, whole } from './options.ts';
 import { progressLine } from './progress.ts';
 
 interface BenchOptions extends Omit<Asked, 'bench' | 'dtype'> {
@@ -28,6 +28,7 @@ interface BenchOptions extends Omit<Asked, 'bench' | 'dtype'> {
   readonly runs?: number;
   readonly tune: Tune;
   readonly backend: string;
+  readonly emulate?: boolean;
   readonly check: boolean;
   readonly profile?: boolean;
   readonly serve?: boolean;
@@ -54,6 +55,7 @@ export const benchCommand = (): Command =>
     .option('--threads <n>', 'threads of the cpu backend: all processors unless given', whole('--threads', 1))
     .option('--runs <n>', 'runs that are timed: 5 unless given, 20 for kernels', whole('--runs', 1))
     .option('--backend <name>', `where to run: ${backendNames.join(' or ')}`, 'cpu')
+    .addOption(emulateOption())
     .addOption(tuneOption())
     .option('--no-check', 'do not compare with float64')
     .option('--profile', 'every kernel with its time, arithmetic and bytes')
@@ -66,7 +68,7 @@ async function runBench(bench: Bench, options: BenchOptions): Promise<void> {
   const { model, batch, size, shape, layout, backward, dtype, threads, json } = options;
   const asked = Object.fromEntries(Object.entries({ model, batch, size, shape, layout, backward }).filter(([, v]) => v !== undefined));
   const cases = casesOf({ bench, dtype, ...asked });
-  const backend = await backendOf(options.backend, threads === undefined ? {} : { threads });
+  const backend = await backendOf(options.backend, { ...(threads === undefined ? {} : { threads }), emulate: options.emulate === true });
   const { tune } = options;
   const runs = options.runs ?? (bench === 'forward' || bench === 'step' ? 5 : 20);
   if (options.serve) {

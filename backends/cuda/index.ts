@@ -71,7 +71,7 @@ export const cuda = async ({
   if (!nvrtc.knows(device.capability))
     throw new FoveaError(
       'FV0311',
-      `NVRTC ${nvrtc.version} does not know compute capability ${device.capability / 10}, which ${device.name} has`,
+      `NVRTC ${nvrtc.version} does not know compute capability ${(device.capability / 10).toFixed(1)}, which ${device.name} has`,
       {
         hint: 'Use a CUDA toolkit as new as the GPU, or as old as it.',
       },

@@ -74,7 +74,8 @@ interface Wanted {
   readonly folders: readonly string[];
   /** How a file of it is named. */
   readonly file: RegExp;
-  readonly hint: string;
+  /** What to do where there is none. */
+  readonly install: string;
 }
 const driver: Wanted = {
   what: "NVIDIA's driver library",
@@ -82,18 +83,18 @@ const driver: Wanted = {
   names: windows ? ['nvcuda.dll'] : ['libcuda.so.1', 'libcuda.so'],
   folders: driverFolders,
   file: /^libcuda\.so(\.1)?$/,
-  hint: 'Install the NVIDIA driver, or try without a GPU: --emulate.',
+  install: 'install the NVIDIA driver, or try without a GPU (--emulate)',
 };
 const nvrtc: Wanted = {
-  what: 'NVRTC, which compiles kernels',
+  what: 'NVRTC',
   variable: 'FOVEA_NVRTC',
   names: windows ? ['nvrtc64_130_0.dll', 'nvrtc64_120_0.dll'] : ['libnvrtc.so.13', 'libnvrtc.so.12', 'libnvrtc.so'],
   folders: toolkitFolders,
   file: /^libnvrtc\.so(\.1[23])?$/,
-  hint: 'Install the CUDA toolkit 12 or newer, or pip install nvidia-cuda-nvrtc-cu12.',
+  install: "install the CUDA toolkit 12 or newer, or Python's package nvidia-cuda-nvrtc-cu12",
 };
 
-const load = ({ what, variable, names, folders, file, hint }: Wanted): Loaded => {
+const load = ({ what, variable, names, folders, file, install }: Wanted): Loaded => {
   const named = process.env[variable]?.trim();
   const places = folders.flatMap(expand);
   const candidates = named
@@ -117,9 +118,13 @@ const load = ({ what, variable, names, folders, file, hint }: Wanted): Loaded =>
       failed.push(`${basename(path)}: ${e instanceof Error ? e.message : String(e)}`);
     }
   }
-  throw new FoveaError('FV0310', named ? `${variable} is ${named}, which does not load: ${failed[0]}` : `${what}, is not found`, {
-    hint: `${hint} Looked for ${names.join(', ')} where the system looks, and in ${folders.join(', ')}. ${variable} names another file.`,
-  });
+  throw new FoveaError(
+    'FV0310',
+    named ? `${variable} is ${named}, which does not load: ${failed[0]}` : `${what} is not found: ${install}`,
+    {
+      hint: `Looked for ${names.join(', ')} where the system looks, and in ${folders.join(', ')}. ${variable} names another file.`,
+    },
+  );
 };
 
 /** FV0310. The emulator is both, and its kernels find its functions among those of the process. */

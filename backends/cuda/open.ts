@@ -73,7 +73,7 @@ export const openDevice = (lib: ReturnType<typeof loadDriver>, ordinal: number):
   const capability = 10 * get(attribute.major) + get(attribute.minor);
   if (capability < oldest)
     refused(
-      `GPU ${ordinal} (${name}) has compute capability ${capability / 10}, and kernels need ${oldest / 10}.0`,
+      `GPU ${ordinal} (${name}) has compute capability ${(capability / 10).toFixed(1)}, and kernels need ${oldest / 10}.0`,
       'Ampere and newer have it; or use the webgpu backend.',
     );
   let context: bigint;

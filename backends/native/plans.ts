@@ -16,7 +16,7 @@ import type { PlanStore } from '../../compiler/target.ts';
 import { cacheFolder, hash, placeOf, replace } from './cache.ts';
 
 /** The folders, from the root of the sources, that decide what a plan is and how it becomes a library. */
-const rooms = ['compiler', 'backends/native', 'backends/cpu', 'backends/cuda'];
+export const rooms = ['compiler', 'backends/native', 'backends/cpu', 'backends/cuda'];
 
 /** A hash of the files under `root` that have the extension, or undefined; `since` is in milliseconds of the epoch. */
 export const sourceDigest = (root: string, extension: string, since: number): string | undefined => {

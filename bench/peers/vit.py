@@ -4,14 +4,15 @@
 
 Modes: `eager`, `compiled` (torch.compile), `bf16` and `bf16-compiled` (autocast), `onnx` (ONNX Runtime on
 what torch.onnx exports) and `jax` (jit). Weights are random; results are those of a ViT with LayerScale, positions of the image's own
-grid and no registers, class token and patches normalised. Timed by protocol.py; needs torch, and onnxruntime with onnxscript, or jax.
+grid and no registers, class token and patches normalised. `--device cuda` runs
+PyTorch's on a GPU, float32 without tf32. Timed by protocol.py; needs torch, and onnxruntime with onnxscript, or jax.
 """
 import argparse
 import os
 import tempfile
 
 p = argparse.ArgumentParser()
-for name, value in dict(mode='eager', width=384, depth=12, heads=6, patch=14, batch=8, size=224, threads=2).items():
+for name, value in dict(mode='eager', width=384, depth=12, heads=6, patch=14, batch=8, size=224, threads=2, device='cpu').items():
     p.add_argument('--' + name, type=type(value), default=value)
 cfg = p.parse_args()
 for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'):
@@ -31,6 +32,7 @@ def torch_model():
 
     torch.set_num_threads(cfg.threads)
     torch.manual_seed(0)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
     class Backbone(nn.Module):
         def __init__(self):
@@ -49,7 +51,7 @@ def torch_model():
             x = self.norm(x)
             return x[:, 0], x[:, 1:]
 
-    return torch, Backbone().eval(), torch.randn(cfg.batch, 3, cfg.size, cfg.size)
+    return torch, Backbone().eval().to(cfg.device), torch.randn(cfg.batch, 3, cfg.size, cfg.size, device=cfg.device)
 
 
 def torch_once(low, compiled):
@@ -57,8 +59,10 @@ def torch_once(low, compiled):
     f = torch.compile(model) if compiled else model
 
     def once():
-        with torch.no_grad(), torch.autocast('cpu', dtype=torch.bfloat16, enabled=low):
+        with torch.no_grad(), torch.autocast(cfg.device, dtype=torch.bfloat16, enabled=low):
             f(x)
+        if cfg.device == 'cuda':
+            torch.cuda.synchronize()
 
     return once
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type CpuExecutable, cpu } from '../../backends/cpu/index.ts';
-import { planStore, sourceDigest } from '../../backends/native/plans.ts';
+import { planStore, rooms, sourceDigest } from '../../backends/native/plans.ts';
 import { type CompileOptions, compileGraph } from '../../compiler/compile.ts';
 import { parse } from '../../compiler/graph/parse.ts';
 import { parsePlan, printPlan } from '../../compiler/plan/serialise.ts';
@@ -210,7 +210,7 @@ describe('the compiler is part of the name', () => {
 
   test('every file of the compiler and of the backend counts, and no other', () => {
     const copy = join(folder, 'copy');
-    for (const room of ['compiler', 'backends/cpu']) cpSync(join(root, room), join(copy, room), { recursive: true });
+    for (const room of rooms) cpSync(join(root, room), join(copy, room), { recursive: true });
     const whole = sourceDigest(copy, '.ts', later());
     expect(whole).toMatch(/^[0-9a-f]{64}$/);
     expect(sourceDigest(root, '.ts', later())).toBe(whole);
@@ -229,7 +229,7 @@ describe('the compiler is part of the name', () => {
 
   test('there is no digest of files that changed meanwhile, or that are not there', () => {
     const copy = join(folder, 'copy');
-    for (const room of ['compiler', 'backends/cpu']) mkdirSync(join(copy, room), { recursive: true });
+    for (const room of rooms) mkdirSync(join(copy, room), { recursive: true });
     const file = join(copy, 'compiler/a.ts');
     writeFileSync(file, 'a');
     utimesSync(file, 0, 0);

@@ -3,6 +3,7 @@ import { cpu } from '../../backends/cpu/index.ts';
 import type { DType, HostData } from '../../compiler/graph/types.ts';
 import type { KBuffer, Kernel } from '../../compiler/kernel/types.ts';
 import type { Part, Plan, Slot } from '../../compiler/plan/types.ts';
+import type { Backend } from '../../compiler/target.ts';
 
 const bytes: { readonly [T in DType]: number } = { f32: 4, i32: 4, u32: 4, f16: 2, bf16: 2, bool: 1 };
 
@@ -60,22 +61,28 @@ export const planOf = (
   };
 };
 
-/** Contents of every buffer that the kernels write, after one run. `data` gives initial contents by name. */
-export const runC = async (
+/** Contents of every buffer that the kernels write, after one run on a backend. `data` gives initial contents by name. */
+export const runOn = async (
+  backend: Backend & { readonly kind: 'plan' },
   kernels: readonly Kernel[],
   data: Readonly<Record<string, HostData>>,
-  threads = 2,
 ): Promise<Record<string, HostData>> => {
   const plan = planOf(kernels);
-  const exe = await cpu({ threads }).prepare(plan);
+  const exe = await backend.prepare(plan);
   try {
     const names = [...new Set(kernels.flatMap((k) => k.buffers.map((b) => b.name)))];
     names.forEach((n, i) => {
       if (data[n]) exe.write(i, data[n]);
     });
     await exe.run();
-    return Object.fromEntries(plan.names.map((n, o) => [n, exe.read(o)]));
+    const out: Record<string, HostData> = {};
+    for (const [o, n] of plan.names.entries()) out[n] = await exe.read(o);
+    return out;
   } finally {
     exe.dispose();
   }
 };
+
+/** As runOn, in C. */
+export const runC = (kernels: readonly Kernel[], data: Readonly<Record<string, HostData>>): Promise<Record<string, HostData>> =>
+  runOn(cpu({ threads: 2 }), kernels, data);

@@ -5,14 +5,13 @@ import { compileGraph } from '../../compiler/compile.ts';
 import { builder } from '../../compiler/graph/builder.ts';
 import { type DType, type HostData, hostArrays } from '../../compiler/graph/types.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
-import { einsum, type F32, grad, spec, sum, trace } from '../../dsl/index.ts';
 import { bounded, compare } from '../../testing/bound.ts';
 import { programOf } from '../../testing/fuzz.ts';
 import { decode, encode, results } from '../../testing/host.ts';
 import { printProgram } from '../../testing/program-text.ts';
 import { together } from '../../testing/together.ts';
 import { exposed } from '../../testing/transforms.ts';
-import { draw, look, type Rows, staged } from '../tile/attention.ts';
+import { attention, draw, staged } from '../tile/attention.ts';
 
 let made: Promise<WebGpuBackend> | undefined;
 const backend = (): Promise<WebGpuBackend> => {
@@ -82,26 +81,6 @@ test('a device that is lost while a step runs, and one that does not answer, are
   hasty.destroy();
 });
 
-/** softmax(q k') v of a few sizes on both sides of a tile, its gradients, and a product of its rows, in float32 or on rows of bf16. */
-const attention = (n: number, m: number, d: number) =>
-  trace(
-    ((q: Rows, k: Rows, v: Rows, u: Rows) => {
-      const o = look(q, k, v);
-      const gradients = grad(([x, y, z]: readonly [Rows, Rows, Rows]) => sum('b n e ->' as string, look(x, y, z).mul(u)) as F32<''>)([
-        q,
-        k,
-        v,
-      ]);
-      return [
-        o,
-        gradients,
-        einsum('b n d, b m d -> n m' as string, o, k as never),
-        einsum('b n d, b m d -> b n m' as string, u, v as never),
-        einsum('b n d, b n e -> d e' as string, o, u as never),
-      ];
-    }) as never,
-    [`2 ${n} ${d}`, `2 ${m} ${d}`, `2 ${m} ${d}`, `2 ${n} ${d}`].map((shape) => spec(shape)) as never,
-  ).graph;
 test.each([
   [2, 3, 2, 'f32'],
   [9, 70, 5, 'f32'],

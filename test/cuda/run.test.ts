@@ -1,0 +1,169 @@
+/** Programs on the emulated GPU against float64 within their bounds, in three orders of threads, and what is refused. */
+import { afterEach, expect, test, vi } from 'vitest';
+import { type CudaBackend, cuda } from '../../backends/cuda/index.ts';
+import { compileGraph } from '../../compiler/compile.ts';
+import { FoveaError } from '../../compiler/error.ts';
+import { builder } from '../../compiler/graph/builder.ts';
+import { type DType, hostArrays } from '../../compiler/graph/types.ts';
+import { bounded, compare } from '../../testing/bound.ts';
+import { programOf } from '../../testing/fuzz.ts';
+import { decode, encode, results } from '../../testing/host.ts';
+import { printProgram } from '../../testing/program-text.ts';
+import { together } from '../../testing/together.ts';
+import { exposed } from '../../testing/transforms.ts';
+import { attention, draw, staged } from '../tile/attention.ts';
+import { emulated, emulator } from './emulated.ts';
+
+/** Programs `from` to `to`, five at a time. */
+const generated = async (on: CudaBackend, from: number, to: number): Promise<void> => {
+  for (let seed = from; seed < to; seed += 5) {
+    const programs = Array.from({ length: 5 }, (_, k) => programOf(seed + k)).map(({ graph, inputs }) => ({
+      graph: exposed(graph),
+      inputs,
+    }));
+    const { executable } = await compileGraph(together(programs.map((p) => p.graph)), { backend: on });
+    programs.flatMap((p) => p.inputs).forEach((x, i) => executable.write(i, encode(x)));
+    await executable.run();
+    const all = await results(executable);
+    executable.dispose();
+    let at = 0;
+    for (const p of programs) {
+      const got = p.graph.results.map((r) => decode(r.type.dtype, all[at++] as (typeof all)[number]));
+      expect(compare(bounded(p.graph, p.inputs), got).wrong, printProgram(p)).toBeUndefined();
+    }
+  }
+};
+
+const doubled = (size = 5) => {
+  const b = builder();
+  const x = b.param({ dtype: 'f32', shape: [size] });
+  return b.build([b.add(x, x)]);
+};
+
+emulated('programs', () => {
+  test.each([0, 1, 2])('of the generator, on device %i', async (device) => {
+    await generated(await emulator({ device, poison: 0x7fc0dead }), 9200 + 10 * device, 9210 + 10 * device);
+  });
+
+  test('steps one by one, with times', async () => {
+    const on = await emulator({ check: true });
+    await generated(on, 9240, 9245);
+    const { executable, report } = await compileGraph(doubled(), { backend: on });
+    executable.write(0, Float32Array.of(1, 2, 3, 4, 5));
+    const seconds = await executable.profile?.();
+    expect(seconds?.length).toBe(report.plan?.launches.length);
+    expect(seconds?.every((s) => s >= 0 && s < 60)).toBe(true);
+    expect(await executable.read(0)).toEqual(Float32Array.of(2, 4, 6, 8, 10));
+    executable.dispose();
+  });
+
+  test('elements of 1 and 2 bytes, of odd lengths too, and a result over its operand', async () => {
+    const on = await emulator();
+    for (const dtype of ['bf16', 'f16', 'bool'] as readonly DType[])
+      for (const n of [1, 3, 64, 1001]) {
+        const b = builder();
+        const x = b.param({ dtype, shape: [n] });
+        const graph = b.build([b.one({ prim: 'reverse', axes: [0] }, [x]), dtype === 'bool' ? b.not(x) : b.neg(x)]);
+        const { executable } = await compileGraph(graph, { backend: on, donated: [-1, 0] });
+        const data = new hostArrays[dtype](n).map((_, i) => (dtype === 'bool' ? (i * 7) % 2 : 0x3c00 + i));
+        executable.write(0, data);
+        await executable.run();
+        const [reversed, changed] = await results(executable);
+        executable.dispose();
+        expect(reversed).toEqual(data.slice().reverse());
+        expect(changed).toEqual(data.map((v) => (dtype === 'bool' ? 1 - v : v ^ 0x8000)));
+      }
+  });
+
+  test('the event loop stays free while a step runs', async () => {
+    const b = builder();
+    const x = b.param({ dtype: 'f32', shape: [128, 512] });
+    const y = b.param({ dtype: 'f32', shape: [512, 512] });
+    const dot = b.one({ prim: 'dot', dtype: 'f32', batch: [[], []], contract: [[1], [0]] }, [x, y]);
+    const { executable } = await compileGraph(b.build([dot]), { backend: await emulator() });
+    let ticks = 0;
+    const timer = setInterval(() => ticks++, 1);
+    await executable.run();
+    clearInterval(timer);
+    executable.dispose();
+    expect(ticks).toBeGreaterThan(3);
+  });
+});
+
+emulated('what is refused', () => {
+  afterEach(() => {
+    vi.unstubAllEnvs();
+  });
+  const refused = async (work: () => Promise<unknown>): Promise<string> => {
+    try {
+      await work();
+    } catch (e) {
+      if (e instanceof FoveaError) return `${e.code} ${e.message.replace(/^FV\d+: /, '')}`;
+      throw e;
+    }
+    throw new Error('nothing was refused');
+  };
+
+  test('a machine without a driver, with the places that were looked at', async () => {
+    vi.stubEnv('FOVEA_CUDA_DRIVER', '/nowhere/libcuda.so.1');
+    expect(await refused(() => cuda())).toMatch(/^FV0310 FOVEA_CUDA_DRIVER is \/nowhere\/libcuda.so.1, which does not load/);
+  });
+  test('no GPU, an old driver, an old GPU, one that is not there, one that another process has', async () => {
+    vi.stubEnv('FOVEA_EMULATED_FAULT', 'no device');
+    expect(await refused(() => emulator())).toBe('FV0311 the driver finds no GPU: cuInit: CUDA_ERROR_NO_DEVICE (100)');
+    vi.stubEnv('FOVEA_EMULATED_FAULT', 'old driver');
+    expect(await refused(() => emulator())).toBe('FV0311 the NVIDIA driver is of CUDA 11.2, and kernels need one of 12.0');
+    vi.stubEnv('FOVEA_EMULATED_FAULT', '');
+    expect(await refused(() => emulator({ device: 3 }))).toBe(
+      'FV0311 GPU 3 (emulator, too old) has compute capability 6.0, and kernels need 8.0',
+    );
+    expect(await refused(() => emulator({ device: 9 }))).toBe('FV0311 there is no GPU 9: the driver has 6');
+    expect(await refused(() => emulator({ device: 5 }))).toBe(
+      'FV0311 GPU 5 (emulator, taken) is taken: cuDevicePrimaryCtxRetain: CUDA_ERROR_DEVICE_UNAVAILABLE (46)',
+    );
+  });
+  test('a plan that does not fit, before anything runs; and memory that another program took', async () => {
+    const small = await emulator({ device: 4 });
+    expect(await refused(() => compileGraph(doubled(2 ** 24), { backend: small }))).toBe(
+      'FV0202 the plan needs 0.13 GiB, and emulator, 64 MiB has 0.06 GiB free of 0.06 GiB',
+    );
+    const first = await compileGraph(doubled(3 * 2 ** 21), { backend: small });
+    expect(await refused(() => compileGraph(doubled(3 * 2 ** 21), { backend: small }))).toMatch(/^FV0202 /);
+    first.executable.dispose();
+    await new Promise((r) => setTimeout(r, 20));
+    (await compileGraph(doubled(3 * 2 ** 21), { backend: small })).executable.dispose();
+  });
+  test('wrong arrays, two runs at once, use after the end', async () => {
+    const { executable } = await compileGraph(doubled(), { backend: await emulator() });
+    expect(() => executable.write(0, new Float32Array(4))).toThrow(/input 0 has 5 elements \(f32\[5\]\), got 4/);
+    expect(() => executable.write(0, new Int32Array(5))).toThrow(/input 0 \(f32\) takes a Float32Array, got a Int32Array/);
+    expect(() => executable.write(1, new Float32Array(5))).toThrow(/input 1: there are 1/);
+    executable.write(0, Float32Array.of(1, 2, 3, 4, 5));
+    const running = executable.run();
+    expect(() => executable.write(0, new Float32Array(5))).toThrow(/write: a run is in progress/);
+    await running;
+    expect(await executable.read(0)).toEqual(Float32Array.of(2, 4, 6, 8, 10));
+    executable.dispose();
+    await expect(executable.run()).rejects.toMatchObject({ code: 'FV0304' });
+  });
+});
+
+emulated('attention', () => {
+  test.each([
+    [9, 70, 5, 'f32', 1],
+    [67, 33, 34, 'f32', 2],
+    [33, 65, 12, 'bf16', 0],
+  ] as const)('of %i queries and %i keys of width %i, its gradients and products, %s, on device %i', async (n, m, d, precision, device) => {
+    const g = attention(n, m, d);
+    const inputs = draw(g, n);
+    const { executable, report } = await compileGraph(g, { backend: await emulator({ device }), precision });
+    expect(new Set(report.plan?.launches.map((l) => l.label.split(':')[0]))).toContain('stream-grad');
+    inputs.forEach((x, i) => executable.write(i, encode(x)));
+    await executable.run();
+    const got = (await results(executable)).map((x, i) => decode(executable.outputs[i]?.dtype ?? 'f32', x));
+    executable.dispose();
+    const seen = compare(bounded(staged(g, precision).said, inputs), got);
+    expect(seen.wrong).toBeUndefined();
+    expect(seen.checked).toBe(seen.elements);
+  });
+});
