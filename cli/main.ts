@@ -9,6 +9,7 @@ import { FoveaError } from '../compiler/error.ts';
 import { findPackageFile } from '../models/data/package.ts';
 import { benchCommand } from './bench.ts';
 import { checkCommand } from './check.ts';
+import { compileCommand } from './compile.ts';
 import { convertCommand } from './convert.ts';
 import { demoCommand } from './demo.ts';
 import { explainCommand } from './explain.ts';
@@ -54,6 +55,7 @@ try {
   program.addCommand(convertCommand().copyInheritedSettings(program));
   program.addCommand(gradcheckCommand().copyInheritedSettings(program));
   program.addCommand(checkCommand().copyInheritedSettings(program));
+  program.addCommand(compileCommand().copyInheritedSettings(program));
   program.addCommand(explainCommand().copyInheritedSettings(program));
   program.addCommand(benchCommand().copyInheritedSettings(program));
   await program.parseAsync();

@@ -31,6 +31,8 @@ export const codes = {
   FV0201: 'malformed kernel',
   FV0202: 'plan does not fit in memory',
   FV0203: 'malformed plan text',
+  FV0204: 'damaged export',
+  FV0205: 'exported for another machine',
   FV0301: 'no C compiler',
   FV0302: 'C compiler failed',
   FV0303: 'unknown backend',
