@@ -17,6 +17,7 @@ import { featuresCommand } from './features.ts';
 import { fuzzCommand } from './fuzz.ts';
 import { gradcheckCommand } from './gradcheck.ts';
 import { parityCommand } from './parity.ts';
+import { profileCommand } from './profile.ts';
 import { report } from './report.ts';
 
 const debug = process.argv.includes('--debug');
@@ -56,6 +57,7 @@ try {
   program.addCommand(gradcheckCommand().copyInheritedSettings(program));
   program.addCommand(checkCommand().copyInheritedSettings(program));
   program.addCommand(compileCommand().copyInheritedSettings(program));
+  program.addCommand(profileCommand().copyInheritedSettings(program));
   program.addCommand(explainCommand().copyInheritedSettings(program));
   program.addCommand(benchCommand().copyInheritedSettings(program));
   await program.parseAsync();
