@@ -68,13 +68,13 @@ export const codes = {
   FV0615: 'malformed precision',
   FV0616: 'unknown or foreign target',
   FV0617: 'unknown way to tune',
-  FV0701: 'changes what is outside',
-  FV0702: 'asked while tracing',
-  FV0703: 'decides by a tensor',
-  FV0704: 'asynchronous body',
-  FV0705: 'result not used',
-  FV0706: 'parameter not used',
-  FV0707: 'tensor of no trace',
+  FV0901: 'changes what is outside',
+  FV0902: 'asked while tracing',
+  FV0903: 'decides by a tensor',
+  FV0904: 'asynchronous body',
+  FV0905: 'result not used',
+  FV0906: 'parameter not used',
+  FV0907: 'tensor of no trace',
 } as const;
 
 export type Code = keyof typeof codes;
