@@ -4,14 +4,18 @@
  *   fovea explain examples/quickstart.ts#step                      the program at a glance: lines, launches, why each ends, memory
  *   fovea explain vit.ts#block --dims B=8,N=256 --at 42            all that line 42 became
  *   fovea explain vit.ts#block --stage source --backend webgpu     the kernels as WGSL
- *   fovea explain vit.ts#block --measure                           with measured times and peaks
+ *   fovea explain vit.ts#block --measure --html block.html         one page to look at, with measured times
  */
+import { writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
+import { cannotWrite } from '../models/weights/index.ts';
 import { backendNames, backendOf } from './backends.ts';
 import { factsOf, type PlanBackend } from './explain/facts.ts';
+import { page } from './explain/page.ts';
 import { type At, atOption, type Stage, stages, stageText } from './explain/text.ts';
-import { sizesOption } from './options.ts';
+import { path, sizesOption } from './options.ts';
 import { userProgram } from './program.ts';
 
 interface ExplainOptions {
@@ -20,6 +24,7 @@ interface ExplainOptions {
   readonly stage?: Stage;
   readonly at?: At;
   readonly measure?: true;
+  readonly html?: string;
   readonly precision: 'f32' | 'bf16' | 'f16';
 }
 
@@ -33,6 +38,7 @@ export const explainCommand = (): Command =>
     .addOption(new Option('--stage <stage>', 'print one stage of the compiler in full').choices(stages))
     .option('--at <line>', 'only what comes from this line: 12, or layers.ts:12', atOption)
     .option('--measure', 'run it, and show measured times and peaks')
+    .option('--html <file>', 'write one page to look at in a browser', path('--html'))
     .option('--debug', 'print the stack of an error')
     .action(runExplain);
 
@@ -43,8 +49,15 @@ export const planBackend = async (name: string): Promise<PlanBackend> => {
   throw new FoveaError('FV0503', `--backend ${name}: it interprets the graph and makes no kernels`, { hint: 'Take --backend cpu.' });
 };
 
-async function runExplain(target: string, { backend: name, dims, stage, at, measure, precision }: ExplainOptions): Promise<void> {
+async function runExplain(target: string, { backend: name, dims, stage, at, measure, html, precision }: ExplainOptions): Promise<void> {
   const program = await userProgram(target, { dims });
   const facts = await factsOf(program, await planBackend(name), { precision, ...(measure ? { measure } : {}) });
-  console.log(stageText(facts, stage, at));
+  if (html === undefined) return console.log(stageText(facts, stage, at));
+  const file = resolve(html);
+  try {
+    writeFileSync(file, page(facts));
+  } catch (e) {
+    throw cannotWrite(file, e);
+  }
+  console.log(`written: ${html}`);
 }

@@ -9,6 +9,7 @@ import { FoveaError } from '../compiler/error.ts';
 import { findPackageFile } from '../models/data/package.ts';
 import { benchCommand } from './bench.ts';
 import { checkCommand } from './check.ts';
+import { compileCommand } from './compile.ts';
 import { convertCommand } from './convert.ts';
 import { demoCommand } from './demo.ts';
 import { explainCommand } from './explain.ts';
@@ -16,6 +17,7 @@ import { featuresCommand } from './features.ts';
 import { fuzzCommand } from './fuzz.ts';
 import { gradcheckCommand } from './gradcheck.ts';
 import { parityCommand } from './parity.ts';
+import { profileCommand } from './profile.ts';
 import { report } from './report.ts';
 
 const debug = process.argv.includes('--debug');
@@ -54,6 +56,8 @@ try {
   program.addCommand(convertCommand().copyInheritedSettings(program));
   program.addCommand(gradcheckCommand().copyInheritedSettings(program));
   program.addCommand(checkCommand().copyInheritedSettings(program));
+  program.addCommand(compileCommand().copyInheritedSettings(program));
+  program.addCommand(profileCommand().copyInheritedSettings(program));
   program.addCommand(explainCommand().copyInheritedSettings(program));
   program.addCommand(benchCommand().copyInheritedSettings(program));
   await program.parseAsync();

@@ -44,6 +44,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'compiler/compile',
   ],
   'compiler/frontend': ['compiler/error'],
+  export: ['program', 'backends/cpu', 'backends/webgpu', 'compiler/error', 'compiler/plan'],
   program: ['dsl', 'compiler/error', 'compiler/graph', 'compiler/target'],
   index: ['program', 'dsl', 'compiler/error', 'compiler/graph', 'compiler/compile', 'compiler/plan', 'compiler/target'],
   web: ['index', 'backends/webgpu'],
@@ -87,6 +88,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'compiler/frontend',
     'compiler/compile',
     'program',
+    'export',
   ],
 };
 
@@ -110,7 +112,7 @@ export const sources = (root: string): readonly string[] => {
     readdirSync(dir, { withFileTypes: true }).flatMap((d) =>
       d.isDirectory() ? walk(join(dir, d.name)) : d.name.endsWith('.ts') ? [relative(root, join(dir, d.name))] : [],
     );
-  return ['dsl', 'compiler', 'backends', 'models', 'testing', 'cli']
+  return ['dsl', 'compiler', 'backends', 'models', 'testing', 'export', 'cli']
     .flatMap((d) => walk(join(root, d)))
     .concat('index.ts', 'web.ts', 'program.ts');
 };

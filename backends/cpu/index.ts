@@ -5,13 +5,17 @@
  *
  * Results do not depend on the number of threads. Environment: FOVEA_CC, FOVEA_CACHE, FOVEA_PLANS, FOVEA_SCHEDULES, FOVEA_THREADS, FOVEA_TARGET.
  */
+
+import { FoveaError } from '../../compiler/error.ts';
 import type { Kernel } from '../../compiler/kernel/types.ts';
 import type { Plan } from '../../compiler/plan/types.ts';
 import type { PlanStore, Progress, Target, Tuner } from '../../compiler/target.ts';
+import { readSealed } from '../native/cache.ts';
 import { planStore } from '../native/plans.ts';
-import { architecture, type CpuTarget, cpuTarget, threadCount } from './machine.ts';
+import { foreign } from './foreign.ts';
+import { architecture, type CpuTarget, cpuTarget, instructionsOf, threadCount } from './machine.ts';
 import { poolSource } from './pool.ts';
-import { printParts } from './print.ts';
+import { printC, printParts } from './print.ts';
 import { raceOf } from './race.ts';
 import { type CpuExecutable, load } from './runtime.ts';
 import { schedulesFile } from './schedules.ts';
@@ -50,6 +54,16 @@ export interface CpuOptions {
   readonly plans?: boolean;
 }
 
+export interface ExportedCpu {
+  /** The bytes of the shared library. */
+  readonly library: Uint8Array;
+  /** Of each kernel. */
+  readonly symbols: readonly string[];
+  readonly source: string;
+  /** Flags of /proc/cpuinfo. */
+  readonly needs: readonly string[];
+}
+
 export interface CpuBackend {
   readonly kind: 'plan';
   readonly name: 'cpu';
@@ -57,6 +71,8 @@ export interface CpuBackend {
   readonly plans?: PlanStore | undefined;
   readonly tuner: Tuner;
   readonly source: (kernel: Kernel) => string;
+  /** For `fovea compile`: the compiled library of a plan, its text, and what a processor must have to run it. */
+  readonly exported: (plan: Plan, progress?: Progress) => Promise<ExportedCpu>;
   /** Throws FV0301 (no C compiler), FV0302 (it failed), FV0202 (no memory). */
   prepare(plan: Plan, progress?: Progress, key?: string): Promise<CpuExecutable>;
 }
@@ -76,7 +92,7 @@ export const cpu = (options: CpuOptions = {}): CpuBackend => {
   const prepare = async (plan: Plan, progress?: Progress, key?: string): Promise<CpuExecutable> => {
     const name = key === undefined ? undefined : store?.nameOf(key);
     const library = await buildLibrary(() => sourcesOf(plan), poolSource, { progress, arch, name, unit });
-    return load(plan, library, { threads, poison, shareAll });
+    return load(plan, library, foreign(library.path), { threads, poison, shareAll });
   };
   const file = schedulesFile(target, options.schedules);
   return {
@@ -86,6 +102,13 @@ export const cpu = (options: CpuOptions = {}): CpuBackend => {
     plans: store,
     prepare,
     source: (k) => printParts(k)[1],
+    exported: async (plan, progress) => {
+      const { path, symbols } = await buildLibrary(() => sourcesOf(plan), poolSource, { progress, arch, unit });
+      const library = await readSealed(path);
+      if (!library) throw new FoveaError('FV0302', `the kernel cache lost ${path}`, { hint: 'Run again.' });
+      const source = plan.kernels.map((k) => `/* ${k.name} */\n${printC(k, k.name)}`).join('\n');
+      return { library, symbols, source, needs: instructionsOf(arch) };
+    },
     tuner: { ...file, race: (kernels, flops) => raceOf(prepare, target, kernels, flops) },
   };
 };

@@ -89,6 +89,15 @@ export const architecture = (option?: CpuTarget): Architecture => {
   return { march: name, ...record };
 };
 
+/** Instructions that a compiler may use because the flags say that the processor has them. */
+const instructions =
+  /^(sse|ssse3|pni|avx|fma|f16c|bmi|abm|popcnt|movbe|adx|aes|vaes|pclmulqdq|vpclmulqdq|sha_ni|gfni|amx|rdseed|rdrand|fsgsbase|asimd|sve|fp$|fphp|crc32|atomics|bf16|i8mm)/;
+/** Flags that a processor must have to run what was compiled for an architecture: of this very machine, all that a compiler may use. */
+export const instructionsOf = (a: Architecture): readonly string[] => {
+  if (a.march === 'native') return machine().flags.filter((f) => instructions.test(f));
+  return Object.hasOwn(levels, a.march) ? levels[a.march as keyof typeof levels].needs : [];
+};
+
 /** The capability record of this machine, or of a level that it has, with `threads` workers. */
 export const cpuTarget = (threads: number, arch: Architecture = architecture()): Target => {
   const m = machine();

@@ -3,18 +3,13 @@
  * C (page-aligned, zeroed, returned to the system on dispose) and seen from JavaScript through views of the slots only.
  * While a step runs the arena belongs to it: write, read, run and dispose are refused until its promise settles.
  */
-import koffi from 'koffi';
 import { FoveaError } from '../../compiler/error.ts';
 import { type DType, type HostData, hostArrays } from '../../compiler/graph/types.ts';
 import { hostData } from '../../compiler/kernel/scalar.ts';
 import type { Launch, Plan, Slot } from '../../compiler/plan/types.ts';
 import type { Executable } from '../../compiler/target.ts';
+import type { Address, Native } from './native.ts';
 import type { Library } from './toolchain.ts';
-
-// foreign calls run on koffi's stacks, 128 KiB by default: a kernel's arrays would overflow them. Before the first load, which may have
-// been that of models/weights/source.ts: it sets the same
-if ((koffi.config().sync_stack_size ?? 0) < 16 << 20)
-  koffi.config({ ...koffi.config(), sync_stack_size: 16 << 20, async_stack_size: 16 << 20 });
 
 /** An Executable that can also say how long each launch took. */
 export interface CpuExecutable extends Executable {
@@ -33,27 +28,6 @@ const arrays: { readonly [T in DType]: new (buffer: ArrayBuffer | number, offset
 
 const wrong = (message: string): never => {
   throw new FoveaError('FV0305', message);
-};
-
-type Address = bigint;
-
-/** The C functions of pool.ts, as called. */
-const bind = (path: string) => {
-  const lib = koffi.load(path);
-  const run = lib.func('void fv_run(uintptr_t pool, uintptr_t table, int64_t n, uintptr_t seconds)');
-  return {
-    symbol: (name: string): Address => koffi.address(lib.symbol(name)),
-    create: lib.func('uintptr_t fv_create(int threads, int spin)') as unknown as (threads: number, spin: number) => Address,
-    threads: lib.func('int fv_threads(uintptr_t pool)') as unknown as (pool: Address) => number,
-    destroy: lib.func('void fv_destroy(uintptr_t pool)') as unknown as (pool: Address) => void,
-    cancel: lib.func('void fv_cancel(uintptr_t pool)') as unknown as (pool: Address) => void,
-    map: lib.func('uintptr_t fv_map(int64_t bytes)') as unknown as (bytes: number) => Address,
-    unmap: lib.func('void fv_unmap(uintptr_t m, int64_t bytes)') as unknown as (m: Address, bytes: number) => void,
-    run: (pool: Address, table: Address, n: number, seconds: Address): Promise<void> =>
-      new Promise((resolve, reject) => {
-        run.async(pool, table, n, seconds, (e: unknown) => (e ? reject(e) : resolve()));
-      }),
-  };
 };
 
 // an exiting process would otherwise wait for the rest of every step; one listener, however many executables run
@@ -80,8 +54,12 @@ interface LoadOptions {
  * Loads the library and lays out arena and launch table. The library's symbols are in the order of plan.kernels. The arena starts as
  * copies of the word `poison`, but for its constants.
  */
-export const load = (plan: Plan, library: Library, { threads, poison, shareAll }: LoadOptions): CpuExecutable => {
-  const c = bind(library.path);
+export const load = (
+  plan: Plan,
+  library: Pick<Library, 'symbols' | 'compiled'>,
+  c: Native,
+  { threads, poison, shareAll }: LoadOptions,
+): CpuExecutable => {
   const parts = plan.launches.flatMap((l) => l.parts);
   const pointers = parts.reduce((n, part) => n + part.offsets.length, 0);
   // arena, tables of launches and parts, buffer pointers and times lie in one mapping, in this order
@@ -91,14 +69,14 @@ export const load = (plan: Plan, library: Library, { threads, poison, shareAll }
   const pointersAt = align(partsAt + parts.length * row.part * 8);
   const timesAt = align(pointersAt + pointers * 8);
   const bytes = timesAt + plan.launches.length * 8 + 64;
-  const base = BigInt(c.map(bytes));
+  const base = c.map(bytes);
   if (base === 0n) throw new FoveaError('FV0202', `the system has no ${(bytes / 2 ** 30).toFixed(2)} GiB of memory for the arena`);
-  const pool = BigInt(c.create(threads, spin));
+  const pool = c.create(threads, spin);
   if (pool === 0n) {
     c.unmap(base, bytes);
     throw new FoveaError('FV0202', 'the system has no memory for the thread pool');
   }
-  const view = (offset: number, length: number): ArrayBuffer => koffi.view(base + BigInt(offset), length);
+  const view = (offset: number, length: number): ArrayBuffer => c.view(base + BigInt(offset), length);
   const words = (at: number, n: number): BigInt64Array => new BigInt64Array(view(at, Math.max(8, n * 8)));
   const table = words(tableAt, plan.launches.length * row.launch);
   const rows = words(partsAt, parts.length * row.part);

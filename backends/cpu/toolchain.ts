@@ -115,6 +115,20 @@ const compile = async (c: Compiler, path: string, source: string, flags: readonl
   });
 };
 
+/** A library of one text that leaves names open which the process that loads it has. Throws FV0301 and FV0302. */
+export const buildAddon = async (source: string, to: string): Promise<void> => {
+  const c = await findCompiler();
+  const text = `${to}.c`;
+  try {
+    await writeFile(text, source);
+    const open = process.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : [];
+    const r = await run(c.command, [...c.args, ...poolFlags, '-fvisibility=hidden', '-shared', ...open, text, '-o', to, '-ldl']);
+    if (!r.ok) throw new FoveaError('FV0302', `${c.command} cannot compile the addon: ${firstError(r.stderr)}`);
+  } finally {
+    await rm(text, { force: true });
+  }
+};
+
 export interface KernelSource {
   readonly name: string;
   /** Definitions that the body uses, in order. Equal ones are written once in a unit of several kernels. */

@@ -2,11 +2,11 @@
 import type { Kernel } from '../../compiler/kernel/types.ts';
 import type { Plan } from '../../compiler/plan/types.ts';
 import type { Progress, Target } from '../../compiler/target.ts';
-import { requestDevice } from './adapter.ts';
-import type { Sizes } from './arena.ts';
-import { lifeOf } from './life.ts';
+import { openDevice, type WebGpuOptions } from './device.ts';
 import { printWgsl } from './print.ts';
 import { load, type WebGpuExecutable } from './runtime.ts';
+
+export type { WebGpuOptions } from './device.ts';
 
 export interface WebGpuBackend {
   readonly kind: 'plan';
@@ -35,27 +35,25 @@ export const webgpuTarget = ({ limits }: Pick<GPUDevice, 'limits'>): Target => (
   peak: { flops: 10e12, bytes: 400e9 },
 });
 
-export interface WebGpuOptions {
-  /** Seconds to wait for an answer of the device before FV0309; 600 unless given. */
-  readonly patience?: number;
-  /** Bytes of a buffer and of a binding at most, below the device's own limits: for tests of what happens there. */
-  readonly most?: Partial<Sizes>;
-}
+/** The limits that every device of WebGPU has: what is planned for them runs on all of them. */
+export const commonLimits = {
+  maxComputeInvocationsPerWorkgroup: 256,
+  maxComputeWorkgroupStorageSize: 16384,
+  maxStorageBuffersPerShaderStage: 8,
+  minStorageBufferOffsetAlignment: 256,
+};
 
 /** FV0307: no adapter or no device. */
-export const webgpuOn = async (gpu: GPU, { patience = 600, most = {} }: WebGpuOptions = {}): Promise<WebGpuBackend> => {
-  const { device, name } = await requestDevice(gpu);
-  const life = lifeOf(device, patience);
-  const { minStorageBufferOffsetAlignment: unit, maxBufferSize, maxStorageBufferBindingSize } = device.limits;
-  const size = (own: number, wanted = own): number => Math.max(unit, Math.floor(Math.min(own, wanted) / unit) * unit);
-  const sizes: Sizes = { buffer: size(maxBufferSize, most.buffer), binding: size(maxStorageBufferBindingSize, most.binding) };
+export const webgpuOn = async (gpu: GPU, options: WebGpuOptions = {}): Promise<WebGpuBackend> => {
+  const opened = await openDevice(gpu, options);
+  const { device, name } = opened;
   return {
     kind: 'plan',
     name: 'webgpu',
     target: webgpuTarget(device),
     adapter: name,
     source: (k) => printWgsl(k),
-    prepare: (plan, progress) => load(device, plan, life, sizes, progress),
+    prepare: (plan, progress) => load(opened, plan, (k, places) => printWgsl(plan.kernels[k] as Kernel, places), progress),
     destroy: () => device.destroy(),
   };
 };

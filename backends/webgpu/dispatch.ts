@@ -8,7 +8,11 @@ import type { Pipelines } from './pipelines.ts';
 import { counted, lineOfBlocks } from './print.ts';
 
 /** The slices of a part's buffers, those of one place once, in order of their first ones; and the same as places. */
-const slices = (k: Kernel, { offsets, sizes }: Part, arena: Arena): { readonly places: Places; readonly pieces: readonly Piece[] } => {
+const slices = <P extends Pick<Piece, 'bytes'>>(
+  k: Kernel,
+  { offsets, sizes }: Part,
+  arena: { readonly pieces: (offset: number, bytes: number) => readonly P[] },
+): { readonly places: Places; readonly pieces: readonly P[] } => {
   const numbers = new Map<number, number>();
   const ends: { readonly offset: number; bytes: number }[] = [];
   const places = k.buffers.map((b, i) => {
@@ -23,7 +27,7 @@ const slices = (k: Kernel, { offsets, sizes }: Part, arena: Arena): { readonly p
     return known;
   });
   const pieces = ends.map(({ offset, bytes }) => arena.pieces(offset, bytes));
-  const starts = (ps: readonly Piece[]): readonly number[] => {
+  const starts = (ps: readonly P[]): readonly number[] => {
     let at = 0;
     return ps.map((p) => {
       at += p.bytes / 4;
@@ -38,6 +42,15 @@ export interface Dispatch {
   readonly group: GPUBindGroup;
   readonly blocks: readonly [number, number];
 }
+/** The kernels of a plan with the places of their buffers, each once: all that has to be printed where the arena is one buffer. */
+export const placesOf = (plan: Plan): readonly { readonly kernel: number; readonly places: Places }[] => {
+  const one = { pieces: (offset: number, bytes: number) => [{ offset, bytes }] };
+  const found = plan.launches.flatMap(({ kernel, parts }) =>
+    parts.map((p) => ({ kernel, places: slices(plan.kernels[kernel] as Kernel, p, one).places })),
+  );
+  return [...new Map(found.map((f) => [JSON.stringify(f), f])).values()];
+};
+
 /** The dispatches of each launch; buffers that they need go to `uniforms`. */
 export const record = async (
   device: GPUDevice,

@@ -3,7 +3,7 @@ import { FoveaError } from '../../compiler/error.ts';
 import type { Kernel } from '../../compiler/kernel/types.ts';
 import type { Places } from './bindings.ts';
 import type { Life } from './life.ts';
-import { counted, printWgsl } from './print.ts';
+import { counted } from './print.ts';
 
 export interface Made {
   readonly pipeline: GPUComputePipeline;
@@ -21,14 +21,13 @@ const layoutOf = (device: GPUDevice, bindings: number, many: boolean): GPUBindGr
   });
 
 /** FV0302: the text of a kernel is refused, which is a fault of the compiler. FV0202: it needs more bindings than there are. */
-const build = async (device: GPUDevice, life: Life, k: Kernel, places: Places, where: string): Promise<Made> => {
+const build = async (device: GPUDevice, life: Life, k: Kernel, code: string, places: Places, where: string): Promise<Made> => {
   const bindings = places.cuts.reduce((n, c) => n + c.length, 0);
   const most = device.limits.maxStorageBuffersPerShaderStage;
   if (bindings > most)
     throw new FoveaError('FV0202', `kernel ${k.name}${where} needs ${bindings} bindings, of which this device has ${most}`, {
       hint: 'Its tensors are larger than one binding may be: use a smaller batch.',
     });
-  const code = printWgsl(k, places);
   const module = device.createShaderModule({ code, label: k.name });
   const layout = layoutOf(device, bindings, counted(k));
   try {
@@ -56,10 +55,14 @@ const build = async (device: GPUDevice, life: Life, k: Kernel, places: Places, w
 /** `where` names the part of the user's program that asks, for errors. */
 export type Pipelines = (kernel: number, places: Places, where: string) => Promise<Made>;
 
+/** The text of a kernel, by number, for buffers that lie so: printed, or as it was printed when the program was exported. */
+export type KernelText = (kernel: number, places: Places) => string;
+
 export const pipelines = (
   device: GPUDevice,
   life: Life,
   kernels: readonly Kernel[],
+  text: KernelText,
   ready: (done: number, of: number) => void,
 ): Pipelines => {
   const made = new Map<string, Promise<Made>>();
@@ -68,7 +71,7 @@ export const pipelines = (
     const key = `${kernel} ${places.places.join()} ${places.cuts.join(';')}`;
     const old = made.get(key);
     if (old) return old;
-    const fresh = build(device, life, kernels[kernel] as Kernel, places, where).then((m) => {
+    const fresh = build(device, life, kernels[kernel] as Kernel, text(kernel, places), places, where).then((m) => {
       ready(++done, made.size);
       return m;
     });

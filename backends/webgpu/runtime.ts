@@ -8,10 +8,10 @@ import { type HostData, hostArrays } from '../../compiler/graph/types.ts';
 import { hostData } from '../../compiler/kernel/scalar.ts';
 import type { Plan, Slot } from '../../compiler/plan/types.ts';
 import type { Executable, Progress } from '../../compiler/target.ts';
-import { arenaOf, type Sizes, up4 } from './arena.ts';
+import { arenaOf, up4 } from './arena.ts';
+import type { Opened } from './device.ts';
 import { dispatchAll, record } from './dispatch.ts';
-import type { Life } from './life.ts';
-import { pipelines } from './pipelines.ts';
+import { type KernelText, pipelines } from './pipelines.ts';
 import { launchTimes } from './times.ts';
 
 const wrong = (message: string): never => {
@@ -24,7 +24,12 @@ export interface WebGpuExecutable extends Executable {
 }
 
 /** FV0202: the device has no room. */
-export const load = async (device: GPUDevice, plan: Plan, life: Life, sizes: Sizes, progress?: Progress): Promise<WebGpuExecutable> => {
+export const load = async (
+  { device, life, sizes }: Opened,
+  plan: Plan,
+  text: KernelText,
+  progress?: Progress,
+): Promise<WebGpuExecutable> => {
   life.check('prepare');
   // the index of an element is an i32
   const huge = plan.kernels.flatMap((k) => k.buffers).find((b) => b.size >= 2 ** 31);
@@ -41,7 +46,7 @@ export const load = async (device: GPUDevice, plan: Plan, life: Life, sizes: Siz
     arena.destroy();
     for (const u of uniforms) u.destroy();
   };
-  const launches = await record(device, plan, arena, pipelines(device, life, plan.kernels, ready), uniforms).catch((e: unknown) => {
+  const launches = await record(device, plan, arena, pipelines(device, life, plan.kernels, text, ready), uniforms).catch((e: unknown) => {
     free();
     throw e;
   });

@@ -29,9 +29,9 @@ export const atOption = (text: string): At => {
 const matches = ({ program }: Facts, at: At, loc: { readonly file: string; readonly line: number } | undefined): boolean =>
   loc !== undefined && loc.line === at.line && (at.file === undefined ? loc.file === program.file : loc.file.endsWith(at.file));
 
-const bytes = (n: number): string =>
+export const bytes = (n: number): string =>
   n < 1024 ? `${n} B` : n < 2 ** 20 ? `${number(n / 1024)} KiB` : n < 2 ** 30 ? `${number(n / 2 ** 20)} MiB` : `${number(n / 2 ** 30)} GiB`;
-const ms = (seconds: number): string => `${number(1e3 * seconds)} ms`;
+export const ms = (seconds: number): string => `${number(1e3 * seconds)} ms`;
 const count = (n: number): string =>
   n < 1e3 ? `${n}` : n < 1e6 ? `${number(n / 1e3)} k` : n < 1e9 ? `${number(n / 1e6)} M` : `${number(n / 1e9)} G`;
 const short = (text: string, most: number): string => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
@@ -143,7 +143,7 @@ export const overview = (f: Facts): string => {
           ),
         ]
       : []),
-    `See also: --stage ${stages.join('|')}, --at LINE, --measure.`,
+    `See also: --stage ${stages.join('|')}, --at LINE, --measure, --html FILE.`,
   ].join('\n');
 };
 

@@ -31,7 +31,7 @@ export const checker = (asked: readonly string[]): Checker => {
       const found = diagnostics.flatMap((d) => findingOf(types, d) ?? []);
       const impure = purity(program, files);
       // tsc does not know why an operator does not fit a tensor
-      const told = new Set(impure.filter((f) => f.code === 'FV0703').map((f) => `${f.file}:${f.line}:${f.col}`));
+      const told = new Set(impure.filter((f) => f.code === 'FV0903').map((f) => `${f.file}:${f.line}:${f.col}`));
       const rest = found.filter((f) => !(operators.has(f.code) && told.has(`${f.file}:${f.line}:${f.col}`)));
       return { findings: [...rest, ...impure], files: files.map((f) => f.fileName) };
     },

@@ -2,7 +2,7 @@
  * What `fovea check` finds, whoever found it (tsc, the purity rules, the trace), as one kind of record, and the forms in which it is printed:
  * for people, as tsc prints, and for machines (JSON lines, SARIF 2.1.0 for code scanning, annotations of GitHub's log).
  *
- *   model.ts(12,15): error FV0703: this branch depends on the value of a tensor: ...
+ *   model.ts(12,15): error FV0903: this branch depends on the value of a tensor: ...
  */
 
 export interface Spot {
@@ -15,7 +15,7 @@ export interface Spot {
   readonly endCol: number;
 }
 export interface Finding extends Spot {
-  /** FV0703, TS2345. */
+  /** FV0903, TS2345. */
   readonly code: string;
   readonly severity: 'error' | 'warning';
   readonly message: string;

@@ -3,7 +3,7 @@
  * then and never again: a push, a random number, a branch on a value are compiled away or never seen. The types allow all of that, so
  * these rules read the syntax tree with the type checker at hand, which knows what is a tensor.
  *
- *   fn(['N'], (x) => { seen.push(x); return x; })      FV0701: 'seen.push' changes 'seen', which is declared outside of this traced body
+ *   fn(['N'], (x) => { seen.push(x); return x; })      FV0901: 'seen.push' changes 'seen', which is declared outside of this traced body
  *
  * Bodies are what is given to fn, module, grad, ..., functions that take a tensor, and functions of the user's that those call. It is a lint,
  * not a proof: a change through a second name is not seen.
@@ -137,7 +137,7 @@ export const purity = (program: ts.Program, files: readonly ts.SourceFile[]): re
     if (done.has(f)) return;
     done.add(f);
     if (f.modifiers?.some((m) => m.kind === ts.SyntaxKind.AsyncKeyword))
-      say(f, 'FV0704', `${whose} is async: it is traced in one go, and what comes later is in no program`);
+      say(f, 'FV0904', `${whose} is async: it is traced in one go, and what comes later is in no program`);
     const outside = (id: ts.Identifier): ts.Declaration | undefined => {
       const d = declarationOf(id);
       if (!d || within(d, f)) return undefined;
@@ -153,7 +153,7 @@ export const purity = (program: ts.Program, files: readonly ts.SourceFile[]): re
       if (id && d)
         say(
           n,
-          'FV0701',
+          'FV0901',
           `${what} '${id.text}', which is declared outside of ${whose}: it would happen once, when the body is traced, and never in the program`,
           declaredAt(id, d),
         );
@@ -163,7 +163,7 @@ export const purity = (program: ts.Program, files: readonly ts.SourceFile[]): re
       if (isTensorAlone(checker, checker.getTypeAtLocation(e)))
         say(
           e,
-          'FV0703',
+          'FV0903',
           `${what} depends on the value of a tensor, and a body is traced before there is any. Use where(condition, a, b), or decide by numbers and options`,
         );
     };
@@ -173,12 +173,12 @@ export const purity = (program: ts.Program, files: readonly ts.SourceFile[]): re
       if (some && !(ts.isPropertyAccessExpression(n) && some.has(n.name.text))) return;
       if (!ts.isPropertyAccessExpression(n) && n.expression.text !== 'Date') return;
       const hint = n.expression.text === 'Math' ? '. Use random.uniform(key, shape) with a key that is an argument' : '';
-      say(n, 'FV0702', `'${n.getText()}' is asked once, when the body is traced: every run of the program has what it said then${hint}`);
+      say(n, 'FV0902', `'${n.getText()}' is asked once, when the body is traced: every run of the program has what it said then${hint}`);
     };
     const called = (n: ts.CallExpression): void => {
       const { expression: callee } = n;
       if (ts.isIdentifier(callee) && effects.has(callee.text) && builtIn(declarationOf(callee)))
-        say(n, 'FV0702', `'${callee.text}' is done once, when the body is traced, and is in no program`);
+        say(n, 'FV0902', `'${callee.text}' is done once, when the body is traced, and is in no program`);
       if (ts.isPropertyAccessExpression(callee) && mutators.has(callee.name.text) && !isTensor(callee.expression))
         changes(n, callee.expression, `'${callee.getText()}' changes`);
       const d = declarationOf(ts.isPropertyAccessExpression(callee) ? callee.name : callee);
@@ -186,7 +186,7 @@ export const purity = (program: ts.Program, files: readonly ts.SourceFile[]): re
         d &&
         /[\\/]@types[\\/]node[\\/](?:fs|child_process|net|http|https|dgram|worker_threads|readline|os)\b/.test(d.getSourceFile().fileName)
       )
-        say(n, 'FV0702', `'${callee.getText()}' reaches out of the program: it is done once, when the body is traced`);
+        say(n, 'FV0902', `'${callee.getText()}' reaches out of the program: it is done once, when the body is traced`);
       const f = d && (isBody(d) ? d : ts.isVariableDeclaration(d) && isBody(d.initializer) ? d.initializer : undefined);
       if (f && own.has(f.getSourceFile()) && !within(f, n)) visitBody(f, `'${callee.getText()}', which a traced body calls`);
     };
@@ -202,19 +202,19 @@ export const purity = (program: ts.Program, files: readonly ts.SourceFile[]): re
           (ts.isElementAccessExpression(n.left) || ts.isPropertyAccessExpression(n.left)) &&
           isTensor(n.left.expression)
         )
-          say(n.left, 'FV0701', 'a tensor is a value: none of its elements can be assigned. Use where, concat or scatterAdd');
+          say(n.left, 'FV0901', 'a tensor is a value: none of its elements can be assigned. Use where, concat or scatterAdd');
         else changes(n.left, n.left, n.left === id ? 'this assigns to' : 'this writes into');
       } else if (kind === ts.SyntaxKind.AmpersandAmpersandToken || kind === ts.SyntaxKind.BarBarToken) {
         decides(n.left, `'${text}'`);
       } else if (methods[text] !== undefined && (isTensor(n.left) || isTensor(n.right))) {
-        say(n, 'FV0703', `'${text}' of JavaScript on a tensor: use ${methods[text]}(...)`);
+        say(n, 'FV0903', `'${text}' of JavaScript on a tensor: use ${methods[text]}(...)`);
       }
     };
     const unary = (n: ts.PrefixUnaryExpression | ts.PostfixUnaryExpression): void => {
       if (n.operator === ts.SyntaxKind.PlusPlusToken || n.operator === ts.SyntaxKind.MinusMinusToken) changes(n, n.operand, 'this changes');
       else if (n.operator === ts.SyntaxKind.ExclamationToken) decides(n.operand, "'!'");
       else if (isTensor(n.operand))
-        say(n, 'FV0703', `'${n.getText()[0]}' of JavaScript on a tensor is a number, and no operation: use .neg()`);
+        say(n, 'FV0903', `'${n.getText()[0]}' of JavaScript on a tensor is a number, and no operation: use .neg()`);
     };
     const visit = (n: ts.Node): void => {
       if (ts.isBinaryExpression(n)) binary(n);
@@ -227,13 +227,13 @@ export const purity = (program: ts.Program, files: readonly ts.SourceFile[]): re
       else if (ts.isSwitchStatement(n)) decides(n.expression, 'this switch');
       else if (ts.isTemplateSpan(n)) decides(n.expression, 'this text');
       else if (ts.isAwaitExpression(n) || ts.isYieldExpression(n))
-        say(n, 'FV0704', `${whose} is traced in one go: there is nothing to wait for, and nobody to yield to`);
-      else if (n.kind === ts.SyntaxKind.ThisKeyword) say(n, 'FV0701', `'this' is state outside of ${whose}: give it as an argument`);
+        say(n, 'FV0904', `${whose} is traced in one go: there is nothing to wait for, and nobody to yield to`);
+      else if (n.kind === ts.SyntaxKind.ThisKeyword) say(n, 'FV0901', `'this' is state outside of ${whose}: give it as an argument`);
       else if (ts.isDeleteExpression(n)) changes(n, n.expression, 'this deletes from');
       else if (ts.isExpressionStatement(n) && !ts.isBinaryExpression(n.expression) && isTensor(n.expression))
         say(
           n.expression,
-          'FV0705',
+          'FV0905',
           'the result is not used: an operation gives a new tensor and never changes its operands',
           [],
           'warning',
@@ -252,7 +252,7 @@ export const purity = (program: ts.Program, files: readonly ts.SourceFile[]): re
       if (ofFile(d) && !d.getSourceFile().isDeclarationFile)
         say(
           id,
-          'FV0707',
+          'FV0907',
           `'${id.text}' is a tensor that is made when its file is loaded, outside of every trace: make it inside of the body, or take it as an argument`,
           declaredAt(id, d),
         );
@@ -289,7 +289,7 @@ export const purity = (program: ts.Program, files: readonly ts.SourceFile[]): re
     for (const p of tree.properties) {
       const key = p.name?.getText().replace(/['"]/g, '');
       if (p.name && key !== undefined && !used.has(key))
-        say(p.name, 'FV0706', `'${key}' is a parameter that the body never mentions: it would get no gradient`, [], 'warning');
+        say(p.name, 'FV0906', `'${key}' is a parameter that the body never mentions: it would get no gradient`, [], 'warning');
     }
   };
 

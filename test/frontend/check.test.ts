@@ -24,19 +24,19 @@ test('every mistake is found once, underlined, and what is no mistake is not', {
   const c = checker([file]);
   const found = inOrder(c.check().findings);
   expect(found.map((f) => [f.code, underlined(f)])).toEqual([
-    ['FV0701', 'history.push(x)'],
-    ['FV0702', 'Math.random'],
-    ['FV0701', 'count++'],
-    ['FV0705', 'x.mul(2)'],
-    ['FV0703', 'x.gt(0)'],
-    ['FV0703', '(y + 1) as never'.slice(1, 6)],
-    ['FV0706', 'bias'],
+    ['FV0901', 'history.push(x)'],
+    ['FV0902', 'Math.random'],
+    ['FV0901', 'count++'],
+    ['FV0905', 'x.mul(2)'],
+    ['FV0903', 'x.gt(0)'],
+    ['FV0903', '(y + 1) as never'.slice(1, 6)],
+    ['FV0906', 'bias'],
     ['FV0006', 'lp'],
-    ['FV0704', 'async (x, y) => {'],
-    ['FV0704', 'await 1'],
+    ['FV0904', 'async (x, y) => {'],
+    ['FV0904', 'await 1'],
     ['FV0001', 'y'],
-    ['FV0707', 'one'],
-    ['FV0702', 'Date.now'],
+    ['FV0907', 'one'],
+    ['FV0902', 'Date.now'],
     ['FV0001', 'x'],
   ]);
   const said = (code: string): string => found.find((f) => f.code === code)?.message ?? '';
@@ -55,8 +55,8 @@ test('every mistake is found once, underlined, and what is no mistake is not', {
   );
   c.changed(file);
   const again = c.check().findings.map((f) => f.code);
-  expect(again).not.toContain('FV0701');
-  expect(again).toContain('FV0702');
+  expect(again).not.toContain('FV0901');
+  expect(again).toContain('FV0902');
 });
 
 const finding: Finding = {
@@ -65,7 +65,7 @@ const finding: Finding = {
   col: 3,
   endLine: 2,
   endCol: 6,
-  code: 'FV0703',
+  code: 'FV0903',
   severity: 'error',
   message: 'two\nlines, 100 %',
   related: [{ file: '/p/c.ts', line: 1, col: 1, endLine: 1, endCol: 2, message: 'here' }],
@@ -74,7 +74,7 @@ const finding: Finding = {
 test('the forms for machines', () => {
   const p = { show: (f: string) => f.slice(3), lines: () => ['', '  abc;'], pretty: false, version: '1' };
   expect(printFindings([finding], 'github', p)).toBe(
-    '::error file=a b.ts,line=2,col=3,endLine=2,endColumn=6,title=FV0703::two%0Alines, 100 %25',
+    '::error file=a b.ts,line=2,col=3,endLine=2,endColumn=6,title=FV0903::two%0Alines, 100 %25',
   );
   expect(JSON.parse(printFindings([finding], 'json', p))).toEqual({
     ...finding,
@@ -82,9 +82,9 @@ test('the forms for machines', () => {
     related: [{ ...finding.related[0], file: 'c.ts' }],
   });
   const log = JSON.parse(printFindings([finding], 'sarif', p));
-  expect(log).toMatchObject({ version: '2.1.0', runs: [{ tool: { driver: { rules: [{ id: 'FV0703' }] } } }] });
+  expect(log).toMatchObject({ version: '2.1.0', runs: [{ tool: { driver: { rules: [{ id: 'FV0903' }] } } }] });
   expect(log.runs[0].results[0]).toMatchObject({
-    ruleId: 'FV0703',
+    ruleId: 'FV0903',
     level: 'error',
     locations: [
       { physicalLocation: { artifactLocation: { uri: 'a%20b.ts' }, region: { startLine: 2, startColumn: 3, endLine: 2, endColumn: 6 } } },

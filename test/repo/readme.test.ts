@@ -3,6 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { reference } from '../../docs/api.ts';
+import { learn } from '../../examples/vit.ts';
 
 const root = join(import.meta.dirname, '../..');
 const examples = readdirSync(join(root, 'examples'))
@@ -17,6 +19,25 @@ test('every block of code in the README is part of an example', () => {
       examples.some((e) => e.includes(block)),
       block,
     ).toBe(true);
+});
+
+test('every block of code in the tutorial is part of an example, which learns', { timeout: 120_000 }, async () => {
+  const blocks = [...readFileSync(join(root, 'docs/tutorial.md'), 'utf8').matchAll(/```ts\n([\s\S]*?)```/g)].map((m) =>
+    (m[1] as string).trim(),
+  );
+  expect(blocks.length).toBeGreaterThan(5);
+  for (const block of blocks)
+    expect(
+      examples.some((e) => e.includes(block)),
+      block,
+    ).toBe(true);
+  const losses = await learn(200);
+  expect(losses[0]).toBeGreaterThan(1.2);
+  expect(losses.at(-1)).toBeLessThan(0.5);
+});
+
+test('the reference is that of the docstrings of today (npx tsx docs/api.ts writes it)', { timeout: 60_000 }, () => {
+  expect(readFileSync(join(root, 'docs/api.md'), 'utf8')).toBe(reference());
 });
 
 test('every file that the README and the docs link to exists', () => {

@@ -1,0 +1,59 @@
+/**
+ * `fovea compile FILE#export --out DIR`: a program that runs with no compiler and no TypeScript where it goes: kernels, plan, a loader with
+ * types, a manifest with hashes.
+ *
+ *   fovea compile examples/quickstart.ts#step --out step          import { load } from './step/index.js'; in Node, with no package
+ *   fovea compile model.ts#step --backend webgpu --out web        the same in a page; the folder is served as it is
+ *   fovea compile model.ts#step --target x86-64-v3 --out step     for any processor with AVX2
+ */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { Command, Option } from 'commander';
+import type { CpuTarget } from '../backends/cpu/index.ts';
+import { findPackageFile } from '../models/data/package.ts';
+import { cannotWrite } from '../models/weights/index.ts';
+import { number } from './bench/print.ts';
+import { artefact, exportBackend, exportBackends } from './compile/artefact.ts';
+import { path, sizesOption, whole } from './options.ts';
+import { userProgram } from './program.ts';
+
+interface CompileOptions {
+  readonly backend: (typeof exportBackends)[number];
+  readonly out: string;
+  readonly dims: Readonly<Record<string, number>>;
+  readonly target?: CpuTarget;
+  readonly threads?: number;
+  readonly precision: 'f32' | 'bf16' | 'f16';
+}
+
+export const compileCommand = (): Command =>
+  new Command('compile')
+    .description('compile a function ahead of time, to a folder that runs without Fovea')
+    .argument('<file[#export]>', "a module of yours; '#name' for one export, '#name(1, 2)' for what it returns")
+    .requiredOption('--out <dir>', 'the folder to write', path('--out'))
+    .addOption(new Option('--backend <name>', 'what it runs on').choices(exportBackends).default('cpu'))
+    .option('--dims <sizes>', 'sizes by name, as in B=8,N=256', sizesOption('--dims'), {})
+    .option('--target <level>', 'of cpu: native, or a level that machines share, as x86-64-v3')
+    .option('--threads <n>', 'of cpu: threads that schedules are made for', whole('--threads', 1))
+    .addOption(new Option('--precision <type>', 'operands of contractions').choices(['f32', 'bf16', 'f16']).default('f32'))
+    .option('--debug', 'print the stack of an error')
+    .action(runCompile);
+
+const kib = (n: number): string => `${number(n / 1024)} KiB`;
+
+async function runCompile(target: string, { backend: name, out, dims, target: level, threads, precision }: CompileOptions): Promise<void> {
+  const program = await userProgram(target, { dims });
+  const { version } = JSON.parse(readFileSync(findPackageFile('package.json'), 'utf8')) as { version: string };
+  const files = await artefact(program, exportBackend(name, level, threads), precision, version);
+  const folder = resolve(out);
+  try {
+    mkdirSync(folder, { recursive: true });
+    for (const [file, data] of files) writeFileSync(join(folder, file), data);
+  } catch (e) {
+    throw cannotWrite(folder, e);
+  }
+  const sizes = [...files].map(([file, data]) => [file, typeof data === 'string' ? Buffer.byteLength(data) : data.length] as const);
+  const total = sizes.reduce((n, [, size]) => n + size, 0);
+  console.log(`${program.shown}#${program.name} for ${name}: ${sizes.length} files, ${kib(total)}, in ${out}`);
+  for (const [file, size] of sizes) console.log(`  ${file.padEnd(14)} ${kib(size)}`);
+}

@@ -1,0 +1,173 @@
+/** The files of an exported program: what each backend has to say, and what is the same for all. */
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { extname, join } from 'node:path';
+import { addonSource } from '../../backends/cpu/addon.ts';
+import { type CpuTarget, cpu } from '../../backends/cpu/index.ts';
+import { buildAddon } from '../../backends/cpu/toolchain.ts';
+import { webgpuParts } from '../../backends/webgpu/export.ts';
+import { explain } from '../../compiler/explain/explain.ts';
+import type { Declaration, Shapes } from '../../compiler/frontend/declare.ts';
+import { bindDim } from '../../compiler/graph/dim.ts';
+import type { TensorType, Value } from '../../compiler/graph/types.ts';
+import { printPlan } from '../../compiler/plan/serialise.ts';
+import { graphSizes } from '../../dsl/declared.ts';
+import { isSpec } from '../../dsl/params.ts';
+import { isLeaf, walk } from '../../dsl/tree.ts';
+import { type Manifest, type ProgramDocument, version } from '../../export/document.ts';
+import { type Plan, type Precision, type Target, trace } from '../../index.ts';
+import type { Leaf } from '../../program.ts';
+import type { UserProgram } from '../program.ts';
+
+export type Files = ReadonlyMap<string, string | Uint8Array>;
+
+interface Parts {
+  readonly files: Files;
+  readonly needs: Manifest['needs'];
+}
+export interface ExportBackend {
+  readonly name: Manifest['backend'];
+  readonly target: Target;
+  readonly parts: (plan: Plan) => Promise<Parts>;
+  readonly options: string;
+}
+
+const cpuExport = (level: CpuTarget | undefined, threads: number | undefined): ExportBackend => {
+  const backend = cpu({ ...(level ? { target: level } : {}), ...(threads ? { threads } : {}) });
+  return {
+    name: 'cpu',
+    target: backend.target,
+    options: '{ readonly threads?: number }',
+    parts: async (plan) => {
+      const { library, symbols, source, needs } = await backend.exported(plan);
+      const folder = mkdtempSync(join(tmpdir(), 'fovea-export-'));
+      try {
+        await buildAddon(addonSource, join(folder, 'native.node'));
+        const files = new Map<string, string | Uint8Array>([
+          ['kernels.so', library],
+          ['kernels.c', source],
+          ['symbols.json', JSON.stringify(symbols)],
+          ['native.node', readFileSync(join(folder, 'native.node'))],
+        ]);
+        return { files, needs: { platform: process.platform, arch: process.arch, flags: needs } };
+      } finally {
+        rmSync(folder, { recursive: true, force: true });
+      }
+    },
+  };
+};
+
+const webgpuExport = (): ExportBackend => {
+  const { target, parts } = webgpuParts();
+  return {
+    name: 'webgpu',
+    target,
+    options: 'Record<never, never>',
+    parts: async (plan) => {
+      const { printed, limits } = parts(plan);
+      return { files: new Map([['wgsl.json', JSON.stringify(printed)]]), needs: { limits } };
+    },
+  };
+};
+
+export const exportBackends = ['cpu', 'webgpu'] as const;
+export const exportBackend = (name: (typeof exportBackends)[number], level?: CpuTarget, threads?: number): ExportBackend =>
+  ({ cpu: () => cpuExport(level, threads), webgpu: webgpuExport })[name]();
+
+/** The loader, bundled from where this file lies: sources or what they were built to. */
+const bundle = async (name: Manifest['backend']): Promise<string> => {
+  const { build } = await import('esbuild');
+  const entry = join(import.meta.dirname, `../../export/${name}${extname(import.meta.filename)}`);
+  const { outputFiles } = await build({
+    entryPoints: [entry],
+    bundle: true,
+    write: false,
+    format: 'esm',
+    target: 'es2022',
+    platform: name === 'cpu' ? 'node' : 'browser',
+    external: ['node:*', 'webgpu'],
+    minifySyntax: true,
+    minifyWhitespace: true,
+    legalComments: 'none',
+    logLevel: 'silent',
+  });
+  return outputFiles[0]?.text ?? '';
+};
+
+/** The trees of the arguments as they stand in program.json: sizes are numbers. */
+const documentOf = ({ declared, traced, graph, inputs, outputs, dims }: UserProgram): ProgramDocument => {
+  const sizes = new Map(Object.entries(graphSizes(dims)));
+  const typed = (leaves: readonly Leaf[], values: readonly Value[]): Leaf[] =>
+    leaves.map((l, i) => ({ ...l, type: (values[i] as Value).type }));
+  const plain = walk((_, leaf) => (isSpec(leaf) ? { ...leaf, dims: leaf.dims.map((d) => bindDim(d, sizes)) } : leaf), '', declared.args);
+  return {
+    specs: plain as readonly unknown[],
+    inputs: typed(inputs, graph.params),
+    outputs: typed(outputs, graph.results),
+    output: traced.output,
+  };
+};
+
+const shapesOf = (tree: unknown, leaf: (x: unknown) => Shapes): Shapes => {
+  if (isLeaf(tree)) return leaf(tree);
+  if (Array.isArray(tree)) return { tree: tree.map((t) => shapesOf(t, leaf)) };
+  return { tree: Object.fromEntries(Object.entries(tree as object).map(([k, t]) => [k, shapesOf(t, leaf)])) };
+};
+const typeShape = ({ shape, dtype }: TensorType): Shapes => ({ shape: shape.map(String).join(' '), dtype });
+
+/** Shapes of the results in names, where the function can be traced over names; in numbers otherwise. */
+const resultShapes = ({ declared, traced, graph }: UserProgram): Shapes => {
+  const types = graph.results.map((v) => v.type);
+  try {
+    const named = trace(declared.run as (...xs: unknown[]) => unknown, declared.args as unknown[]);
+    if (named.outputs.length === types.length) return shapesOf(traced.output, (i) => typeShape(named.outputs[i as number] as TensorType));
+  } catch {
+    // it needs the numbers
+  }
+  return shapesOf(traced.output, (i) => typeShape(types[i as number] as TensorType));
+};
+
+const declarationOf = async (program: UserProgram, options: string): Promise<string> => {
+  const { declarations, parameterNames } = await import('../../compiler/frontend/declare.ts');
+  const { declared: d } = program;
+  const names = parameterNames(String(d.module?.body ?? d.run));
+  const sizes = Object.entries(program.dims).map(([n, v]) => `${n} = ${v}`);
+  const declaration: Declaration = {
+    about: `${program.shown}#${program.name}${sizes.length > 0 ? `, with ${sizes.join(', ')}` : ''}. Written by fovea compile.`,
+    args: d.args.map((a, i) => ({
+      name: names.length === d.args.length ? (names[i] ?? `arg${i}`) : `arg${i}`,
+      shapes: shapesOf(a, (x) => (isSpec(x) ? { shape: x.shape, dtype: x.dtype } : { fixed: x })),
+    })),
+    result: resultShapes(program),
+    options,
+  };
+  return declarations(declaration);
+};
+
+/** Every file of the exported program, by name. */
+export const artefact = async (program: UserProgram, backend: ExportBackend, precision: Precision, fovea: string): Promise<Files> => {
+  const { plan } = explain(program.graph, { target: backend.target, donated: program.donated, precision });
+  const { files, needs } = await backend.parts(plan);
+  const bare: Plan = { ...plan, kernels: plan.kernels.map((k) => ({ ...k, body: [] })), lifetimes: [], chosen: [] };
+  const all = new Map<string, string | Uint8Array>([
+    ['program.json', JSON.stringify(documentOf(program))],
+    ['plan.txt', printPlan({ plan: bare, key: '', nodes: 0 })],
+    ...files,
+  ]);
+  const manifest: Manifest = {
+    fovea,
+    version,
+    name: program.name,
+    backend: backend.name,
+    files: Object.fromEntries([...all].map(([name, data]) => [name, createHash('sha256').update(data).digest('hex')])),
+    needs,
+  };
+  return new Map<string, string | Uint8Array>([
+    ['manifest.json', `${JSON.stringify(manifest, null, 2)}\n`],
+    ['index.js', await bundle(backend.name)],
+    ['index.d.ts', await declarationOf(program, backend.options)],
+    ['package.json', `${JSON.stringify({ type: 'module', main: 'index.js', types: 'index.d.ts', private: true })}\n`],
+    ...all,
+  ]);
+};

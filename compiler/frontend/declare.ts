@@ -1,0 +1,102 @@
+/**
+ * The declarations of an exported program: what it takes and gives, with the shapes in the names that its author wrote. Made of syntax
+ * trees, so that any key is a legal one.
+ *
+ *   export interface Step { (params: { up: { weight: Input<"H 2", "f32"> } }, x: Input<"B 2", "f32">): Promise<...>; dispose(): void }
+ */
+import ts from 'typescript';
+
+/** A tree of tensors by their shapes in names. */
+export type Shapes =
+  | { readonly shape: string; readonly dtype: string }
+  | { readonly tree: Readonly<Record<string, Shapes>> | readonly Shapes[] }
+  | { readonly fixed: unknown };
+
+const f = ts.factory;
+const text = (s: string): ts.TypeNode => f.createLiteralTypeNode(f.createStringLiteral(s));
+const readonlyWord = () => [f.createToken(ts.SyntaxKind.ReadonlyKeyword)];
+
+const literal = (x: unknown): ts.TypeNode => {
+  switch (typeof x) {
+    case 'number':
+      return f.createLiteralTypeNode(
+        x < 0 ? f.createPrefixUnaryExpression(ts.SyntaxKind.MinusToken, f.createNumericLiteral(-x)) : f.createNumericLiteral(x),
+      );
+    case 'boolean':
+      return f.createLiteralTypeNode(x ? f.createTrue() : f.createFalse());
+    case 'string':
+      return text(x);
+    default:
+      return f.createKeywordTypeNode(ts.SyntaxKind.UnknownKeyword);
+  }
+};
+
+const typeOf = (s: Shapes, leaf: string): ts.TypeNode => {
+  if ('fixed' in s) return literal(s.fixed);
+  if ('shape' in s) return f.createTypeReferenceNode(leaf, [text(s.shape), text(s.dtype)]);
+  const { tree } = s;
+  if (Array.isArray(tree))
+    return f.createTypeOperatorNode(ts.SyntaxKind.ReadonlyKeyword, f.createTupleTypeNode(tree.map((t) => typeOf(t as Shapes, leaf))));
+  return f.createTypeLiteralNode(
+    Object.entries(tree as Readonly<Record<string, Shapes>>).map(([key, t]) =>
+      f.createPropertySignature(
+        readonlyWord(),
+        /^[A-Za-z_$][\w$]*$/.test(key) ? key : f.createStringLiteral(key),
+        undefined,
+        typeOf(t, leaf),
+      ),
+    ),
+  );
+};
+
+/** Names of the parameters of a function, where they are names. */
+export const parameterNames = (source: string): readonly (string | undefined)[] => {
+  const file = ts.createSourceFile('f.ts', `(${source})`, ts.ScriptTarget.Latest, true);
+  let found: readonly (string | undefined)[] | undefined;
+  const visit = (n: ts.Node): void => {
+    if (!found && (ts.isArrowFunction(n) || ts.isFunctionExpression(n)))
+      found = n.parameters.map((p) => (ts.isIdentifier(p.name) ? p.name.text : undefined));
+    else ts.forEachChild(n, visit);
+  };
+  visit(file);
+  return found ?? [];
+};
+
+const head = `/** Numbers of each type: f16 and bf16 are bits, bool is 0 and 1. */
+export interface Arrays { f32: Float32Array; f16: Uint16Array; bf16: Uint16Array; i32: Int32Array; u32: Uint32Array; bool: Uint8Array }
+/** Row-major. The shape is in names. */
+export interface HostTensor<S extends string, T extends keyof Arrays> { readonly shape: readonly number[]; readonly dtype: T; readonly data: Arrays[T]; readonly $?: S }
+/** Valid until the next call of the program. */
+export interface DeviceTensor<S extends string, T extends keyof Arrays> { readonly shape: readonly number[]; readonly dtype: T; read(): Promise<HostTensor<S, T>>; readonly $?: S }
+export type Input<S extends string, T extends keyof Arrays> = HostTensor<S, T> | DeviceTensor<S, T> | (S extends '' ? number : never);
+`;
+
+export interface Declaration {
+  readonly about: string;
+  readonly args: readonly { readonly name: string; readonly shapes: Shapes }[];
+  readonly result: Shapes;
+  readonly options: string;
+}
+
+export const declarations = ({ about, args, result, options }: Declaration): string => {
+  const parameters = args.map(({ name, shapes }) =>
+    f.createParameterDeclaration(undefined, undefined, name, undefined, typeOf(shapes, 'Input')),
+  );
+  const promise = f.createTypeReferenceNode('Promise', [typeOf(result, 'DeviceTensor')]);
+  const program = f.createInterfaceDeclaration([f.createToken(ts.SyntaxKind.ExportKeyword)], 'Program', undefined, undefined, [
+    f.createCallSignature(undefined, parameters, promise),
+    f.createMethodSignature(undefined, 'dispose', undefined, undefined, [], f.createKeywordTypeNode(ts.SyntaxKind.VoidKeyword)),
+  ]);
+  const file = ts.createSourceFile('index.d.ts', '', ts.ScriptTarget.Latest);
+  const printed = ts.createPrinter().printNode(ts.EmitHint.Unspecified, program, file);
+  return [
+    `/** ${about} */`,
+    head,
+    printed,
+    `export declare const load: (options?: ${options}) => Promise<Program>;`,
+    'export declare const toHost: (tree: unknown) => Promise<unknown>;',
+    '/** What is wrong, with a code and what to do. */',
+    'export declare class FoveaError extends Error { readonly code: string; readonly hint: string | undefined; report(): string }',
+    '',
+  ].join('\n');
+};

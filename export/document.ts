@@ -1,0 +1,102 @@
+/**
+ * What an exported program is, as files: a manifest with a hash of each of the others, a document that says what goes in and out, a plan,
+ * and kernels. `open` reads them, from a folder in Node or beside the script in a browser, and refuses what is not what was written.
+ */
+import { FoveaError } from '../compiler/error.ts';
+import { parsePlan } from '../compiler/plan/serialise.ts';
+import type { Plan } from '../compiler/plan/types.ts';
+import type { Caller, Leaf } from '../program.ts';
+
+export const version = 1;
+
+export interface Manifest {
+  readonly fovea: string;
+  readonly version: number;
+  readonly name: string;
+  readonly backend: 'cpu' | 'webgpu';
+  /** SHA-256 of each file, in hexadecimal. */
+  readonly files: Readonly<Record<string, string>>;
+  readonly needs: {
+    /** cpu: as Node calls the system. */
+    readonly platform?: string;
+    readonly arch?: string;
+    /** cpu: flags of /proc/cpuinfo. */
+    readonly flags?: readonly string[];
+    /** webgpu: limits of the device. */
+    readonly limits?: Readonly<Record<string, number>>;
+  };
+}
+
+/** program.json: the trees that arguments are compared with and the tree of results. */
+export interface ProgramDocument {
+  readonly specs: readonly unknown[];
+  readonly inputs: readonly Leaf[];
+  readonly outputs: readonly Leaf[];
+  readonly output: unknown;
+}
+
+export interface Opened {
+  readonly manifest: Manifest;
+  readonly document: ProgramDocument;
+  readonly plan: Plan;
+  readonly text: (name: string) => Promise<string>;
+}
+
+const damaged = (what: string, cause?: unknown): FoveaError =>
+  new FoveaError('FV0204', what, { hint: 'Export the program again, or copy the whole folder.', cause });
+
+const bytesOf = async (name: string, base: string): Promise<Uint8Array> => {
+  const url = new URL(name, base);
+  try {
+    if (url.protocol === 'file:') {
+      const { readFile } = await import('node:fs/promises');
+      return await readFile(url);
+    }
+    const answer = await fetch(url);
+    if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
+    return new Uint8Array(await answer.arrayBuffer());
+  } catch (e) {
+    throw damaged(`${name} cannot be read: ${e instanceof Error ? e.message : String(e)}`, e);
+  }
+};
+
+const sha256 = async (bytes: Uint8Array): Promise<string> => {
+  const digest = await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>);
+  return Array.from(new Uint8Array(digest), (b) => b.toString(16).padStart(2, '0')).join('');
+};
+
+const utf8 = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
+
+/** FV0204. Every file is compared with its hash before anything of it is used. */
+export const openExport = async (base: string, backend: Manifest['backend']): Promise<Opened> => {
+  let manifest: Manifest;
+  try {
+    manifest = JSON.parse(utf8(await bytesOf('manifest.json', base))) as Manifest;
+  } catch (e) {
+    throw e instanceof FoveaError ? e : damaged('manifest.json is damaged', e);
+  }
+  if (manifest.version !== version || manifest.backend !== backend)
+    throw damaged(
+      `manifest.json is of version ${manifest.version} for ${manifest.backend}, this loader of version ${version} for ${backend}`,
+    );
+  const files = new Map<string, Uint8Array>();
+  for (const [name, hash] of Object.entries(manifest.files)) {
+    const bytes = await bytesOf(name, base);
+    if ((await sha256(bytes)) !== hash) throw damaged(`${name} is not the file that was exported: its hash does not fit`);
+    files.set(name, bytes);
+  }
+  const text = async (name: string): Promise<string> => {
+    const bytes = files.get(name);
+    if (!bytes) throw damaged(`the manifest has no ${name}`);
+    return utf8(bytes);
+  };
+  return {
+    manifest,
+    document: JSON.parse(await text('program.json')) as ProgramDocument,
+    plan: parsePlan(await text('plan.txt')).plan,
+    text,
+  };
+};
+
+export type Loaded = Caller['call'] & { readonly dispose: () => void };
+export const loaded = ({ call, dispose }: Caller): Loaded => Object.assign(call, { dispose });

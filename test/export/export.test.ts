@@ -1,0 +1,126 @@
+/** Exported programs: equal to the direct run bit for bit, in a folder with nothing but Node and in a page; damaged and foreign ones are refused. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import ts from 'typescript';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { cpu } from '../../backends/cpu/index.ts';
+import { webgpuParts } from '../../backends/webgpu/export.ts';
+import { webgpu } from '../../backends/webgpu/index.ts';
+import { artefact, exportBackend } from '../../cli/compile/artefact.ts';
+import { userProgram } from '../../cli/program.ts';
+import type { Backend } from '../../index.ts';
+import { compile } from '../../index.ts';
+import { launch, serve } from '../web/browser.ts';
+import { threeSteps } from './fixtures/run.mjs';
+import { step } from './fixtures/step.ts';
+
+const fixtures = join(import.meta.dirname, 'fixtures');
+const folder = mkdtempSync(join(tmpdir(), 'fovea-export-test-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const at = (name: string): string => join(folder, name);
+
+beforeAll(async () => {
+  const program = await userProgram(join(fixtures, 'step.ts#step'));
+  for (const name of ['cpu', 'webgpu'] as const) {
+    mkdirSync(at(name));
+    for (const [file, data] of await artefact(program, exportBackend(name, undefined, 2), 'f32', '0'))
+      writeFileSync(join(at(name), file), data);
+    copyFileSync(join(fixtures, 'run.mjs'), join(at(name), 'run.mjs'));
+  }
+}, 120_000);
+
+const direct = async (backend: Backend): Promise<string> =>
+  threeSteps(await compile(step, step.args as never, { backend, dims: step.dims, donate: step.donate }));
+const script = `import { load } from './index.js'; import { threeSteps } from './run.mjs'; console.log(await threeSteps(await load({ threads: 2 })));`;
+/** Node alone: no package is found from there, and no option of this process is inherited. */
+const inNode = (dir: string, code = script) =>
+  spawnSync(process.execPath, ['--input-type=module', '-e', code], { cwd: dir, encoding: 'utf8', env: {} });
+
+test('cpu: a folder with nothing but Node gives the bits of the direct run', { timeout: 60_000 }, async () => {
+  const { stdout, stderr } = inNode(at('cpu'));
+  expect(stderr).toBe('');
+  expect(stdout.trim()).toBe(await direct(cpu({ threads: 2 })));
+  expect(readFileSync(join(at('cpu'), 'index.js'), 'utf8')).not.toMatch(/from ?["'](?!node:)/);
+  expect(statSync(join(at('cpu'), 'index.js')).size).toBeLessThan(64 << 10);
+});
+
+test('arguments are checked as the direct run checks them', () => {
+  const said = inNode(
+    at('cpu'),
+    `import { load } from './index.js'; const s = await load(); await s({}, {}, 1).catch((e) => console.log(e.report()));`,
+  );
+  expect(said.stdout).toBe('FV0305: argument 1, up: expected a tensor, got nothing\n');
+});
+
+test('the declarations are legal, with shapes in names', () => {
+  const file = join(at('cpu'), 'index.d.ts');
+  const text = readFileSync(file, 'utf8');
+  expect(text).toContain('readonly up: Input<"24 6", "f32">');
+  expect(text).toMatch(
+    /batch: \{\s+readonly x: Input<"B 6", "f32">;\s+readonly y: Input<"B 3", "f32">;\s+\}, lr: Input<"", "f32">\): Promise</,
+  );
+  const program = ts.createProgram([file], {
+    strict: true,
+    noEmit: true,
+    types: [],
+    lib: ['lib.es2023.d.ts'],
+    target: ts.ScriptTarget.ES2023,
+  });
+  expect(ts.getPreEmitDiagnostics(program).map((d) => ts.flattenDiagnosticMessageText(d.messageText, ' '))).toEqual([]);
+});
+
+test('a damaged file, a missing one, and another machine are refused with what to do', () => {
+  const refused = (change: (dir: string) => void): string => {
+    const dir = mkdtempSync(join(folder, 'broken-'));
+    execFileSync('cp', ['-r', `${at('cpu')}/.`, dir]);
+    change(dir);
+    const { stdout } = inNode(dir, `import { load } from './index.js'; await load().catch((e) => console.log(e.report()));`);
+    return stdout;
+  };
+  const edit = (name: string, f: (text: string) => string) => (dir: string) =>
+    writeFileSync(join(dir, name), f(readFileSync(join(dir, name), 'latin1')), 'latin1');
+  expect(refused(edit('kernels.so', (t) => `${t.slice(0, 5000)}x${t.slice(5001)}`))).toMatch(
+    /^FV0204: kernels\.so is not the file that was exported/,
+  );
+  expect(refused((dir) => rmSync(join(dir, 'plan.txt')))).toMatch(/^FV0204: plan\.txt cannot be read: ENOENT/);
+  expect(refused(edit('manifest.json', (t) => t.slice(9)))).toMatch(/^FV0204: manifest\.json is damaged/);
+  expect(refused((dir) => renameSync(join(dir, 'manifest.json'), join(dir, 'other')))).toMatch(/^FV0204: manifest\.json cannot be read/);
+  const manifest = (f: (m: { needs: Record<string, unknown> }) => void) =>
+    edit('manifest.json', (t) => {
+      const m = JSON.parse(t);
+      f(m);
+      return JSON.stringify(m);
+    });
+  expect(refused(manifest((m) => Object.assign(m.needs, { arch: 'riscv64' })))).toMatch(
+    /^FV0205: .* exported for \w+ on riscv64, which this machine is not\n/,
+  );
+  if (process.platform === 'linux')
+    expect(refused(manifest((m) => Object.assign(m.needs, { flags: ['avx1024f'] })))).toMatch(
+      /^FV0205: .* with avx1024f, which this machine has not\n {2}Export it here, or/,
+    );
+});
+
+const linux = process.platform === 'linux' && process.arch === 'x64';
+if (!linux) console.warn('export to a page skipped: the Chromium from npm is for Linux on x64');
+test.skipIf(!linux)('webgpu: a page gives the bits of the direct run', { timeout: 120_000 }, async () => {
+  const backend = await webgpu();
+  const wanted = await direct({ ...backend, target: webgpuParts().target });
+  writeFileSync(join(at('webgpu'), 'index.html'), '<!doctype html><title>export</title><p id="status">waits</p>');
+  const { url, stop } = await serve(at('webgpu'));
+  const browser = await launch();
+  try {
+    const page = await browser.newPage();
+    await page.goto(url);
+    const got = await page.evaluate(`(async () => {
+      const { load } = await import('./index.js');
+      const { threeSteps } = await import('./run.mjs');
+      return threeSteps(await load());
+    })()`);
+    expect(got).toBe(wanted);
+  } finally {
+    await browser.close();
+    await stop();
+  }
+});
