@@ -178,6 +178,8 @@ const planFull = (g: Graph, target: Target, donated: readonly number[], schedule
       ...rest,
       parts: parts.map(({ buffers, ...part }) => ({ ...part, offsets: buffers.map((v) => slot(v).offset) })),
     })),
+    collectives: [],
+    events: [],
     inputs: g.params.map(slot),
     outputs: g.results.map((r, o) => ({ ...slot(g.params[donated[o] ?? -1] ?? (results[o] as Value)), type: r.type })),
     aliases: g.results.map((_, o) => donated[o] ?? -1),
