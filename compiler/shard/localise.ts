@@ -81,7 +81,16 @@ const localRegion = (g: Graph, ins: readonly Placement[], mesh: Mesh): Graph => 
     const from = n.inputs.map((v) => env.get(v)?.[1] as Placement);
     const types = n.inputs.map((v) => v.type);
     const out = n.outputs.map((o) => o.type);
-    const { ins: want, outs } = choose(n.op, { types, out, from, ranks: mesh.ranks, wanted: false, known: [], region: () => undefined });
+    const { ins: want, outs } = choose(n.op, {
+      types,
+      out,
+      from,
+      ranks: mesh.ranks,
+      wanted: false,
+      wantedIn: [],
+      known: [],
+      region: () => undefined,
+    });
     b.at(n.meta, () => {
       const operands = n.inputs.map((v, i) => {
         const own = env.get(v)?.[0] as Value;

@@ -67,16 +67,19 @@ const pointwise: ReadonlySet<Prim> = new Set<Prim>([
   'reshape',
 ]);
 
-/** Values on their way to a flat result through operations that keep the shape, and the unit of that result. */
-const wantedFlat = (g: Graph, { outputs, outputUnits }: Layout): ReadonlyMap<Value, string> => {
-  const wanted = new Map<Value, string>();
+/** Values on their way to flat results through operations that keep the shape, and the first of these results. */
+const wantedFlat = (g: Graph, { outputs }: Layout): ReadonlyMap<Value, number> => {
+  const wanted = new Map<Value, number>();
+  const want = (v: Value, i: number): void => {
+    wanted.set(v, Math.min(i, wanted.get(v) ?? i));
+  };
   g.results.forEach((r, i) => {
-    if (outputs[i] === 'flat') wanted.set(r, outputUnits[i] ?? '');
+    if (outputs[i] === 'flat') want(r, i);
   });
   for (let i = g.nodes.length - 1; i >= 0; i--) {
     const n = g.nodes[i];
-    const unit = n && wanted.get(n.outputs[0] as Value);
-    if (n && unit !== undefined && pointwise.has(n.op.prim)) for (const v of n.inputs) if (!wanted.has(v)) wanted.set(v, unit);
+    const result = n && wanted.get(n.outputs[0] as Value);
+    if (n && result !== undefined && pointwise.has(n.op.prim)) for (const v of n.inputs) want(v, result);
   }
   return wanted;
 };
@@ -102,6 +105,7 @@ const regionOf = (g: Graph, ins: readonly Placement[], mesh: Mesh): readonly Pla
       from,
       ranks: mesh.ranks,
       wanted: false,
+      wantedIn: [],
       known: [],
       region: (inner) => ('body' in n.op ? regionOf(n.op.body, inner, mesh) : undefined),
     });
@@ -170,12 +174,12 @@ export const propagate = (g: Graph, mesh: Mesh, layout: Layout): Placed => {
       from: ins.map(at),
       ranks: mesh.ranks,
       wanted: wanted.has(first),
+      wantedIn: n.inputs.map((v) => wanted.has(v)),
       known,
       region: (inner) => ('body' in n.op ? regionOf(n.op.body, inner, mesh) : undefined),
     });
-    const operands = ins.map((v, i) =>
-      move(v, choice.ins[i] as Placement, n.meta.phase, n.meta.scope, wanted.get(n.inputs[i] as Value) ?? wanted.get(first)),
-    );
+    const unit = (v: Value): string | undefined => layout.outputUnits[wanted.get(v) ?? wanted.get(first) ?? -1];
+    const operands = ins.map((v, i) => move(v, choice.ins[i] as Placement, n.meta.phase, n.meta.scope, unit(n.inputs[i] as Value)));
     const outs = b.emit(n.op, operands, n.meta);
     n.outputs.forEach((o, i) => {
       env.set(o, outs[i] as Value);

@@ -7,8 +7,9 @@ export interface Site<P extends Prim = Prim> {
   readonly out: readonly TensorType[];
   readonly from: readonly Placement[];
   readonly ranks: number;
-  /** The first result is on its way to a flat result through operations of one shape: parameters, moments, averages. */
+  /** The first result, and each operand, is on its way to a flat result through operations of one shape: gradients, moments, averages. */
   readonly wanted: boolean;
+  readonly wantedIn: readonly boolean[];
   /** Parts of axes that were concatenated, by their length: of several ways to take a padded axis apart the one that fits its neighbours. */
   readonly known: readonly (readonly number[])[];
   /** Where the results of a region lie if its parameters lie so; undefined if something would have to be moved inside. */
