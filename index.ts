@@ -6,11 +6,16 @@
  *   ({ state, metrics } = await step(state, nextBatch, hyper));          // a donated argument is updated in place
  *   (await metrics.loss.read()).data[0]
  */
+
+import type { Communicator } from './compiler/collectives.ts';
 import { type CompileReport, compileGraph, type Precision, type Tune } from './compiler/compile.ts';
 import { FoveaError } from './compiler/error.ts';
+import { groupsOf, onRanks } from './compiler/execute.ts';
 import { known } from './compiler/graph/dim.ts';
 import { eqType, showType } from './compiler/graph/infer.ts';
 import type { DType, HostData, TensorType, Value } from './compiler/graph/types.ts';
+import { partOf } from './compiler/shard/host.ts';
+import { meshOf, type ShardPlan } from './compiler/shard/plan.ts';
 import type { Backend, Progress } from './compiler/target.ts';
 import { checkType, misfit, plainNumbers, scalarNumbers, wrong } from './dsl/fit.ts';
 import {
@@ -27,9 +32,12 @@ import {
 } from './dsl/index.ts';
 import { isSpec } from './dsl/params.ts';
 
+export type { CarrierCaps, Collective, Communicator, Memory, Ticket } from './compiler/collectives.ts';
 export { type CompileReport, type Precision, type Tune, tunes } from './compiler/compile.ts';
 export { type Code, codes, FoveaError, type Loc } from './compiler/error.ts';
 export type { Plan } from './compiler/plan/types.ts';
+export { partOf, wholeOf } from './compiler/shard/host.ts';
+export { type ShardPlan, type Strategy, strategies } from './compiler/shard/plan.ts';
 export type { Backend, Executable, PlanStore, Progress, Target } from './compiler/target.ts';
 export * from './dsl/index.ts';
 
@@ -80,11 +88,18 @@ export interface Options {
   readonly tune?: Tune;
   /** Called while kernels compile, and before that while schedules are measured. */
   readonly progress?: Progress;
+  /**
+   * The program of one of several ranks: see `shard`. `dims` are those of the step for all ranks; the program takes and gives what this rank
+   * holds, and `own` makes that of whole tensors.
+   */
+  readonly shards?: { readonly world: Communicator; readonly plan?: ShardPlan };
 }
 
 export interface Program<A, R> {
   (...args: A extends readonly unknown[] ? { readonly [K in keyof A]: Input<A[K]> } : never): Promise<Device<R>>;
   readonly report: CompileReport;
+  /** The parts of whole arguments that this rank holds; without `shards` the arguments. */
+  own(...args: readonly unknown[]): A extends readonly unknown[] ? { readonly [K in keyof A]: Input<A[K]> } : never;
   dispose(): void;
 }
 
@@ -190,7 +205,9 @@ export const compile = async <const Sp extends readonly unknown[], R>(
   if (twice) throw new FoveaError('FV0006', `${placeOf(twice)}: two leaves have this path`, { hint: 'Use keys without dots.' });
   const outputs = traced.outputs.map(({ path }, o): Leaf => ({ argument: -1, path, type: (graph.results[o] as Value).type }));
   const donated = donations(inputs, outputs, donate, specs.length);
-  const { executable, report } = await compileGraph(graph, {
+  const { shards } = options;
+  const mesh = shards && meshOf(shards.world.size, shards.plan ?? {});
+  const { executable: alone, report } = await compileGraph(graph, {
     backend,
     dims: new Map(Object.entries(options.dims ?? {})),
     donated,
@@ -198,7 +215,9 @@ export const compile = async <const Sp extends readonly unknown[], R>(
     maxBytes,
     tune,
     progress,
+    shards: shards && { ranks: shards.world.size, plan: shards.plan ?? {} },
   });
+  const executable = shards && mesh && report.plan ? await onRanks(alone, report.plan, await groupsOf(shards.world, mesh.shard)) : alone;
 
   const wanted = specs.map(leavesOf);
   const program = {};
@@ -296,10 +315,43 @@ export const compile = async <const Sp extends readonly unknown[], R>(
       busy = false;
     }
   };
+  const own = (...args: readonly unknown[]): readonly unknown[] => {
+    if (!(shards && report.layout)) return args;
+    const { layout } = report;
+    const parts = new Map(
+      inputs.map(({ argument, path }, i) => {
+        const x = leavesOf(args[argument]).get(path);
+        if (!isHostTensor(x)) return [`${argument}.${path}`, x] as const;
+        const data = partOf(x.data, x as TensorType, layout.inputs[i] ?? 'R', shards.world.rank, layout.mesh);
+        return [`${argument}.${path}`, { ...x, shape: executable.inputs[i]?.shape.map(known) ?? x.shape, data }] as const;
+      }),
+    );
+    return args.map((tree, argument) =>
+      rebuild(
+        tree,
+        flatten(tree).map(({ path, leaf }) => parts.get(`${argument}.${path}`) ?? leaf),
+      ),
+    );
+  };
   const dispose = (): void => {
     executable.dispose();
     held.fill(undefined);
   };
   // `call` checks its arguments when it runs; their types are those of f's
-  return Object.assign(call as unknown as Program<TensorOf<Sp>, R>, { report, dispose });
+  return Object.assign(call as unknown as Program<TensorOf<Sp>, R>, { report, own: own as never, dispose });
 };
+
+/**
+ * FSDP: `f`, a step for one device, as the program of the rank at this end of `world`. Parameters and moments, the float arguments that are donated,
+ * lie in pieces on the ranks; the plan says where the batch lies and which units are gathered twice. Throws FV0701, FV0702 for a plan that
+ * does not fit, FV0704 where ranks run different programs.
+ *
+ *   const program = await shard(trainStep(r), world, { strategy: 'FULL_SHARD', place })(specs, { backend: cpu(), dims, donate: [0] });
+ *   const [state, batch, hyper] = program.own(wholeState, wholeBatch, wholeHyper);
+ */
+export const shard =
+  <A extends readonly never[], R>(f: (...args: A) => R, world: Communicator, plan: ShardPlan = {}) =>
+  <const Sp extends readonly unknown[]>(specs: Sp, options: Omit<Options, 'shards'>): Promise<Program<A, R>> =>
+    compile(f as unknown as (...args: TensorOf<Sp>) => R, specs, { ...options, shards: { world, plan } }) as unknown as Promise<
+      Program<A, R>
+    >;
