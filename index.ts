@@ -350,7 +350,7 @@ export const compile = async <const Sp extends readonly unknown[], R>(
  *   const [state, batch, hyper] = program.own(wholeState, wholeBatch, wholeHyper);
  */
 export const shard =
-  <A extends readonly never[], R>(f: (...args: A) => R, world: Communicator, plan: ShardPlan = {}) =>
+  <A extends readonly unknown[], R>(f: (...args: A) => R, world: Communicator, plan: ShardPlan = {}) =>
   <const Sp extends readonly unknown[]>(specs: Sp, options: Omit<Options, 'shards'>): Promise<Program<A, R>> =>
     compile(f as unknown as (...args: TensorOf<Sp>) => R, specs, { ...options, shards: { world, plan } }) as unknown as Promise<
       Program<A, R>

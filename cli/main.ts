@@ -15,6 +15,7 @@ import { fuzzCommand } from './fuzz.ts';
 import { gradcheckCommand } from './gradcheck.ts';
 import { parityCommand } from './parity.ts';
 import { report } from './report.ts';
+import { shardCommand } from './shard.ts';
 
 const debug = process.argv.includes('--debug');
 const fatal = (e: unknown): never => process.exit(report(e, debug));
@@ -52,6 +53,7 @@ try {
   program.addCommand(convertCommand().copyInheritedSettings(program));
   program.addCommand(gradcheckCommand().copyInheritedSettings(program));
   program.addCommand(benchCommand().copyInheritedSettings(program));
+  program.addCommand(shardCommand().copyInheritedSettings(program));
   await program.parseAsync();
 } catch (e) {
   process.exitCode = e instanceof CommanderError ? refused(e) : report(e, debug);

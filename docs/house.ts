@@ -92,6 +92,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'backends/cpu',
     'backends/webgpu',
     'compiler/error',
+    'compiler/compile',
     'compiler/plan',
     'compiler/graph',
     'compiler/kernel',

@@ -126,7 +126,7 @@ export const cursor = (text: string): Cursor => {
     dtype: () => c.oneOf(dtypes, 'a dtype'),
     oneOf: (words, what) => {
       const found = checked(
-        () => match(/\w+/y, what),
+        () => match(/[\w-]+/y, what),
         (w) => (words as readonly string[]).includes(w),
         what,
       );

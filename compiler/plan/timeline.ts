@@ -85,7 +85,7 @@ export const timelineSvg = ({ spans, seconds }: StepCost, title: string): string
   );
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${left + width + 20} 190" font-family="sans-serif" font-size="13">`,
-    `<rect width="100%" height="100%" fill="white"/><text x="8" y="20">${escaped(title)}: ${ms(seconds.step)}, ${ms(seconds.stalled)} stalled</text>`,
+    `<title>${escaped(title)}</title><rect width="100%" height="100%" fill="white"/><text x="8" y="20">${escaped(title)}: ${ms(seconds.step)}, ${ms(seconds.stalled)} stalled</text>`,
     ...names,
     ...boxes,
     ...legend,
