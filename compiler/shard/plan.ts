@@ -12,7 +12,7 @@
  */
 import { FoveaError } from '../error.ts';
 import { prodDim } from '../graph/dim.ts';
-import { type FloatType, type Graph, isFloat, type Placement, type TensorType, type Value } from '../graph/types.ts';
+import { type Graph, isFloat, type Placement, type TensorType, type Value } from '../graph/types.ts';
 import { checkMesh, checkPlacement, type Mesh } from './placement.ts';
 import type { Layout } from './propagate.ts';
 
@@ -28,8 +28,6 @@ export interface ShardPlan {
   readonly place?: (path: string, type: TensorType) => Placement | undefined;
   /** The unit of a parameter, by its path. Default: up to the number of a block. */
   readonly unit?: (path: string) => string;
-  /** Type in which the gradients of a unit are added up across ranks. Default f32. */
-  readonly reduce?: FloatType | ((unit: string) => FloatType);
   /** Units that are gathered ahead of the one that computes. Default 1. */
   readonly prefetch?: number;
   /** Most bytes of gathered parameters alive at once; fewer units are gathered ahead where they would not fit. Default: no limit. */
