@@ -24,7 +24,7 @@ export const ofOneShard = (r: Recipe): Recipe => {
 const runsOf = (r: Recipe, name: keyof Batch): number =>
   name === 'global' || name === 'masks' ? 2 : name === 'local' ? r.crops.locals : 1;
 
-/** Where the leaves of a batch lie, by their path: `global`, `keep.3.attn.0`, ... */
+/** Where the leaves of a batch lie, by their path: `global`, `masks`, ... */
 export const batchPlacement = (r: Recipe, path: string): Placement => {
   const name = path.split('.')[0] as keyof Batch;
   if (name === 'maskCount') return 'R';
@@ -49,7 +49,6 @@ const interleaved = (parts: readonly HostTensor[], runs: number): HostTensor => 
 /** One batch of the images of all shards. Masked patches keep their numbers: they count within a shard. */
 export const joinBatches = (r: Recipe, parts: readonly HostOf<Batch>[]): HostOf<Batch> => {
   if (parts.length === 1) return parts[0] as HostOf<Batch>;
-  const { keep } = parts[0] as HostOf<Batch>;
   const join = (name: keyof Batch): HostTensor =>
     interleaved(
       parts.map((p) => p[name] as HostTensor),
@@ -62,19 +61,5 @@ export const joinBatches = (r: Recipe, parts: readonly HostOf<Batch>[]): HostOf<
     maskIndices: join('maskIndices'),
     maskWeights: join('maskWeights'),
     maskCount: host(new Float32Array([parts.reduce((n, p) => n + Number((p.maskCount as HostTensor).data[0]), 0)]), []),
-    ...(keep
-      ? {
-          keep: keep.map((k, block) => {
-            const lists = (name: 'attn' | 'ffn') =>
-              k[name].map((_, i) =>
-                interleaved(
-                  parts.map((p) => p.keep?.[block]?.[name][i] as HostTensor),
-                  1,
-                ),
-              );
-            return { attn: lists('attn'), ffn: lists('ffn') };
-          }),
-        }
-      : {}),
   } as HostOf<Batch>;
 };

@@ -79,6 +79,7 @@ describe('a training step on ranks', () => {
 
   test('a batch that the ranks cannot share is refused, and so is a mesh that is none', async () => {
     expect(() => ofOneShard({ ...r, batch: 10 })).toThrow(/a batch of 10 images cannot be shared evenly by 4 ranks/);
+    expect(() => geometry({ ...r, dropPath: { rate: 0.3, uniform: true } })).toThrow(/stochastic depth of a batch in 4 shards/);
     const refused = async (ranks: number, group?: number): Promise<string> => {
       const world = simulated(ranks)[0] as ReturnType<typeof simulated>[number];
       const plan = { place, ...(group === undefined ? {} : { group }) };
