@@ -31,6 +31,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   'backends/reference': ['compiler/error', 'compiler/graph', 'compiler/target'],
   'backends/cpu': ['compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/tile', 'compiler/plan', 'compiler/target'],
   'backends/webgpu': ['compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/plan', 'compiler/target'],
+  'backends/collectives': ['compiler/error', 'compiler/graph', 'compiler/collectives'],
   index: ['dsl', 'compiler/error', 'compiler/graph', 'compiler/compile', 'compiler/plan', 'compiler/target'],
   web: ['index', 'backends/webgpu'],
   models: ['dsl', 'compiler/error', 'compiler/graph'],
