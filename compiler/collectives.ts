@@ -9,19 +9,9 @@
  *
  * A collective moves contiguous pieces of the arena, several at once: a bucket. Nothing is packed by the plan; who carries may do as it likes.
  */
-import type { DType, Phase } from './graph/types.ts';
+import type { CollectiveKind, DType, GroupName, Phase, Reduction } from './graph/types.ts';
 
-export const collectiveKinds = ['all-gather', 'reduce-scatter', 'all-reduce'] as const;
-export type CollectiveKind = (typeof collectiveKinds)[number];
-
-/**
- * Ranks that a collective is among. A mesh of W ranks is W / F groups of F neighbours: rank r has place r % F in its group `shard`, and place
- * floor(r / F) in its group `replica`, which has the ranks of equal place in all groups. F = W: `shard` is `world`, `replica` is the rank alone.
- */
-export const groupNames = ['world', 'shard', 'replica'] as const;
-export type GroupName = (typeof groupNames)[number];
-
-export type Reduction = 'sum' | 'max' | 'min';
+export { type CollectiveKind, collectiveKinds, type GroupName, groupNames, type Reduction } from './graph/types.ts';
 
 /**
  * One contiguous piece. `send` and `receive` are byte offsets in the arena, which do not overlap. With n ranks in the group and `count` elements:

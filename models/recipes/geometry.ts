@@ -38,7 +38,8 @@ export const geometry = (r: Recipe): Geometry => {
   const { patch, width, depth } = r.model;
   const [globalGrid, localGrid] = [r.crops.globalSize / patch, r.crops.localSize / patch];
   const [globalTokens, localTokens] = [globalGrid ** 2, localGrid ** 2];
-  const maskRows = upperBound({ ...r.masking, crops: 2 * r.batch, grid: [globalGrid, globalGrid] });
+  const { shards = 1 } = r;
+  const maskRows = shards * upperBound({ ...r.masking, crops: (2 * r.batch) / shards, grid: [globalGrid, globalGrid] });
   const { form = 'subset' } = r.dropPath;
   const entries = [
     2 * r.batch,
@@ -54,7 +55,7 @@ export const geometry = (r: Recipe): Geometry => {
     maskRows,
     entries,
     rates,
-    kept: rates.map((p) => (p > 0 ? entries.map((b) => (form === 'mask' ? b : kept(b, p))) : [])),
+    kept: rates.map((p) => (p > 0 ? entries.map((b) => (form === 'mask' ? b : shards * kept(b / shards, p))) : [])),
     sizes: {
       B: r.batch,
       L: r.crops.locals,
