@@ -8,10 +8,13 @@
  */
 import { type CompileReport, compileGraph, type Precision, type Tune } from './compiler/compile.ts';
 import { FoveaError } from './compiler/error.ts';
-import { known } from './compiler/graph/dim.ts';
+import { bindDim, known } from './compiler/graph/dim.ts';
 import { eqType, showType } from './compiler/graph/infer.ts';
-import type { DType, HostData, TensorType, Value } from './compiler/graph/types.ts';
-import type { Backend, Progress } from './compiler/target.ts';
+import type { DType, HostData, Placement, TensorType, Value } from './compiler/graph/types.ts';
+import type { Plan } from './compiler/plan/types.ts';
+import { partOf } from './compiler/shard/host.ts';
+import type { ShardPlan } from './compiler/shard/plan.ts';
+import type { Backend, Executable, Progress } from './compiler/target.ts';
 import { checkType, misfit, plainNumbers, scalarNumbers, wrong } from './dsl/fit.ts';
 import {
   flatten,
@@ -30,6 +33,7 @@ import { isSpec } from './dsl/params.ts';
 export { type CompileReport, type Precision, type Tune, tunes } from './compiler/compile.ts';
 export { type Code, codes, FoveaError, type Loc } from './compiler/error.ts';
 export type { Plan } from './compiler/plan/types.ts';
+export type { ShardPlan, Strategy } from './compiler/shard/plan.ts';
 export type { Backend, Executable, PlanStore, Progress, Target } from './compiler/target.ts';
 export * from './dsl/index.ts';
 
@@ -78,8 +82,21 @@ export interface Options {
    * any. 'measure': what has no record is measured first, minutes for a large program, and recorded. No schedule changes a result.
    */
   readonly tune?: Tune;
+  /** Compile the program of one of several ranks, each with a part of the arguments and results. */
+  readonly ranks?: Ranks;
   /** Called while kernels compile, and before that while schedules are measured. */
   readonly progress?: Progress;
+}
+
+/**
+ * This rank, how arguments are shared out, and what runs a plan with collectives (backends/collectives). A call's arguments may be whole, of which
+ * a rank keeps its part, or the part itself; results are parts, and `report.layout` says which.
+ */
+export interface Ranks {
+  readonly rank: number;
+  readonly size: number;
+  readonly plan: ShardPlan;
+  run(executable: Executable, plan: Plan): Promise<Executable>;
 }
 
 export interface Program<A, R> {
@@ -178,7 +195,7 @@ export const compile = async <const Sp extends readonly unknown[], R>(
   specs: Sp,
   options: Options,
 ): Promise<Program<TensorOf<Sp>, R>> => {
-  const { backend, donate = [], precision, maxBytes, tune, progress } = options;
+  const { backend, donate = [], precision, maxBytes, tune, progress, ranks } = options;
   const traced = trace(f, specs, { dims: options.dims });
   const { graph } = traced;
   const inputs = traced.inputs.map(({ path }, i): Leaf => {
@@ -190,15 +207,26 @@ export const compile = async <const Sp extends readonly unknown[], R>(
   if (twice) throw new FoveaError('FV0006', `${placeOf(twice)}: two leaves have this path`, { hint: 'Use keys without dots.' });
   const outputs = traced.outputs.map(({ path }, o): Leaf => ({ argument: -1, path, type: (graph.results[o] as Value).type }));
   const donated = donations(inputs, outputs, donate, specs.length);
-  const { executable, report } = await compileGraph(graph, {
+  const dims = new Map(Object.entries(options.dims ?? {}));
+  const { executable: plain, report } = await compileGraph(graph, {
     backend,
-    dims: new Map(Object.entries(options.dims ?? {})),
+    dims,
     donated,
     precision,
     maxBytes,
     tune,
     progress,
+    shards: ranks && { ranks: ranks.size, plan: ranks.plan },
   });
+  const executable = ranks && report.plan ? await ranks.run(plain, report.plan) : plain;
+  /** The part of input i that this rank keeps of a whole tensor; undefined if it is given as what the program takes. */
+  const cut = (i: number, x: { readonly dtype: DType; readonly shape: readonly number[] }): ((data: HostData) => HostData) | undefined => {
+    const { layout } = report;
+    const { dtype, shape } = (inputs[i] as Leaf).type;
+    const whole: TensorType = { dtype, shape: shape.map((d) => bindDim(d, dims)) };
+    if (!ranks || !layout || !eqType(x, whole) || eqType(whole, executable.inputs[i] as TensorType)) return undefined;
+    return (data) => partOf(data, whole, layout.inputs[i] as Placement, ranks.rank, layout.mesh);
+  };
 
   const wanted = specs.map(leavesOf);
   const program = {};
@@ -227,6 +255,11 @@ export const compile = async <const Sp extends readonly unknown[], R>(
     const type = executable.inputs[i] as TensorType;
     const where = placeOf(inputs[i] as Leaf);
     const checked = ({ shape, dtype, data }: HostTensor): (() => HostData) => {
+      const own = cut(i, { shape, dtype });
+      if (own) {
+        const why = misfit(data, { shape, dtype }, wide);
+        return why ? wrong(where, why) : () => own(plainNumbers(data, dtype, wide));
+      }
       checkType({ shape, dtype }, type, where);
       const why = misfit(data, type, wide);
       return why ? wrong(where, why) : () => plainNumbers(data, dtype, wide);
@@ -247,14 +280,16 @@ export const compile = async <const Sp extends readonly unknown[], R>(
       return () => data;
     }
     if (isLazyTensor(x)) {
-      checkType(x, type, where);
+      const own = cut(i, x);
+      if (!own) checkType(x, type, where);
       if (held[i] === x) return undefined;
       return () => {
         const data = x.load();
-        const why = misfit(data, type, wide);
+        const why = misfit(data, own ? x : type, wide);
         if (why)
           throw new FoveaError('FV0306', `${where}: ${why}`, { hint: 'What load() gives has the shape and the dtype of its tensor.' });
-        return plainNumbers(data, type.dtype, wide);
+        const numbers = plainNumbers(data, type.dtype, wide);
+        return own ? own(numbers) : numbers;
       };
     }
     return isHostTensor(x) ? checked(x) : wrong(where, `expected a tensor ${showType(type)}, got ${article(x)}`);
