@@ -33,7 +33,7 @@ import { isSpec } from './dsl/params.ts';
 export { type CompileReport, type Precision, type Tune, tunes } from './compiler/compile.ts';
 export { type Code, codes, FoveaError, type Loc } from './compiler/error.ts';
 export type { Plan } from './compiler/plan/types.ts';
-export type { ShardPlan, Strategy } from './compiler/shard/plan.ts';
+export { type ShardPlan, type Strategy, strategies } from './compiler/shard/plan.ts';
 export type { Backend, Executable, PlanStore, Progress, Target } from './compiler/target.ts';
 export * from './dsl/index.ts';
 

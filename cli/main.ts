@@ -15,6 +15,7 @@ import { fuzzCommand } from './fuzz.ts';
 import { gradcheckCommand } from './gradcheck.ts';
 import { parityCommand } from './parity.ts';
 import { report } from './report.ts';
+import { trainCommand } from './train.ts';
 
 const debug = process.argv.includes('--debug');
 const fatal = (e: unknown): never => process.exit(report(e, debug));
@@ -46,6 +47,7 @@ try {
     .configureOutput({ outputError: () => {} })
     .exitOverride();
   program.addCommand(demoCommand().copyInheritedSettings(program));
+  program.addCommand(trainCommand().copyInheritedSettings(program));
   program.addCommand(featuresCommand().copyInheritedSettings(program));
   program.addCommand(parityCommand().copyInheritedSettings(program));
   program.addCommand(fuzzCommand().copyInheritedSettings(program));

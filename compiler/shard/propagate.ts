@@ -182,8 +182,12 @@ export const propagate = (g: Graph, mesh: Mesh, layout: Layout): Placed => {
     const operands = ins.map((v, i) => move(v, choice.ins[i] as Placement, n.meta.phase, n.meta.scope, unit(n.inputs[i] as Value)));
     const outs = b.emit(n.op, operands, n.meta);
     n.outputs.forEach((o, i) => {
-      env.set(o, outs[i] as Value);
-      place(outs[i] as Value, choice.outs[i] as Placement);
+      const made = outs[i] as Value;
+      env.set(o, made);
+      place(made, choice.outs[i] as Placement);
+      // a parameter under another shape, or a sum with it, is still of its unit
+      const own = choice.outs[i] === 'flat' ? operands.map((v) => units.get(v)).find((u) => u !== undefined) : undefined;
+      if (own !== undefined) units.set(made, own);
     });
   }
   const results = g.results.map((r, i) => {

@@ -60,6 +60,8 @@ const ahead = (nodes: readonly Node[], { prefetch, gatheredBytes }: ScheduleOpti
   const starts = new Map<Value, Node>();
   const lastRead = new Map<Value, number>();
   const alias = new Map<Value, Value>();
+  /** What can only be made after something has arrived. */
+  const after = new Set<Value>();
   const root = (v: Value): Value => {
     const to = alias.get(v);
     return to ? root(to) : v;
@@ -67,7 +69,9 @@ const ahead = (nodes: readonly Node[], { prefetch, gatheredBytes }: ScheduleOpti
   const gathers: { readonly start: Node; readonly wait: Node; readonly at: number; readonly bytes: number }[] = [];
   nodes.forEach((n, i) => {
     for (const v of n.inputs) lastRead.set(root(v), i);
-    if (n.op.prim === 'start' && n.op.kind === 'all-gather' && n.op.unit !== '') starts.set(n.outputs[0] as Value, n);
+    if (n.op.prim === 'wait' || n.inputs.some((v) => after.has(v))) for (const o of n.outputs) after.add(o);
+    if (n.op.prim === 'start' && !n.inputs.some((v) => after.has(v)) && n.op.kind === 'all-gather' && n.op.unit !== '')
+      starts.set(n.outputs[0] as Value, n);
     if (views.has(n.op.prim)) alias.set(n.outputs[0] as Value, n.inputs[0] as Value);
     if (n.op.prim !== 'wait') return;
     n.outputs.forEach((o, k) => {

@@ -17,6 +17,8 @@ export interface Checkpoint {
   readonly folder: string;
   readonly step: number;
   readonly run: Readonly<Record<string, string>>;
+  /** The parts with their checksums. */
+  readonly parts: Marker['parts'];
   readonly tensors: ReadonlyMap<string, LazyTensor>;
   readonly close: () => void;
 }
@@ -131,7 +133,7 @@ export const openCheckpoint = (folder: string, { rank, size }: Share = { rank: 0
       }
     }
     const tensors = new Map([...all].map(([name, { shape, found }]) => [name, whole(folder, name, shape, found.sort(byPlace))] as const));
-    return { folder, step, run, tensors, close };
+    return { folder, step, run, parts, tensors, close };
   } catch (e) {
     close();
     throw e;

@@ -20,11 +20,11 @@ import {
   type Tune,
   trace,
 } from '../../index.ts';
-import { batches } from '../data/batch.ts';
 import type { Piece } from '../checkpoint/index.ts';
+import { batches } from '../data/batch.ts';
 import type { ImageSet } from '../data/picture.ts';
-import { batchSpec, hyperAt, hyperSpec, initState, stateSpec } from '../dinov2/state.ts';
 import { joinBatches, ofOneShard } from '../dinov2/ranks.ts';
+import { batchSpec, hyperAt, hyperSpec, initState, stateSpec } from '../dinov2/state.ts';
 import type { Batch, State } from '../dinov2/types.ts';
 import { trainStep } from '../dinov2.ts';
 import { stepPrecision } from '../precision.ts';
