@@ -6,15 +6,17 @@
  *   ({ state, metrics } = await step(state, nextBatch, hyper));          // a donated argument is updated in place
  *   (await metrics.loss.read()).data[0]
  */
+
+import type { Communicator } from './compiler/collectives.ts';
 import { type CompileReport, compileGraph, type Precision, type Tune } from './compiler/compile.ts';
 import { FoveaError } from './compiler/error.ts';
-import { bindDim, known } from './compiler/graph/dim.ts';
+import { groupsOf, onRanks } from './compiler/execute.ts';
+import { known } from './compiler/graph/dim.ts';
 import { eqType, showType } from './compiler/graph/infer.ts';
-import type { DType, HostData, Placement, TensorType, Value } from './compiler/graph/types.ts';
-import type { Plan } from './compiler/plan/types.ts';
+import type { DType, HostData, TensorType, Value } from './compiler/graph/types.ts';
 import { partOf } from './compiler/shard/host.ts';
-import type { ShardPlan } from './compiler/shard/plan.ts';
-import type { Backend, Executable, Progress } from './compiler/target.ts';
+import { meshOf, type ShardPlan } from './compiler/shard/plan.ts';
+import type { Backend, Progress } from './compiler/target.ts';
 import { checkType, misfit, plainNumbers, scalarNumbers, wrong } from './dsl/fit.ts';
 import {
   flatten,
@@ -30,9 +32,11 @@ import {
 } from './dsl/index.ts';
 import { isSpec } from './dsl/params.ts';
 
+export type { CarrierCaps, Collective, Communicator, Memory, Ticket } from './compiler/collectives.ts';
 export { type CompileReport, type Precision, type Tune, tunes } from './compiler/compile.ts';
 export { type Code, codes, FoveaError, type Loc } from './compiler/error.ts';
 export type { Plan } from './compiler/plan/types.ts';
+export { partOf, wholeOf } from './compiler/shard/host.ts';
 export { type ShardPlan, type Strategy, strategies } from './compiler/shard/plan.ts';
 export type { Backend, Executable, PlanStore, Progress, Target } from './compiler/target.ts';
 export * from './dsl/index.ts';
@@ -82,26 +86,20 @@ export interface Options {
    * any. 'measure': what has no record is measured first, minutes for a large program, and recorded. No schedule changes a result.
    */
   readonly tune?: Tune;
-  /** Compile the program of one of several ranks, each with a part of the arguments and results. */
-  readonly ranks?: Ranks;
   /** Called while kernels compile, and before that while schedules are measured. */
   readonly progress?: Progress;
-}
-
-/**
- * This rank, how arguments are shared out, and what runs a plan with collectives (backends/collectives). A call's arguments may be whole, of which
- * a rank keeps its part, or the part itself; results are parts, and `report.layout` says which.
- */
-export interface Ranks {
-  readonly rank: number;
-  readonly size: number;
-  readonly plan: ShardPlan;
-  run(executable: Executable, plan: Plan): Promise<Executable>;
+  /**
+   * The program of one of several ranks: see `shard`. `dims` are those of the step for all ranks; the program takes and gives what this rank
+   * holds, and `own` makes that of whole tensors.
+   */
+  readonly shards?: { readonly world: Communicator; readonly plan?: ShardPlan };
 }
 
 export interface Program<A, R> {
   (...args: A extends readonly unknown[] ? { readonly [K in keyof A]: Input<A[K]> } : never): Promise<Device<R>>;
   readonly report: CompileReport;
+  /** The parts of whole arguments that this rank holds; without `shards` the arguments. */
+  own(...args: readonly unknown[]): A extends readonly unknown[] ? { readonly [K in keyof A]: Input<A[K]> } : never;
   dispose(): void;
 }
 
@@ -195,7 +193,7 @@ export const compile = async <const Sp extends readonly unknown[], R>(
   specs: Sp,
   options: Options,
 ): Promise<Program<TensorOf<Sp>, R>> => {
-  const { backend, donate = [], precision, maxBytes, tune, progress, ranks } = options;
+  const { backend, donate = [], precision, maxBytes, tune, progress } = options;
   const traced = trace(f, specs, { dims: options.dims });
   const { graph } = traced;
   const inputs = traced.inputs.map(({ path }, i): Leaf => {
@@ -207,26 +205,19 @@ export const compile = async <const Sp extends readonly unknown[], R>(
   if (twice) throw new FoveaError('FV0006', `${placeOf(twice)}: two leaves have this path`, { hint: 'Use keys without dots.' });
   const outputs = traced.outputs.map(({ path }, o): Leaf => ({ argument: -1, path, type: (graph.results[o] as Value).type }));
   const donated = donations(inputs, outputs, donate, specs.length);
-  const dims = new Map(Object.entries(options.dims ?? {}));
-  const { executable: plain, report } = await compileGraph(graph, {
+  const { shards } = options;
+  const mesh = shards && meshOf(shards.world.size, shards.plan ?? {});
+  const { executable: alone, report } = await compileGraph(graph, {
     backend,
-    dims,
+    dims: new Map(Object.entries(options.dims ?? {})),
     donated,
     precision,
     maxBytes,
     tune,
     progress,
-    shards: ranks && { ranks: ranks.size, plan: ranks.plan },
+    shards: shards && { ranks: shards.world.size, plan: shards.plan ?? {} },
   });
-  const executable = ranks && report.plan ? await ranks.run(plain, report.plan) : plain;
-  /** The part of input i that this rank keeps of a whole tensor; undefined if it is given as what the program takes. */
-  const cut = (i: number, x: { readonly dtype: DType; readonly shape: readonly number[] }): ((data: HostData) => HostData) | undefined => {
-    const { layout } = report;
-    const { dtype, shape } = (inputs[i] as Leaf).type;
-    const whole: TensorType = { dtype, shape: shape.map((d) => bindDim(d, dims)) };
-    if (!ranks || !layout || !eqType(x, whole) || eqType(whole, executable.inputs[i] as TensorType)) return undefined;
-    return (data) => partOf(data, whole, layout.inputs[i] as Placement, ranks.rank, layout.mesh);
-  };
+  const executable = shards && mesh && report.plan ? await onRanks(alone, report.plan, await groupsOf(shards.world, mesh.shard)) : alone;
 
   const wanted = specs.map(leavesOf);
   const program = {};
@@ -255,11 +246,6 @@ export const compile = async <const Sp extends readonly unknown[], R>(
     const type = executable.inputs[i] as TensorType;
     const where = placeOf(inputs[i] as Leaf);
     const checked = ({ shape, dtype, data }: HostTensor): (() => HostData) => {
-      const own = cut(i, { shape, dtype });
-      if (own) {
-        const why = misfit(data, { shape, dtype }, wide);
-        return why ? wrong(where, why) : () => own(plainNumbers(data, dtype, wide));
-      }
       checkType({ shape, dtype }, type, where);
       const why = misfit(data, type, wide);
       return why ? wrong(where, why) : () => plainNumbers(data, dtype, wide);
@@ -280,16 +266,14 @@ export const compile = async <const Sp extends readonly unknown[], R>(
       return () => data;
     }
     if (isLazyTensor(x)) {
-      const own = cut(i, x);
-      if (!own) checkType(x, type, where);
+      checkType(x, type, where);
       if (held[i] === x) return undefined;
       return () => {
         const data = x.load();
-        const why = misfit(data, own ? x : type, wide);
+        const why = misfit(data, type, wide);
         if (why)
           throw new FoveaError('FV0306', `${where}: ${why}`, { hint: 'What load() gives has the shape and the dtype of its tensor.' });
-        const numbers = plainNumbers(data, type.dtype, wide);
-        return own ? own(numbers) : numbers;
+        return plainNumbers(data, type.dtype, wide);
       };
     }
     return isHostTensor(x) ? checked(x) : wrong(where, `expected a tensor ${showType(type)}, got ${article(x)}`);
@@ -331,10 +315,47 @@ export const compile = async <const Sp extends readonly unknown[], R>(
       busy = false;
     }
   };
+  const own = (...args: readonly unknown[]): readonly unknown[] => {
+    if (!(shards && report.layout)) return args;
+    const { layout } = report;
+    const parts = new Map(
+      inputs.map(({ argument, path }, i) => {
+        const x = leavesOf(args[argument]).get(path);
+        const at = `${argument}.${path}`;
+        if (!isHostTensor(x) && !isLazyTensor(x)) return [at, x] as const;
+        const { shape, dtype } = x;
+        const part = (data: HostData): HostData => partOf(data, { shape, dtype }, layout.inputs[i] ?? 'R', shards.world.rank, layout.mesh);
+        const held = executable.inputs[i]?.shape.map(known) ?? shape;
+        if (isLazyTensor(x)) return [at, { shape: held, dtype, load: () => part(x.load()) }] as const;
+        return [at, { ...x, shape: held, data: part(x.data) }] as const;
+      }),
+    );
+    return args.map((tree, argument) =>
+      rebuild(
+        tree,
+        flatten(tree).map(({ path, leaf }) => parts.get(`${argument}.${path}`) ?? leaf),
+      ),
+    );
+  };
   const dispose = (): void => {
     executable.dispose();
     held.fill(undefined);
   };
   // `call` checks its arguments when it runs; their types are those of f's
-  return Object.assign(call as unknown as Program<TensorOf<Sp>, R>, { report, dispose });
+  return Object.assign(call as unknown as Program<TensorOf<Sp>, R>, { report, own: own as never, dispose });
 };
+
+/**
+ * FSDP: `f`, a step for one device, as the program of the rank at this end of `world`. Parameters and moments, the float arguments that are donated,
+ * lie in pieces on the ranks; the plan says where the batch lies and which units are gathered twice. Throws FV0701, FV0702 for a plan that
+ * does not fit, FV0704 where ranks run different programs.
+ *
+ *   const program = await shard(trainStep(r), world, { strategy: 'FULL_SHARD', place })(specs, { backend: cpu(), dims, donate: [0] });
+ *   const [state, batch, hyper] = program.own(wholeState, wholeBatch, wholeHyper);
+ */
+export const shard =
+  <A extends readonly never[], R>(f: (...args: A) => R, world: Communicator, plan: ShardPlan = {}) =>
+  <const Sp extends readonly unknown[]>(specs: Sp, options: Omit<Options, 'shards'>): Promise<Program<A, R>> =>
+    compile(f as unknown as (...args: TensorOf<Sp>) => R, specs, { ...options, shards: { world, plan } }) as unknown as Promise<
+      Program<A, R>
+    >;

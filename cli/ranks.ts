@@ -3,11 +3,9 @@
  * so that a failure of one is known to all before they go on, and is told once.
  */
 import { availableParallelism } from 'node:os';
-import { groupsOf, onRanks } from '../backends/collectives/execute.ts';
 import { launchOf, mpiWorld, type World } from '../backends/collectives/mpi/index.ts';
-import type { Communicators } from '../compiler/collectives.ts';
 import { FoveaError } from '../compiler/error.ts';
-import type { Backend, Ranks, ShardPlan } from '../index.ts';
+import type { Backend, Communicator, ShardPlan } from '../index.ts';
 import { alone, type Peers } from '../models/checkpoint/index.ts';
 import { explained } from './report.ts';
 
@@ -88,19 +86,15 @@ const inTurn = (backend: Backend & { readonly kind: 'plan' }, job: Job): Backend
   },
 });
 
-/** What `compile` needs to know of the ranks, and the backend that it is to use. */
-export const onJob = async (
+/** What a run needs to know of the ranks, and the backend that it is to use. FV0305: a backend without ranks. */
+export const onJob = (
   job: Job,
   backend: Backend,
   plan: ShardPlan,
-): Promise<{ readonly backend: Backend; readonly ranks?: Ranks }> => {
-  const { world, rank, size } = job;
+): { readonly backend: Backend; readonly shards?: { readonly world: Communicator; readonly plan: ShardPlan } } => {
+  const { world } = job;
   if (!world) return { backend };
   if (backend.kind === 'graph')
     throw new FoveaError('FV0305', `the backend ${backend.name} has no ranks`, { hint: 'Use --backend cpu, or one process.' });
-  const communicators: Communicators = await groupsOf(world.communicator, plan.group ?? size);
-  return {
-    backend: inTurn(backend, job),
-    ranks: { rank, size, plan, run: (executable, p) => onRanks(executable, p, communicators) },
-  };
+  return { backend: inTurn(backend, job), shards: { world: world.communicator, plan } };
 };

@@ -16,7 +16,7 @@ import { FoveaError } from '../compiler/error.ts';
 import { flatten, type HostTensor, type Progress, type ShardPlan, type Strategy, strategies, type Tune } from '../index.ts';
 import { type Checkpoint, completeSteps, openCheckpoint, stepName, writeCheckpoint } from '../models/checkpoint/index.ts';
 import { batchPlacement } from '../models/dinov2/ranks.ts';
-import { stateSpec } from '../models/dinov2/state.ts';
+import { initState, stateSpec } from '../models/dinov2/state.ts';
 import { type Recipe, recipes } from '../models/recipes.ts';
 import { lossCurve, metricsLog } from '../models/train/keep.ts';
 import { checkpointBytes, type Run, spanning, startRun } from '../models/train/run.ts';
@@ -192,17 +192,19 @@ const train = async (options: TrainOptions, job: Job, interrupt: Interrupt): Pro
       folder: first ? outputFolder(out, files, 2 * checkpointBytes(r)) : undefined,
     };
   });
-  const from = earlier && {
-    state: await job.together(() => loadWeights(stateSpec(recipe), earlier.tensors, { source: earlier.folder, finite: false }).params),
-    step: earlier.step,
-  };
+  const from = await job.together(() =>
+    earlier
+      ? { state: loadWeights(stateSpec(recipe), earlier.tensors, { source: earlier.folder, finite: false }).params, step: earlier.step }
+      : { state: initState(recipe, options.seed), step: 0 },
+  );
   await agree(job, {
     'the recipe': createHash('sha256').update(JSON.stringify(recipe)).digest('hex').slice(0, 16),
     'the seed': String(options.seed),
     'the precision': options.precision,
     'the strategy': `${options.strategy} in groups of ${options.group ?? job.size}`,
     'the number of images': String(images.pictures.length),
-    'the step': String(earlier?.step ?? 0),
+    'the step': String(from.step),
+    'the hash of the weights': weightsText(from.state, earlier),
   });
   if (job.world) {
     const { library, unwatched } = job.world;
@@ -215,7 +217,7 @@ const train = async (options: TrainOptions, job: Job, interrupt: Interrupt): Pro
   const progress: Progress = (done, total, stage) => {
     if (first) line.show(`${stage === 'measured' ? 'measuring schedules' : 'compiling kernels'} ${done}/${total}`);
   };
-  const { backend, ranks } = await onJob(job, plain, plan);
+  const { backend, shards } = await job.together(() => onJob(job, plain, plan));
   const { seed, precision, tune } = options;
   const run = await startRun({
     recipe,
@@ -225,18 +227,17 @@ const train = async (options: TrainOptions, job: Job, interrupt: Interrupt): Pro
     precision,
     tune,
     progress,
-    ...(ranks ? { ranks } : {}),
-    ...(from ? { from } : {}),
+    ...(shards ? { shards } : {}),
+    from,
   });
   line.clear();
   say(`training step: ${describe(run.report)}`);
-  await agree(job, { 'the hash of the weights': weightsText(run.state(), earlier) });
   const stop = interrupt.allow(() => {
     line.clear();
     say('stopping: this step is finished and a checkpoint is written (again to leave at once) ...');
   });
   if (earlier) say(`going on from step ${earlier.step}`);
-  await steps(run, recipe, options, job, { out, folder, from: earlier?.step ?? 0, stop });
+  await steps(run, recipe, options, job, { out, folder, from: from.step, stop });
   earlier?.close();
   say(`${seconds((performance.now() - started) / 1e3)} in all`);
 };

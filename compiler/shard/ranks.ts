@@ -78,6 +78,23 @@ export const deaths = (g: Graph): readonly (readonly Value[])[] => {
   return dead;
 };
 
+/** The traffic of a program, from its text: types alone, no numbers. */
+export const countedTraffic = (g: Graph): Traffic => {
+  const bytes = (vs: readonly Value[]): number => vs.reduce((n, v) => n + countOf(v.type) * bytesOf[v.type.dtype], 0);
+  let [sent, collectives, peak, alive] = [0, 0, 0, bytes(g.params)];
+  const dead = deaths(g);
+  g.nodes.forEach((n, i) => {
+    if (n.op.prim === 'collective' || n.op.prim === 'start') {
+      collectives++;
+      for (const v of n.inputs) sent += sentBytes(n.op, v.type);
+    }
+    alive += bytes(n.outputs);
+    if (n.op.prim !== 'wait') peak = Math.max(peak, alive);
+    alive -= bytes(dead[i] as readonly Value[]);
+  });
+  return { sent, collectives, peak };
+};
+
 /** Runs the program on every rank; args[r] are the arguments of rank r, without the last parameter, its number. */
 export const interpretRanks = (
   g: Graph,

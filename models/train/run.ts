@@ -9,13 +9,14 @@
 import { FoveaError } from '../../compiler/error.ts';
 import {
   type Backend,
+  type Communicator,
   type CompileReport,
   compile,
   type Device,
   type DeviceTensor,
   type HostOf,
   type Progress,
-  type Ranks,
+  type ShardPlan,
   type SpecOf,
   type Tune,
   trace,
@@ -46,9 +47,9 @@ export interface RunOptions {
   readonly tune?: Tune;
   readonly progress?: Progress;
   /** This rank of several: it makes the batches of its own shard. Without it, batches of all shards of the recipe. */
-  readonly ranks?: Ranks;
+  readonly shards?: { readonly world: Communicator; readonly plan: ShardPlan };
   /** What a run before has left, and its steps; first values of the recipe unless given. */
-  readonly from?: { readonly state: Loaded<SpecOf<State>>; readonly step: number };
+  readonly from?: { readonly state: Loaded<SpecOf<State>> | HostOf<State>; readonly step: number };
 }
 
 export interface StepMetrics {
@@ -108,8 +109,8 @@ const batchesOf = (recipe: Recipe, images: ImageSet, seed: number, rank: number 
 };
 
 export const startRun = async (options: RunOptions): Promise<Run> => {
-  const { recipe, images, backend, seed, precision = 'f32', tune, progress, ranks, from } = options;
-  const batchAt = batchesOf(recipe, images, seed, ranks?.rank);
+  const { recipe, images, backend, seed, precision = 'f32', tune, progress, shards, from } = options;
+  const batchAt = batchesOf(recipe, images, seed, shards?.world.rank);
   const step = await compile(trainStep(recipe), [stateSpec(recipe), batchSpec(recipe), hyperSpec()], {
     backend,
     dims: geometry(recipe).sizes,
@@ -117,17 +118,18 @@ export const startRun = async (options: RunOptions): Promise<Run> => {
     precision: stepPrecision(precision),
     ...(tune ? { tune } : {}),
     ...(progress ? { progress } : {}),
-    ...(ranks ? { ranks } : {}),
+    ...(shards ? { shards } : {}),
   });
   const hyperOf = hyperAt(recipe);
   const first = (from?.state as HostOf<State> | undefined) ?? initState(recipe, seed); // a lazy leaf is loaded by the first call
   const shapes = shapesOf(first);
-  let state: Device<State> | HostOf<State> = first;
+  // what this rank holds of it: batches are its own from the start
+  let [state] = step.own(first) as unknown as [Device<State> | HostOf<State>];
   let done = from?.step ?? 0;
   return {
     report: step.report,
     state: () => state,
-    pieces: () => piecesOf(state as Device<State>, shapes, ranks?.rank ?? 0, step.report.layout),
+    pieces: () => piecesOf(state as Device<State>, shapes, shards?.world.rank ?? 0, step.report.layout),
     dispose: () => step.dispose(),
     async *train(steps, signal) {
       let batch = batchAt(done);

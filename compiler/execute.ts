@@ -4,11 +4,11 @@
  *
  *   const one = await onRanks(await backend.prepare(plan), plan, communicators);      an executable like any other
  */
-import type { Collective, Communicators, Ticket } from '../../compiler/collectives.ts';
-import { FoveaError } from '../../compiler/error.ts';
-import { printPlan } from '../../compiler/plan/serialise.ts';
-import type { Plan } from '../../compiler/plan/types.ts';
-import type { Executable } from '../../compiler/target.ts';
+import type { Collective, Communicators, Ticket } from './collectives.ts';
+import { FoveaError } from './error.ts';
+import { printPlan } from './plan/serialise.ts';
+import type { Plan } from './plan/types.ts';
+import type { Executable } from './target.ts';
 
 /** The text of a plan in 16 digits: equal plans only. Two ranks that run different ones would wait for each other for ever. */
 const nameOf = (plan: Plan): string => printPlan({ plan, key: '', nodes: 0 }).slice(0, 'fovea plan 2 0123456789abcdef'.length);
