@@ -321,9 +321,13 @@ export const compile = async <const Sp extends readonly unknown[], R>(
     const parts = new Map(
       inputs.map(({ argument, path }, i) => {
         const x = leavesOf(args[argument]).get(path);
-        if (!isHostTensor(x)) return [`${argument}.${path}`, x] as const;
-        const data = partOf(x.data, x as TensorType, layout.inputs[i] ?? 'R', shards.world.rank, layout.mesh);
-        return [`${argument}.${path}`, { ...x, shape: executable.inputs[i]?.shape.map(known) ?? x.shape, data }] as const;
+        const at = `${argument}.${path}`;
+        if (!isHostTensor(x) && !isLazyTensor(x)) return [at, x] as const;
+        const { shape, dtype } = x;
+        const part = (data: HostData): HostData => partOf(data, { shape, dtype }, layout.inputs[i] ?? 'R', shards.world.rank, layout.mesh);
+        const held = executable.inputs[i]?.shape.map(known) ?? shape;
+        if (isLazyTensor(x)) return [at, { shape: held, dtype, load: () => part(x.load()) }] as const;
+        return [at, { ...x, shape: held, data: part(x.data) }] as const;
       }),
     );
     return args.map((tree, argument) =>

@@ -16,6 +16,7 @@ import { gradcheckCommand } from './gradcheck.ts';
 import { parityCommand } from './parity.ts';
 import { report } from './report.ts';
 import { shardCommand } from './shard.ts';
+import { trainCommand } from './train.ts';
 
 const debug = process.argv.includes('--debug');
 const fatal = (e: unknown): never => process.exit(report(e, debug));
@@ -47,6 +48,7 @@ try {
     .configureOutput({ outputError: () => {} })
     .exitOverride();
   program.addCommand(demoCommand().copyInheritedSettings(program));
+  program.addCommand(trainCommand().copyInheritedSettings(program));
   program.addCommand(featuresCommand().copyInheritedSettings(program));
   program.addCommand(parityCommand().copyInheritedSettings(program));
   program.addCommand(fuzzCommand().copyInheritedSettings(program));

@@ -91,6 +91,8 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'backends/reference',
     'backends/cpu',
     'backends/webgpu',
+    'backends/collectives',
+    'compiler/collectives',
     'compiler/error',
     'compiler/compile',
     'compiler/plan',
