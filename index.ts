@@ -6,14 +6,23 @@
  *   ({ state, metrics } = await step(state, nextBatch, hyper));          // a donated argument is updated in place
  *   (await metrics.loss.read()).data[0]
  */
+import type { Communicator } from './compiler/collectives.ts';
 import { type CompileReport, compileGraph, type Precision, type Tune } from './compiler/compile.ts';
+import { groupsOf, onRanks } from './compiler/execute.ts';
+import { known } from './compiler/graph/dim.ts';
+import type { HostData } from './compiler/graph/types.ts';
+import { partOf } from './compiler/shard/host.ts';
+import { meshOf, type ShardPlan } from './compiler/shard/plan.ts';
 import type { Backend, Progress } from './compiler/target.ts';
-import { type TensorOf, trace } from './dsl/index.ts';
+import { flatten, isHostTensor, isLazyTensor, rebuild, type TensorOf, trace } from './dsl/index.ts';
 import { caller, type Device, donations, type Input, leavesOfProgram } from './program.ts';
 
+export type { CarrierCaps, Collective, Communicator, Memory, Ticket } from './compiler/collectives.ts';
 export { type CompileReport, type Precision, type Tune, tunes } from './compiler/compile.ts';
 export { type Code, codes, FoveaError, type Loc } from './compiler/error.ts';
 export type { Plan } from './compiler/plan/types.ts';
+export { partOf, wholeOf } from './compiler/shard/host.ts';
+export { type ShardPlan, type Strategy, strategies } from './compiler/shard/plan.ts';
 export type { Backend, Executable, PlanStore, Progress, Target } from './compiler/target.ts';
 export * from './dsl/index.ts';
 export { type Device, type DeviceTensor, type Input, toHost } from './program.ts';
@@ -43,11 +52,18 @@ export interface Options {
   readonly tune?: Tune;
   /** Called while kernels compile, and before that while schedules are measured. */
   readonly progress?: Progress;
+  /**
+   * The program of one of several ranks: see `shard`. `dims` are those of the step for all ranks; the program takes and gives what this rank
+   * holds, and `own` makes that of whole tensors.
+   */
+  readonly shards?: { readonly world: Communicator; readonly plan?: ShardPlan };
 }
 
 export interface Program<A, R> {
   (...args: A extends readonly unknown[] ? { readonly [K in keyof A]: Input<A[K]> } : never): Promise<Device<R>>;
   readonly report: CompileReport;
+  /** The parts of whole arguments that this rank holds; without `shards` the arguments. */
+  own(...args: readonly unknown[]): A extends readonly unknown[] ? { readonly [K in keyof A]: Input<A[K]> } : never;
   dispose(): void;
 }
 
@@ -66,7 +82,9 @@ export const compile = async <const Sp extends readonly unknown[], R>(
   const { graph } = traced;
   const { inputs, outputs } = leavesOfProgram(traced);
   const donated = donations(inputs, outputs, donate, specs.length);
-  const { executable, report } = await compileGraph(graph, {
+  const { shards } = options;
+  const mesh = shards && meshOf(shards.world.size, shards.plan ?? {});
+  const { executable: alone, report } = await compileGraph(graph, {
     backend,
     dims: new Map(Object.entries(options.dims ?? {})),
     donated,
@@ -74,9 +92,48 @@ export const compile = async <const Sp extends readonly unknown[], R>(
     maxBytes,
     tune,
     progress,
+    shards: shards && { ranks: shards.world.size, plan: shards.plan ?? {} },
   });
+  const executable = shards && mesh && report.plan ? await onRanks(alone, report.plan, await groupsOf(shards.world, mesh.shard)) : alone;
 
   const { call, dispose } = caller({ executable, specs, inputs, outputs, output: traced.output, wide: backend.kind === 'graph' });
+  const own = (...args: readonly unknown[]): readonly unknown[] => {
+    if (!(shards && report.layout)) return args;
+    const { layout } = report;
+    const parts = new Map(
+      inputs.map(({ argument, path }, i) => {
+        const x = flatten(args[argument]).find((l) => l.path === path)?.leaf;
+        const at = `${argument}.${path}`;
+        if (!isHostTensor(x) && !isLazyTensor(x)) return [at, x] as const;
+        const { shape, dtype } = x;
+        const part = (data: HostData): HostData => partOf(data, { shape, dtype }, layout.inputs[i] ?? 'R', shards.world.rank, layout.mesh);
+        const held = executable.inputs[i]?.shape.map(known) ?? shape;
+        if (isLazyTensor(x)) return [at, { shape: held, dtype, load: () => part(x.load()) }] as const;
+        return [at, { ...x, shape: held, data: part(x.data) }] as const;
+      }),
+    );
+    return args.map((tree, argument) =>
+      rebuild(
+        tree,
+        flatten(tree).map(({ path, leaf }) => parts.get(`${argument}.${path}`) ?? leaf),
+      ),
+    );
+  };
   // `call` checks its arguments when it runs; their types are those of f's
-  return Object.assign(call as unknown as Program<TensorOf<Sp>, R>, { report, dispose });
+  return Object.assign(call as unknown as Program<TensorOf<Sp>, R>, { report, own: own as never, dispose });
 };
+
+/**
+ * FSDP: `f`, a step for one device, as the program of the rank at this end of `world`. Parameters and moments, the float arguments that are donated,
+ * lie in pieces on the ranks; the plan says where the batch lies and which units are gathered twice. Throws FV0701, FV0702 for a plan that
+ * does not fit, FV0704 where ranks run different programs.
+ *
+ *   const program = await shard(trainStep(r), world, { strategy: 'FULL_SHARD', place })(specs, { backend: cpu(), dims, donate: [0] });
+ *   const [state, batch, hyper] = program.own(wholeState, wholeBatch, wholeHyper);
+ */
+export const shard =
+  <A extends readonly unknown[], R>(f: (...args: A) => R, world: Communicator, plan: ShardPlan = {}) =>
+  <const Sp extends readonly unknown[]>(specs: Sp, options: Omit<Options, 'shards'>): Promise<Program<A, R>> =>
+    compile(f as unknown as (...args: TensorOf<Sp>) => R, specs, { ...options, shards: { world, plan } }) as unknown as Promise<
+      Program<A, R>
+    >;

@@ -5,10 +5,9 @@
  */
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import { FoveaError } from '../compiler/error.ts';
-import type { CompileReport, Progress, Tune } from '../index.ts';
+import type { Progress, Tune } from '../index.ts';
 import { toHost } from '../index.ts';
-import { centreCrop, holdOut, type ImageSet, loadFashion, loadFolder, take } from '../models/data/index.ts';
+import { centreCrop, take } from '../models/data/index.ts';
 import { patchPicture } from '../models/eval/patches.ts';
 import { demo as demoRecipe, type Recipe } from '../models/recipes.ts';
 import { featureExtractor } from '../models/train/features.ts';
@@ -21,6 +20,7 @@ import { interruptible } from './interrupt.ts';
 import { path, tuneOption, whole } from './options.ts';
 import { type OutputFolder, outputFolder } from './output.ts';
 import { type ProgressLine, progressLine, seconds } from './progress.ts';
+import { describe, load, stepLine } from './training.ts';
 
 interface DemoOptions {
   readonly steps: number;
@@ -36,9 +36,6 @@ interface DemoOptions {
 const sizes = { bank: 3000, queries: 1000 };
 /** On a backend that interprets, where a hundred images take seconds. */
 const fewer = { bank: 300, queries: 100 };
-/** Share of a folder's images that is held out. */
-const held = 0.2;
-
 const files = ['metrics.jsonl', 'loss.png', 'patches.png', 'checkpoint.safetensors'] as const;
 /** Room for the pictures and the metrics, generously. */
 const picturesBytes = 1 << 20;
@@ -64,29 +61,6 @@ export const demoCommand = (): Command =>
     .option('--out <dir>', 'folder for metrics, pictures and the checkpoint (default: runs/demo-<seed>)', path('--out'))
     .option('--debug', 'print the stack of an error')
     .action(runDemo);
-
-/** Warnings beyond these are counted, not printed. */
-const mostWarnings = 5;
-
-const load = async ({ data, seed }: DemoOptions, recipe: Recipe): Promise<{ readonly train: ImageSet; readonly test: ImageSet }> => {
-  if (data === undefined) return loadFashion();
-  const { set, warnings } = await loadFolder(resolve(data), { short: 2 * recipe.crops.globalSize, seed });
-  for (const w of warnings.slice(0, mostWarnings)) console.error(`warning: ${w}`);
-  if (warnings.length > mostWarnings) console.error(`warning: ${warnings.length - mostWarnings} more of this kind`);
-  const sets = holdOut(set, held, seed);
-  if (sets.train.pictures.length < recipe.batch)
-    throw new FoveaError('FV0408', `${set.name}: ${set.pictures.length} images; a batch of ${recipe.batch} needs more`, {
-      hint: `Give at least ${Math.ceil(recipe.batch / (1 - held))} images: a fifth of them is held out.`,
-    });
-  return sets;
-};
-
-const describe = ({ tracedNodes, nodes, plan, seconds: s }: CompileReport): string => {
-  const lowered = plan
-    ? `, ${plan.launches.length} kernels (${plan.kernels.length} distinct), arena ${(plan.arenaBytes / 2 ** 20).toFixed(1)} MiB`
-    : '';
-  return `${tracedNodes} graph nodes traced, ${nodes} after passes${lowered}; passes ${s.passes.toFixed(1)} s, ${s.tune > 1 ? `schedules ${s.tune.toFixed(1)} s, ` : ''}plan ${s.plan.toFixed(1)} s, backend ${s.backend.toFixed(1)} s`;
-};
 
 async function runDemo(options: DemoOptions): Promise<void> {
   const started = performance.now();
@@ -167,11 +141,7 @@ const trainAndKeep = async (
     for await (const m of run.train(steps, stop)) {
       spent += m.seconds;
       log.add(m);
-      const { loss, dino_local_crops_loss: local, dino_global_crops_loss: global, koleo_loss: koleo, ibot_loss: ibot } = m.losses;
-      const rate = (recipe.batch * m.step) / spent;
-      const left = ((steps - m.step) * spent) / m.step;
-      const terms = `dino ${(local + global).toFixed(3)} ibot ${ibot.toFixed(3)} koleo ${koleo.toFixed(3)}`;
-      const text = `step ${m.step}/${steps}  loss ${loss.toFixed(3)} (${terms})  ${rate.toFixed(0)} images/s  ${seconds(left)} left`;
+      const text = stepLine(m, { steps, rate: (recipe.batch * m.step) / spent, left: ((steps - m.step) * spent) / m.step });
       line.show(text, m.step === 1 || m.step === steps || m.step % Math.ceil(steps / 10) === 0);
     }
   } finally {

@@ -19,6 +19,8 @@ import { gradcheckCommand } from './gradcheck.ts';
 import { parityCommand } from './parity.ts';
 import { profileCommand } from './profile.ts';
 import { report } from './report.ts';
+import { shardCommand } from './shard.ts';
+import { trainCommand } from './train.ts';
 
 const debug = process.argv.includes('--debug');
 const fatal = (e: unknown): never => process.exit(report(e, debug));
@@ -50,6 +52,7 @@ try {
     .configureOutput({ outputError: () => {} })
     .exitOverride();
   program.addCommand(demoCommand().copyInheritedSettings(program));
+  program.addCommand(trainCommand().copyInheritedSettings(program));
   program.addCommand(featuresCommand().copyInheritedSettings(program));
   program.addCommand(parityCommand().copyInheritedSettings(program));
   program.addCommand(fuzzCommand().copyInheritedSettings(program));
@@ -60,6 +63,7 @@ try {
   program.addCommand(profileCommand().copyInheritedSettings(program));
   program.addCommand(explainCommand().copyInheritedSettings(program));
   program.addCommand(benchCommand().copyInheritedSettings(program));
+  program.addCommand(shardCommand().copyInheritedSettings(program));
   await program.parseAsync();
 } catch (e) {
   process.exitCode = e instanceof CommanderError ? refused(e) : report(e, debug);

@@ -7,7 +7,7 @@ export interface ProgressLine {
 
 export const progressLine = (to: NodeJS.WriteStream = process.stdout): ProgressLine => ({
   show: (text, keep = false) => {
-    if (to.isTTY) to.write(`\r\x1b[2K${text.slice(0, Math.max(20, to.columns - 1))}`);
+    if (to.isTTY) to.write(`\r\x1b[2K${text.slice(0, Math.max(20, (to.columns || 80) - 1))}`);
     else if (keep) to.write(`${text}\n`);
   },
   clear: () => {

@@ -21,6 +21,8 @@ import { planKey } from './plan/key.ts';
 import { parsePlan, printPlan, type SavedPlan } from './plan/serialise.ts';
 import { illegal, tune } from './plan/tune.ts';
 import type { Plan } from './plan/types.ts';
+import { checkProgram, place, type Sharded, transfers } from './shard/index.ts';
+import type { ShardPlan } from './shard/plan.ts';
 import type { Backend, Executable, PlanStore, Progress } from './target.ts';
 import { recognise } from './transform/recognise.ts';
 import { recompute } from './transform/recompute.ts';
@@ -30,14 +32,20 @@ import { rows } from './transform/rows.ts';
 export type { Precision } from './passes/precision.ts';
 export type Pass = (g: Graph) => Graph;
 
-/** The passes for a precision of contractions. */
-export const passesFor = (choice: Precision): readonly (readonly [name: string, pass: Pass])[] => [
+type Passes = readonly (readonly [name: string, pass: Pass])[];
+
+/**
+ * The passes for a precision of contractions. A program of several ranks becomes that of one as soon as it is plain: all that follows sees the shapes
+ * of a rank, and its collectives are nodes that nothing is known of until they become starts and waits.
+ */
+export const passesFor = (choice: Precision, ranks?: RankPasses): Passes => [
   ['recognise', recognise],
-  ['inline', (g) => inline(g, 'drop', streams)],
+  ['inline', (g) => inline(g, 'drop', streams, ranks ? 'keep' : 'unroll')],
   ['empty', empty],
   ['dce', dce],
   ['simplify', simplify],
   ['cse', cse],
+  ...(ranks?.early ?? []),
   ['rows', rows],
   ['scales', scales(choice)],
   ['precision', precision(choice)],
@@ -49,7 +57,35 @@ export const passesFor = (choice: Precision): readonly (readonly [name: string, 
   // values of less than 256 KiB stay: together they are a few MiB of a step, and each clone may be a launch
   ['recompute', recompute(1 << 18)],
   ['dce last', dce],
+  ...(ranks?.late ?? []),
 ];
+interface RankPasses {
+  readonly early: Passes;
+  readonly late: Passes;
+}
+/** What a program of several ranks has besides; `found` is told where inputs and results lie. */
+const rankPasses = ({ ranks, plan }: Shards, donated: readonly number[], found: (s: Sharded) => void): RankPasses => {
+  let mesh: Sharded['mesh'] | undefined;
+  return {
+    early: [
+      [
+        'shard',
+        (g) => {
+          const sharded = place(g, donated, ranks, plan);
+          found(sharded);
+          mesh = sharded.mesh;
+          return sharded.graph;
+        },
+      ],
+      ['inline the own', (g) => inline(g, 'drop', streams)],
+      ['empty again', empty],
+      ['dce the others', dce],
+      ['simplify the own', simplify],
+      ['cse the own', cse],
+    ],
+    late: [...transfers(plan), ['verify', (g) => checkProgram(g, mesh as Sharded['mesh'])]],
+  };
+};
 export const passes = passesFor('f32');
 
 /** Where schedules come from: the model; records, and the model for the rest; records, and measurements for the rest, which become records. */
@@ -69,6 +105,13 @@ export interface CompileOptions {
   /** Default never. A backend without a tuner has the model's choices whatever it is. */
   readonly tune?: Tune | undefined;
   readonly progress?: Progress | undefined;
+  /** Compile the program of one of several ranks. Inputs and results are then those of a rank, and a last input is its number. */
+  readonly shards?: Shards | undefined;
+}
+
+export interface Shards {
+  readonly ranks: number;
+  readonly plan: ShardPlan;
 }
 
 /** Nodes and sizes as compiled, seconds spent per stage. */
@@ -78,6 +121,8 @@ export interface CompileReport {
   readonly seconds: { readonly passes: number; readonly tune: number; readonly plan: number; readonly backend: number };
   /** Absent on a backend that runs the graph itself. */
   readonly plan?: Plan;
+  /** Of a program for one of several ranks: where inputs and results lie. */
+  readonly layout?: Omit<Sharded, 'graph'>;
   /** The plan was made by an earlier compilation: nothing of passes and lowering ran. */
   readonly kept: boolean;
 }
@@ -138,12 +183,20 @@ const freshPlan = async (graph: Graph, backend: Backend & { readonly kind: 'plan
  */
 export const compileGraph = async (graph: Graph, options: CompileOptions): Promise<CompiledGraph> => {
   const { backend, dims = new Map(), donated = graph.results.map(() => -1), maxBytes = Number.POSITIVE_INFINITY, progress } = options;
-  const { precision: policy = 'f32', tune: how = 'never' } = options;
+  const { precision: policy = 'f32', tune: how = 'never', shards } = options;
   if (!tunes.includes(how)) throw new FoveaError('FV0617', `unknown way to tune '${how}'`, { hint: `Known ways: ${tunes.join(', ')}.` });
-  const pipeline = passesFor(policy);
+  let layout: CompileReport['layout'];
+  const pipeline = passesFor(
+    policy,
+    shards &&
+      rankPasses(shards, donated, ({ graph: _, ...rest }) => {
+        layout = rest;
+      }),
+  );
   const tracedNodes = graph.nodes.length;
   const started = performance.now();
   if (backend.kind === 'graph') {
+    if (shards) throw new FoveaError('FV0305', `the backend ${backend.name} has no ranks`, { hint: 'Use the cpu backend.' });
     const bound = bindGraph(graph, dims);
     verify(bound);
     const executable = await backend.prepare(bound, donated);
@@ -151,7 +204,8 @@ export const compileGraph = async (graph: Graph, options: CompileOptions): Promi
     return { executable, report: { tracedNodes, nodes: bound.nodes.length, seconds, kept: false } };
   }
   const { target } = backend;
-  const plans = how === 'never' ? backend.plans : undefined;
+  // a plan of functions of a layout has no text to be found by
+  const plans = how === 'never' && !shards ? backend.plans : undefined;
   const key = plans && (await planKey(graph, { dims, donated, precision: JSON.stringify(policy), target }));
   const kept = plans && key !== undefined ? await keptPlan(plans, key) : undefined;
   if (kept) fits(kept.plan, maxBytes);
@@ -162,5 +216,8 @@ export const compileGraph = async (graph: Graph, options: CompileOptions): Promi
   const executable = await backend.prepare(made.plan, progress, key);
   if (plans && key !== undefined && !kept) await plans.put(key, printPlan({ plan: made.plan, key, nodes: made.nodes }));
   const seconds = { ...made.seconds, backend: (performance.now() - planned) / 1e3 };
-  return { executable, report: { tracedNodes, nodes: made.nodes, seconds, plan: made.plan, kept: kept !== undefined } };
+  return {
+    executable,
+    report: { tracedNodes, nodes: made.nodes, seconds, plan: made.plan, kept: kept !== undefined, ...(layout ? { layout } : {}) },
+  };
 };

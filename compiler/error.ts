@@ -15,7 +15,7 @@ export interface Loc {
 
 /**
  * Codes by room: 00xx language, 01xx graph and transformations, 02xx lowering and plan, 03xx backends, 04xx data and
- * weights, 05xx command line.
+ * weights, 05xx command line, 07xx sharding, 08xx ranks in processes of their own.
  */
 export const codes = {
   FV0001: 'shapes do not fit',
@@ -72,6 +72,14 @@ export const codes = {
   FV0615: 'malformed precision',
   FV0616: 'unknown or foreign target',
   FV0617: 'unknown way to tune',
+  FV0701: 'malformed mesh',
+  FV0702: 'cannot lie so on the ranks',
+  FV0703: 'broken schedule of collectives',
+  FV0704: 'ranks disagree',
+  FV0801: 'no MPI',
+  FV0802: 'communication failed',
+  FV0803: 'ranks started differently',
+  FV0804: 'incomplete or damaged checkpoint',
   FV0901: 'changes what is outside',
   FV0902: 'asked while tracing',
   FV0903: 'decides by a tensor',

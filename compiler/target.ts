@@ -2,6 +2,7 @@
  * What the compiler knows of a machine, as data, and the two interfaces that a backend implements. Nothing else in the
  * compiler branches on a target's name. A backend is passed in as a value (`compile(f, specs, { backend })`).
  */
+import type { Memory } from './collectives.ts';
 import type { Graph, HostData, TensorType } from './graph/types.ts';
 import type { Kernel } from './kernel/types.ts';
 import type { Plan } from './plan/types.ts';
@@ -41,6 +42,10 @@ export interface Executable {
   run(): Promise<void>;
   /** A copy of output o as of the last run; later, where a device has to be asked. */
   read(o: number): HostData | Promise<HostData>;
+  /** Runs the launches [first, first + count) and nothing else, for who runs a plan with collectives. Absent where a backend has no launches. */
+  runSome?(first: number, count: number): Promise<void>;
+  /** The arena, for collectives. Absent where this process does not see it. */
+  readonly memory?: Memory;
   /** Runs one step as `run` does: seconds of each launch. Absent where a backend has no launches. */
   profile?(): Promise<Float64Array>;
   /** Frees the arena; later calls throw FV0304. */

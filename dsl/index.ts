@@ -15,6 +15,7 @@ export { init, type Leaf, leaves, mask, paramSpecs, pathTree, type SpecOf, spec,
 export { concat, pad, slice, split, stack, unbind } from './parts.ts';
 export { argmax, cumsum, max, mean, min, rearrange, reverse, sum } from './patterns.ts';
 export { random } from './random.ts';
+export { perShard } from './shards.ts';
 export { type DimArg, minus, over, plus, type Size, size, times } from './sizes.ts';
 export type { AnyTensor, DType, F32, Key, Operand, Scalar, ShapeOf, Tensor } from './tensor.ts';
 export { type IoLeaf, type Traced, type TraceOptions, trace } from './trace.ts';

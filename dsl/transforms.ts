@@ -124,7 +124,7 @@ export type Rows<X> =
       ? { [K in keyof X]: Rows<X[K]> }
       : X;
 /** The size of the first axis, as a word. */
-type Length<X> =
+export type Length<X> =
   X extends Tensor<infer S, DType>
     ? First<S>
     : X extends readonly unknown[]
@@ -132,7 +132,7 @@ type Length<X> =
       : X extends object
         ? { [K in keyof X]: Length<X[K]> }[keyof X]
         : never;
-type Stacked<Y, L extends string> =
+export type Stacked<Y, L extends string> =
   Y extends Tensor<infer S, infer T>
     ? Tensor<string extends S ? string : S extends '' ? L : `${L} ${S}`, T>
     : Y extends object
@@ -198,7 +198,7 @@ export const scan = <C, XS, Y>(
 
 // ---- vmap
 /** The tree with a first axis before those of every tensor. */
-type Examples<X> =
+export type Examples<X> =
   X extends Tensor<infer S, infer T>
     ? Tensor<string extends S ? string : S extends '' ? string : `${string} ${S}`, T>
     : X extends object

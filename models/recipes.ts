@@ -18,6 +18,11 @@ export interface Recipe {
   readonly dataset: string;
   /** Images a step; each gives 2 global and `crops.locals` local crops. */
   readonly batch: number;
+  /**
+   * Shards of a batch, 1 unless given: what DINOv2 computes on each rank for its own images is computed for each shard, however many ranks there
+   * are. Neighbours of KoLeo, lists of masked patches, and their mean with softmax centering. Not with stochastic depth.
+   */
+  readonly shards?: number;
   readonly model: VitConfig;
   readonly crops: {
     /** Sides in pixels, multiples of the patch. */

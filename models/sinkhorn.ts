@@ -9,7 +9,7 @@
  *
  *   sinkhorn(temp)(logits, valid)      logits: Tensor<'M K'>, valid: Tensor<'M'> of 0 and 1  ->  Tensor<'M K'>, rows sum to 1
  */
-import { exp, type F32, fn, max, rearrange, type Scalar, softmax, stopGradient, sum, where } from '../dsl/index.ts';
+import { exp, type F32, fn, max, mean, perShard, rearrange, type Scalar, softmax, stopGradient, sum, where } from '../dsl/index.ts';
 
 /** The smallest normal float32: no sum above 0 is changed by it. */
 const tiny = 2 ** -126;
@@ -55,14 +55,25 @@ export const batchMean = fn(['M K', 'M'], (logits, valid) => {
   return stopGradient(total.div(sum('m ->', valid).max(1)));
 });
 
+/** The mean over shards of the mean of each: a shard weighs the same however many of its rows are valid. */
+const meanOfShards =
+  (shards: number) =>
+  (logits: F32<'M K'>, valid: F32<'M'>): F32<'1 K'> => {
+    if (shards === 1) return batchMean(logits, valid);
+    const rows = rearrange('(w m) k -> w m k' as string, logits, { w: shards });
+    const used = rearrange('(w m) -> w m' as string, valid, { w: shards });
+    const means = perShard((x: F32<'M K'>, v: F32<'M'>) => batchMean(x, v))(rows as never, used as never) as F32<string>;
+    return mean('w 1 k -> 1 k' as string, means) as F32<'1 K'>;
+  };
+
 /**
  * One step of softmax centering: the mean of the last batch enters the center, then targets are made with it, and the mean of this batch
  * is kept for the next step. With 'current' the targets see this batch's mean too.
  */
-export const centering = (temp: Scalar, use: 'lagged' | 'current' = 'lagged') =>
+export const centering = (temp: Scalar, use: 'lagged' | 'current' = 'lagged', shards = 1) =>
   fn(['M K', 'M', '1 K', '1 K'], (logits, valid, old, last) => {
     const value = settle()(old, last);
-    const pending = batchMean(logits, valid);
+    const pending = meanOfShards(shards)(logits, valid);
     const center = use === 'current' ? settle()(value, pending) : value;
     return { targets: centeredSoftmax(temp)(logits, center), center: { value, pending } };
   });

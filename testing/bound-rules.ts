@@ -231,4 +231,7 @@ export const structureOf = (u: number) =>
     reshard: inlined,
     axisIndex: inlined,
     perShard: inlined,
+    collective: inlined,
+    start: inlined,
+    wait: inlined,
   }) as const satisfies { readonly [P in Exclude<Prim, keyof ReturnType<typeof pointwiseOf>>]: Structure<P> };

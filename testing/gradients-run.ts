@@ -196,6 +196,9 @@ const roundings: { readonly [P in Prim]: number | 'terms' } = {
   reshard: 0,
   axisIndex: 0,
   perShard: 0,
+  collective: 0,
+  start: 0,
+  wait: 0,
 };
 
 const termsOf = ({ op }: Node, ins: readonly Tensor64[], [z]: readonly Tensor64[]): number => {

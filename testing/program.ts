@@ -40,7 +40,10 @@ export interface Program {
   readonly inputs: readonly Tensor64[];
 }
 
-export const allPrims: ReadonlySet<Prim> = new Set(Object.keys(rows) as Prim[]);
+/** All but those that shard alone makes. */
+export const allPrims: ReadonlySet<Prim> = new Set(
+  (Object.keys(rows) as Prim[]).filter((p) => p !== 'collective' && p !== 'start' && p !== 'wait'),
+);
 /** Primitives whose float results depend smoothly on float operands: the ones that finite differences can check. */
 export const smoothPrims: ReadonlySet<Prim> = new Set(
   [...allPrims].filter(

@@ -55,6 +55,8 @@ const planOf = (kernels: readonly Kernel[], repeats: number, alignment: number):
     aliases: outputs.map(() => -1),
     constants: [],
     arenaBytes: at,
+    collectives: [],
+    events: [],
     lifetimes: [],
     chosen: [],
   };

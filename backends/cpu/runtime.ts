@@ -151,6 +151,10 @@ export const load = (
     },
     run: () => step('run', 0n),
     runSome: (first, count) => step('run', 0n, first, count),
+    memory: {
+      address: base,
+      view: (offset, bytes) => new Uint8Array(view(offset, bytes)),
+    },
     profile: async () => {
       await step('profile', base + BigInt(timesAt));
       return new Float64Array(view(timesAt, Math.max(8, plan.launches.length * 8))).slice(0, plan.launches.length);

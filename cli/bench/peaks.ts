@@ -70,6 +70,8 @@ const repeated = (kernel: Kernel, work: { readonly flops: number; readonly bytes
     aliases: side('write').map(() => -1),
     constants: [],
     arenaBytes: end,
+    collectives: [],
+    events: [],
     lifetimes: [],
     chosen: [],
   };

@@ -2,7 +2,8 @@
  * Which values stand on their own? An anchored value is computed in exactly one group (and lies in memory if another group
  * reads it); every other value is recomputed wherever it is asked for. The rules, in this order:
  *
- *   1. anchored: contractions, attention, reductions, scatters, cumsums; results of the graph; what contractions read; copies
+ *   1. anchored: contractions, attention, reductions, scatters, cumsums, transfers; results of the graph; what contractions and transfers read;
+ *      copies
  *   2. not: constants, iota and views: they are index maps
  *   3. not: a value all of whose uses end in one anchored value: it is computed there and nowhere else
  *   4. not: a cheap value: at most 8 plain operations that read hardly more bytes than the value itself has, so that
@@ -50,6 +51,8 @@ const heavy = (n: Node): boolean =>
   n.op.prim === 'call' ||
   n.op.prim === 'scatterAdd' ||
   n.op.prim === 'cumsum' ||
+  n.op.prim === 'start' ||
+  n.op.prim === 'wait' ||
   n.op.prim === 'array';
 
 const none = -2;

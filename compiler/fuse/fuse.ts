@@ -93,6 +93,12 @@ export const fuse = (g: Graph, target: Target): Fused => {
     const out = m.outputs[0] as Value;
     if (isAlias(m) && !n.copies.has(out) && !results.has(out)) aliases.set(out, m.inputs[0] as Value);
   }
+  // what has arrived lies where it was received
+  for (const m of n.nodes)
+    if (m.op.prim === 'wait')
+      m.outputs.forEach((o, i) => {
+        aliases.set(o, m.inputs[i] as Value);
+      });
   const constants = n.nodes.flatMap((m) =>
     m.op.prim === 'array' && read.has(m.outputs[0] as Value) ? [{ value: m.outputs[0] as Value, data: m.op.data }] : [],
   );

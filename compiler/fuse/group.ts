@@ -46,6 +46,9 @@ const templateOf = (n: Node): Template => {
       return 'scatter';
     case 'cumsum':
       return 'cumsum';
+    case 'start':
+    case 'wait':
+      return 'transfer';
     default:
       return 'map';
   }
@@ -111,7 +114,7 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
       return k !== undefined && own.has(k);
     };
     const out = sizeOf(n.outputs[0] as Value);
-    if (d.template === 'scatter' || d.template === 'cumsum') return `ends with ${d.template}`;
+    if (d.template === 'scatter' || d.template === 'cumsum' || d.template === 'transfer') return `ends with ${d.template}`;
     if (d.template === 'stream' || d.template === 'stream-grad')
       return transposes(i, own, true) ? undefined : 'read by values that attention does not make';
     if (templateOf(n) !== 'map' && templateOf(n) !== 'reduce') return `read by a ${n.op.prim}`;

@@ -6,7 +6,8 @@
  *   tall columns:              sum over axis 0 of [2056 384]  ->  sum over 257 of [8 257 384], then sum over 8
  *   no matrix product:         dot(x, y) of two vectors  ->  sum of mul(x, y)   (product.ts)
  *   operand without strides:   dot(x, w)  ->  dot(copy(transpose(x)), w), and so the rows that attention reads
- *   result that is an input:   return x   ->  return copy(x)
+ *   result that is an input:   return x   ->  return copy(x), and so one that arrives from other ranks
+ *   view that is sent:         start(pad(x))   ->  start(copy(pad(x)))
  *
  * A copy is a reshape or transpose whose output stands in `copies`: it is computed into memory, not looked through.
  */
@@ -77,6 +78,10 @@ export const normalise = (g: Graph, target: Target): Normal => {
   for (const n of g.nodes) for (const v of n.outputs) next = Math.max(next, v.id + 1);
   const maker = (v: Value): Node | undefined => makers.get(v);
 
+  const root = (v: Value): Value => {
+    const n = makers.get(v);
+    return n && !copies.has(v) && isAlias(n) ? root(n.inputs[0] as Value) : v;
+  };
   const push = (n: Node): void => {
     nodes.push(n);
     for (const o of n.outputs) makers.set(o, n);
@@ -220,6 +225,21 @@ export const normalise = (g: Graph, target: Target): Normal => {
     push({ ...n, inputs });
   };
 
+  const sentAs = new Map<Value, Value>();
+  /** What is sent lies in memory, in row-major order. */
+  const sent = (v: Value, meta: Meta): Value => {
+    const at = root(v);
+    if (makers.get(at)?.op.prim !== 'array') {
+      roots.add(at);
+      return v;
+    }
+    const copy = sentAs.get(v) ?? reshape(v, shapeOf(v), meta);
+    sentAs.set(v, copy);
+    copies.add(copy);
+    roots.add(copy);
+    return copy;
+  };
+
   /** Concatenations of at most `width` operands: each is read through a buffer of its own. */
   const concat = (n: Node, op: OpOf<'concat'>, width: number): void => {
     let parts = [...n.inputs];
@@ -240,6 +260,8 @@ export const normalise = (g: Graph, target: Target): Normal => {
     else if (op.prim === 'dot') {
       if (!asProduct(n, op, (o, inputs, as) => parts(o, inputs, n.meta, as))) contraction(n, op);
     } else if (op.prim === 'call' && streams(op)) stream(n, op);
+    else if (op.prim === 'start') push({ ...n, inputs: n.inputs.map((v) => sent(v, n.meta)) });
+    else if (op.prim === 'wait') push({ ...n, inputs: n.inputs.map((v) => sentAs.get(v) ?? v) });
     else if (op.prim === 'concat' && n.inputs.length > Math.max(2, target.maxBuffers - 3))
       concat(n, op, Math.max(2, target.maxBuffers - 3));
     else if (op.prim === 'scatterAdd' && half((n.inputs[0] as Value).type.dtype)) {
@@ -248,15 +270,11 @@ export const normalise = (g: Graph, target: Target): Normal => {
     } else push(n);
   }
 
-  const root = (v: Value): Value => {
-    const n = makers.get(v);
-    return n && !copies.has(v) && isAlias(n) ? root(n.inputs[0] as Value) : v;
-  };
   const taken = new Set<Value>();
   const results = g.results.map((r) => {
     const v = root(r);
     const made = makers.get(v);
-    if (made && made.op.prim !== 'array' && !taken.has(v)) {
+    if (made && made.op.prim !== 'array' && made.op.prim !== 'wait' && !taken.has(v)) {
       taken.add(v);
       return v;
     }

@@ -7,7 +7,7 @@
  */
 import { FoveaError } from '../error.ts';
 import { addDim, type Dim, eqDim, eqShape, prodDim, showShape, subDim } from './dim.ts';
-import { type DType, type Graph, isFloat, type Op, type OpOf, type Prim, type TensorType } from './types.ts';
+import { type DType, type Graph, isFloat, type Op, type OpOf, type Prim, type TensorType, type Transfer } from './types.ts';
 
 type Rule<P extends Prim> = (op: OpOf<P>, ins: readonly TensorType[]) => readonly TensorType[];
 type AnyRule = (op: Op, ins: readonly TensorType[]) => readonly TensorType[];
@@ -85,6 +85,21 @@ const region = (op: Op, body: Graph, ins: readonly TensorType[]): readonly Tenso
 const placed: Rule<'reshard'> = (op, ins) => {
   arity(op, ins, 1);
   return [ins[0] as TensorType];
+};
+
+const transfer = (op: OpOf<'collective'> | OpOf<'start'>, ins: readonly TensorType[]): readonly TensorType[] => {
+  const [first] = ins;
+  if (!first) shapes(`${op.prim}: no operands`);
+  return ins.map((t) => {
+    if (t.dtype !== first?.dtype) dtypesDiffer(`${op.prim}: dtypes differ: ${showType(first as TensorType)} and ${showType(t)}`);
+    return { dtype: t.dtype, shape: moved(op, t) };
+  });
+};
+const moved = (op: { readonly prim: string } & Transfer, t: TensorType): readonly Dim[] => {
+  if (op.kind === 'all-gather') return [op.ranks, ...t.shape];
+  if (op.kind === 'all-reduce') return t.shape;
+  if (t.shape[0] !== op.ranks) shapes(`${op.prim}: ${showType(t)} has no piece for each of ${op.ranks} ranks`);
+  return t.shape.slice(1);
 };
 
 const rules: { readonly [P in Prim]: Rule<P> } = {
@@ -288,7 +303,21 @@ const rules: { readonly [P in Prim]: Rule<P> } = {
   },
   reshard: placed,
   axisIndex: () => [{ dtype: 'i32', shape: [] }],
-  perShard: (op, ins) => region(op, op.body, ins),
+  perShard: (op, ins) => {
+    const shards = ins[0]?.shape[0] ?? shapes('perShard: the first operand has no axis of shards');
+    const inner = ins.map((t, i) => {
+      if (t.shape.length === 0 || !eqDim(t.shape[0] as Dim, shards))
+        shapes(`perShard: operand ${i} is ${showType(t)}, its first axis should be the ${shards} shards`);
+      return { dtype: t.dtype, shape: t.shape.slice(1) };
+    });
+    return region(op, op.body, inner).map((t) => ({ dtype: t.dtype, shape: [shards, ...t.shape] }));
+  },
+  collective: transfer,
+  start: transfer,
+  wait: (op, ins) => {
+    if (ins.length === 0 || ins.length % 2 !== 0) shapes(`${op.prim}: takes the results of a start and its operands`);
+    return ins.slice(0, ins.length / 2);
+  },
 };
 
 /** Types of the results of `op` on operands of types `ins`. Throws FV0001 or FV0002. */

@@ -6,10 +6,10 @@
  *
  *   graph (%0 x: f32[2]) { %1: f32[2] = exp(%0)  return %1 }   on [0, 1]   ->   [1, 2.718281828459045]
  *
- * Sizes must be numbers (bind.ts). There is one shard: reshard is the identity, axisIndex 0, perShard its body. Results may
+ * Sizes must be numbers (bind.ts). There is one rank: reshard is the identity, axisIndex 0, a collective a view of its operand. Results may
  * share storage with arguments; nobody writes into either.
  */
-import { known } from './dim.ts';
+import { type Dim, known } from './dim.ts';
 import { dot } from './interpret-dot.ts';
 import { binary, compare, select, unary } from './interpret-pointwise.ts';
 import {
@@ -80,7 +80,25 @@ const scan: Row<'scan'> = (op, ins, outs) => {
   return ys.map((y, i) => (i < op.carries ? x(carries, i).data : y));
 };
 
-const region: Row<'call' | 'perShard'> = (op, ins) => interpret(op.body, ins).map((r) => r.data);
+const call: Row<'call'> = (op, ins) => interpret(op.body, ins).map((r) => r.data);
+
+const perShard: Row<'perShard'> = (op, ins, outs) => {
+  const ys = outs.map(fresh);
+  const shards = known(x(ins).type.shape[0] as Dim);
+  for (let s = 0; s < shards; s++) {
+    const own = op.body.params.map((p, i): Tensor64 => {
+      const n = countOf(p.type);
+      return { type: p.type, data: x(ins, i).data.subarray(s * n, (s + 1) * n) };
+    });
+    interpret(op.body, own).forEach((y, i) => (ys[i] as Data64).set(y.data, s * y.data.length));
+  }
+  return ys;
+};
+/** Of one rank, whatever the transfer says: others are interpreted together (shard/ranks.ts). */
+const alone: Row<'collective' | 'start'> = (op, ins) => {
+  if (op.ranks !== 1) throw new Error(`internal: a collective of ${op.ranks} ranks is interpreted for one`);
+  return ins.map((t) => t.data);
+};
 
 const rows: { readonly [P in Prim]: Row<P> } = {
   const: (op) => [tensor64({ dtype: op.dtype, shape: [] }, [known(op.value)]).data],
@@ -132,11 +150,14 @@ const rows: { readonly [P in Prim]: Row<P> } = {
   argmax: (op, ins, [t]) => [argmax(op, x(ins), t as TensorType)],
   cumsum: (op, ins) => [cumsum(op, x(ins))],
   randomBits,
-  call: region,
+  call,
   scan,
   reshard: keep,
   axisIndex: (_, __, [t]) => [fresh(t as TensorType)],
-  perShard: region,
+  perShard,
+  collective: alone,
+  start: alone,
+  wait: (_, ins) => ins.slice(0, ins.length / 2).map((t) => t.data),
 };
 
 /** Applies one primitive to values. */

@@ -8,7 +8,21 @@
  */
 import type { Loc } from '../error.ts';
 import { type Cursor, cursor } from './scan-text.ts';
-import type { Graph, Meta, Node, Op, OpOf, Placement, Prim, TensorType, Value } from './types.ts';
+import {
+  collectiveKinds,
+  type Graph,
+  groupNames,
+  type Meta,
+  type Node,
+  type Op,
+  type OpOf,
+  type Placement,
+  type Prim,
+  reductions,
+  type TensorType,
+  type Transfer,
+  type Value,
+} from './types.ts';
 
 type Attributes<P extends Prim> = Omit<OpOf<P>, 'prim' | 'body'>;
 type Read<P extends Prim> = (c: Cursor) => Attributes<P>;
@@ -23,9 +37,19 @@ const pair = (c: Cursor, key: string): readonly [number[], number[]] => [ints(c.
 const flag = (c: Cursor, key: string): boolean => c.key(key).oneOf(['true', 'false'], 'true or false') === 'true';
 const placement = (c: Cursor, key: string): Placement => {
   c.key(key);
-  if (c.eat('S')) return { split: c.int() };
-  return c.oneOf<'R' | 'P'>(['R', 'P'], 'R, P or S with an axis');
+  if (c.eat('S')) {
+    const split = c.int();
+    return c.peek('[') ? { split, parts: ints(c) } : { split };
+  }
+  return c.oneOf<Exclude<Placement, object>>(['R', 'P', 'max', 'min', 'flat'], 'R, P, max, min, flat or S with an axis');
 };
+const transfer = (c: Cursor): Transfer => ({
+  kind: c.key('kind').oneOf(collectiveKinds, 'a kind of collective'),
+  group: c.key('group').oneOf(groupNames, 'a group of ranks'),
+  ranks: c.key('ranks').int(),
+  reduction: c.key('reduction').oneOf(reductions, 'a reduction'),
+  unit: c.key('unit').name(),
+});
 /** A number of any kind, or a size: `const` may hold either. */
 const constant = (c: Cursor) => {
   c.key('value');
@@ -101,9 +125,15 @@ const reads: { readonly [P in Prim]: Read<P> } = {
     constants: c.key('constants').int(),
     reverse: flag(c, 'reverse'),
   }),
-  reshard: (c) => ({ axis: c.key('axis').name(), from: placement(c, 'from'), to: placement(c, 'to') }),
+  reshard: (c) => {
+    const op = { axis: c.key('axis').name(), from: placement(c, 'from'), to: placement(c, 'to') };
+    return c.eat('unit=') ? { ...op, unit: c.name() } : op;
+  },
   axisIndex: (c) => ({ axis: c.key('axis').name() }),
   perShard: (c) => ({ axis: c.key('axis').name() }),
+  collective: transfer,
+  start: transfer,
+  wait: none,
 };
 const prims = Object.keys(reads) as Prim[];
 const withBody: ReadonlySet<Prim> = new Set<Prim>(['call', 'scan', 'perShard']);

@@ -26,13 +26,22 @@ const showNumber = (x: number): string => (Object.is(x, -0) ? '-0' : String(x));
 
 const list = (xs: readonly unknown[]): string => `[${xs.map(String).join(' ')}]`;
 const numbers = (xs: readonly number[]): string => `[${xs.map(showNumber).join(' ')}]`;
-const placement = (p: Placement): string => (typeof p === 'string' ? p : `S${p.split}`);
+/** S0, or S0[4 4] with parts. */
+export const placement = (p: Placement): string => (typeof p === 'string' ? p : `S${p.split}${p.parts ? numbers(p.parts) : ''}`);
 
 type Show<P extends Prim> = (op: OpOf<P>) => readonly (readonly [key: string, text: string])[];
 type AnyShow = (op: Op) => readonly (readonly [string, string])[];
 const none: AnyShow = () => [];
 const axes: Show<'reverse' | 'reduceSum' | 'reduceMax' | 'reduceMin'> = (op) => [['axes', list(op.axes)]];
 const axis: Show<'concat' | 'gather' | 'scatterAdd' | 'argmax' | 'cumsum'> = (op) => [['axis', `${op.axis}`]];
+
+const transfer: Show<'collective' | 'start'> = (op) => [
+  ['kind', op.kind],
+  ['group', op.group],
+  ['ranks', `${op.ranks}`],
+  ['reduction', op.reduction],
+  ['unit', showName(op.unit)],
+];
 
 /** Attributes of each primitive, in the order in which they are printed. Regions are printed apart. */
 const shows: { readonly [P in Prim]: Show<P> } = {
@@ -121,9 +130,13 @@ const shows: { readonly [P in Prim]: Show<P> } = {
     ['axis', showName(op.axis)],
     ['from', placement(op.from)],
     ['to', placement(op.to)],
+    ...(op.unit === undefined ? [] : [['unit', showName(op.unit)] as const]),
   ],
   axisIndex: (op) => [['axis', showName(op.axis)]],
   perShard: (op) => [['axis', showName(op.axis)]],
+  collective: transfer,
+  start: transfer,
+  wait: none,
 };
 
 /** Attributes of an op as printed: ` axis=1 dtype=i32`. The key of cse, too: equal text, equal attributes. */

@@ -12,6 +12,8 @@ import { type DType, dtypes } from './types.ts';
 export interface Cursor {
   /** True and moves past `text` if it comes next. */
   eat(text: string): boolean;
+  /** True if `text` comes next; stays. */
+  peek(text: string): boolean;
   expect(text: string): void;
   /** The text that matches a sticky pattern, or FV0102. */
   match(pattern: RegExp, what: string): string;
@@ -93,6 +95,10 @@ export const cursor = (text: string): Cursor => {
   };
   const c: Cursor = {
     eat,
+    peek: (s) => {
+      skip();
+      return text.startsWith(s, pos);
+    },
     expect: (s) => {
       if (!eat(s)) fail(`'${s}'`);
     },
@@ -120,7 +126,7 @@ export const cursor = (text: string): Cursor => {
     dtype: () => c.oneOf(dtypes, 'a dtype'),
     oneOf: (words, what) => {
       const found = checked(
-        () => match(/\w+/y, what),
+        () => match(/[\w-]+/y, what),
         (w) => (words as readonly string[]).includes(w),
         what,
       );

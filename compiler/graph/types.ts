@@ -62,8 +62,41 @@ export interface Meta {
 }
 
 export type Compare = 'eq' | 'ne' | 'lt' | 'le' | 'gt' | 'ge';
-/** Placement on one mesh axis: replicated, unreduced sum, or split along a tensor axis. */
-export type Placement = 'R' | 'P' | { readonly split: number };
+/**
+ * Where a tensor is, on a mesh of ranks: R everywhere; P, max, min: every rank has a tensor of the full shape, and their sum (maximum, minimum) is
+ * meant; flat: its elements in row-major order, padded to a multiple of the ranks, a piece on each; or split along an axis. The axis may consist of
+ * parts, one after the other, each of which is split evenly; without a list it is one part.
+ *
+ *   S0 of f32[8], two ranks: elements 0-3 and 4-7        S0(4 4) of f32[8]: elements 0 1 4 5 and 2 3 6 7
+ */
+export type Placement = 'R' | 'P' | 'max' | 'min' | 'flat' | Split;
+export interface Split {
+  readonly split: number;
+  readonly parts?: readonly number[];
+}
+
+export const collectiveKinds = ['all-gather', 'reduce-scatter', 'all-reduce'] as const;
+export type CollectiveKind = (typeof collectiveKinds)[number];
+/**
+ * Ranks that a collective is among. A mesh of W ranks is W / F groups of F neighbours: rank r has place r % F in its group `shard`, and place
+ * floor(r / F) in its group `replica`, which has the ranks of equal place in all groups. F = W: `shard` is `world`, `replica` is the rank alone.
+ */
+export const groupNames = ['world', 'shard', 'replica'] as const;
+export type GroupName = (typeof groupNames)[number];
+export const reductions = ['sum', 'max', 'min'] as const;
+export type Reduction = (typeof reductions)[number];
+
+/** A collective of one or more tensors of one type of element: a bucket. */
+export interface Transfer {
+  readonly kind: CollectiveKind;
+  readonly group: GroupName;
+  /** Ranks of the group. */
+  readonly ranks: number;
+  /** `sum` for a gather, which has none. */
+  readonly reduction: Reduction;
+  /** The unit of sharding that it belongs to, as `student.backbone.blocks.3`; empty where there is none. */
+  readonly unit: string;
+}
 type None = Record<never, never>;
 type Axes = { readonly axes: readonly number[] };
 
@@ -145,11 +178,21 @@ export interface Attrs {
    */
   scan: { readonly length: Dim; readonly carries: number; readonly constants: number; readonly reverse: boolean; readonly body: Graph };
   // sharding
-  reshard: { readonly axis: string; readonly from: Placement; readonly to: Placement };
+  /** The same tensor, placed otherwise. On one device the identity. */
+  reshard: { readonly axis: string; readonly from: Placement; readonly to: Placement; readonly unit?: string };
   /** i32 scalar: index of this shard on the mesh axis. */
   axisIndex: { readonly axis: string };
-  /** The body sees the values of one shard, as the original per-rank code would. */
+  /**
+   * The body, once for every index of the operands' first axis, the shard; results are stacked. Shards see nothing of each other, as the original
+   * per-rank code does not: ranks compute their own without a word.
+   */
   perShard: { readonly axis: string; readonly body: Graph };
+  // what one rank says to the others, in a program for one rank: all-gather x: [..] -> [ranks ..], reduce-scatter [ranks ..] -> [..], all-reduce [..] -> [..]
+  collective: Transfer;
+  /** As collective, but what comes out may be read by `wait` only. */
+  start: Transfer;
+  /** wait(results of a start, its operands): the results, arrived. The operands stand there since their memory is busy until then. */
+  wait: None;
 }
 
 export type Prim = keyof Attrs;

@@ -1,7 +1,7 @@
 /**
  * Common subexpressions: of two nodes with equal operation and inputs the second is dropped. What a checkpoint region
  * computes again must stay computed again, so a node of a region (meta.remat) is merged only with one of the same region
- * and phase.
+ * and phase. Nor is what is gathered for two phases gathered once.
  *
  *   %1 = exp(%0)   %2 = exp(%0)   %3 = add(%1, %2)        ->        %1 = exp(%0)   %2 = add(%1, %1)
  */
@@ -10,7 +10,7 @@ import type { Graph, Node, Value } from '../graph/types.ts';
 import { rewrite } from './rewrite.ts';
 
 const key = ({ op, meta }: Node, ins: readonly Value[]): string => {
-  const region = meta.remat === undefined ? '' : `${meta.remat} ${meta.phase}`;
+  const region = meta.remat === undefined && op.prim !== 'collective' ? '' : `${meta.remat} ${meta.phase}`;
   return `${region}|${ins.map((v) => v.id).join(' ')}|${opKey(op)}`;
 };
 

@@ -1,5 +1,6 @@
 /**
- * Regions become plain nodes: call (but for those that `keep` names) and perShard by their bodies, scan by one copy of its body a step.
+ * Regions become plain nodes: call (but for those that `keep` names) by their bodies, scan by one copy of its body a step and perShard by one a
+ * shard; a perShard that `keep` names stays, for the passes that place it on ranks.
  * Sharding primitives take their meaning on one device (reshard is the identity, axisIndex is 0), and stopGradient, whose work is done
  * once a function is differentiated, disappears.
  *
@@ -25,6 +26,7 @@ interface Inline {
   readonly stops: 'keep' | 'drop';
   /** Calls that a template computes as they are. */
   readonly keep: (op: OpOf<'call'>) => boolean;
+  readonly shards: 'keep' | 'unroll';
 }
 
 const expand = (b: Builder, g: Graph, args: readonly Value[], outer: Outer, how: Inline): readonly Value[] => {
@@ -43,7 +45,7 @@ const expandNode = (b: Builder, n: Node, ins: readonly Value[], meta: Meta, how:
     case 'call':
       return how.keep(n.op) ? b.emit(n.op, ins, meta) : expand(b, n.op.body, ins, within(meta), how);
     case 'perShard':
-      return expand(b, n.op.body, ins, within(meta), how);
+      return how.shards === 'keep' ? b.emit(n.op, ins, meta) : eachShard(b, n.op, ins, meta, how);
     case 'scan':
       return unroll(b, n.op, ins, meta, n.outputs, how);
     case 'stopGradient':
@@ -55,6 +57,12 @@ const expandNode = (b: Builder, n: Node, ins: readonly Value[], meta: Meta, how:
     default:
       return b.emit(n.op, ins, meta);
   }
+};
+
+/** x[i] */
+const entry = (b: Builder, x: Value, i: number): Value => {
+  const [, ...rest] = x.type.shape;
+  return b.reshape(b.slice(x, [i, ...rest.map(() => 0)], [i + 1, ...rest]), rest);
 };
 
 const unroll = (
@@ -69,14 +77,10 @@ const unroll = (
   const constants = ins.slice(op.carries, op.carries + op.constants);
   const xs = ins.slice(op.carries + op.constants);
   let carries = ins.slice(0, op.carries);
-  const at = (x: Value, i: number): Value => {
-    const [, ...rest] = x.type.shape;
-    return b.reshape(b.slice(x, [i, ...rest.map(() => 0)], [i + 1, ...rest]), rest);
-  };
   const ys: Value[][] = outputs.slice(op.carries).map(() => []);
   for (let step = 0; step < length; step++) {
     const i = op.reverse ? length - 1 - step : step;
-    const outs = expand(b, op.body, [...carries, ...constants, ...xs.map((x) => at(x, i))], within(meta), how);
+    const outs = expand(b, op.body, [...carries, ...constants, ...xs.map((x) => entry(b, x, i))], within(meta), how);
     carries = outs.slice(0, op.carries);
     outs.slice(op.carries).forEach((y, k) => {
       (ys[k] as Value[])[i] = b.reshape(y, [1, ...y.type.shape]);
@@ -86,8 +90,34 @@ const unroll = (
   return [...carries, ...stacked];
 };
 
-export const inline = (g: Graph, stops: Inline['stops'] = 'drop', keep: Inline['keep'] = () => false): Graph => {
+const eachShard = (b: Builder, op: OpOf<'perShard'>, ins: readonly Value[], meta: Meta, how: Inline): readonly Value[] => {
+  const shards = known(ins[0]?.type.shape[0] ?? 0);
+  const own = Array.from({ length: shards }, (_, i) =>
+    expand(
+      b,
+      op.body,
+      ins.map((x) => entry(b, x, i)),
+      within(meta),
+      how,
+    ),
+  );
+  return op.body.results.map((r, k) =>
+    own.length === 0
+      ? b.fill(0, { ...r.type, shape: [0, ...r.type.shape] })
+      : b.concat(
+          own.map((ys) => b.reshape(ys[k] as Value, [1, ...r.type.shape])),
+          0,
+        ),
+  );
+};
+
+export const inline = (
+  g: Graph,
+  stops: Inline['stops'] = 'drop',
+  keep: Inline['keep'] = () => false,
+  shards: Inline['shards'] = 'unroll',
+): Graph => {
   const b = builder();
   const params = g.params.map((p) => b.param(p.type, p.name));
-  return b.build(expand(b, g, params, (m) => m, { stops, keep }));
+  return b.build(expand(b, g, params, (m) => m, { stops, keep, shards }));
 };

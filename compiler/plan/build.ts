@@ -24,6 +24,7 @@ import { joinSteps, type Step, type StepPart, typeBytes, writtenBy } from './joi
 import { orderSteps } from './order.ts';
 import { placesOf, usesOf } from './places.ts';
 import { shareKernels, tables } from './share.ts';
+import { collectivesOf, transferOf } from './transfers.ts';
 import type { Chosen, Lifetime, Plan, Slot } from './types.ts';
 
 /** All blocks of a kernel, on buffers of its own sizes. */
@@ -63,8 +64,10 @@ const launchesOf = (g: Graph, target: Target, schedules: Schedules | undefined) 
     numbers.set(kernel, at);
     return at;
   };
-  const lowered = lowerAll(groups, target, schedules);
-  const common = shareKernels(lowered.flatMap((l) => (l.flat ? [l.kernel] : [])));
+  const kernelGroups = groups.filter((x) => x.template !== 'transfer');
+  const lowering = lowerAll(kernelGroups, target, schedules);
+  const numberOf = new Map(kernelGroups.map((x, i) => [x, i]));
+  const common = shareKernels(lowering.flatMap((l) => (l.flat ? [l.kernel] : [])));
   // tables of equal numbers are one constant
   const constants = [...arrays];
   const tabled = new Map<string, Value>();
@@ -77,8 +80,11 @@ const launchesOf = (g: Graph, target: Target, schedules: Schedules | undefined) 
     constants.push({ value, data });
     return value;
   };
-  const steps = groups.map(({ scope, phase, reason }, i): Step => {
-    const { kernel, buffers, flops, bytes, label } = lowered[i] as Lowered;
+  const steps = groups.map((group): Step => {
+    const { scope, phase, reason } = group;
+    const i = numberOf.get(group);
+    if (i === undefined) return transferOf(group, root);
+    const { kernel, buffers, flops, bytes, label } = lowering[i] as Lowered;
     const rest = { scope, phase, label, reason, flops, bytes };
     const one = common.get(kernel);
     const numbers = one?.numbers.get(kernel);
@@ -89,18 +95,19 @@ const launchesOf = (g: Graph, target: Target, schedules: Schedules | undefined) 
     return { kernel: share(one.kernel), parts: [{ ...part, ...more }], ...rest };
   });
   const chosen = new Map(
-    lowered.flatMap(({ choice }): [string, Chosen][] => {
+    lowering.flatMap(({ choice }): [string, Chosen][] => {
       if (!choice) return [];
       const { key, schedule, ignored } = choice;
       return [[key, { key, schedule: { ...schedule }, ...(ignored === undefined ? {} : { ignored }) }]];
     }),
   );
-  return { groups, lowered, steps, kernels, root, share, results, constants, chosen: [...chosen.values()] };
+  return { groups: kernelGroups, lowered: lowering, steps, kernels, root, share, results, constants, chosen: [...chosen.values()] };
 };
 
 /** A plan and what it was made of. */
 export interface Planned {
   readonly plan: Plan;
+  /** Those that kernels compute: not the starts and waits of collectives. */
   readonly groups: readonly Group[];
   /** One a group. */
   readonly lowered: readonly Lowered[];
@@ -175,21 +182,27 @@ const planFull = (g: Graph, target: Target, donated: readonly number[], schedule
   );
   const slot = (v: Value): Slot => ({ ...(slots.get(place(root(v))) as Slot), type: v.type });
   const scopeOf = new Map(single.flatMap((s) => written(s).map((v): [Value, string] => [v, s.scope])));
+  // transfers happen between launches: what they write is there before the next one, what they read until after the one before
+  const counts = [0];
+  for (const [i, s] of steps.entries()) counts[i + 1] = (counts[i] as number) + (s.transfer ? 0 : 1);
+  const launchesBefore = (i: number, late: 0 | 1): number => (i < 0 ? -1 : (counts[i] as number) - (steps[i]?.transfer ? late : 0));
   const lifetimes = values.map(
     (v, i): Lifetime => ({
       slot: slots.get(v) as Slot,
       scope: v.name ?? scopeOf.get(v) ?? '',
-      first: (needs[i] as Need).first,
-      last: (needs[i] as Need).last,
+      first: launchesBefore((needs[i] as Need).first, 0),
+      last: launchesBefore((needs[i] as Need).last, 1),
     }),
   );
 
   const plan: Plan = {
     kernels,
-    launches: steps.map(({ parts, ...rest }) => ({
-      ...rest,
-      parts: parts.map(({ buffers, sizes, blocks }) => ({ sizes, blocks, offsets: buffers.map((v) => slot(v).offset) })),
-    })),
+    launches: steps.flatMap(({ parts, transfer, ...rest }) =>
+      transfer
+        ? []
+        : [{ ...rest, parts: parts.map(({ buffers, sizes, blocks }) => ({ sizes, blocks, offsets: buffers.map((v) => slot(v).offset) })) }],
+    ),
+    ...collectivesOf(steps, (v) => slot(v).offset),
     inputs: g.params.map(slot),
     outputs: g.results.map((r, o) => ({ ...slot(g.params[donated[o] ?? -1] ?? (results[o] as Value)), type: r.type })),
     aliases: g.results.map((_, o) => donated[o] ?? -1),
@@ -198,7 +211,12 @@ const planFull = (g: Graph, target: Target, donated: readonly number[], schedule
     lifetimes,
     chosen,
   };
-  return { plan, groups, lowered, origins: steps.map(({ parts }) => parts.flatMap((p) => p.group ?? [])) };
+  return {
+    plan,
+    groups,
+    lowered,
+    origins: steps.flatMap(({ parts, transfer }) => (transfer ? [] : [parts.flatMap((p) => p.group ?? [])])),
+  };
 };
 
 /** What of a graph has elements: the rest is computed by nobody. */

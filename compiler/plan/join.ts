@@ -13,12 +13,22 @@
  * is written after every step that came before it and reads that input.
  */
 import { prodDim } from '../graph/dim.ts';
-import { bytesOf, type TensorType, type Value } from '../graph/types.ts';
+import { bytesOf, type Node, type TensorType, type Value } from '../graph/types.ts';
 import type { Kernel } from '../kernel/types.ts';
 import type { Launch, Part } from './types.ts';
 
 /** A launch whose buffers are still values. */
-export type Step = Omit<Launch, 'parts'> & { readonly parts: readonly StepPart[] };
+export type Step = Omit<Launch, 'parts'> & {
+  readonly parts: readonly StepPart[];
+  /** A start or a wait instead of a kernel: it has no parts. */
+  readonly transfer?: Transfer | undefined;
+};
+/** The values that a start sends, in memory until the wait, and those that come. */
+export interface Transfer {
+  readonly node: Node;
+  readonly reads: readonly Value[];
+  readonly writes: readonly Value[];
+}
 export type StepPart = Omit<Part, 'offsets'> & {
   readonly buffers: readonly Value[];
   /** The group that it computes, by number; absent where it is the plan's own work. */
@@ -29,9 +39,9 @@ export type StepPart = Omit<Part, 'offsets'> & {
 export const typeBytes = (t: TensorType): number => (prodDim(t.shape) as number) * bytesOf[t.dtype];
 
 export const readBy = (s: Step, kernels: readonly Kernel[]): readonly Value[] =>
-  s.parts.flatMap((p) => p.buffers.filter((_, i) => kernels[s.kernel]?.buffers[i]?.access === 'read'));
+  s.transfer?.reads ?? s.parts.flatMap((p) => p.buffers.filter((_, i) => kernels[s.kernel]?.buffers[i]?.access === 'read'));
 export const writtenBy = (s: Step, kernels: readonly Kernel[]): readonly Value[] =>
-  s.parts.flatMap((p) => p.buffers.filter((_, i) => kernels[s.kernel]?.buffers[i]?.access !== 'read'));
+  s.transfer?.writes ?? s.parts.flatMap((p) => p.buffers.filter((_, i) => kernels[s.kernel]?.buffers[i]?.access !== 'read'));
 
 /** Bytes that may live longer than they must for the sake of a launch. */
 const little = 1 << 14;
@@ -70,10 +80,10 @@ export const joinSteps = (steps: readonly Step[], kernels: readonly Kernel[], re
     const after = Math.max(-1, ...before.map((i) => i ?? -1));
     const own = to.reduce((n, v) => n + (replaced.has(v) ? 0 : typeBytes(v.type)), 0);
     const last = latest.get(s.kernel);
-    const joins = last !== undefined && last > after && own <= little && made[last]?.phase === s.phase;
+    const joins = !s.transfer && last !== undefined && last > after && own <= little && made[last]?.phase === s.phase;
     const at = joins ? last : made.length;
     made[at] = joins ? together(made[last] as Step, s) : s;
-    latest.set(s.kernel, at);
+    if (!s.transfer) latest.set(s.kernel, at);
     for (const v of to) writer.set(v, at);
     for (const v of from) reader.set(v, Math.max(at, reader.get(v) ?? -1));
   };
@@ -90,7 +100,7 @@ export const joinSteps = (steps: readonly Step[], kernels: readonly Kernel[], re
     const [from, to] = [readBy(s, kernels), writtenBy(s, kernels)];
     for (const v of from) if (writes.has(v)) go(writes.get(v) as number);
     for (const v of to) for (const k of [...(reads.get(replaced.get(v) ?? v) ?? [])]) go(k);
-    if (s.bytes > little) {
+    if (s.transfer || s.bytes > little) {
       place(s);
       continue;
     }

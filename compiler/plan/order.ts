@@ -5,7 +5,7 @@
  *   dW2 = ..   dW1 = ..   n2 = |dW2|   n1 = |dW1|   w2 = w2 - dW2 / n2   w1 = w1 - dW1 / n1
  *   dW2 = ..   n2 = |dW2|   w2 = w2 - dW2 / n2   dW1 = ..   n1 = |dW1|   w1 = w1 - dW1 / n1
  *
- * Only the order changes, and only of the phase `opt`: each step still comes after all that it reads from, and one that writes over
+ * Only the order changes, and only of the phase `opt`, without its transfers: each step still comes after all that it reads from, and one that writes over
  * a donated input after all that read that input.
  */
 import type { Value } from '../graph/types.ts';
@@ -30,7 +30,7 @@ export const orderSteps = (steps: readonly Step[], kernels: readonly Kernel[], r
     }
   });
   const readersOf = (v: Value | undefined): readonly number[] => (v && readers.get(v)) ?? [];
-  const isOpt = (i: number): boolean => steps[i]?.phase === 'opt';
+  const isOpt = (i: number): boolean => steps[i]?.phase === 'opt' && !steps[i]?.transfer;
   const before = steps.map((_, i) => [
     ...(reads[i] as Value[]).map((v) => producer.get(v)).filter((k) => k !== undefined),
     ...(writes[i] as Value[]).flatMap((v) => readersOf(replaced.get(v)).filter((r) => r !== i)),

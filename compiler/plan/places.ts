@@ -9,7 +9,7 @@
 import type { Value } from '../graph/types.ts';
 import { mayAlias } from '../kernel/inplace.ts';
 import type { Kernel } from '../kernel/types.ts';
-import { type Step, type StepPart, typeBytes, writtenBy } from './join.ts';
+import { readBy, type Step, type StepPart, typeBytes, writtenBy } from './join.ts';
 
 /** The number of the step that makes a value, and of the last that has it among its buffers. */
 export interface Uses {
@@ -22,7 +22,7 @@ export const usesOf = (steps: readonly Step[], kernels: readonly Kernel[]): Uses
   const last = new Map<Value, number>();
   steps.forEach((s, i) => {
     for (const v of writtenBy(s, kernels)) producer.set(v, i);
-    for (const v of s.parts.flatMap((p) => p.buffers)) last.set(v, i);
+    for (const v of [...readBy(s, kernels), ...writtenBy(s, kernels)]) last.set(v, i);
   });
   return { producer, last };
 };
@@ -62,6 +62,7 @@ export const placesOf = (
   const kept = new Set(results);
   const between = (v: Value): boolean => producer.has(v) && !kept.has(v);
   steps.forEach((s, i) => {
+    if (s.transfer) return;
     const dying = new Set(s.parts.flatMap((p) => p.buffers).filter((v) => between(v) && last.get(v) === i && producer.get(v) !== i));
     for (const v of writtenBy(s, kernels)) {
       if (!between(v)) continue;

@@ -3,7 +3,7 @@
  * is one JSON document; kernels are in it as print.ts of compiler/kernel writes them. parsePlan(printPlan(p)) equals p, numbers included
  * (NaN, -0, infinities). Text that is damaged, cut off or of another version is refused with FV0203.
  *
- *   fovea plan 1 5f0c3a9be2117d40
+ *   fovea plan 2 5f0c3a9be2117d40
  *   {"key":"9b1c...","nodes":8183,"arenaBytes":4096,"inputs":[{"type":{"dtype":"f32","shape":[4]},"offset":0,...
  *
  * Kernels are most of the text, and who runs a plan whose kernels are compiled never looks at them: they are parsed when they are asked for.
@@ -16,7 +16,7 @@ import type { Kernel } from '../kernel/types.ts';
 import type { Plan } from './types.ts';
 
 /** Raised with every change of the format. */
-const version = 1;
+const version = 2;
 const title = 'fovea plan';
 
 /** A plan and what it was made of. */
@@ -60,6 +60,8 @@ export const printPlan = ({ plan, key, nodes }: SavedPlan): string => {
     outputs: plan.outputs,
     aliases: plan.aliases,
     launches: plan.launches,
+    collectives: plan.collectives,
+    events: plan.events,
     constants: plan.constants.map(({ slot, data }) => ({ slot, data: data.map(written) })),
     lifetimes: plan.lifetimes,
     chosen: plan.chosen,

@@ -1,7 +1,10 @@
 /**
  * The plan: what a backend runs. One arena with static offsets, a list of launches in order, and where inputs, outputs
  * and constants lie in the arena. It is plain data: serialisable, comparable, readable without the compiler.
+ *
+ * A plan for one rank of several also has collectives, which start and end between launches.
  */
+import type { Collective, PlanEvent } from '../collectives.ts';
 import type { Phase, TensorType } from '../graph/types.ts';
 import type { Kernel } from '../kernel/types.ts';
 import type { Schedule } from '../target.ts';
@@ -61,6 +64,10 @@ export interface Plan {
   /** Distinct kernels: launches of equal text share one. */
   readonly kernels: readonly Kernel[];
   readonly launches: readonly Launch[];
+  /** Empty in a plan for one device. */
+  readonly collectives: readonly Collective[];
+  /** In order; `before` never falls. */
+  readonly events: readonly PlanEvent[];
   readonly inputs: readonly Slot[];
   readonly outputs: readonly Slot[];
   /** aliases[o] = input whose slot output o shares, or -1. */

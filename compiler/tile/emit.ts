@@ -232,6 +232,9 @@ const rules: { readonly [P in Prim]: Rule<P> } = {
   reshard: notInside('reshard'),
   axisIndex: notInside('axisIndex'),
   perShard: notInside('perShard'),
+  collective: notInside('collective'),
+  start: notInside('start'),
+  wait: notInside('wait'),
 };
 
 export const emitter = (o: EmitOptions): Emitter => {

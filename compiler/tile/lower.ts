@@ -38,7 +38,7 @@ export interface Lowered {
   readonly choice?: Choice;
 }
 
-const templates: { readonly [T in Template]: (job: Job) => Lowering } = {
+const templates: { readonly [T in Exclude<Template, 'transfer'>]: (job: Job) => Lowering } = {
   map: lowerMap,
   reduce: lowerReduce,
   gemm: lowerContraction,
@@ -70,6 +70,11 @@ export const flopsOf = (n: Node): number => {
 
 const none: Schedules = new Map();
 
+const lowering = (group: Group, target: Target, schedules: Schedules): Lowering => {
+  if (group.template === 'transfer') throw new Error('internal: a transfer is no kernel');
+  return templates[group.template](jobOf(group, target, schedules));
+};
+
 /** Of schedules, a template takes the record of its key, if that is legal, and what its model chooses otherwise. */
 export const lower = (group: Group, target: Target, schedules = none): Lowered => {
   const empty: Lowering = { grid: [1, 1, 1], threads: 1, body: [] };
@@ -79,7 +84,7 @@ export const lower = (group: Group, target: Target, schedules = none): Lowered =
     body,
     flat = false,
     choice,
-  } = group.outputs.every((v) => sizeOf(v) === 0) ? empty : templates[group.template](jobOf(group, target, schedules));
+  } = group.outputs.every((v) => sizeOf(v) === 0) ? empty : lowering(group, target, schedules);
   const buffers = [...group.inputs, ...group.outputs];
   const prims = primsOf(group);
   const name = [group.template, ...new Set(prims)].join('_').replace(/\W/g, '_').slice(0, 48);

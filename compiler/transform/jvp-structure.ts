@@ -21,6 +21,10 @@ const extremum = ({ b, op, x: [x], t: [t] }: Site<'reduceMax'> | Site<'reduceMin
   return { results: [y], tangents: [b.div(b.sum(b.mul(tangent, mask), op.axes), b.sum(mask, op.axes))] };
 };
 
+const sharded = (): never => {
+  throw new Error('internal: a program for one rank is not differentiated');
+};
+
 export const structure = {
   const: zero,
   array: zero,
@@ -62,4 +66,7 @@ export const structure = {
   randomBits: zero,
   reshard: linear,
   axisIndex: zero,
+  collective: sharded,
+  start: sharded,
+  wait: sharded,
 } satisfies { readonly [P in Prim]?: JvpRule<P> };

@@ -36,7 +36,7 @@ const perShard = (s: LinearSite<'perShard'>): readonly Tangent[] => {
   const { b, op, x, linear, ct } = s;
   const inner = builder(b.meta);
   const params = op.body.params.map((p) => inner.param(p.type, p.name));
-  const cts = ct.map((c) => (c ? inner.param(c.type) : null));
+  const cts = ct.map((c, i) => (c ? inner.param((op.body.results[i] as Value).type) : null));
   const results = inner.inline(op.body, params, backward);
   const back = transposed(
     s,

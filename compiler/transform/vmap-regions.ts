@@ -1,7 +1,7 @@
 /**
  * Batching rules of the primitives with a region, and of random bits. A call keeps its name: its body becomes a body of batches; attention
- * takes batches as they are. A scan runs once for all examples: its slices are batches, so stacked operands and results carry the batch
- * as their second axis. Random bits of a key for each example are a loop over the keys.
+ * takes batches as they are. A scan, and a region for each shard, runs once for all examples: its slices are batches, so stacked operands
+ * and results carry the batch as their second axis. Random bits of a key for each example are a loop over the keys.
  */
 import { type AttentionTag, attention, isAttention } from '../graph/attention.ts';
 import { type Builder, builder } from '../graph/builder.ts';
@@ -25,7 +25,7 @@ const bodyOf = (
   return { body: inner.build(values), batched: out.batched.map((is, i) => is || want(i)) };
 };
 
-const region: BatchRule<'call' | 'perShard'> = (s) => {
+const region: BatchRule<'call'> = (s) => {
   const { body, batched } = bodyOf(s, s.op.body, s.batched);
   return { values: s.b.emit({ ...s.op, body } as Op, s.x), batched };
 };
@@ -62,6 +62,13 @@ const scan: BatchRule<'scan'> = (s) => {
   return { values: results.map((v, i) => (i >= op.carries && batched[i] ? swapped(b, v) : v)), batched };
 };
 
+const perShard: BatchRule<'perShard'> = (s) => {
+  const { body, batched } = bodyOf(s, s.op.body, s.batched);
+  const operands = s.x.map((v, i) => (s.batched[i] ? swapped(s.b, v) : v));
+  const results = s.b.emit({ ...s.op, body }, operands);
+  return { values: results.map((v, i) => (batched[i] ? swapped(s.b, v) : v)), batched };
+};
+
 const randomBits: BatchRule<'randomBits'> = ({ b, op, x, size }) => {
   const inner = builder(b.meta);
   const key = inner.param({ dtype: 'u32', shape: [2] });
@@ -69,4 +76,4 @@ const randomBits: BatchRule<'randomBits'> = ({ b, op, x, size }) => {
   return all(b.emit({ prim: 'scan', length: size, carries: 0, constants: 0, reverse: false, body }, x));
 };
 
-export const regions = { call, perShard: region, scan, randomBits } satisfies { readonly [P in Prim]?: BatchRule<P> };
+export const regions = { call, perShard, scan, randomBits } satisfies { readonly [P in Prim]?: BatchRule<P> };

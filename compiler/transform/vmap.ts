@@ -30,11 +30,18 @@ const closed = (): never => {
   throw new Error('internal: a primitive without operands cannot be batched');
 };
 
+const sharded = (): never => {
+  throw new Error('internal: a program for one rank is not batched');
+};
+
 export const batchRules: { readonly [P in Prim]: BatchRule<P> } = {
   const: closed,
   array: closed,
   iota: closed,
   axisIndex: closed,
+  collective: sharded,
+  start: sharded,
+  wait: sharded,
   neg: pointwise,
   exp: pointwise,
   log: pointwise,

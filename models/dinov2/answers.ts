@@ -5,7 +5,7 @@
  *
  *   answers(recipe, params, [local, global], hidden)   ->   { cls: [F32<'L*B K'>, F32<'2*B K'>], patches: F32<'U J'> }
  */
-import { apply, concat, type F32, gather, rearrange, scope, size, slice, type Tensor } from '../../dsl/index.ts';
+import { apply, concat, type F32, gather, perShard, rearrange, scope, size, slice, type Tensor } from '../../dsl/index.ts';
 import { dinoHead } from '../heads.ts';
 import { sizeAt } from '../layers/sizes.ts';
 import type { Recipe } from '../recipes.ts';
@@ -19,9 +19,17 @@ export interface Answers<X extends readonly F32<string>[]> {
   readonly patches: F32<'U J'> | undefined;
 }
 
-/** The tokens of the given numbers, counted over all images. */
-export const rowsAt = (tokens: F32<'2*B N D'>, index: Tensor<'U', 'i32'>): F32<'U D'> =>
-  gather(rearrange('b n d -> (b n) d', tokens), index);
+/** The tokens of the given numbers, counted over the images of a shard. */
+export const rowsAt = (r: Pick<Recipe, 'shards'>, tokens: F32<'2*B N D'>, index: Tensor<'U', 'i32'>): F32<'U D'> => {
+  const shards = r.shards ?? 1;
+  if (shards === 1) return gather(rearrange('b n d -> (b n) d', tokens), index);
+  const own = rearrange('(v w b) n d -> w (v b n) d' as string, tokens, { v: 2, w: shards });
+  const picked = perShard((rows: F32<string>, list: Tensor<string, 'i32'>) => gather(rows, list))(
+    own,
+    rearrange('(w u) -> w u', index, { w: shards }),
+  );
+  return rearrange('w u d -> (w u) d' as string, picked as F32<string>) as F32<'U D'>;
+};
 
 /** One call of f on the rows of all parts, its result taken apart again. */
 const together = (f: (rows: F32<string>) => F32<string>, parts: readonly F32<string>[]): F32<string>[] => {

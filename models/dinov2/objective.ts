@@ -9,7 +9,7 @@
  *     koleo    weight * sum over the two global crops, on class tokens of the backbone
  *     ibot     masked patches: mean over the patches of a crop, mean over all 2 B crops (crops without a mask count as 0)
  */
-import { type F32, rearrange, type Scalar, scalar, scope, unbind } from '../../dsl/index.ts';
+import { type F32, mean, perShard, rearrange, type Scalar, scalar, scope, unbind } from '../../dsl/index.ts';
 import { crossEntropy, dinoLoss, ibotLoss, koleoLoss } from '../losses.ts';
 import { geometry } from '../recipes/geometry.ts';
 import type { Recipe } from '../recipes.ts';
@@ -31,7 +31,7 @@ const look = (r: Recipe, student: Network, batch: Batch) => {
   const local = r.crops.locals > 0 ? (views[1] as Features<'L*B', 'M'>).cls : undefined;
   const compared = whole ? (views.at(-1) as Features<'2*B', 'N'>).cls : global.cls;
   const cls = doDino ? [...(local ? [local] : []), compared] : [];
-  const scores = answers(r, student, cls, doIbot ? rowsAt(global.patches, batch.maskIndices) : undefined);
+  const scores = answers(r, student, cls, doIbot ? rowsAt(r, global.patches, batch.maskIndices) : undefined);
   return {
     cls: global.cls,
     global: scores.cls.at(-1) as F32<'2*B K'> | undefined,
@@ -40,6 +40,19 @@ const look = (r: Recipe, student: Network, batch: Batch) => {
   };
 };
 
+/** KoLeo of the images of each shard, mean over shards. */
+const koleoOf =
+  ({ shards = 1 }: Recipe) =>
+  (features: F32<'B D'>): Scalar =>
+    shards === 1
+      ? koleoLoss(features)
+      : mean(
+          'w ->',
+          perShard((own: F32<'B D'>) => koleoLoss(own))(
+            rearrange('(w b) d -> w b d' as string, features, { w: shards }) as never,
+          ) as F32<'W'>,
+        );
+
 /** The number minimised, and its parts as DINOv2 logs them. Terms without weight are left out. */
 export const objective = (r: Recipe, student: Network, batch: Batch, wanted: Targets): readonly [Scalar, Losses] => {
   const seen = scope('student', () => look(r, student, batch));
@@ -47,22 +60,23 @@ export const objective = (r: Recipe, student: Network, batch: Batch, wanted: Tar
     // the original counts one local pair even without local crops
     const pairs = 2 + Math.max(2 * r.crops.locals, 1);
     const none = scalar(0);
+    const koleo = koleoOf(r);
     const { cls, patches } = wanted;
     const local = (): Scalar => {
       if (!(cls && seen.local)) return none;
       const views = rearrange('(l b) k -> l b k', seen.local, { l: r.crops.locals });
       return dinoLoss(r.studentTemp)(views, rearrange('(t b) k -> t b k', cls, { t: 2 })).div(pairs);
     };
-    const koleo = (): Scalar => {
+    const spreading = (): Scalar => {
       if (r.dino.weight === 0 || r.koleo.weight === 0) return none;
       const [first, second] = unbind(rearrange('(v b) d -> v b d', seen.cls, { v: 2 }));
-      const spread = koleoLoss(first);
-      return (r.koleo.crops === 'first' ? spread : spread.add(koleoLoss(second))).mul(r.koleo.weight);
+      const spread = koleo(first);
+      return (r.koleo.crops === 'first' ? spread : spread.add(koleo(second))).mul(r.koleo.weight);
     };
     const terms = {
       local: local(),
       global: cls && seen.global ? crossEntropy(r.studentTemp)(seen.global, cls).mul(2 / pairs) : none,
-      koleo: koleo(),
+      koleo: spreading(),
       ibot: patches && seen.patches ? ibotLoss(r.studentTemp)(seen.patches, patches, batch.maskWeights).div(2 * r.batch) : none,
     };
     const loss = terms.local.add(terms.global).mul(r.dino.weight).add(terms.koleo).add(terms.ibot.mul(r.ibot.weight));

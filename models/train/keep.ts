@@ -1,7 +1,7 @@
 /**
  * What a run leaves behind: a line of metrics per step (appended, so that a killed run keeps what it had) and the loss curve.
  */
-import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { lineChart, trailingMean } from '../plot/index.ts';
 import { cannotWrite } from '../weights/index.ts';
 import type { StepMetrics } from './run.ts';
@@ -12,8 +12,25 @@ export interface MetricsLog {
   close(): void;
 }
 
-/** Starts `file` anew. FV0407: cannot be written; the file then ends with the last whole line. */
-export const metricsLog = (file: string): MetricsLog => {
+/** Whole lines of a log up to a step. */
+const linesUpTo = (file: string, step: number): readonly StepMetrics[] => {
+  const all: StepMetrics[] = [];
+  for (const line of existsSync(file) ? readFileSync(file, 'utf8').split('\n') : []) {
+    try {
+      const m = JSON.parse(line) as StepMetrics;
+      if (m.step <= step) all.push(m);
+    } catch {
+      // the half line of a run that was killed
+    }
+  }
+  return all;
+};
+
+/**
+ * Starts `file` anew, with what it has up to step `from` of a run that goes on from there. FV0407: cannot be written; the file then ends with the
+ * last whole line.
+ */
+export const metricsLog = (file: string, from = 0): MetricsLog => {
   const guarded = <T>(f: () => T): T => {
     try {
       return f();
@@ -21,8 +38,8 @@ export const metricsLog = (file: string): MetricsLog => {
       throw cannotWrite(file, e);
     }
   };
+  const all: StepMetrics[] = from > 0 ? [...guarded(() => linesUpTo(file, from))] : [];
   const fd = guarded(() => openSync(file, 'w'));
-  const all: StepMetrics[] = [];
   let end = 0;
   const append = (line: Uint8Array): void => {
     try {
@@ -37,6 +54,7 @@ export const metricsLog = (file: string): MetricsLog => {
     }
     end += line.length;
   };
+  for (const m of all) guarded(() => append(Buffer.from(`${JSON.stringify(m)}\n`)));
   return {
     all,
     add: (m) => {

@@ -9,24 +9,31 @@
 import { FoveaError } from '../../compiler/error.ts';
 import {
   type Backend,
+  type Communicator,
   type CompileReport,
   compile,
   type Device,
   type DeviceTensor,
   type HostOf,
   type Progress,
+  type ShardPlan,
+  type SpecOf,
   type Tune,
   trace,
 } from '../../index.ts';
+import type { Piece } from '../checkpoint/index.ts';
 import { batches } from '../data/batch.ts';
 import type { ImageSet } from '../data/picture.ts';
+import { joinBatches, ofOneShard } from '../dinov2/ranks.ts';
 import { batchSpec, hyperAt, hyperSpec, initState, stateSpec } from '../dinov2/state.ts';
-import type { State } from '../dinov2/types.ts';
+import type { Batch, State } from '../dinov2/types.ts';
 import { trainStep } from '../dinov2.ts';
 import { stepPrecision } from '../precision.ts';
 import { geometry } from '../recipes/geometry.ts';
 import { batchRecipe, keepLists } from '../recipes/inputs.ts';
 import type { Recipe } from '../recipes.ts';
+import type { Loaded } from '../weights/index.ts';
+import { piecesOf, shapesOf } from './pieces.ts';
 
 export interface RunOptions {
   readonly recipe: Recipe;
@@ -39,6 +46,10 @@ export interface RunOptions {
   /** Where schedules of kernels come from, as `compile` takes it. */
   readonly tune?: Tune;
   readonly progress?: Progress;
+  /** This rank of several: it makes the batches of its own shard. Without it, batches of all shards of the recipe. */
+  readonly shards?: { readonly world: Communicator; readonly plan: ShardPlan };
+  /** What a run before has left, and its steps; first values of the recipe unless given. */
+  readonly from?: { readonly state: Loaded<SpecOf<State>> | HostOf<State>; readonly step: number };
 }
 
 export interface StepMetrics {
@@ -56,6 +67,8 @@ export interface Run {
   train(steps: number, signal?: AbortSignal): AsyncGenerator<StepMetrics>;
   /** The student's and teacher's parameters, moments and step, as they are now: on the host until the first step, then on the device. */
   state(): Device<State> | HostOf<State>;
+  /** What this rank holds of the state, after a step, for a checkpoint. */
+  pieces(): Promise<ReadonlyMap<string, Piece>>;
   /** Frees the program; a state that lies on the device goes with it. */
   dispose(): void;
 }
@@ -80,9 +93,24 @@ const terms = (losses: StepMetrics['losses']): string =>
     .map(([name, x]) => `${name} ${Number.isFinite(x) ? x.toFixed(3) : x}`)
     .join(', ');
 
-export const startRun = async ({ recipe, images, backend, seed, precision = 'f32', tune, progress }: RunOptions): Promise<Run> => {
-  const [cropsAt, keepAt] = [batches(images, batchRecipe(recipe), seed), keepLists(recipe, seed)];
-  const batchAt = (t: number) => (recipe.dropPath.rate > 0 ? { ...cropsAt(t), keep: keepAt(t) } : cropsAt(t));
+/** The batch of a step: of one shard, or of all of them side by side. Shard w of W takes every W-th batch of one stream of images. */
+const batchesOf = (recipe: Recipe, images: ImageSet, seed: number, rank: number | undefined): ((t: number) => HostOf<Batch>) => {
+  const { shards = 1 } = recipe;
+  const one = ofOneShard(recipe);
+  const [cropsAt, keepAt] = [batches(images, batchRecipe(one), seed), keepLists(one, seed)];
+  const own = (t: number): HostOf<Batch> =>
+    (recipe.dropPath.rate > 0 ? { ...cropsAt(t), keep: keepAt(t) } : cropsAt(t)) as unknown as HostOf<Batch>;
+  if (rank !== undefined) return (t) => own(t * shards + rank);
+  return (t) =>
+    joinBatches(
+      recipe,
+      Array.from({ length: shards }, (_, w) => own(t * shards + w)),
+    );
+};
+
+export const startRun = async (options: RunOptions): Promise<Run> => {
+  const { recipe, images, backend, seed, precision = 'f32', tune, progress, shards, from } = options;
+  const batchAt = batchesOf(recipe, images, seed, shards?.world.rank);
   const step = await compile(trainStep(recipe), [stateSpec(recipe), batchSpec(recipe), hyperSpec()], {
     backend,
     dims: geometry(recipe).sizes,
@@ -90,13 +118,18 @@ export const startRun = async ({ recipe, images, backend, seed, precision = 'f32
     precision: stepPrecision(precision),
     ...(tune ? { tune } : {}),
     ...(progress ? { progress } : {}),
+    ...(shards ? { shards } : {}),
   });
   const hyperOf = hyperAt(recipe);
-  let state: Device<State> | HostOf<State> = initState(recipe, seed);
-  let done = 0;
+  const first = (from?.state as HostOf<State> | undefined) ?? initState(recipe, seed); // a lazy leaf is loaded by the first call
+  const shapes = shapesOf(first);
+  // what this rank holds of it: batches are its own from the start
+  let [state] = step.own(first) as unknown as [Device<State> | HostOf<State>];
+  let done = from?.step ?? 0;
   return {
     report: step.report,
     state: () => state,
+    pieces: () => piecesOf(state as Device<State>, shapes, shards?.world.rank ?? 0, step.report.layout),
     dispose: () => step.dispose(),
     async *train(steps, signal) {
       let batch = batchAt(done);

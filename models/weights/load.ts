@@ -7,8 +7,8 @@
  *   await program(params, images);
  */
 import { FoveaError } from '../../compiler/error.ts';
+import { nonFinite } from '../../compiler/graph/floats.ts';
 import type { HostTensor, LazyTensor, TensorSpec } from '../../dsl/index.ts';
-import { nonFinite } from './floats.ts';
 import { type Differences, few, hasValues, match, refuse } from './tree.ts';
 
 /** The tree P with tensors of a file, or values that were there before, at its leaves. */

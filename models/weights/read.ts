@@ -5,7 +5,7 @@
  *   const { tensors, format, close } = await readWeights('dinov2_vits14_pretrain.pth', { as: 'f32' });
  */
 import { FoveaError } from '../../compiler/error.ts';
-import type { Float } from './floats.ts';
+import type { Float } from '../../compiler/graph/floats.ts';
 import { legacyMagic, parseLegacyPth, parseZipPth } from './pth.ts';
 import { parseSafetensors } from './safetensors.ts';
 import { quoted, shown } from './shown.ts';

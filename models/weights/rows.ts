@@ -5,9 +5,9 @@
  *   splitRows(qkv, 3, 'blocks.0.attn.qkv.weight')   // q, k, v
  */
 import { FoveaError } from '../../compiler/error.ts';
+import { type Float, fromF32, toF32 } from '../../compiler/graph/floats.ts';
 import type { HostData } from '../../compiler/graph/types.ts';
 import type { LazyTensor } from '../../dsl/index.ts';
-import { type Float, fromF32, toF32 } from './floats.ts';
 import { few } from './tree.ts';
 
 /** Tensors by name, in an order that conversions keep. */

@@ -7,8 +7,8 @@
  *   tensors.get('norm.weight')?.load()   // Float32Array, a view of the mapped file
  */
 import { FoveaError } from '../../compiler/error.ts';
+import type { Float } from '../../compiler/graph/floats.ts';
 import type { HostTensor } from '../../dsl/index.ts';
-import type { Float } from './floats.ts';
 import { strictJson } from './json.ts';
 import { quoted, shown } from './shown.ts';
 import { type ByteSource, openSource, type SourceOptions } from './source.ts';

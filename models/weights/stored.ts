@@ -5,9 +5,9 @@
  *   lazily({ shape: [2], type: 'F16', bytes }, 'norm.weight', 'f32').load()   // Float32Array
  */
 import { FoveaError } from '../../compiler/error.ts';
+import { type Float, fromF32, fromF64, toF32 } from '../../compiler/graph/floats.ts';
 import type { DType, HostData } from '../../compiler/graph/types.ts';
 import type { LazyTensor } from '../../dsl/index.ts';
-import { type Float, fromF32, fromF64, toF32 } from './floats.ts';
 
 /** Element types of files that are read, with their size in bytes. */
 export const stored = {

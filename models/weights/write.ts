@@ -34,12 +34,13 @@ const bytesOf = (name: string, t: TensorData | LazyTensor): Uint8Array => {
 
 /**
  * Writes `tensors` in the map's order; the header is padded so that the data start at a multiple of 8. Stops after each, and `return()`
- * gives up, as writingAtomic does. FV0407: cannot be written.
+ * gives up, as writingAtomic does. `seen` is told of everything that goes into the file, in order. FV0407: cannot be written.
  */
 export const writingSafetensors = (
   file: string,
   tensors: ReadonlyMap<string, TensorData | LazyTensor>,
   metadata: Readonly<Record<string, string>> = {},
+  seen: (bytes: Uint8Array) => void = () => {},
 ): Generator<void, void> => {
   const header: Record<string, unknown> = Object.create(null);
   if (Object.keys(metadata).length > 0) header.__metadata__ = metadata;
@@ -60,7 +61,13 @@ export const writingSafetensors = (
     yield padded;
     for (const [name, t] of tensors) yield bytesOf(name, t);
   };
-  return writingAtomic(file, parts());
+  const told = function* (): Generator<Uint8Array> {
+    for (const bytes of parts()) {
+      seen(bytes);
+      yield bytes;
+    }
+  };
+  return writingAtomic(file, told());
 };
 
 /** writingSafetensors without stops. */

@@ -55,6 +55,8 @@ export const planOf = (
     aliases: outputs.map(() => -1),
     constants: [],
     arenaBytes: at,
+    collectives: [],
+    events: [],
     lifetimes: [],
     chosen: [],
     names: outputs.map(([n]) => n),

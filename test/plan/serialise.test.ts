@@ -21,6 +21,21 @@ const { names: _, ...made } = planOf([scale]);
 const slot: Slot = { type: { dtype: 'f32', shape: [5] }, offset: 128, bytes: 20 };
 const plan: Plan = {
   ...made,
+  collectives: [
+    {
+      kind: 'reduce-scatter',
+      group: 'shard',
+      dtype: 'f32',
+      reduction: 'sum',
+      segments: [{ send: 0, receive: 64, count: 3 }],
+      scope: 'student',
+      phase: 'bwd',
+    },
+  ],
+  events: [
+    { what: 'start', collective: 0, before: 0 },
+    { what: 'wait', collective: 0, before: 1 },
+  ],
   constants: [{ slot, data: [-0, 0, Number.NaN, Infinity, -Infinity] }],
   lifetimes: [{ slot, scope: 'student/"odd"\nname/ß', first: -1, last: 1 }],
 };
@@ -62,5 +77,5 @@ test('any damage is noticed: a character changed, added or lost, anywhere', () =
 });
 
 test('another version is refused by name', () => {
-  expect(refusal(text.replace('fovea plan 1 ', 'fovea plan 2 '))).toBe('plan text: it is of version 2, this is version 1');
+  expect(refusal(text.replace('fovea plan 2 ', 'fovea plan 3 '))).toBe('plan text: it is of version 3, this is version 2');
 });

@@ -82,8 +82,9 @@ test('programs as bodies of scan and of perShard', () => {
     fc.property(program, fc.boolean(), fc.nat(), (p, reverse, seed) => {
       const { args, g } = scanned(p, reverse);
       checkAll(g, args, seed);
-      const whole = trace(args, (b, ...xs) => b.emit({ prim: 'perShard', axis: 'data', body: g }, xs));
-      checkAll(whole, args, seed);
+      const shards = args.map((a) => ({ ...a, shape: [2, ...a.shape] }));
+      const whole = trace(shards, (b, ...xs) => b.emit({ prim: 'perShard', axis: 'data', body: g }, xs));
+      checkAll(whole, shards, seed);
     }),
     runs(18, 25),
   );

@@ -22,6 +22,7 @@ const apply = (op: Op, ...args: Arg[]): Case => of(args, (b, ...xs) => b.emit(op
 const discrete = (f: (b: Builder, x: Value) => Value): Case => of([arg([5])], (b, x) => b.mul(b.cast(f(b, x), 'f32'), x));
 
 const v = arg([5]);
+const scalar = arg([]);
 const m = arg([3, 4]);
 const positive = arg([5], 0.5, 3);
 const indices = arg([2, 3], -1, 6, 'i32');
@@ -42,7 +43,8 @@ const recurrence = (reverse: boolean): Case =>
     return b.emit({ prim: 'scan', length: 4, carries: 1, constants: 1, reverse, body }, [c, w, x]);
   });
 
-const cases: { readonly [P in Prim]: readonly Case[] } = {
+// differentiation comes before sharding
+const cases: { readonly [P in Exclude<Prim, 'collective' | 'start' | 'wait'>]: readonly Case[] } = {
   const: [of([v], (b, x) => b.mul(x, b.fill(3, x.type))), of([v], (b) => b.constant(2))],
   array: [of([arg([2])], (b, x) => b.mul(x, b.one({ prim: 'array', data: [2, 5], shape: [2], dtype: 'f32' }, [])))],
   iota: [of([m], (b, x) => b.mul(x, b.one({ prim: 'iota', shape: [3, 4], axis: 1, dtype: 'f32' }, [])))],
@@ -173,11 +175,11 @@ const cases: { readonly [P in Prim]: readonly Case[] } = {
   axisIndex: [of([arg([])], (b, x) => b.mul(x, b.add(x, b.cast(b.one({ prim: 'axisIndex', axis: 'data' }, []), 'f32'))))],
   perShard: [
     of([v, v], (b, x, y) => {
-      const body = trace([v, v], (b, x, y) => [b.mul(b.sin(x), y), b.stopGradient(x), b.add(y, y)]);
+      const body = trace([scalar, scalar], (b, x, y) => [b.mul(b.sin(x), y), b.stopGradient(x), b.add(y, y)]);
       return b.emit({ prim: 'perShard', axis: 'data', body }, [x, y]).filter((_, i) => i !== 1);
     }),
     of([v], (b, x) => {
-      const body = trace([v, v], (b, x, y) => [b.exp(b.mul(x, y))]);
+      const body = trace([scalar, scalar], (b, x, y) => [b.exp(b.mul(x, y))]);
       return b.emit({ prim: 'perShard', axis: 'data', body }, [x, b.fill(0.5, x.type)]);
     }),
   ],

@@ -8,6 +8,7 @@ import { planLaws } from './plan.ts';
 import { precisionLaws } from './precision.ts';
 import { randomLaws } from './random.ts';
 import { rematLaws } from './remat.ts';
+import { shardLaws } from './shard.ts';
 import { textLaws } from './text.ts';
 import { verifyLaws } from './verify.ts';
 import { vmapLaws } from './vmap.ts';
@@ -19,6 +20,7 @@ export const laws: readonly Law[] = [
   ...derivativeLaws,
   ...rematLaws,
   ...vmapLaws,
+  ...shardLaws,
   ...fuseLaws,
   ...precisionLaws,
   ...planLaws,

@@ -114,5 +114,23 @@ export const regions = {
     return [[g.b.one({ prim: 'reshard', axis: 'data', from, to }, [x]), g.boundOf(x)]];
   },
   axisIndex: (g) => [[g.b.one({ prim: 'axisIndex', axis: 'data' }, []), 1]],
-  perShard: region((body) => ({ prim: 'perShard', axis: 'data', body })),
+  perShard: (g) => {
+    if (g.depth >= 2) return [];
+    const made = (): Value => g.settle(g.b.one({ prim: 'array', data: [1, -0.5, 0.25], shape: [3], dtype: 'f32' }, []), 1);
+    const x = g.where((v) => rank(v) > 0 && size(v, 0) <= 4, made);
+    const y = g.where(
+      (v) => rank(v) > 0 && size(v, 0) === size(x, 0),
+      () => x,
+    );
+    const own = (v: Value): Argument => ({ type: { dtype: v.type.dtype, shape: v.type.shape.slice(1) }, bound: g.boundOf(v) });
+    const s = grown(g, [own(x), own(y)], 1 + g.pick(3));
+    const results = s.pool.slice(-1 - g.pick(2));
+    if (!g.fits(...results.map((r) => [size(x, 0), ...r.type.shape]))) return [];
+    const outs = g.b.emit({ prim: 'perShard', axis: 'data', body: s.b.build(results) }, [x, y]);
+    return outs.map((o, i) => [o, s.boundOf(results[i] as Value)]);
+  },
+  // of programs for one rank: shard makes them
+  collective: () => [],
+  start: () => [],
+  wait: () => [],
 } satisfies { readonly [P in Prim]?: Row };

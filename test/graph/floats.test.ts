@@ -1,8 +1,8 @@
 /** Conversions of floating types against the compiler's own, which round one number at a time by arithmetic. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { type Float, fromF32, fromF64, nonFinite, toF32 } from '../../compiler/graph/floats.ts';
 import { bitsOf, numberOf, toBf16, toF16 } from '../../compiler/kernel/scalar.ts';
-import { type Float, fromF32, fromF64, nonFinite, toF32 } from '../../models/weights/floats.ts';
 
 const sixteen = ['f16', 'bf16'] as const;
 const rounded = { f16: toF16, bf16: toBf16 } as const;

@@ -1,0 +1,157 @@
+/**
+ * `fovea shard`: what a training step of DINOv2 costs on ranks, before there are any. The step is traced, placed on the ranks, compiled and planned as
+ * for a run; bytes are counted in the plan, seconds follow from the rates of a machine that is given.
+ *
+ *   fovea shard --arch vit_giant2 --ranks 1,8,64 --strategy FULL_SHARD
+ *   fovea shard --arch vit_small --ranks 8 --timeline step.svg
+ */
+import { writeFileSync } from 'node:fs';
+import { Command, Option } from 'commander';
+import { cpuTarget } from '../backends/cpu/index.ts';
+import { compileGraph } from '../compiler/compile.ts';
+import { FoveaError } from '../compiler/error.ts';
+import { type StepCost, stepCost } from '../compiler/plan/cost.ts';
+import { timelineSvg, timelineText } from '../compiler/plan/timeline.ts';
+import { type Executable, type Strategy, strategies, trace } from '../index.ts';
+import { batchPlacement } from '../models/dinov2/ranks.ts';
+import { batchSpec, hyperSpec, stateSpec, trainStep } from '../models/dinov2.ts';
+import { stepPrecision } from '../models/precision.ts';
+import { geometry } from '../models/recipes/geometry.ts';
+import { type Recipe, recipes } from '../models/recipes.ts';
+import { architectures } from '../models/vit/presets.ts';
+import { path, whole } from './options.ts';
+
+interface ShardOptions {
+  readonly arch: keyof typeof architectures;
+  readonly ranks: readonly number[];
+  readonly group?: number;
+  readonly batch: number;
+  readonly strategy: Strategy;
+  readonly prefetch: number;
+  readonly tflops: number;
+  readonly memory: number;
+  readonly link: number;
+  readonly latency: number;
+  readonly timeline?: string;
+}
+
+/** `1,8,64` */
+const counts = (text: string): readonly number[] => text.split(',').map(whole('--ranks', 1));
+
+/** DINOv2's ViT-g recipe with the backbone of an architecture; without stochastic depth, which leaves out a part of the arithmetic. */
+const recipeOf = (arch: ShardOptions['arch'], batch: number, ranks: number): Recipe => ({
+  ...recipes.vitg14,
+  name: arch,
+  model: { ...recipes.vitg14.model, ...architectures[arch] },
+  shards: ranks,
+  batch: batch * ranks,
+  dropPath: { rate: 0, uniform: true },
+});
+
+/** Bytes that a rank must send for the parameters alone: its part of each gather and scatter of what is gathered as bf16 and reduced as float32. */
+const least = (student: number, teacher: number, strategy: Strategy, group: number, ranks: number): number => {
+  const part = (group - 1) / group;
+  const across = group === ranks ? 0 : (2 * (ranks / group - 1)) / (ranks / group) / group;
+  if (strategy === 'NO_SHARD') return ((2 * (ranks - 1)) / ranks) * 4 * student;
+  const gathers = (strategy === 'FULL_SHARD' ? 2 : 1) * student + teacher;
+  return part * (2 * gathers + 4 * student) + across * 4 * student;
+};
+
+interface Row {
+  readonly ranks: number;
+  readonly cost: StepCost;
+  readonly least: number;
+}
+
+const rowOf = async (o: ShardOptions, ranks: number): Promise<Row> => {
+  const r = recipeOf(o.arch, o.batch, ranks);
+  const { sizes } = geometry(r);
+  const traced = trace(trainStep(r), [stateSpec(r), batchSpec(r), hyperSpec()], { dims: sizes });
+  // the new state is written over the old one
+  const donated = traced.outputs.map(({ path: p }) =>
+    traced.inputs.findIndex((i) => p.startsWith('state.') && i.path === `0.${p.slice(6)}`),
+  );
+  const backend = {
+    kind: 'plan',
+    name: 'paper',
+    target: cpuTarget(1),
+    prepare: (): Promise<Executable> => Promise.resolve({ inputs: [], outputs: [], aliases: [] } as unknown as Executable),
+  } as const;
+  const group = o.group ?? ranks;
+  const plan = {
+    group,
+    strategy: o.strategy,
+    prefetch: o.prefetch,
+    place: (p: string) => (p.startsWith('1.') ? batchPlacement(r, p.slice(2)) : undefined),
+  };
+  const { report } = await compileGraph(traced.graph, {
+    backend,
+    dims: new Map(Object.entries(sizes)),
+    donated,
+    precision: stepPrecision('bf16'),
+    shards: { ranks, plan },
+  });
+  if (!report.plan) throw new Error('internal: the step has no plan');
+  const machine = { flops: o.tflops * 1e12, memory: o.memory * 1e9, link: o.link * 1e9, latency: o.latency * 1e-6 };
+  const elements = (network: string): number =>
+    traced.inputs
+      .filter((i) => i.path.startsWith(`0.${network}.`))
+      .reduce((n, i) => n + i.shape.reduce<number>((m, d) => m * (typeof d === 'number' ? d : 1), 1), 0);
+  return {
+    ranks,
+    cost: stepCost(report.plan, { world: ranks, shard: group, replica: ranks / group }, machine),
+    least: least(elements('student'), elements('teacher'), o.strategy, group, ranks),
+  };
+};
+
+const gib = (bytes: number): string => (bytes / 2 ** 30).toFixed(2);
+const columns = ['ranks', 'GiB held', 'GiB sent', 'at least', 'transfers', 'compute ms', 'transfer ms', 'stalled ms', 'hidden'];
+const cells = ({ ranks, cost, least: min }: Row): readonly string[] => {
+  const { compute, transfer, stalled } = cost.seconds;
+  const sent = Object.values(cost.sent).reduce((a, b) => a + b, 0);
+  const hidden = transfer === 0 ? '-' : `${(100 * (1 - stalled / transfer)).toFixed(0)} %`;
+  return [
+    `${ranks}`,
+    gib(cost.peak),
+    gib(sent),
+    gib(min),
+    `${cost.transfers}`,
+    ...[compute, transfer, stalled].map((s) => (s * 1e3).toFixed(0)),
+    hidden,
+  ];
+};
+const line = (row: readonly string[]): string => row.map((c, i) => c.padStart((columns[i] ?? '').length)).join('  ');
+
+async function run(o: ShardOptions): Promise<void> {
+  if (o.timeline !== undefined && o.ranks.length > 1)
+    throw new FoveaError('FV0503', '--timeline: one picture shows one number of ranks', { hint: 'Give one number: --ranks 8.' });
+  const group = o.group === undefined ? '' : `, groups of ${o.group}`;
+  console.log(
+    `${o.arch}, ${o.batch} images a rank, ${o.strategy}${group}, bf16; ${o.tflops} TFLOP/s, memory ${o.memory} GB/s, link ${o.link} GB/s, ${o.latency} us a transfer`,
+  );
+  console.log(line(columns));
+  for (const ranks of o.ranks) {
+    const row = await rowOf(o, ranks);
+    console.log(line(cells(row)));
+    if (o.timeline === undefined) continue;
+    console.log(`\n${timelineText(row.cost)}`);
+    writeFileSync(o.timeline, timelineSvg(row.cost, `${o.arch} on ${ranks} ranks, ${o.strategy}`));
+  }
+}
+
+export const shardCommand = (): Command =>
+  new Command('shard')
+    .description('what a training step costs on many ranks: bytes held, bytes sent, and how much of the sending hides')
+    .addOption(new Option('--arch <name>', 'the backbone').choices(Object.keys(architectures)).default('vit_giant2'))
+    .option('--ranks <list>', 'numbers of ranks', counts, [1, 8, 64])
+    .option('--group <n>', 'ranks that share one copy of the parameters: all unless given', whole('--group', 1))
+    .option('--batch <n>', 'images of each rank', whole('--batch', 2), 12)
+    .addOption(new Option('--strategy <name>', 'what is kept in pieces').choices(strategies).default('FULL_SHARD'))
+    .option('--prefetch <n>', 'gathers that start ahead', whole('--prefetch', 0), 1)
+    .option('--tflops <n>', 'arithmetic of a rank, in 10^12 operations a second', whole('--tflops', 1), 400)
+    .option('--memory <n>', 'bandwidth of its memory, in GB a second', whole('--memory', 1), 3000)
+    .option('--link <n>', 'bandwidth between ranks, in GB a second', whole('--link', 1), 50)
+    .option('--latency <n>', 'microseconds that a transfer takes at least', whole('--latency', 0), 20)
+    .option('--timeline <file>', 'a picture of the schedule as SVG, and one as text below the table', path('--timeline'))
+    .option('--debug', 'print the stack of an error')
+    .action(run);

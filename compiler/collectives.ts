@@ -1,0 +1,97 @@
+/**
+ * What ranks say to each other, as data, and the interface of those who carry it: N simulated ranks in one process, MPI, NCCL.
+ *
+ * A plan for one rank of several is its launches and, between them, events: a collective is started before one launch and waited for
+ * before a later one (plan/types.ts). Every rank has the same plan. An executor runs the launches up to the next event in one call, then
+ * starts or waits, and so on; it knows neither the backend nor who carries the bytes.
+ *
+ *   launch 0..4 | start #0 all-gather | launch 5..9 | wait #0 | launch 10 ..
+ *
+ * A collective moves contiguous pieces of the arena, several at once: a bucket. Nothing is packed by the plan; who carries may do as it likes.
+ */
+import type { CollectiveKind, DType, GroupName, Phase, Reduction } from './graph/types.ts';
+
+export { type CollectiveKind, collectiveKinds, type GroupName, groupNames, type Reduction } from './graph/types.ts';
+
+/**
+ * One contiguous piece. `send` and `receive` are byte offsets in the arena, which do not overlap. With n ranks in the group and `count` elements:
+ *
+ *   all-gather       sends count, receives n * count: the piece of place i stands at element i * count
+ *   reduce-scatter   sends n * count, receives count: place i gets the reduction of everybody's elements from i * count on
+ *   all-reduce       sends count, receives count
+ */
+export interface Segment {
+  readonly send: number;
+  readonly receive: number;
+  readonly count: number;
+}
+
+export interface Collective {
+  readonly kind: CollectiveKind;
+  readonly group: GroupName;
+  /** Of all segments, in memory and on the wire. Sums of bf16 and f16 accumulate in float32 and are rounded once. */
+  readonly dtype: DType;
+  /** Sum for an all-gather, which has none. */
+  readonly reduction: Reduction;
+  readonly segments: readonly Segment[];
+  readonly scope: string;
+  readonly phase: Phase;
+}
+
+/** A start or a wait, which happens before launch number `before` (the number of launches: after the last), in the order of the list. */
+export interface PlanEvent {
+  readonly what: 'start' | 'wait';
+  /** Index into Plan.collectives. Each is started once and waited for once, later. */
+  readonly collective: number;
+  readonly before: number;
+}
+
+/** The arena of a rank, in this process. */
+export interface Memory {
+  /** Where byte 0 lies; 0n where the memory has no address that C could use. */
+  readonly address: bigint;
+  view(offset: number, bytes: number): Uint8Array;
+}
+
+/** What a carrier can do, as data: cost model and executor ask this, never for a name. */
+export interface CarrierCaps {
+  /** Transfers proceed while launches run; otherwise the executor calls `progress` between stretches. */
+  readonly asyncProgress: boolean;
+  /** Equal inputs give equal bits from run to run for one number of ranks. */
+  readonly deterministic: boolean;
+  /** Types that `sum` takes as they are; the others are widened and rounded by the carrier itself. */
+  readonly sums: readonly DType[];
+}
+
+/** A transfer under way. Its memory belongs to it until `wait` has settled. */
+export interface Ticket {
+  readonly collective: Collective;
+  /** Number of the start on this communicator, from 0: equal on all ranks. */
+  readonly sequence: number;
+}
+
+/**
+ * One rank's end of a group of ranks. Calls come in the same order on all ranks; a carrier that sees two ranks disagree, wait for ever, or end
+ * with a start that nobody waited for, says so (FV04xx) on every rank. `wait` keeps the event loop free.
+ */
+export interface Communicator {
+  readonly rank: number;
+  readonly size: number;
+  readonly caps: CarrierCaps;
+  start(collective: Collective, memory: Memory): Ticket;
+  wait(ticket: Ticket): Promise<void>;
+  /** Lets transfers proceed. Cheap; does nothing where they proceed by themselves. */
+  progress(): void;
+  /** Everybody's text in rank order: programs and options are compared with it at the start; also a barrier. */
+  exchange(text: string): Promise<readonly string[]>;
+  /** The ranks that give the same colour, in the order of key, as a communicator of their own. All ranks call it together. */
+  split(colour: number, key: number): Promise<Communicator>;
+  /** Throws if a peer is known to have failed. */
+  check(): void;
+  /** Ends the job: what all ranks wait for fails with the reason. */
+  abort(reason: string): void;
+  close(): Promise<void>;
+}
+
+/** The communicators of one rank by the names that collectives use. */
+export type Communicators = { readonly [G in GroupName]: Communicator };

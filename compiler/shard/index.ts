@@ -1,0 +1,57 @@
+/**
+ * FSDP as passes. `place` turns a bound, differentiated step for one device into the program of one rank; the passes of the compiler run on that
+ * program as on any other; `transfers` turns its collectives into starts and waits. The table of contents:
+ *
+ *   plan.ts        what the user says -> where each input and result lies
+ *   propagate.ts   where every value lies: one rule a primitive (rules.ts), reshards where rules disagree
+ *   localise.ts    shapes of one rank; reshards become collectives (move.ts)
+ *   cast-first.ts  what is read as bf16 is gathered as bf16
+ *   bucket.ts      collectives of a unit become one
+ *   schedule.ts    starts and waits, moved apart
+ *   verify.ts      the schedule is sound
+ */
+
+import type { Graph, Placement } from '../graph/types.ts';
+import { verify } from '../graph/verify.ts';
+import { bucket } from './bucket.ts';
+import { castFirst } from './cast-first.ts';
+import { localise } from './localise.ts';
+import type { Mesh } from './placement.ts';
+import { layoutOf, meshOf, type ShardPlan } from './plan.ts';
+import { propagate } from './propagate.ts';
+import { schedule, split } from './schedule.ts';
+import { verifyResults, verifySchedule } from './verify.ts';
+
+export interface Sharded {
+  /** The program of one rank; its last parameter is the rank's number. */
+  readonly graph: Graph;
+  readonly mesh: Mesh;
+  /** Where the inputs and results lie. */
+  readonly inputs: readonly Placement[];
+  readonly outputs: readonly Placement[];
+}
+
+/** Regions must be inlined, but for attention and perShard. donated[o]: the input whose place result o takes, or -1. */
+export const place = (g: Graph, donated: readonly number[], ranks: number, plan: ShardPlan): Sharded => {
+  const mesh = meshOf(ranks, plan);
+  const layout = layoutOf(g, donated, mesh, plan);
+  const placed = propagate(g, mesh, layout);
+  verifyResults(placed.graph, placed.placement);
+  const graph = localise(placed, mesh);
+  verify(graph);
+  return { graph, mesh, inputs: layout.inputs, outputs: layout.outputs };
+};
+
+/** The passes that end the pipeline of a program for one rank. */
+export const transfers = ({ prefetch = 1, gatheredBytes = Number.POSITIVE_INFINITY, bucketBytes }: ShardPlan) =>
+  [
+    ['cast first', castFirst],
+    ['bucket', bucket(bucketBytes)],
+    ['split', split],
+    ['schedule', schedule({ prefetch, gatheredBytes })],
+  ] as const;
+
+export const checkProgram = (g: Graph, mesh: Mesh): Graph => {
+  verifySchedule(g, mesh);
+  return g;
+};

@@ -1,0 +1,73 @@
+/**
+ * Placements and the types that they give a rank. The mesh has `ranks` ranks in groups of `shard` neighbours: batches are split over all ranks,
+ * what is `flat` over the ranks of a group, and each group has all of it. With one group that is FSDP, with groups of one it is data parallelism.
+ *
+ *   f32[8 3] on 4 ranks:   R f32[8 3]   S0 f32[2 3]   S0[4 4] f32[2 3], rows 0 and 4 on rank 0   flat f32[6]   P f32[8 3], a term of the sum
+ */
+import { FoveaError } from '../error.ts';
+import { known } from '../graph/dim.ts';
+import { placement as show } from '../graph/print.ts';
+import { countOf, sizesOf } from '../graph/tensor64.ts';
+import type { Placement, Split, TensorType } from '../graph/types.ts';
+
+export interface Mesh {
+  readonly ranks: number;
+  /** Ranks among which parameters are split: a divisor of `ranks`. */
+  readonly shard: number;
+}
+
+export const isSplit = (p: Placement): p is Split => typeof p === 'object';
+/** Every rank holds a term: of a sum, or of a maximum or minimum. */
+export const isPartial = (p: Placement): p is 'P' | 'max' | 'min' => p === 'P' || p === 'max' || p === 'min';
+
+/** The parts of a split axis, spelled out. */
+export const partsOf = (t: TensorType, p: Split): readonly number[] => p.parts ?? [known(t.shape[p.split] ?? 0)];
+
+export const samePlacement = (t: TensorType, a: Placement, b: Placement): boolean => {
+  if (!isSplit(a) || !isSplit(b)) return a === b;
+  const [x, y] = [partsOf(t, a), partsOf(t, b)];
+  return a.split === b.split && x.length === y.length && x.every((n, i) => n === y[i]);
+};
+
+/** The placement with one part as no list: how it is printed. */
+export const plainSplit = (split: number, parts: readonly number[]): Split => (parts.length === 1 ? { split } : { split, parts });
+
+/** Elements of a flat tensor on each rank: the last piece may be padding in part. */
+export const pieceOf = (t: TensorType, { shard }: Mesh): number => Math.ceil(countOf(t) / shard);
+
+/** Whether a tensor can lie so: each part of a split axis is a multiple of the ranks. */
+export const canLie = (t: TensorType, p: Placement, { ranks }: Mesh): boolean => {
+  if (!isSplit(p)) return true;
+  const size = t.shape[p.split];
+  const parts = partsOf(t, p);
+  return size !== undefined && parts.reduce((a, b) => a + b, 0) === size && parts.every((n) => n > 0 && n % ranks === 0);
+};
+
+/** What a rank holds. */
+export const localType = (t: TensorType, p: Placement, mesh: Mesh): TensorType => {
+  if (p === 'flat') return { dtype: t.dtype, shape: [pieceOf(t, mesh)] };
+  if (!isSplit(p)) return t;
+  return { dtype: t.dtype, shape: sizesOf(t).map((d, i) => (i === p.split ? d / mesh.ranks : d)) };
+};
+
+/** Throws FV0701 for a mesh that is none, and for groups that do not divide it. */
+export const checkMesh = ({ ranks, shard }: Mesh): void => {
+  const count = (n: number): boolean => Number.isSafeInteger(n) && n > 0;
+  if (!count(ranks) || !count(shard) || ranks % shard !== 0)
+    throw new FoveaError('FV0701', `a mesh of ${ranks} ranks in groups of ${shard}`, {
+      hint: 'The number of ranks is a multiple of the size of a group; both are whole numbers from 1.',
+    });
+};
+
+/** Throws FV0702 for a tensor that cannot lie as a plan says. */
+export const checkPlacement = (what: string, t: TensorType, p: Placement, mesh: Mesh): void => {
+  const refuse = (why: string, hint: string): never => {
+    throw new FoveaError('FV0702', `${what}, ${t.dtype}[${t.shape.join(' ')}], cannot be ${show(p)} on ${mesh.ranks} ranks: ${why}`, {
+      hint,
+    });
+  };
+  if (p === 'flat' && countOf(t) < mesh.shard)
+    refuse(`it has ${countOf(t)} elements for ${mesh.shard} ranks`, 'Leave it whole on every rank (R), or use smaller groups.');
+  if (!canLie(t, p, mesh))
+    refuse('a part of the axis is no multiple of the ranks', 'Choose a batch that every rank has an equal share of.');
+};

@@ -1,0 +1,86 @@
+/**
+ * What a user says about sharding, and the layout of a step that follows from it. Parameters, moments and averages, the float inputs that a result
+ * takes the place of, are flat; a unit is a block of the network, or what stands outside of blocks.
+ *
+ *   { strategy: 'SHARD_GRAD_OP', place: (path) => (path.startsWith('1.') ? { split: 0 } : undefined) }      argument 1 is the batch
+ *
+ *   NO_SHARD        every rank has all parameters; gradients are added up                     (data parallel)
+ *   SHARD_GRAD_OP   pieces; gathered before the forward phase, kept until the backward is done (ZeRO-2, DINOv2's default)
+ *   FULL_SHARD      pieces; gathered for the forward phase of a unit, and again for its backward (ZeRO-3)
+ *
+ * `group` ranks share the pieces of one copy: fewer than all is the hybrid form, pieces within a machine and copies across machines.
+ */
+import { FoveaError } from '../error.ts';
+import { prodDim } from '../graph/dim.ts';
+import { type Graph, isFloat, type Placement, type TensorType, type Value } from '../graph/types.ts';
+import { checkMesh, checkPlacement, type Mesh } from './placement.ts';
+import type { Layout } from './propagate.ts';
+
+export const strategies = ['NO_SHARD', 'SHARD_GRAD_OP', 'FULL_SHARD'] as const;
+export type Strategy = (typeof strategies)[number];
+
+export interface ShardPlan {
+  /** One for all units, or one by unit. Default SHARD_GRAD_OP. */
+  readonly strategy?: Strategy | ((unit: string) => Strategy);
+  /** Ranks that share the pieces of one copy. Default: all. */
+  readonly group?: number;
+  /** Where an input lies, by its path (`0.student.norm.weight`: argument 0); undefined: the default for its kind. */
+  readonly place?: (path: string, type: TensorType) => Placement | undefined;
+  /** The unit of a parameter, by its path. Default: up to the number of a block. */
+  readonly unit?: (path: string) => string;
+  /** Units that are gathered ahead of the one that computes. Default 1. */
+  readonly prefetch?: number;
+  /** Most bytes of gathered parameters alive at once; fewer units are gathered ahead where they would not fit. Default: no limit. */
+  readonly gatheredBytes?: number;
+  /** Most bytes of one bucket; a larger unit has several. Default 64 MiB. */
+  readonly bucketBytes?: number;
+}
+
+/** `student.backbone.blocks.3` of `0.student.backbone.blocks.3.attn.qkv.weight`; the name of the network where there is no block. */
+export const unitOf = (path: string): string => {
+  const words = path.split('.').slice(1);
+  const at = words.indexOf('blocks');
+  if (at < 0) return words.slice(0, 2).join('.');
+  // blocks.<block> or blocks.<group>.<block>
+  let end = at + 1;
+  while (/^\d+$/.test(words[end] ?? '')) end++;
+  return words.slice(0, end).join('.');
+};
+
+export const strategyOf = ({ strategy = 'SHARD_GRAD_OP' }: ShardPlan, unit: string): Strategy => {
+  const s = typeof strategy === 'function' ? strategy(unit) : strategy;
+  if (!strategies.includes(s))
+    throw new FoveaError('FV0702', `unknown strategy '${s}' for ${unit}`, { hint: `Known: ${strategies.join(', ')}.` });
+  return s;
+};
+
+export const meshOf = (ranks: number, { group = ranks }: ShardPlan): Mesh => {
+  const mesh = { ranks, shard: group };
+  checkMesh(mesh);
+  return mesh;
+};
+
+/** The layout of a bound graph. donated[o]: the input whose place result o takes, or -1. Throws FV0702. */
+export const layoutOf = (g: Graph, donated: readonly number[], mesh: Mesh, plan: ShardPlan): Layout => {
+  const unit = plan.unit ?? unitOf;
+  const taken = new Set(donated.filter((i) => i >= 0));
+  const units = g.params.map((p) => unit(p.name ?? ''));
+  const inputs = g.params.map((p, i): Placement => {
+    const asked = plan.place?.(p.name ?? '', p.type);
+    if (asked !== undefined) {
+      checkPlacement(p.name ?? `input ${i}`, p.type, asked, mesh);
+      return asked;
+    }
+    if (!taken.has(i) || !isFloat(p.type.dtype) || strategyOf(plan, units[i] as string) === 'NO_SHARD') return 'R';
+    // a scalar, or a tensor with too few elements for each rank to have one
+    return p.type.shape.length > 0 && (prodDim(p.type.shape) as number) >= mesh.shard ? 'flat' : 'R';
+  });
+  const at = (o: number): number => donated[o] ?? -1;
+  return {
+    inputs,
+    outputs: g.results.map((_: Value, o) => inputs[at(o)] ?? 'R'),
+    inputUnits: units,
+    outputUnits: g.results.map((_, o) => units[at(o)] ?? ''),
+    regather: (u) => strategyOf(plan, u) === 'FULL_SHARD',
+  };
+};

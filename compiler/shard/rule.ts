@@ -1,0 +1,25 @@
+/** What a rule of placement sees, and what it says (rules.ts). */
+import type { OpOf, Placement, Prim, TensorType } from '../graph/types.ts';
+
+export interface Site<P extends Prim = Prim> {
+  readonly op: OpOf<P>;
+  readonly types: readonly TensorType[];
+  readonly out: readonly TensorType[];
+  readonly from: readonly Placement[];
+  readonly ranks: number;
+  /** The first result, and each operand, is on its way to a flat result through operations of one shape: gradients, moments, averages. */
+  readonly wanted: boolean;
+  readonly wantedIn: readonly boolean[];
+  /** Parts of axes that were concatenated, by their length: of several ways to take a padded axis apart the one that fits its neighbours. */
+  readonly known: readonly (readonly number[])[];
+  /** Where the results of a region lie if its parameters lie so; undefined if something would have to be moved inside. */
+  readonly region: (ins: readonly Placement[]) => readonly Placement[] | undefined;
+}
+
+export interface Choice {
+  readonly ins: readonly Placement[];
+  readonly outs: readonly Placement[];
+}
+export type Rule<P extends Prim> = (s: Site<P>) => Choice;
+
+export const whole = (s: Pick<Site, 'types' | 'out'>): Choice => ({ ins: s.types.map(() => 'R'), outs: s.out.map(() => 'R') });

@@ -1,0 +1,92 @@
+/** DINOv2's training step on 1, 2 and 4 simulated ranks, native kernels: the losses of one device, in pieces of its memory. */
+import { describe, expect, test } from 'vitest';
+import { simulated } from '../../backends/collectives/simulated.ts';
+import { cpu } from '../../backends/cpu/index.ts';
+import { compile, FoveaError, type HostOf, type Input, type Strategy, shard, toHost } from '../../index.ts';
+import { batches, loadFashion } from '../../models/data/index.ts';
+import { batchPlacement, joinBatches, ofOneShard } from '../../models/dinov2/ranks.ts';
+import { type Batch, batchSpec, hyperAt, hyperSpec, initState, type State, stateSpec, trainStep } from '../../models/dinov2.ts';
+import { geometry } from '../../models/recipes/geometry.ts';
+import { batchRecipe } from '../../models/recipes/inputs.ts';
+import type { Recipe } from '../../models/recipes.ts';
+import { tiny } from '../compile/tiny.ts';
+
+const r: Recipe = { ...tiny, batch: 8, shards: 4 };
+const own = Array.from({ length: 4 }, (_, w) => batches(loadFashion().train, batchRecipe(ofOneShard(r)), 7 + w));
+const batchAt = (step: number): HostOf<Batch> =>
+  joinBatches(
+    r,
+    own.map((at) => at(step)),
+  );
+const specs = () => [stateSpec(r), batchSpec(r), hyperSpec()] as const;
+const options = { backend: cpu({ threads: 1 }), dims: geometry(r).sizes, donate: [0] } as const;
+const steps = 3;
+const place = (path: string) => (path.startsWith('1.') ? batchPlacement(r, path.slice(2)) : undefined);
+
+const alone = async (): Promise<readonly number[]> => {
+  const program = await compile(trainStep(r), specs(), options);
+  const losses: number[] = [];
+  let state: Input<State> = initState(r, 5);
+  for (let t = 0; t < steps; t++) {
+    const out = await program(state, batchAt(t), hyperAt(r)(t + 1));
+    state = out.state;
+    losses.push((await toHost(out.metrics)).loss.data[0] as number);
+  }
+  program.dispose();
+  return losses;
+};
+
+/** Losses as every rank sees them, and the bytes that each holds. */
+const together = async (ranks: number, strategy: Strategy, group = ranks) => {
+  const runs = simulated(ranks).map(async (world) => {
+    const program = await shard(trainStep(r), world, { strategy, place, group })(specs(), options);
+    const losses: number[] = [];
+    let [state] = program.own(initState(r, 5), batchAt(0), hyperAt(r)(1));
+    for (let t = 0; t < steps; t++) {
+      const [, batch, hyper] = program.own(initState(r, 5), batchAt(t), hyperAt(r)(t + 1));
+      const out = await program(state, batch, hyper);
+      state = out.state as typeof state;
+      losses.push((await toHost(out.metrics)).loss.data[0] as number);
+    }
+    const { arenaBytes, collectives } = program.report.plan as NonNullable<typeof program.report.plan>;
+    program.dispose();
+    await world.close();
+    return { losses, arenaBytes, gathers: collectives.filter((c) => c.kind === 'all-gather').length };
+  });
+  return Promise.all(runs);
+};
+
+describe('a training step on ranks', () => {
+  test('gives the losses of one device, in pieces and in the hybrid form; memory falls with the ranks', async () => {
+    const want = await alone();
+    const close = (losses: readonly number[]): void =>
+      losses.forEach((x, i) => {
+        // float32 sums in another order; three steps of AdamW carry the difference on
+        expect(Math.abs(x / (want[i] as number) - 1)).toBeLessThan(3e-6);
+      });
+    const two = await together(2, 'FULL_SHARD');
+    const four = await together(4, 'SHARD_GRAD_OP', 2);
+    for (const ranks of [two, four])
+      for (const one of ranks) {
+        close(one.losses);
+        // every rank computes the same number
+        expect(one.losses).toEqual(ranks[0]?.losses);
+      }
+    // gathered twice, and kept
+    expect(two[0]?.gathers).toBeGreaterThan(four[0]?.gathers as number);
+    expect(four[0]?.arenaBytes).toBeLessThan(two[0]?.arenaBytes as number);
+  }, 120_000);
+
+  test('a batch that the ranks cannot share is refused, and so is a mesh that is none', async () => {
+    expect(() => ofOneShard({ ...r, batch: 10 })).toThrow(/a batch of 10 images cannot be shared evenly by 4 ranks/);
+    expect(() => geometry({ ...r, dropPath: { rate: 0.3, uniform: true } })).toThrow(/stochastic depth of a batch in 4 shards/);
+    const refused = async (ranks: number, group?: number): Promise<string> => {
+      const world = simulated(ranks)[0] as ReturnType<typeof simulated>[number];
+      const plan = { place, ...(group === undefined ? {} : { group }) };
+      const e = await shard(trainStep(r), world, plan)(specs(), options).catch((x: unknown) => x);
+      return e instanceof FoveaError ? e.report() : String(e);
+    };
+    expect(await refused(3)).toMatch(/^FV0702: .* cannot be S0\[8 8\] on 3 ranks/);
+    expect(await refused(4, 3)).toMatch(/^FV0701: a mesh of 4 ranks in groups of 3/);
+  });
+});

@@ -1,0 +1,134 @@
+/** The passes of sharding, text in and text out. */
+import { describe, expect, test } from 'vitest';
+import { parse } from '../../compiler/graph/parse.ts';
+import { print } from '../../compiler/graph/print.ts';
+import type { Graph, Placement } from '../../compiler/graph/types.ts';
+import { bucket } from '../../compiler/shard/bucket.ts';
+import { castFirst } from '../../compiler/shard/cast-first.ts';
+import { localise } from '../../compiler/shard/localise.ts';
+import { type Placed, propagate } from '../../compiler/shard/propagate.ts';
+import { schedule, split } from '../../compiler/shard/schedule.ts';
+import { verifySchedule } from '../../compiler/shard/verify.ts';
+
+const mesh = { ranks: 2, shard: 2 };
+const text = (g: Graph): string => print(g, { meta: false });
+/** One layer, its loss and a step of gradient descent: x is the batch. */
+const step = parse(`graph (%0 x: f32[4 2], %1 w: f32[2 3]) {
+  %2: f32[4 3] = dot(%0, %1) batch=[][] contract=[1][0] dtype=f32
+  %3: f32[2 3] = dot(%0, %2) batch=[][] contract=[0][0] dtype=f32 ; phase=bwd
+  %4: f32[2 3] = sub(%1, %3) ; phase=opt
+  return %4
+}`);
+const place = (inputs: readonly Placement[], again = true): Placed =>
+  propagate(step, mesh, { inputs, outputs: [inputs[1] as Placement], inputUnits: ['', 'w'], outputUnits: ['w'], regather: () => again });
+
+describe('FSDP from placements', () => {
+  test('a flat weight is gathered, its gradient is reduced and scattered, the optimizer stays on the rank', () => {
+    expect(text(place([{ split: 0 }, 'flat']).graph)).toMatchInlineSnapshot(`
+      "graph (%0 x: f32[4 2], %1 w: f32[2 3]) {
+        %2: f32[2 3] = reshard(%1) axis=data from=flat to=R unit=w
+        %3: f32[4 3] = dot(%0, %2) batch=[][] contract=[1][0] dtype=f32
+        %4: f32[2 3] = dot(%0, %3) batch=[][] contract=[0][0] dtype=f32
+        %5: f32[2 3] = reshard(%4) axis=data from=P to=flat unit=w
+        %6: f32[2 3] = sub(%1, %5)
+        return %6
+      }
+      "
+    `);
+  });
+
+  test('data parallelism is the same with whole weights', () => {
+    expect(text(place([{ split: 0 }, 'R']).graph)).toMatchInlineSnapshot(`
+      "graph (%0 x: f32[4 2], %1 w: f32[2 3]) {
+        %2: f32[4 3] = dot(%0, %1) batch=[][] contract=[1][0] dtype=f32
+        %3: f32[2 3] = dot(%0, %2) batch=[][] contract=[0][0] dtype=f32
+        %4: f32[2 3] = reshard(%3) axis=data from=P to=R
+        %5: f32[2 3] = sub(%1, %4)
+        return %5
+      }
+      "
+    `);
+  });
+
+  test('the program of one rank', () => {
+    expect(text(localise(place([{ split: 0 }, 'flat']), mesh))).toMatchInlineSnapshot(`
+      "graph (%0 x: f32[2 2], %1 w: f32[3], %2 rank: i32[]) {
+        %3: f32[2 3] = collective(%1) kind=all-gather group=shard ranks=2 reduction=sum unit=w
+        %4: f32[6] = reshape(%3) shape=[6]
+        %5: f32[2 3] = reshape(%4) shape=[2 3]
+        %6: f32[2 3] = dot(%0, %5) batch=[][] contract=[1][0] dtype=f32
+        %7: f32[2 3] = dot(%0, %6) batch=[][] contract=[0][0] dtype=f32
+        %8: f32[6] = reshape(%7) shape=[6]
+        %9: f32[2 3] = reshape(%8) shape=[2 3]
+        %10: f32[3] = collective(%9) kind=reduce-scatter group=shard ranks=2 reduction=sum unit=w
+        %11: f32[3] = sub(%1, %10)
+        return %11
+      }
+      "
+    `);
+  });
+});
+
+describe('transfers', () => {
+  const two = parse(`graph (%0 a: f32[3], %1 b: f32[5], %2 x: f32[6]) {
+    %3: f32[2 3] = collective(%0) kind=all-gather group=shard ranks=2 reduction=sum unit=u
+    %4: bf16[2 3] = cast(%3) dtype=bf16
+    %5: f32[2 5] = collective(%1) kind=all-gather group=shard ranks=2 reduction=sum unit=u
+    %6: f32[6] = exp(%2)
+    %7: f32[2 5] = neg(%5)
+    %8: f32[2 5] = collective(%7) kind=all-reduce group=world ranks=2 reduction=sum unit=v
+    %9: f32[6] = sin(%6)
+    return %4, %8, %9
+  }`);
+
+  test('what is read as bf16 travels as bf16', () => {
+    expect(text(castFirst(two))).toMatchInlineSnapshot(`
+      "graph (%0 a: f32[3], %1 b: f32[5], %2 x: f32[6]) {
+        %3: bf16[3] = cast(%0) dtype=bf16
+        %4: bf16[2 3] = collective(%3) kind=all-gather group=shard ranks=2 reduction=sum unit=u
+        %5: f32[2 5] = collective(%1) kind=all-gather group=shard ranks=2 reduction=sum unit=u
+        %6: f32[6] = exp(%2)
+        %7: f32[2 5] = neg(%5)
+        %8: f32[2 5] = collective(%7) kind=all-reduce group=world ranks=2 reduction=sum unit=v
+        %9: f32[6] = sin(%6)
+        return %4, %8, %9
+      }
+      "
+    `);
+  });
+
+  test('one bucket a unit, a start and a wait, as far apart as their readers allow', () => {
+    const g = schedule({ prefetch: 1, gatheredBytes: Number.POSITIVE_INFINITY })(split(bucket()(two)));
+    expect(text(g)).toMatchInlineSnapshot(`
+      "graph (%0 a: f32[3], %1 b: f32[5], %2 x: f32[6]) {
+        %3: f32[2 3], %4: f32[2 5] = start(%0, %1) kind=all-gather group=shard ranks=2 reduction=sum unit=u
+        %5: f32[2 3], %6: f32[2 5] = wait(%3, %4, %0, %1)
+        %7: bf16[2 3] = cast(%5) dtype=bf16
+        %8: f32[6] = exp(%2)
+        %9: f32[2 5] = neg(%6)
+        %10: f32[2 5] = start(%9) kind=all-reduce group=world ranks=2 reduction=sum unit=v
+        %11: f32[6] = sin(%8)
+        %12: f32[2 5] = wait(%10, %9)
+        return %7, %12, %11
+      }
+      "
+    `);
+    expect(() => verifySchedule(g, mesh)).not.toThrow();
+  });
+
+  test.each([
+    ['a start without a wait', /return .*$/m, 'return %3'],
+    ['a wait for what was sent', /wait\((%\d+), (%\d+)\)/, 'wait($2, $1)'],
+    ['two waits', /^(.*)(%\d+)(: f32\[2\] = wait.*)$/m, '$1$2$3\n%90$3'],
+  ])('%s is refused', (_, from, to) => {
+    const good = `graph (%0: f32[2]) {
+      %1: f32[2] = start(%0) kind=all-reduce group=world ranks=2 reduction=sum unit=u
+      %2: f32[2] = wait(%1, %0)
+      %3: f32[2] = exp(%0)
+      return %2
+    }`;
+    expect(() => verifySchedule(parse(good), mesh)).not.toThrow();
+    const bad = _ === 'a start without a wait' ? good.replace(/.*wait.*\n/, '').replace(from, to) : good.replace(from, to);
+    expect(() => verifySchedule(parse(bad), mesh)).toThrow(/never waited for|waits for nothing|waits a second time/);
+  });
+});
