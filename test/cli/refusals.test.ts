@@ -25,7 +25,7 @@ test('malformed options, unknown commands and backends', { timeout: limit }, asy
   expect(await refused('FV0503', ['demo', '--steps', '-1', '--out', out])).toContain('--steps -1: expected a whole number from 1');
   expect(await refused('FV0503', ['demo', '--steps', 'abc', '--out', out])).toContain('--steps abc');
   expect(await refused('FV0503', ['demo', '--frobnicate', '--out', out])).toContain("unknown option '--frobnicate'");
-  expect(await refused('FV0503', ['trian'])).toContain("unknown command 'trian'");
+  expect(await refused('FV0503', ['frobnicate'])).toContain("unknown command 'frobnicate'");
   expect(await refused('FV0303', ['demo', '--backend', 'abacus', '--out', out])).toMatch(
     /'abacus'[\s\S]*Known backends: cpu, reference, webgpu\./,
   );
