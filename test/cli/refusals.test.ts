@@ -27,7 +27,7 @@ test('malformed options, unknown commands and backends', { timeout: limit }, asy
   expect(await refused('FV0503', ['demo', '--frobnicate', '--out', out])).toContain("unknown option '--frobnicate'");
   expect(await refused('FV0503', ['frobnicate'])).toContain("unknown command 'frobnicate'");
   expect(await refused('FV0303', ['demo', '--backend', 'abacus', '--out', out])).toMatch(
-    /'abacus'[\s\S]*Known backends: cpu, reference, webgpu\./,
+    /'abacus'[\s\S]*Known backends: cpu, cuda, reference, webgpu\./,
   );
   expect(existsSync(out)).toBe(false);
 });
