@@ -73,8 +73,8 @@ export const text: readonly Row[] = [
     name: 'a split of placements is read as the axis 0',
     fault: 'wrong axis',
     file: parse,
-    from: 'return { split: c.int() };',
-    to: 'return { split: c.int() * 0 };',
+    from: 'const split = c.int();',
+    to: 'const split = c.int() * 0;',
   },
   {
     name: 'comparisons of kernels printed the other way round',
