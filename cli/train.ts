@@ -61,7 +61,7 @@ export const trainCommand = (): Command =>
     .option('--batch <n>', "images of a step on each rank (default: the recipe's)", whole('--batch', 2))
     .option('--seed <n>', 'decides initial weights, order of images, crops and masks', whole('--seed', 0), 0)
     .option('--data <dir>', 'a folder of JPEG, PNG, WebP or GIF images (default: the bundled Fashion-MNIST images)', path('--data'))
-    .option('--out <dir>', 'folder for metrics and checkpoints (default: runs/<recipe>-<seed>)', path('--out'))
+    .option('--out <dir>', 'folder for metrics and checkpoints (default: runs/train-<recipe>-<seed>)', path('--out'))
     .option('--resume', 'go on from the newest checkpoint in the folder')
     .option('--every <n>', 'steps between two checkpoints', whole('--every', 1), 100)
     .option('--keep <n>', 'checkpoints that stay', whole('--keep', 1), 2)
@@ -170,7 +170,7 @@ const train = async (options: TrainOptions, job: Job, interrupt: Interrupt): Pro
     if (first) console.log(text);
   };
   const started = performance.now();
-  const out = resolve(options.out ?? `runs/${options.recipe}-${options.seed}`);
+  const out = resolve(options.out ?? `runs/train-${options.recipe}-${options.seed}`);
   const earlier = await job.together(() => {
     checkMesh(options, job);
     return earlierOf(options, out, job);

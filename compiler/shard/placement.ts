@@ -66,6 +66,7 @@ export const checkPlacement = (what: string, t: TensorType, p: Placement, mesh: 
       hint,
     });
   };
+  if (isPartial(p)) refuse('no rank has it as it is', 'Give it whole (R), or as a part.');
   if (p === 'flat' && countOf(t) < mesh.shard)
     refuse(`it has ${countOf(t)} elements for ${mesh.shard} ranks`, 'Leave it whole on every rank (R), or use smaller groups.');
   if (!canLie(t, p, mesh))

@@ -8,7 +8,7 @@
  * A piece is a run of elements of a tensor in row-major order. Which run it is stands in the metadata of the part, so that any number of ranks
  * reads what any other number has written.
  */
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 
@@ -35,13 +35,16 @@ export type Pieces = z.infer<typeof pieces>;
 
 /** Steps that are complete in a folder, the newest last; none where there is no such folder. */
 export const completeSteps = (folder: string): readonly number[] => {
-  try {
-    return readdirSync(folder)
-      .filter((name) => /^step-\d{6,}$/.test(name) && readdirSync(join(folder, name)).includes(markerName))
-      .map((name) => Number(name.slice('step-'.length)))
-      .sort((a, b) => a - b);
-  } catch (e) {
-    if (['ENOENT', 'ENOTDIR'].includes((e as NodeJS.ErrnoException).code ?? '')) return [];
-    throw e;
-  }
+  const names = (): readonly string[] => {
+    try {
+      return readdirSync(folder);
+    } catch (e) {
+      if (['ENOENT', 'ENOTDIR'].includes((e as NodeJS.ErrnoException).code ?? '')) return [];
+      throw e;
+    }
+  };
+  return names()
+    .filter((name) => /^step-\d{6,}$/.test(name) && existsSync(join(folder, name, markerName)))
+    .map((name) => Number(name.slice('step-'.length)))
+    .sort((a, b) => a - b);
 };
