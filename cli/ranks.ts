@@ -72,7 +72,7 @@ export const agree = async (job: Job, facts: Readonly<Record<string, string>>): 
   });
 };
 
-/** The first rank of a machine compiles; the others find the kernels in the cache. */
+/** Rank 0 compiles; ranks that share its cache find the kernels there. */
 const inTurn = (backend: Backend & { readonly kind: 'plan' }, job: Job): Backend => ({
   ...backend,
   prepare: async (...args: Parameters<typeof backend.prepare>) => {

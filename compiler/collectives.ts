@@ -1,5 +1,5 @@
 /**
- * What ranks say to each other, as data, and the interface of those who carry it: N simulated ranks in one process, MPI, NCCL.
+ * What ranks say to each other, as data, and the interface of those who carry it: N simulated ranks in one process, or MPI.
  *
  * A plan for one rank of several is its launches and, between them, events: a collective is started before one launch and waited for
  * before a later one (plan/types.ts). Every rank has the same plan. An executor runs the launches up to the next event in one call, then

@@ -9,7 +9,8 @@
  */
 import type { CarrierCaps, Collective, Communicator, Memory, Ticket } from '../../compiler/collectives.ts';
 import { FoveaError } from '../../compiler/error.ts';
-import { bytesOf, type DType, type HostData, hostArrays, type Reduction } from '../../compiler/graph/types.ts';
+import { combine } from '../../compiler/graph/interpret-structure.ts';
+import { bytesOf, type DType, type HostData, hostArrays } from '../../compiler/graph/types.ts';
 import { hostData, numberOf } from '../../compiler/kernel/scalar.ts';
 
 const caps: CarrierCaps = { asyncProgress: true, deterministic: true, sums: ['f32', 'f16', 'bf16', 'i32', 'u32'] };
@@ -76,12 +77,6 @@ const numbers = (m: Memory, dtype: DType, offset: number, count: number): HostDa
 /** A copy, f16 and bf16 as float32. */
 const wide = (dtype: DType, x: HostData): HostData =>
   dtype === 'f16' || dtype === 'bf16' ? Float32Array.from(x, (bits) => numberOf(bits, dtype)) : x.slice();
-
-const combine: { readonly [R in Reduction]: (a: number, b: number) => number } = {
-  sum: (a, b) => a + b,
-  max: (a, b) => (Number.isNaN(a) || Number.isNaN(b) ? Number.NaN : Math.max(a, b)),
-  min: (a, b) => (Number.isNaN(a) || Number.isNaN(b) ? Number.NaN : Math.min(a, b)),
-};
 
 /** Moves the bytes of one collective whose ranks are all there. */
 const move = (notes: readonly Note[]): void => {

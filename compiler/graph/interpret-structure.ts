@@ -131,10 +131,12 @@ export const scatterAdd = (op: OpOf<'scatterAdd'>, x: Tensor64, index: Tensor64,
 };
 
 export type Reduction = 'reduceSum' | 'reduceMax' | 'reduceMin';
+/** Two numbers to one, as reductions and collectives do it; NaN on either side is the result. */
+export const combine = { sum: (a: number, x: number): number => a + x, max: Math.max, min: Math.min } as const;
 const steps: { readonly [P in Reduction]: (acc: number, x: number) => number } = {
-  reduceSum: (a, x) => a + x,
-  reduceMax: Math.max,
-  reduceMin: Math.min,
+  reduceSum: combine.sum,
+  reduceMax: combine.max,
+  reduceMin: combine.min,
 };
 
 /** What a reduction over no elements gives. */

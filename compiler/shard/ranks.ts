@@ -5,18 +5,9 @@
  *   two ranks   %1 = collective(%0) kind=all-reduce   on [1] and [2]   ->   [3] and [3]
  */
 import { apply } from '../graph/interpret.ts';
+import { combine } from '../graph/interpret-structure.ts';
 import { countOf, type Tensor64, tensor64 } from '../graph/tensor64.ts';
-import {
-  bytesOf,
-  type Graph,
-  type GroupName,
-  type Node,
-  type OpOf,
-  type Reduction,
-  type TensorType,
-  type Transfer,
-  type Value,
-} from '../graph/types.ts';
+import { bytesOf, type Graph, type GroupName, type Node, type OpOf, type TensorType, type Transfer, type Value } from '../graph/types.ts';
 import type { Mesh } from './placement.ts';
 
 /** The ranks of the group of `rank`, in the order of their places. */
@@ -24,12 +15,6 @@ export const membersOf = (rank: number, group: GroupName, { ranks, shard }: Mesh
   const all = Array.from({ length: ranks }, (_, i) => i);
   if (group === 'world') return all;
   return all.filter((r) => (group === 'shard' ? Math.floor(r / shard) === Math.floor(rank / shard) : r % shard === rank % shard));
-};
-
-const combine: { readonly [R in Reduction]: (a: number, b: number) => number } = {
-  sum: (a, b) => a + b,
-  max: (a, b) => (Number.isNaN(a) || Number.isNaN(b) ? Number.NaN : Math.max(a, b)),
-  min: (a, b) => (Number.isNaN(a) || Number.isNaN(b) ? Number.NaN : Math.min(a, b)),
 };
 
 /** What the rank at `place` of a group gets, of what its members send. */
