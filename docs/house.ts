@@ -66,6 +66,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   export: ['program', 'backends/cpu', 'backends/webgpu', 'compiler/error', 'compiler/plan'],
   program: ['dsl', 'compiler/error', 'compiler/graph', 'compiler/target'],
   'backends/collectives': [
+    'backends/native',
     'compiler/error',
     'compiler/graph',
     'compiler/kernel',

@@ -1,11 +1,6 @@
 /** The functions of a plan's library through koffi. */
-import koffi from 'koffi';
+import { koffi } from '../native/koffi.ts';
 import type { Address, Native } from './native.ts';
-
-// foreign calls run on koffi's stacks, 128 KiB by default: a kernel's arrays would overflow them. Before the first load, which may have
-// been that of models/weights/source.ts: it sets the same
-if ((koffi.config().sync_stack_size ?? 0) < 16 << 20)
-  koffi.config({ ...koffi.config(), sync_stack_size: 16 << 20, async_stack_size: 16 << 20 });
 
 /** The C functions of pool.ts, as called. */
 export const foreign = (path: string): Native => {

@@ -4,8 +4,9 @@
  *
  *   const cu = bind(loadDriver());   cu.cuInit(0);   const stream = cu.cuStreamCreate(1);
  */
-import koffi from 'koffi';
+
 import { FoveaError } from '../../compiler/error.ts';
+import { koffi } from '../native/koffi.ts';
 import type { loadDriver } from './libraries.ts';
 
 /** Parameters, and the type of what comes back through the first or last of them. */

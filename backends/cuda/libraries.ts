@@ -7,12 +7,8 @@
 import { readdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import koffi from 'koffi';
 import { FoveaError } from '../../compiler/error.ts';
-
-// NVRTC needs deep stacks. Before the first load, as the cpu backend does it
-const stack = 16 << 20;
-if ((koffi.config().sync_stack_size ?? 0) < stack) koffi.config({ ...koffi.config(), sync_stack_size: stack, async_stack_size: stack });
+import { koffi } from '../native/koffi.ts';
 
 type Loaded = ReturnType<typeof koffi.load>;
 

@@ -4,9 +4,10 @@
  *
  * Requests of a transfer lie side by side in one array, as MPI_Testall wants them. Memory that MPI is told of must be held until it has ended.
  */
-import koffi from 'koffi';
+
 import type { Reduction } from '../../../compiler/collectives.ts';
 import { FoveaError } from '../../../compiler/error.ts';
+import { koffi } from '../../native/koffi.ts';
 import { type Handles, handlesOf, type Wire } from './handles.ts';
 import type { Library } from './library.ts';
 

@@ -7,14 +7,10 @@
  */
 import { existsSync } from 'node:fs';
 import { delimiter, dirname, isAbsolute, join } from 'node:path';
-import koffi from 'koffi';
 import { FoveaError } from '../../../compiler/error.ts';
+import { koffi } from '../../native/koffi.ts';
 import { type Family, familyOf } from './handles.ts';
 import type { Launch } from './launch.ts';
-
-// koffi takes no configuration once a library is loaded, and the cpu backend's kernels need these stacks
-if ((koffi.config().sync_stack_size ?? 0) < 16 << 20)
-  koffi.config({ ...koffi.config(), sync_stack_size: 16 << 20, async_stack_size: 16 << 20 });
 
 type Lib = ReturnType<typeof koffi.load>;
 

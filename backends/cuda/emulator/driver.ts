@@ -36,6 +36,7 @@ struct fv_module { void *library; };
 struct fv_function { void (*entry)(const void *); long bytes; int most; std::string name; };
 struct fv_graph { std::vector<fv_op> ops; };
 static double fv_clock() { timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1e3 + t.tv_nsec / 1e6; }
+static std::string fv_temporary(const char *name) { const char *t = getenv("TMPDIR"); return std::string(t && *t ? t : "/tmp") + "/" + name + "-XXXXXX"; }
 /* whether bytes lie in one allocation */
 static bool fv_mapped(P p, size_t n) { std::lock_guard<std::mutex> l(fv_lock); auto i = fv_live.upper_bound(p); if (i == fv_live.begin()) return false; --i; return p + n <= i->first + i->second.first; }
 
@@ -86,7 +87,7 @@ R cuMemsetD32Async(P p, unsigned v, size_t n, void *st) { if (!fv_mapped(p, 4 * 
 R cuModuleLoadData(void **m, const void *image) {
   if (memcmp(image, "FVEM", 4)) return INVALID_IMAGE;
   long n; memcpy(&n, (const char *)image + 8, 8);
-  char path[] = "/tmp/fovea-module-XXXXXX"; int f = mkstemp(path); if (f < 0) return OUT_OF_MEMORY;
+  std::string place = fv_temporary("fovea-module"); char *path = &place[0]; int f = mkstemp(path); if (f < 0) return OUT_OF_MEMORY;
   const char *at = (const char *)image + 16; for (long done = 0; done < n;) { long k = write(f, at + done, n - done); if (k <= 0) { close(f); unlink(path); return OUT_OF_MEMORY; } done += k; }
   close(f); void *h = dlopen(path, RTLD_NOW | RTLD_LOCAL); unlink(path); if (!h) { fprintf(stderr, "%s\n", dlerror()); return INVALID_IMAGE; }
   *m = new fv_module{h}; return OK;

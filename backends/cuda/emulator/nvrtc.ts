@@ -13,7 +13,7 @@ R nvrtcGetSupportedArchs(int *a) { a[0] = 80; a[1] = 90; return OK; }
 R nvrtcCreateProgram(void **p, const char *text, const char *, int, void *, void *) { *p = new fv_program{text}; return OK; }
 R nvrtcDestroyProgram(void **p) { delete (fv_program *)*p; *p = nullptr; return OK; }
 R nvrtcCompileProgram(void *p, int, void *) {
-  fv_program *q = (fv_program *)p; char folder[] = "/tmp/fovea-emulator-XXXXXX"; if (!mkdtemp(folder)) return 1;
+  fv_program *q = (fv_program *)p; std::string place = fv_temporary("fovea-emulator"); char *folder = &place[0]; if (!mkdtemp(folder)) return 1;
   std::string base = folder, source = base + "/k.cpp", object = base + "/k.so", log = base + "/log";
   if (FILE *f = fopen(source.c_str(), "w")) { fwrite(q->text.data(), 1, q->text.size(), f); fclose(f); }
   const char *cxx = getenv("FOVEA_EMULATOR_CXX"), *head = getenv("FOVEA_EMULATOR_HEAD");
