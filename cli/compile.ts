@@ -8,35 +8,28 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { Command, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import type { CpuTarget } from '../backends/cpu/index.ts';
 import { findPackageFile } from '../models/data/package.ts';
 import { cannotWrite } from '../models/weights/index.ts';
 import { number } from './bench/print.ts';
 import { artefact, exportBackend, exportBackends } from './compile/artefact.ts';
-import { path, sizesOption, whole } from './options.ts';
-import { userProgram } from './program.ts';
+import { path, whole } from './options.ts';
+import { type ProgramOptions, programCommand, userProgram } from './program.ts';
 
-interface CompileOptions {
+interface CompileOptions extends ProgramOptions {
   readonly backend: (typeof exportBackends)[number];
   readonly out: string;
-  readonly dims: Readonly<Record<string, number>>;
   readonly target?: CpuTarget;
   readonly threads?: number;
-  readonly precision: 'f32' | 'bf16' | 'f16';
 }
 
 export const compileCommand = (): Command =>
-  new Command('compile')
-    .description('compile a function ahead of time, to a folder that runs without Fovea')
-    .argument('<file[#export]>', "a module of yours; '#name' for one export, '#name(1, 2)' for what it returns")
+  programCommand('compile', 'compile a function ahead of time, to a folder that runs without Fovea')
     .requiredOption('--out <dir>', 'the folder to write', path('--out'))
     .addOption(new Option('--backend <name>', 'what it runs on').choices(exportBackends).default('cpu'))
-    .option('--dims <sizes>', 'sizes by name, as in B=8,N=256', sizesOption('--dims'), {})
     .option('--target <level>', 'of cpu: native, or a level that machines share, as x86-64-v3')
     .option('--threads <n>', 'of cpu: threads that schedules are made for', whole('--threads', 1))
-    .addOption(new Option('--precision <type>', 'operands of contractions').choices(['f32', 'bf16', 'f16']).default('f32'))
-    .option('--debug', 'print the stack of an error')
     .action(runCompile);
 
 const kib = (n: number): string => `${number(n / 1024)} KiB`;

@@ -7,34 +7,24 @@
  * Times of launches are measured one by one, each at its fastest of several runs, and stand one after the other: gaps between launches
  * and the other programs of the machine are not in it.
  */
-import { writeFileSync } from 'node:fs';
-import { resolve } from 'node:path';
-import { Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
-import { cannotWrite } from '../models/weights/index.ts';
 import { backendNames } from './backends.ts';
 import { type Facts, factsOf, showPlace } from './explain/facts.ts';
 import { ms } from './explain/text.ts';
 import { planBackend } from './explain.ts';
-import { path, sizesOption } from './options.ts';
-import { userProgram } from './program.ts';
+import { path } from './options.ts';
+import { type ProgramOptions, programCommand, userProgram, written } from './program.ts';
 
-interface ProfileOptions {
+interface ProfileOptions extends ProgramOptions {
   readonly backend: string;
-  readonly dims: Readonly<Record<string, number>>;
   readonly out: string;
-  readonly precision: 'f32' | 'bf16' | 'f16';
 }
 
 export const profileCommand = (): Command =>
-  new Command('profile')
-    .description('measure a step, launch by launch, as a Chrome trace')
-    .argument('<file[#export]>', "a module of yours; '#name' for one export, '#name(1, 2)' for what it returns")
+  programCommand('profile', 'measure a step, launch by launch, as a Chrome trace')
     .option('--backend <name>', `one of ${backendNames.join(', ')}`, 'cpu')
-    .option('--dims <sizes>', 'sizes by name, as in B=8,N=256', sizesOption('--dims'), {})
-    .addOption(new Option('--precision <type>', 'operands of contractions').choices(['f32', 'bf16', 'f16']).default('f32'))
     .option('--out <file>', 'the trace', path('--out'), 'trace.json')
-    .option('--debug', 'print the stack of an error')
     .action(runProfile);
 
 const rows = { fwd: 1, bwd: 2, opt: 3 } as const;
@@ -77,11 +67,6 @@ async function runProfile(target: string, { backend: name, dims, out, precision 
   const facts = await factsOf(await userProgram(target, { dims }), await planBackend(name), { precision, measure: true });
   if (facts.measured === undefined || facts.launches.length === 0)
     throw new FoveaError('FV0503', `${target}: there are no launches to measure`, { hint: 'A program that computes nothing has none.' });
-  const file = resolve(out);
-  try {
-    writeFileSync(file, `${JSON.stringify(traceOf(facts))}\n`);
-  } catch (e) {
-    throw cannotWrite(file, e);
-  }
+  written(out, `${JSON.stringify(traceOf(facts))}\n`);
   console.log(`${facts.program.shown}#${facts.program.name}: ${facts.launches.length} launches, ${ms(facts.time)}; written: ${out}`);
 }

@@ -4,14 +4,42 @@
  *   const p = await userProgram('examples/quickstart.ts#step', { dims: { B: 64 } });
  *   p.traced.graph, p.dims, p.donated
  */
+import { writeFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
+import { Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
 import { bindGraph } from '../compiler/graph/bind.ts';
 import type { Graph } from '../compiler/graph/types.ts';
 import { type Callable, type Declared, declared, graphSizes, isDeclared, knownSizes, sizeNames, sizesFit } from '../dsl/declared.ts';
 import { type Traced, trace } from '../index.ts';
+import { cannotWrite } from '../models/weights/index.ts';
 import { donations, type Leaf, leavesOfProgram } from '../program.ts';
 import { type Exports, load, named, usersOwn } from './exports.ts';
+import { sizesOption } from './options.ts';
+
+export interface ProgramOptions {
+  readonly dims: Readonly<Record<string, number>>;
+  readonly precision: 'f32' | 'bf16' | 'f16';
+}
+
+/** A command on `FILE#export`, with the options that all of them have. */
+export const programCommand = (name: string, description: string): Command =>
+  new Command(name)
+    .description(description)
+    .argument('<file[#export]>', "a module of yours; '#name' for one export, '#name(1, 2)' for what it returns")
+    .option('--dims <sizes>', 'sizes by name, as in B=8,N=256', sizesOption('--dims'), {})
+    .addOption(new Option('--precision <type>', 'operands of contractions').choices(['f32', 'bf16', 'f16']).default('f32'))
+    .option('--debug', 'print the stack of an error');
+
+/** FV0407: cannot be written. */
+export const written = (file: string, text: string): void => {
+  const path = resolve(file);
+  try {
+    writeFileSync(path, text);
+  } catch (e) {
+    throw cannotWrite(path, e);
+  }
+};
 
 /** What a size is that nobody gives. */
 const assumedSize = 16;
