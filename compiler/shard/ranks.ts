@@ -96,15 +96,20 @@ export const interpretRanks = (
   const bytes = (t: Tensor64): number => t.data.length * bytesOf[t.type.dtype];
   let alive = [...(envs[0]?.values() ?? [])].reduce((n, t) => n + bytes(t), 0);
   const dead = deaths(g);
+  /** What rank 0 passes on, by the tensors that it held before and holds now. */
+  const passedOn = ({ kind }: Transfer, own: number, got: number, members: number): number => {
+    if (kind === 'all-gather') return got - own;
+    return kind === 'reduce-scatter' ? own - got : (2 * (members - 1) * own) / members;
+  };
   const together = (n: Node, op: OpOf<'collective'> | OpOf<'start'>): void => {
     collectives++;
-    for (const v of n.inputs) sent += sentBytes(op, v.type);
     envs.forEach((env, r) => {
       const group = membersOf(r, op.group, mesh);
       if (group.length !== op.ranks) throw new Error(`internal: a group ${op.group} of ${op.ranks} ranks, not ${group.length}`);
       n.outputs.forEach((o, i) => {
         const from = group.map((m) => get(m, n.inputs[i] as Value));
         env.set(o, exchanged(op, from, group.indexOf(r), o.type));
+        if (r === 0) sent += passedOn(op, bytes(from[group.indexOf(0)] as Tensor64), bytes(get(0, o)), group.length);
       });
     });
   };
