@@ -100,22 +100,21 @@ export const compile = async <const Sp extends readonly unknown[], R>(
   const own = (...args: readonly unknown[]): readonly unknown[] => {
     if (!(shards && report.layout)) return args;
     const { layout } = report;
-    const parts = new Map(
-      inputs.map(({ argument, path }, i) => {
-        const x = flatten(args[argument]).find((l) => l.path === path)?.leaf;
-        const at = `${argument}.${path}`;
-        if (!isHostTensor(x) && !isLazyTensor(x)) return [at, x] as const;
-        const { shape, dtype } = x;
-        const part = (data: HostData): HostData => partOf(data, { shape, dtype }, layout.inputs[i] ?? 'R', shards.world.rank, layout.mesh);
-        const held = executable.inputs[i]?.shape.map(known) ?? shape;
-        if (isLazyTensor(x)) return [at, { shape: held, dtype, load: () => part(x.load()) }] as const;
-        return [at, { ...x, shape: held, data: part(x.data) }] as const;
-      }),
-    );
+    const part = (x: unknown, i: number): unknown => {
+      if (!isHostTensor(x) && !isLazyTensor(x)) return x;
+      const { shape, dtype } = x;
+      const cut = (data: HostData): HostData => partOf(data, { shape, dtype }, layout.inputs[i] ?? 'R', shards.world.rank, layout.mesh);
+      const held = executable.inputs[i]?.shape.map(known) ?? shape;
+      return isLazyTensor(x) ? { shape: held, dtype, load: () => cut(x.load()) } : { ...x, shape: held, data: cut(x.data) };
+    };
+    const number = new Map(inputs.map(({ argument, path }, i) => [`${argument}.${path}`, i]));
     return args.map((tree, argument) =>
       rebuild(
         tree,
-        flatten(tree).map(({ path, leaf }) => parts.get(`${argument}.${path}`) ?? leaf),
+        flatten(tree).map(({ path, leaf }) => {
+          const i = number.get(`${argument}.${path}`);
+          return i === undefined ? leaf : part(leaf, i);
+        }),
       ),
     );
   };
