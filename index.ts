@@ -9,13 +9,15 @@
 import type { Communicator } from './compiler/collectives.ts';
 import { type CompileReport, compileGraph, type Precision, type Tune } from './compiler/compile.ts';
 import { groupsOf, onRanks } from './compiler/execute.ts';
+import { bindGraph } from './compiler/graph/bind.ts';
 import { known } from './compiler/graph/dim.ts';
-import type { HostData } from './compiler/graph/types.ts';
+import type { HostData, Value } from './compiler/graph/types.ts';
 import { partOf } from './compiler/shard/host.ts';
 import { meshOf, type ShardPlan } from './compiler/shard/plan.ts';
 import type { Backend, Progress } from './compiler/target.ts';
+import { checkType, misfit, wrong } from './dsl/fit.ts';
 import { flatten, isHostTensor, isLazyTensor, rebuild, type TensorOf, trace } from './dsl/index.ts';
-import { caller, type Device, donations, type Input, leavesOfProgram } from './program.ts';
+import { caller, type Device, donations, type Input, type Leaf, leavesOfProgram, placeOf } from './program.ts';
 
 export type { CarrierCaps, Collective, Communicator, Memory, Ticket } from './compiler/collectives.ts';
 export { type CompileReport, type Precision, type Tune, tunes } from './compiler/compile.ts';
@@ -62,7 +64,7 @@ export interface Options {
 export interface Program<A, R> {
   (...args: A extends readonly unknown[] ? { readonly [K in keyof A]: Input<A[K]> } : never): Promise<Device<R>>;
   readonly report: CompileReport;
-  /** The parts of whole arguments that this rank holds; without `shards` the arguments. */
+  /** The parts of whole arguments that this rank holds; without `shards` the arguments. FV0305: a tensor of another type than the program takes. */
   own(...args: readonly unknown[]): A extends readonly unknown[] ? { readonly [K in keyof A]: Input<A[K]> } : never;
   dispose(): void;
 }
@@ -100,10 +102,17 @@ export const compile = async <const Sp extends readonly unknown[], R>(
   const own = (...args: readonly unknown[]): readonly unknown[] => {
     if (!(shards && report.layout)) return args;
     const { layout } = report;
+    const { params } = bindGraph({ params: graph.params, nodes: [], results: [] }, new Map(Object.entries(options.dims ?? {})));
     const part = (x: unknown, i: number): unknown => {
       if (!isHostTensor(x) && !isLazyTensor(x)) return x;
       const { shape, dtype } = x;
-      const cut = (data: HostData): HostData => partOf(data, { shape, dtype }, layout.inputs[i] ?? 'R', shards.world.rank, layout.mesh);
+      // whole tensors are compared here: of their parts only lengths could be
+      const [{ type }, place] = [params[i] as Value, placeOf(inputs[i] as Leaf)];
+      checkType(x, type, place);
+      const cut = (data: HostData): HostData => {
+        const why = misfit(data, type, backend.kind === 'graph');
+        return why ? wrong(place, why) : partOf(data, type, layout.inputs[i] ?? 'R', shards.world.rank, layout.mesh);
+      };
       const held = executable.inputs[i]?.shape.map(known) ?? shape;
       return isLazyTensor(x) ? { shape: held, dtype, load: () => cut(x.load()) } : { ...x, shape: held, data: cut(x.data) };
     };

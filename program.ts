@@ -86,7 +86,8 @@ export interface Leaf {
 const article = (x: unknown): string => (x === undefined ? 'nothing' : x === null ? 'null' : `a ${typeof x}`);
 
 /** `argument 1, blocks.0.weight` */
-const placeOf = ({ argument, path }: Pick<Leaf, 'argument' | 'path'>): string => `argument ${argument + 1}${path ? `, ${path}` : ''}`;
+export const placeOf = ({ argument, path }: Pick<Leaf, 'argument' | 'path'>): string =>
+  `argument ${argument + 1}${path ? `, ${path}` : ''}`;
 
 /** What a spec's leaves and a call's leaves are compared by. */
 type Leaves = ReadonlyMap<string, unknown>;
