@@ -13,7 +13,7 @@ import { bindGraph } from './compiler/graph/bind.ts';
 import { known } from './compiler/graph/dim.ts';
 import type { HostData, Value } from './compiler/graph/types.ts';
 import { partOf } from './compiler/shard/host.ts';
-import { meshOf, type ShardPlan } from './compiler/shard/plan.ts';
+import type { ShardPlan } from './compiler/shard/plan.ts';
 import type { Backend, Progress } from './compiler/target.ts';
 import { checkType, misfit, wrong } from './dsl/fit.ts';
 import { flatten, isHostTensor, isLazyTensor, rebuild, type TensorOf, trace } from './dsl/index.ts';
@@ -85,7 +85,6 @@ export const compile = async <const Sp extends readonly unknown[], R>(
   const { inputs, outputs } = leavesOfProgram(traced);
   const donated = donations(inputs, outputs, donate, specs.length);
   const { shards } = options;
-  const mesh = shards && meshOf(shards.world.size, shards.plan ?? {});
   const { executable: alone, report } = await compileGraph(graph, {
     backend,
     dims: new Map(Object.entries(options.dims ?? {})),
@@ -96,12 +95,12 @@ export const compile = async <const Sp extends readonly unknown[], R>(
     progress,
     shards: shards && { ranks: shards.world.size, plan: shards.plan ?? {} },
   });
-  const executable = shards && mesh && report.plan ? await onRanks(alone, report.plan, await groupsOf(shards.world, mesh.shard)) : alone;
+  const { layout, plan } = report;
+  const executable = shards && layout && plan ? await onRanks(alone, plan, await groupsOf(shards.world, layout.mesh.shard)) : alone;
 
   const { call, dispose } = caller({ executable, specs, inputs, outputs, output: traced.output, wide: backend.kind === 'graph' });
   const own = (...args: readonly unknown[]): readonly unknown[] => {
-    if (!(shards && report.layout)) return args;
-    const { layout } = report;
+    if (!(shards && layout)) return args;
     const { params } = bindGraph({ params: graph.params, nodes: [], results: [] }, new Map(Object.entries(options.dims ?? {})));
     const part = (x: unknown, i: number): unknown => {
       if (!isHostTensor(x) && !isLazyTensor(x)) return x;

@@ -94,17 +94,16 @@ const recipeOf = (o: TrainOptions, size: number, earlier: Recipe | undefined): R
 };
 
 /** A checkpoint is gone on from with the seed and the recipe that it was made with; how many shards share a step may change. FV0803. */
-const sameRun = (seed: number, recipe: Recipe, run: Readonly<Record<string, string>>): void => {
-  const before = JSON.parse(run['recipe'] ?? '{}') as Partial<Record<keyof Recipe, unknown>>;
+const sameRun = (seed: number, recipe: Recipe, before: Recipe, { seed: other }: Checkpoint['run']): void => {
   const text = (x: unknown): string => JSON.stringify(x) ?? 'nothing';
-  const other = (Object.keys(recipe) as (keyof Recipe)[]).filter((k) => k !== 'shards' && text(recipe[k]) !== text(before[k]));
-  if (run['seed'] !== String(seed))
-    throw new FoveaError('FV0803', `the checkpoint was made with seed ${run['seed']}, this run has ${seed}`, {
-      hint: `Add --seed ${run['seed']}, or choose another folder.`,
+  if (other !== String(seed))
+    throw new FoveaError('FV0803', `the checkpoint was made with seed ${other}, this run has ${seed}`, {
+      hint: `Add --seed ${other}, or choose another folder.`,
     });
-  const [k] = other;
+  const differ = (Object.keys(recipe) as (keyof Recipe)[]).filter((k) => k !== 'shards' && text(recipe[k]) !== text(before[k]));
+  const [k] = differ;
   if (k !== undefined)
-    throw new FoveaError('FV0803', `the checkpoint was made with another recipe: ${other.map((x) => `${x} differs`).join(', ')}`, {
+    throw new FoveaError('FV0803', `the checkpoint was made with another recipe: ${differ.map((x) => `${x} differs`).join(', ')}`, {
       hint:
         k === 'batch'
           ? `It had ${text(before.batch)} images a step, this run has ${recipe.batch}: change --batch, which counts those of one shard.`
@@ -203,7 +202,7 @@ const train = async (options: TrainOptions, job: Job, interrupt: Interrupt): Pro
   } = await job.together(async () => {
     const before = earlier && (JSON.parse(earlier.run['recipe'] ?? '{}') as Recipe);
     const r = recipeOf(options, job.size, before);
-    if (earlier) sameRun(options.seed, r, earlier.run);
+    if (earlier && before) sameRun(options.seed, r, before, earlier.run);
     return {
       recipe: r,
       plan: planOf(options, r),

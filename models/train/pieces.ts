@@ -19,10 +19,10 @@ export const piecesOf = async (
 ): Promise<ReadonlyMap<string, Piece>> => {
   const out = new Map<string, Piece>();
   const shard = layout?.mesh.shard ?? 1;
-  const names = [...shapes.keys()];
+  const placements = new Map([...shapes.keys()].map((path, i) => [path, layout?.inputs[i]]));
   for (const { path, leaf } of flatten(state)) {
     const shape = shapes.get(path) as readonly number[];
-    const flat = layout?.inputs[names.indexOf(path)] === 'flat';
+    const flat = placements.get(path) === 'flat';
     // groups beyond the first hold copies
     if (flat ? rank >= shard : rank > 0) continue;
     const { data, dtype } = await (leaf as { read(): Promise<HostTensor> }).read();
