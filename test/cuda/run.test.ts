@@ -1,38 +1,11 @@
 /** Programs on the emulated GPU against float64 within their bounds, in three orders of threads, and what is refused. */
 import { afterEach, expect, test, vi } from 'vitest';
-import { type CudaBackend, cuda } from '../../backends/cuda/index.ts';
+import { cuda } from '../../backends/cuda/index.ts';
 import { compileGraph } from '../../compiler/compile.ts';
 import { FoveaError } from '../../compiler/error.ts';
 import { builder } from '../../compiler/graph/builder.ts';
-import { type DType, hostArrays } from '../../compiler/graph/types.ts';
-import { bounded, compare } from '../../testing/bound.ts';
-import { programOf } from '../../testing/fuzz.ts';
-import { decode, encode, results } from '../../testing/host.ts';
-import { printProgram } from '../../testing/program-text.ts';
-import { together } from '../../testing/together.ts';
-import { exposed } from '../../testing/transforms.ts';
-import { attention, draw, staged } from '../tile/attention.ts';
+import { attends, generated, narrow } from '../compile/device.ts';
 import { emulated, emulator } from './emulated.ts';
-
-/** Programs `from` to `to`, five at a time. */
-const generated = async (on: CudaBackend, from: number, to: number): Promise<void> => {
-  for (let seed = from; seed < to; seed += 5) {
-    const programs = Array.from({ length: 5 }, (_, k) => programOf(seed + k)).map(({ graph, inputs }) => ({
-      graph: exposed(graph),
-      inputs,
-    }));
-    const { executable } = await compileGraph(together(programs.map((p) => p.graph)), { backend: on });
-    programs.flatMap((p) => p.inputs).forEach((x, i) => executable.write(i, encode(x)));
-    await executable.run();
-    const all = await results(executable);
-    executable.dispose();
-    let at = 0;
-    for (const p of programs) {
-      const got = p.graph.results.map((r) => decode(r.type.dtype, all[at++] as (typeof all)[number]));
-      expect(compare(bounded(p.graph, p.inputs), got).wrong, printProgram(p)).toBeUndefined();
-    }
-  }
-};
 
 const doubled = (size = 5) => {
   const b = builder();
@@ -58,21 +31,7 @@ emulated('programs', () => {
   });
 
   test('elements of 1 and 2 bytes, of odd lengths too, and a result over its operand', async () => {
-    const on = await emulator();
-    for (const dtype of ['bf16', 'f16', 'bool'] as readonly DType[])
-      for (const n of [1, 3, 64, 1001]) {
-        const b = builder();
-        const x = b.param({ dtype, shape: [n] });
-        const graph = b.build([b.one({ prim: 'reverse', axes: [0] }, [x]), dtype === 'bool' ? b.not(x) : b.neg(x)]);
-        const { executable } = await compileGraph(graph, { backend: on, donated: [-1, 0] });
-        const data = new hostArrays[dtype](n).map((_, i) => (dtype === 'bool' ? (i * 7) % 2 : 0x3c00 + i));
-        executable.write(0, data);
-        await executable.run();
-        const [reversed, changed] = await results(executable);
-        executable.dispose();
-        expect(reversed).toEqual(data.slice().reverse());
-        expect(changed).toEqual(data.map((v) => (dtype === 'bool' ? 1 - v : v ^ 0x8000)));
-      }
+    await narrow(await emulator(), [1, 3, 64, 1001]);
   });
 
   test('the event loop stays free while a step runs', async () => {
@@ -154,16 +113,6 @@ emulated('attention', () => {
     [67, 33, 34, 'f32', 2],
     [33, 65, 12, 'bf16', 0],
   ] as const)('of %i queries and %i keys of width %i, its gradients and products, %s, on device %i', async (n, m, d, precision, device) => {
-    const g = attention(n, m, d);
-    const inputs = draw(g, n);
-    const { executable, report } = await compileGraph(g, { backend: await emulator({ device }), precision });
-    expect(new Set(report.plan?.launches.map((l) => l.label.split(':')[0]))).toContain('stream-grad');
-    inputs.forEach((x, i) => executable.write(i, encode(x)));
-    await executable.run();
-    const got = (await results(executable)).map((x, i) => decode(executable.outputs[i]?.dtype ?? 'f32', x));
-    executable.dispose();
-    const seen = compare(bounded(staged(g, precision).said, inputs), got);
-    expect(seen.wrong).toBeUndefined();
-    expect(seen.checked).toBe(seen.elements);
+    await attends(await emulator({ device }), [n, m, d], precision);
   });
 });

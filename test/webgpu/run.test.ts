@@ -5,13 +5,8 @@ import { compileGraph } from '../../compiler/compile.ts';
 import { builder } from '../../compiler/graph/builder.ts';
 import { type DType, type HostData, hostArrays } from '../../compiler/graph/types.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
-import { bounded, compare } from '../../testing/bound.ts';
-import { programOf } from '../../testing/fuzz.ts';
-import { decode, encode, results } from '../../testing/host.ts';
-import { printProgram } from '../../testing/program-text.ts';
-import { together } from '../../testing/together.ts';
-import { exposed } from '../../testing/transforms.ts';
-import { attention, draw, staged } from '../tile/attention.ts';
+import { results } from '../../testing/host.ts';
+import { attends, generated, narrow } from '../compile/device.ts';
 
 let made: Promise<WebGpuBackend> | undefined;
 const backend = (): Promise<WebGpuBackend> => {
@@ -19,25 +14,6 @@ const backend = (): Promise<WebGpuBackend> => {
   return made;
 };
 
-/** Programs `from` to `to`, five at a time: their kernels are one plan, and a wrong one is still found. */
-const generated = async (on: WebGpuBackend, from: number, to: number): Promise<void> => {
-  for (let seed = from; seed < to; seed += 5) {
-    const programs = Array.from({ length: 5 }, (_, k) => programOf(seed + k)).map(({ graph, inputs }) => ({
-      graph: exposed(graph),
-      inputs,
-    }));
-    const { executable } = await compileGraph(together(programs.map((p) => p.graph)), { backend: on });
-    programs.flatMap((p) => p.inputs).forEach((x, i) => executable.write(i, encode(x)));
-    await executable.run();
-    const all = await results(executable);
-    executable.dispose();
-    let at = 0;
-    for (const p of programs) {
-      const got = p.graph.results.map((r) => decode(r.type.dtype, all[at++] as (typeof all)[number]));
-      expect(compare(bounded(p.graph, p.inputs), got).wrong, printProgram(p)).toBeUndefined();
-    }
-  }
-};
 test('generated programs, with all of their values, are within the bound of float64', { timeout: 240_000 }, async () => {
   await generated(await backend(), 9000, 9020);
 });
@@ -87,38 +63,15 @@ test.each([
   [67, 33, 34, 'f32'],
   [33, 65, 12, 'bf16'],
 ] as const)('attention of %i queries and %i keys of width %i, its gradients and products, %s', async (n, m, d, precision) => {
-  const g = attention(n, m, d);
-  const inputs = draw(g, n);
-  const { executable, report } = await compileGraph(g, { backend: await backend(), precision });
-  expect(new Set(report.plan?.launches.map((l) => l.label.split(':')[0]))).toContain('stream-grad');
-  inputs.forEach((x, i) => executable.write(i, encode(x)));
-  await executable.run();
-  const seconds = await executable.profile?.();
-  expect(seconds?.length).toBe(report.plan?.launches.length);
-  expect(seconds?.every((s) => s >= 0 && s < 60)).toBe(true);
-  const got = (await results(executable)).map((x, i) => decode(executable.outputs[i]?.dtype ?? 'f32', x));
-  executable.dispose();
-  const seen = compare(bounded(staged(g, precision).said, inputs), got);
-  expect(seen.wrong).toBeUndefined();
-  expect(seen.checked).toBe(seen.elements);
+  await attends(await backend(), [n, m, d], precision, async (executable, report) => {
+    const seconds = await executable.profile?.();
+    expect(seconds?.length).toBe(report.plan?.launches.length);
+    expect(seconds?.every((s) => s >= 0 && s < 60)).toBe(true);
+  });
 });
 
 test('numbers of 8 and 16 bits lie in words, of odd lengths too, and a result may lie over its operand', async () => {
-  for (const dtype of ['bf16', 'f16', 'bool'] as readonly DType[])
-    for (const n of [1, 2, 3, 7, 64, 1001]) {
-      const b = builder();
-      const x = b.param({ dtype, shape: [n] });
-      const graph = b.build([b.one({ prim: 'reverse', axes: [0] }, [x]), dtype === 'bool' ? b.not(x) : b.neg(x)]);
-      const { executable } = await compileGraph(graph, { backend: await backend(), donated: [-1, 0] });
-      const data =
-        dtype === 'bool' ? Uint8Array.from({ length: n }, (_, i) => (i * 7) % 2) : Uint16Array.from({ length: n }, (_, i) => 0x3c00 + i);
-      executable.write(0, data);
-      await executable.run();
-      const [reversed, changed] = await results(executable);
-      executable.dispose();
-      expect(reversed).toEqual(data.slice().reverse());
-      expect(changed).toEqual(data.map((v) => (dtype === 'bool' ? 1 - v : v ^ 0x8000)));
-    }
+  await narrow(await backend(), [1, 2, 3, 7, 64, 1001]);
 });
 
 test('what a kernel looks like', () => {
