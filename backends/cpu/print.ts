@@ -9,9 +9,9 @@
  *   *(f32x16u *)(c + at) = (*(const f32x16u *)(a + at) + *(const f32x16u *)(b + at));
  */
 import { FoveaError } from '../../compiler/error.ts';
-import type { Compare } from '../../compiler/graph/types.ts';
 import { repeated } from '../../compiler/kernel/expr.ts';
 import { identifiers } from '../../compiler/kernel/names.ts';
+import { infix, operators, uniformValue } from '../../compiler/kernel/symbols.ts';
 import type { Expr, Kernel, Stmt } from '../../compiler/kernel/types.ts';
 import { ctype, element, literal, scalarOf } from '../native/ctypes.ts';
 import { type Prelude, prelude } from './prelude.ts';
@@ -19,7 +19,6 @@ import { type Prelude, prelude } from './prelude.ts';
 /** The name of the function, unless another is asked for; the toolchain defines it as a macro. */
 export const kernelSymbol = 'FV_KERNEL';
 
-const operators: { readonly [C in Compare]: string } = { eq: '==', ne: '!=', lt: '<', le: '<=', gt: '>', ge: '>=' };
 const reserved = new Set(
   'auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof bufs lo hi f32 f64 i32 u32 i64 u64 u16 u8 unix linux'.split(
     ' ',
@@ -38,8 +37,6 @@ interface Context {
   locals: number;
 }
 
-const constant = (e: Expr): number | undefined => (e.k === 'const' ? e.value : e.k === 'splat' ? constant(e.x) : undefined);
-
 /** ramp(base) against splat(n) is 0, 1, 2, ... against n - base, which fits i32 lanes once clamped. */
 const tail = (e: Expr & { readonly k: 'compare' }, c: Context): string | undefined => {
   if (e.lanes === 1 || e.x.dtype !== 'index' || e.x.k !== 'ramp') return undefined;
@@ -57,22 +54,9 @@ const printUnary = (e: Expr & { readonly k: 'unary' }, c: Context): string => {
   return `${c.fns.use(typedOps.has(e.op) ? `${e.op}_${scalarOf(e.dtype)}` : e.op, e.lanes)}(${x})`;
 };
 
-const infix: { readonly [op: string]: string } = {
-  add: '+',
-  sub: '-',
-  mul: '*',
-  div: '/',
-  rem: '%',
-  and: '&',
-  or: '|',
-  xor: '^',
-  shiftLeft: '<<',
-  shiftRight: '>>',
-};
-
 const printBinary = (e: Expr & { readonly k: 'binary' }, c: Context): string => {
   const [x, y] = [print(e.x, c), print(e.y, c)];
-  const known = constant(e.y);
+  const known = uniformValue(e.y);
   const plain = `(${x} ${infix[e.op]} ${y})`;
   switch (e.op) {
     case 'div':
@@ -243,7 +227,7 @@ const printFor = (s: Stmt & { readonly s: 'for' }, c: Context): void =>
   statement(c, [s.from, s.to], ([from, to]) => {
     const i = c.name(s.name);
     const t = scalarOf(s.from.dtype);
-    const [first, last] = [constant(s.from), constant(s.to)];
+    const [first, last] = [uniformValue(s.from), uniformValue(s.to)];
     const trips = first !== undefined && last !== undefined ? Math.max(1, Math.ceil((last - first) / s.step)) : 4;
     // the bound is evaluated once: the body may write what it reads
     const simple = last !== undefined || s.to.k === 'ref';

@@ -6,9 +6,10 @@
  *   store c[at] = add(load.4 a[at], load.4 b[at])
  *   fv_storeWhole<4>(c, at, (fv_loadWhole<4>(a, at) + fv_loadWhole<4>(b, at)));
  */
-import { bytesOf, type Compare, type DType } from '../../compiler/graph/types.ts';
+import { bytesOf, type DType } from '../../compiler/graph/types.ts';
 import { repeated } from '../../compiler/kernel/expr.ts';
 import { identifiers } from '../../compiler/kernel/names.ts';
+import { infix, operators, uniformValue } from '../../compiler/kernel/symbols.ts';
 import type { Expr, Kernel, KType, Stmt } from '../../compiler/kernel/types.ts';
 import { element as cElement, literal as cLiteral, scalarOf } from '../native/ctypes.ts';
 import { divisor, ofLoop } from './divisors.ts';
@@ -23,19 +24,6 @@ export const mostParts = (k: Kernel): number => 2 ** Math.floor(Math.log2(parame
 /** Of a row of parts: where it ends, and a pointer for each buffer. */
 export const rowBytes = (k: Kernel): number => 8 * (1 + k.buffers.length);
 
-const operators: { readonly [C in Compare]: string } = { eq: '==', ne: '!=', lt: '<', le: '<=', gt: '>', ge: '>=' };
-const infix: { readonly [op: string]: string } = {
-  add: '+',
-  sub: '-',
-  mul: '*',
-  div: '/',
-  rem: '%',
-  and: '&',
-  or: '|',
-  xor: '^',
-  shiftLeft: '<<',
-  shiftRight: '>>',
-};
 const reserved = new Set(
   'alignas alignof and asm auto bool break case catch char class const constexpr continue decltype default delete do double else enum explicit export extern false float for friend goto if inline int long mutable namespace new not operator or private protected public register return short signed sizeof static struct switch template this throw true try typedef typename union unsigned using virtual void volatile while xor f32 f64 i32 u32 i64 u64 u16 u8 parts min max abs sqrt exp log sin cos pow threadIdx blockIdx blockDim gridDim'.split(
     ' ',
@@ -72,8 +60,6 @@ const literal = (x: number, dtype: KType, c: Context): string => {
   const text = `${Math.trunc(x)}${c.index === 'i64' ? 'LL' : ''}`;
   return x < 0 ? `(${text})` : text;
 };
-const constant = (e: Expr): number | undefined => (e.k === 'const' ? e.value : e.k === 'splat' ? constant(e.x) : undefined);
-
 const printUnary = (e: Expr & { readonly k: 'unary' }, c: Context): string => {
   const x = print(e.x, c);
   if (e.op === 'neg') return e.dtype === 'i32' ? `fv_sub(${zero(e, c)}, ${x})` : `(-${x})`;
@@ -86,7 +72,7 @@ const zero = (e: Expr, c: Context): string => (e.lanes === 1 ? literal(0, e.dtyp
 const wraps: readonly string[] = ['add', 'sub', 'mul'];
 const printBinary = (e: Expr & { readonly k: 'binary' }, c: Context): string => {
   const [x, y] = [print(e.x, c), print(e.y, c)];
-  const known = constant(e.y);
+  const known = uniformValue(e.y);
   const plain = `(${x} ${infix[e.op]} ${y})`;
   const called = (name: string): string => `${c.fns.use(name, e.lanes)}(${x}, ${y})`;
   switch (e.op) {
@@ -227,7 +213,7 @@ const printFor = (s: Stmt & { readonly s: 'for' }, c: Context): void =>
   statement(c, [s.from, s.to], ([from, to]) => {
     const i = c.name(s.name);
     const t = scalar(s.from.dtype, c);
-    const [first, last] = [constant(s.from), constant(s.to)];
+    const [first, last] = [uniformValue(s.from), uniformValue(s.to)];
     const trips = first !== undefined && last !== undefined ? Math.max(1, Math.ceil((last - first) / s.step)) : undefined;
     c.divisors.set(s.name, ofLoop(s.from, s.step, c.divisors));
     // the bound is evaluated once: the body may write what it reads

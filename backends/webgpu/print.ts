@@ -5,10 +5,11 @@
  *   store c[at] = add(load.4 a[at], load.4 b[at])
  *   let t0 = (vec4<f32>(a[at], a[at + 1], ...) + vec4<f32>(b[at], ...)); c[at] = t0.x; c[at + 1] = t0.y; ...
  */
-import { bytesOf, type Compare, type DType } from '../../compiler/graph/types.ts';
+import { bytesOf, type DType } from '../../compiler/graph/types.ts';
 import { repeated } from '../../compiler/kernel/expr.ts';
 import { identifiers } from '../../compiler/kernel/names.ts';
 import { bitsOf, toBf16, toF16 } from '../../compiler/kernel/scalar.ts';
+import { infix, operators, uniformValue } from '../../compiler/kernel/symbols.ts';
 import type { Expr, Kernel, KType, Stmt } from '../../compiler/kernel/types.ts';
 import { apart, type Bindings, bindingsOf, type Places } from './bindings.ts';
 import { legal } from './names.ts';
@@ -19,19 +20,6 @@ export const lineOfBlocks = 65535;
 /** Whether a dispatch may have more lines than one, so that the kernel must know how many blocks there are. */
 export const counted = (k: Kernel): boolean => k.grid[0] * k.grid[1] * k.grid[2] > lineOfBlocks;
 
-const operators: { readonly [C in Compare]: string } = { eq: '==', ne: '!=', lt: '<', le: '<=', gt: '>', ge: '>=' };
-const infix: { readonly [op: string]: string } = {
-  add: '+',
-  sub: '-',
-  mul: '*',
-  div: '/',
-  rem: '%',
-  and: '&',
-  or: '|',
-  xor: '^',
-  shiftLeft: '<<',
-  shiftRight: '>>',
-};
 const components = ['x', 'y', 'z', 'w'];
 
 interface Context {
@@ -95,8 +83,6 @@ const local = (e: Expr, c: Context): string => {
 };
 const print = (e: Expr, c: Context): string => c.locals.get(e) ?? text(e, c);
 const vector = (dtype: KType, parts: readonly string[]): string => `${wgslType(dtype, parts.length)}(${parts.join(', ')})`;
-const constant = (e: Expr): number | undefined => (e.k === 'const' ? e.value : e.k === 'splat' ? constant(e.x) : undefined);
-
 const printUnary = (e: Expr & { readonly k: 'unary' }, c: Context): string => {
   const x = print(e.x, c);
   const register = registerOf(e.dtype);
@@ -119,7 +105,7 @@ const printUnary = (e: Expr & { readonly k: 'unary' }, c: Context): string => {
 
 const printBinary = (e: Expr & { readonly k: 'binary' }, c: Context): string => {
   const [x, y] = [print(e.x, c), print(e.y, c)];
-  const known = constant(e.y);
+  const known = uniformValue(e.y);
   const register = registerOf(e.dtype);
   const plain = `(${x} ${infix[e.op]} ${y})`;
   const called = (name: string): string => `${c.fns.use(name, e.lanes)}(${x}, ${y})`;

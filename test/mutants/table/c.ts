@@ -16,7 +16,7 @@ export const c: readonly Row[] = [
   {
     name: 'at least is more than',
     fault: 'off by one',
-    file: print,
+    file: 'compiler/kernel/symbols.ts',
     from: "ge: '>='",
     to: "ge: '>'",
   },
