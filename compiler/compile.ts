@@ -87,6 +87,9 @@ const rankPasses = ({ ranks, plan }: Shards, donated: readonly number[], found: 
   };
 };
 export const passes = passesFor('f32');
+/** The passes of a program for one rank of several. */
+export const passesOnRanks = (choice: Precision, shards: Shards, donated: readonly number[], found: (s: Sharded) => void): Passes =>
+  passesFor(choice, rankPasses(shards, donated, found));
 
 /** Where schedules come from: the model; records, and the model for the rest; records, and measurements for the rest, which become records. */
 export const tunes = ['never', 'cached', 'measure'] as const;
@@ -186,13 +189,10 @@ export const compileGraph = async (graph: Graph, options: CompileOptions): Promi
   const { precision: policy = 'f32', tune: how = 'never', shards } = options;
   if (!tunes.includes(how)) throw new FoveaError('FV0617', `unknown way to tune '${how}'`, { hint: `Known ways: ${tunes.join(', ')}.` });
   let layout: CompileReport['layout'];
-  const pipeline = passesFor(
-    policy,
-    shards &&
-      rankPasses(shards, donated, ({ graph: _, ...rest }) => {
-        layout = rest;
-      }),
-  );
+  const found = ({ graph: _, ...rest }: Sharded): void => {
+    layout = rest;
+  };
+  const pipeline = shards ? passesOnRanks(policy, shards, donated, found) : passesFor(policy);
   const tracedNodes = graph.nodes.length;
   const started = performance.now();
   if (backend.kind === 'graph') {
