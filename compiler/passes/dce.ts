@@ -19,10 +19,9 @@ export const dce = (g: Graph): Graph => {
   for (const p of g.params) env.set(p, b.param(p.type, p.name));
   for (const n of g.nodes) {
     if (!live.has(n)) continue;
-    const outs = b.emit(
-      n.op,
+    const outs = b.again(
+      n,
       n.inputs.map((v) => env.get(v) as Value),
-      n.meta,
     );
     n.outputs.forEach((o, i) => env.set(o, outs[i] as Value));
   }

@@ -9,8 +9,7 @@ import { verify } from '../../compiler/graph/verify.ts';
 import { buildPlan } from '../../compiler/plan/build.ts';
 import { stepCost } from '../../compiler/plan/cost.ts';
 import { partOf, wholeOf } from '../../compiler/shard/host.ts';
-import type { Sharded } from '../../compiler/shard/index.ts';
-import { type ShardPlan, strategies } from '../../compiler/shard/plan.ts';
+import { type Placing, placingOf, type ShardPlan, strategies } from '../../compiler/shard/plan.ts';
 import { countedTraffic, interpretRanks } from '../../compiler/shard/ranks.ts';
 import { type Bounded, bounded, compare } from '../bound.ts';
 import { rounded } from '../host.ts';
@@ -27,31 +26,30 @@ const wider = (bs: readonly Bounded[], by: number): readonly Bounded[] =>
 
 interface Ranked {
   readonly graph: Graph;
-  readonly placed: Sharded;
+  readonly placing: Placing;
   /** Of each rank. */
   readonly args: readonly (readonly Tensor64[])[];
 }
 
 const onRanks = ({ step, args }: Run, ranks: number, plan: ShardPlan): Ranked => {
-  const placed: Sharded[] = [];
   const place = (path: string): Placement | undefined => (path.startsWith('1.') ? { split: 0 } : undefined);
-  const pipeline = passesOnRanks('f32', { ranks, plan: { ...plan, place } }, step.donated, (s) => placed.push(s));
-  const graph = pipeline.reduce((g: Graph, [, pass]: readonly [string, Pass]) => pass(g), step.graph);
+  const placing = placingOf(step.graph, step.donated, ranks, { ...plan, place });
+  const graph = passesOnRanks('f32', placing, plan).reduce((g: Graph, [, pass]: readonly [string, Pass]) => pass(g), step.graph);
   verify(graph);
-  const [at] = placed as [Sharded];
+  const { mesh, layout } = placing;
   const own = Array.from({ length: ranks }, (_, r) =>
-    args.map((t, i) => tensor64((graph.params[i] as Value).type, partOf(t.data, t.type, at.inputs[i] as Placement, r, at.mesh))),
+    args.map((t, i) => tensor64((graph.params[i] as Value).type, partOf(t.data, t.type, layout.inputs[i] as Placement, r, mesh))),
   );
-  return { graph, placed: at, args: own };
+  return { graph, placing, args: own };
 };
 
 /** The whole results of the ranks' parts. */
-const together = ({ step: { graph } }: Run, { outputs, mesh }: Sharded, parts: readonly (readonly ArrayLike<number>[])[]) =>
+const together = ({ step: { graph } }: Run, { layout, mesh }: Placing, parts: readonly (readonly ArrayLike<number>[])[]) =>
   graph.results.map((v, o) =>
     wholeOf(
       parts.map((r) => Float64Array.from(r[o] as ArrayLike<number>)),
       v.type,
-      outputs[o] as Placement,
+      layout.outputs[o] as Placement,
       mesh,
     ),
   );
@@ -95,12 +93,12 @@ const strategiesAgree = (p: Program, seed: number, note: Note): string | undefin
   for (const plan of plans) {
     const name = `${W} ranks of ${B} rows, ${plan.strategy} in groups of ${plan.group ?? W}`;
     const ranked = onRanks(whole, W, plan);
-    const { results, traffic } = interpretRanks(ranked.graph, ranked.placed.mesh, ranked.args);
+    const { results, traffic } = interpretRanks(ranked.graph, ranked.placing.mesh, ranked.args);
     const { wrong } = compare(
       truth,
       together(
         whole,
-        ranked.placed,
+        ranked.placing,
         results.map((r) => r.map((t) => t.data)),
       ),
     );
@@ -109,9 +107,9 @@ const strategiesAgree = (p: Program, seed: number, note: Note): string | undefin
     if (counted.sent !== traffic.sent || counted.peak !== traffic.peak)
       return `${name}: ${traffic.sent} bytes sent and ${traffic.peak} held at most, ${counted.sent} and ${counted.peak} were counted`;
     note('steps on ranks', 1);
-    for (const { how, graph } of damages(ranked.graph, ranked.placed.mesh)) {
+    for (const { how, graph } of damages(ranked.graph, ranked.placing.mesh)) {
       note('damaged schedules', 1);
-      if (!refused(graph, ranked.placed.mesh)) return `${name}: verify takes a damaged schedule: ${how}`;
+      if (!refused(graph, ranked.placing.mesh)) return `${name}: verify takes a damaged schedule: ${how}`;
     }
   }
   return undefined;
@@ -129,16 +127,16 @@ const plansHold = (p: Program, seed: number, target: Parameters<Law['check']>[1]
   const { name, plan } = drawnPlan(pick, W);
   const ranked = onRanks(run, W, plan);
   const made = buildPlan(ranked.graph, target, { donated: step.donated, maxBytes: Number.POSITIVE_INFINITY });
-  const { results, sent, fault } = runPlan(made, ranked.placed.mesh, ranked.args);
+  const { results, sent, fault } = runPlan(made, ranked.placing.mesh, ranked.args);
   const say = (what: string): string => `${W} ranks of ${B} rows, ${name}: ${what}`;
   if (fault !== undefined) return say(fault);
-  const { mesh } = ranked.placed;
+  const { mesh } = ranked.placing;
   const on = Object.values(stepCost(made, { world: W, shard: mesh.shard, replica: W / mesh.shard }, paper).sent).reduce((x, y) => x + y, 0);
   const counted = countedTraffic(ranked.graph).sent;
   if (Math.abs(on - sent) > 1e-6 || Math.abs(counted - sent) > 1e-6)
     return say(`${sent} bytes were sent, ${on} on paper, ${counted} counted`);
   note('launches on ranks', made.launches.length * W);
-  const { wrong } = compare(wider(bounded(step.graph, run.args), 4), together(run, ranked.placed, results));
+  const { wrong } = compare(wider(bounded(step.graph, run.args), 4), together(run, ranked.placing, results));
   return wrong === undefined ? undefined : say(wrong);
 };
 
