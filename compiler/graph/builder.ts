@@ -95,15 +95,19 @@ export const builder = (start: Meta = origin): Builder => {
   const params: Value[] = [];
   const nodes: Node[] = [];
   const makers = new Map<Value, Node>();
-  let next = 0;
+  let [next, listed] = [0, 0];
   let current = start;
   const value = (type: TensorType, name?: string): Value => (name === undefined ? { id: next++, type } : { id: next++, type, name });
   const add = (op: Op, inputs: readonly Value[], types: readonly TensorType[], meta: Meta): readonly Value[] => {
     const outputs = types.map((t) => value(t));
     const node = { op, inputs, outputs, meta };
     nodes.push(node);
-    for (const o of outputs) makers.set(o, node);
     return outputs;
+  };
+  /** Most passes never ask: the nodes since the last question are looked at when one does. */
+  const maker = (v: Value): Node | undefined => {
+    for (; listed < nodes.length; listed++) for (const o of (nodes[listed] as Node).outputs) makers.set(o, nodes[listed] as Node);
+    return makers.get(v);
   };
   const emit: Builder['emit'] = (op, inputs, extra) => {
     const meta = extra ? over(current, extra) : current;
@@ -167,7 +171,7 @@ export const builder = (start: Meta = origin): Builder => {
       return current;
     },
     inline,
-    maker: (v) => makers.get(v),
+    maker,
     build: (results) => ({ params: [...params], nodes: [...nodes], results: [...results] }),
     constant,
     fill: (v, like) => (like.shape.length === 0 ? constant(v, like.dtype) : broadcast(constant(v, like.dtype), like.shape, [])),

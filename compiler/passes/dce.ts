@@ -14,6 +14,7 @@ export const dce = (g: Graph): Graph => {
     live.add(n);
     for (const v of n.inputs) wanted.add(v);
   }
+  if (live.size === g.nodes.length) return g;
   const b = builder();
   const env = new Map<Value, Value>();
   for (const p of g.params) env.set(p, b.param(p.type, p.name));

@@ -99,7 +99,7 @@ const find = (g: Graph): Selection | undefined => {
         if (which[k]) leaves.add(x);
       });
     }
-    const region = g.nodes.filter((m) => inside.has(m));
+    const region = [...inside.keys()].reverse();
     if (region.some((m) => m.op.prim === 'dot')) return { of, rows, ends, region, leaves };
   }
   return undefined;
