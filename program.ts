@@ -211,8 +211,11 @@ export const caller = ({ executable, specs, inputs, outputs, output: tree, wide 
     }
     return isHostTensor(x) ? checked(x) : wrong(where, `expected a tensor ${showType(type)}, got ${article(x)}`);
   };
+  const notBusy = (hint: string): void => {
+    if (busy) throw new FoveaError('FV0305', 'the program is still running', { hint });
+  };
   const call = async (...args: readonly unknown[]): Promise<unknown> => {
-    if (busy) throw new FoveaError('FV0305', 'the program is still running', { hint: 'Await one call before the next.' });
+    notBusy('Await one call before the next.');
     busy = true;
     try {
       const leaves = given(args, wanted);
@@ -249,6 +252,7 @@ export const caller = ({ executable, specs, inputs, outputs, output: tree, wide 
     }
   };
   const dispose = (): void => {
+    notBusy('Await the call, then dispose of the program.');
     executable.dispose();
     held.fill(undefined);
   };

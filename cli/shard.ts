@@ -8,6 +8,7 @@
 import { writeFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { cpuTarget } from '../backends/cpu/index.ts';
+import { planStore } from '../backends/native/plans.ts';
 import { compileGraph } from '../compiler/compile.ts';
 import { FoveaError } from '../compiler/error.ts';
 import { type StepCost, stepCost } from '../compiler/plan/cost.ts';
@@ -75,6 +76,7 @@ const rowOf = async (o: ShardOptions, ranks: number): Promise<Row> => {
     kind: 'plan',
     name: 'paper',
     target: cpuTarget(1),
+    plans: planStore(),
     prepare: (): Promise<Executable> => Promise.resolve({ inputs: [], outputs: [], aliases: [] } as unknown as Executable),
   } as const;
   const group = o.group ?? ranks;

@@ -5,8 +5,8 @@
  *   mpirun -n 2 npx fovea train --recipe demo --steps 800 --batch 16        the same images a step
  *   srun -n 16 npx fovea train --recipe vitl14 --data images --strategy FULL_SHARD
  *
- * Every rank has the recipe's batch, as in the original. Checkpoints are written in parts, and a run goes on from the newest with --resume, on any
- * number of ranks. Rank 0 prints; what is wrong is found before anything is compiled, on all ranks, and told once.
+ * Every rank has the recipe's batch, as in the original. Checkpoints are written in parts, and a run goes on from the newest with --resume, or from that of a
+ * step, on any number of ranks. Rank 0 prints; what is wrong is found before anything is compiled, on all ranks, and told once.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -37,7 +37,7 @@ interface TrainOptions {
   readonly seed: number;
   readonly data?: string;
   readonly out?: string;
-  readonly resume?: true;
+  readonly resume?: true | number;
   readonly every: number;
   readonly keep: number;
   readonly backend: string;
@@ -62,7 +62,11 @@ export const trainCommand = (): Command =>
     .option('--seed <n>', 'decides initial weights, order of images, crops and masks', whole('--seed', 0), 0)
     .option('--data <dir>', 'a folder of JPEG, PNG, WebP or GIF images (default: the bundled Fashion-MNIST images)', path('--data'))
     .option('--out <dir>', 'folder for metrics and checkpoints (default: runs/train-<recipe>-<seed>)', path('--out'))
-    .option('--resume', 'go on from the newest checkpoint in the folder')
+    .option(
+      '--resume [step]',
+      'go on from the newest checkpoint in the folder, or from that of a step; later ones then go',
+      whole('--resume', 1),
+    )
     .option('--every <n>', 'steps between two checkpoints', whole('--every', 1), 100)
     .option('--keep <n>', 'checkpoints that stay', whole('--keep', 1), 2)
     .option('--backend <name>', `where to run: ${backendNames.join(' or ')}`, 'cpu')
@@ -131,8 +135,9 @@ const checkMesh = (o: TrainOptions, job: Job): void => {
 /** What the run before has left, if this one is to go on from it. */
 const earlierOf = (o: TrainOptions, out: string, job: Job): Checkpoint | undefined => {
   const folder = join(out, 'checkpoints');
-  const newest = completeSteps(folder).at(-1);
-  if (!o.resume) {
+  const steps = completeSteps(folder);
+  const newest = steps.at(-1);
+  if (o.resume === undefined) {
     if (newest === undefined) return undefined;
     throw new FoveaError('FV0503', `${out} holds a checkpoint of step ${newest}`, {
       hint: 'Give --resume to go on from it, or another folder with --out.',
@@ -143,7 +148,23 @@ const earlierOf = (o: TrainOptions, out: string, job: Job): Checkpoint | undefin
       hint: 'Leave --resume out, or give the folder with --out.',
     });
   }
-  return openCheckpoint(join(folder, stepName(newest)), job);
+  if (o.resume !== true && !steps.includes(o.resume))
+    throw new FoveaError('FV0804', `${folder}: there is no complete checkpoint of step ${o.resume}`, {
+      hint: `There ${steps.length === 1 ? 'is that of step' : 'are those of steps'} ${steps.join(', ')}.`,
+    });
+  return openCheckpoint(join(folder, stepName(o.resume === true ? newest : o.resume)), job);
+};
+
+/** The recipe that a checkpoint was made with. */
+const recipeIn = ({ run, folder }: Checkpoint): Recipe => {
+  try {
+    return JSON.parse(run['recipe'] ?? '') as Recipe;
+  } catch (cause) {
+    throw new FoveaError('FV0804', `${folder}: it does not say with which recipe it was made`, {
+      hint: 'Go on from another checkpoint with --resume STEP.',
+      cause,
+    });
+  }
 };
 
 /** Text of everything that decides what weights a run starts from. */
@@ -200,7 +221,7 @@ const train = async (options: TrainOptions, job: Job, interrupt: Interrupt): Pro
     train: images,
     folder,
   } = await job.together(async () => {
-    const before = earlier && (JSON.parse(earlier.run['recipe'] ?? '{}') as Recipe);
+    const before = earlier && recipeIn(earlier);
     const r = recipeOf(options, job.size, before);
     if (earlier && before) sameRun(options.seed, r, before, earlier.run);
     return {

@@ -21,8 +21,10 @@ import { planKey } from './plan/key.ts';
 import { parsePlan, printPlan, type SavedPlan } from './plan/serialise.ts';
 import { illegal, tune } from './plan/tune.ts';
 import type { Plan } from './plan/types.ts';
-import { checkProgram, place, type Sharded, transfers } from './shard/index.ts';
-import type { ShardPlan } from './shard/plan.ts';
+import { checkProgram, place, transfers } from './shard/index.ts';
+import type { Mesh } from './shard/placement.ts';
+import { type Placing, placingOf, placingText, type ShardPlan } from './shard/plan.ts';
+import type { Layout } from './shard/propagate.ts';
 import type { Backend, Executable, PlanStore, Progress } from './target.ts';
 import { recognise } from './transform/recognise.ts';
 import { recompute } from './transform/recompute.ts';
@@ -63,30 +65,21 @@ interface RankPasses {
   readonly early: Passes;
   readonly late: Passes;
 }
-/** What a program of several ranks has besides; `found` is told where inputs and results lie. */
-const rankPasses = ({ ranks, plan }: Shards, donated: readonly number[], found: (s: Sharded) => void): RankPasses => {
-  let mesh: Sharded['mesh'] | undefined;
-  return {
-    early: [
-      [
-        'shard',
-        (g) => {
-          const sharded = place(g, donated, ranks, plan);
-          found(sharded);
-          mesh = sharded.mesh;
-          return sharded.graph;
-        },
-      ],
-      ['inline the own', (g) => inline(g, 'drop', streams)],
-      ['empty again', empty],
-      ['dce the others', dce],
-      ['simplify the own', simplify],
-      ['cse the own', cse],
-    ],
-    late: [...transfers(plan), ['verify', (g) => checkProgram(g, mesh as Sharded['mesh'])]],
-  };
-};
+/** What a program of several ranks has besides. */
+const rankPasses = (placing: Placing, plan: ShardPlan): RankPasses => ({
+  early: [
+    ['shard', (g) => place(g, placing)],
+    ['inline the own', (g) => inline(g, 'drop', streams)],
+    ['empty again', empty],
+    ['dce the others', dce],
+    ['simplify the own', simplify],
+    ['cse the own', cse],
+  ],
+  late: [...transfers(plan), ['verify', (g) => checkProgram(g, placing.mesh)]],
+});
 export const passes = passesFor('f32');
+/** The passes of a program for one rank of several. */
+export const passesOnRanks = (choice: Precision, placing: Placing, plan: ShardPlan): Passes => passesFor(choice, rankPasses(placing, plan));
 
 /** Where schedules come from: the model; records, and the model for the rest; records, and measurements for the rest, which become records. */
 export const tunes = ['never', 'cached', 'measure'] as const;
@@ -122,7 +115,7 @@ export interface CompileReport {
   /** Absent on a backend that runs the graph itself. */
   readonly plan?: Plan;
   /** Of a program for one of several ranks: where inputs and results lie. */
-  readonly layout?: Omit<Sharded, 'graph'>;
+  readonly layout?: { readonly mesh: Mesh } & Pick<Layout, 'inputs' | 'outputs'>;
   /** The plan was made by an earlier compilation: nothing of passes and lowering ran. */
   readonly kept: boolean;
 }
@@ -185,14 +178,9 @@ export const compileGraph = async (graph: Graph, options: CompileOptions): Promi
   const { backend, dims = new Map(), donated = graph.results.map(() => -1), maxBytes = Number.POSITIVE_INFINITY, progress } = options;
   const { precision: policy = 'f32', tune: how = 'never', shards } = options;
   if (!tunes.includes(how)) throw new FoveaError('FV0617', `unknown way to tune '${how}'`, { hint: `Known ways: ${tunes.join(', ')}.` });
-  let layout: CompileReport['layout'];
-  const pipeline = passesFor(
-    policy,
-    shards &&
-      rankPasses(shards, donated, ({ graph: _, ...rest }) => {
-        layout = rest;
-      }),
-  );
+  const bind = (): Graph => bindGraph({ ...graph, nodes: [], results: [] }, dims);
+  const placing = shards && placingOf({ ...bind(), results: graph.results }, donated, shards.ranks, shards.plan);
+  const pipeline = shards && placing ? passesOnRanks(policy, placing, shards.plan) : passesFor(policy);
   const tracedNodes = graph.nodes.length;
   const started = performance.now();
   if (backend.kind === 'graph') {
@@ -204,9 +192,9 @@ export const compileGraph = async (graph: Graph, options: CompileOptions): Promi
     return { executable, report: { tracedNodes, nodes: bound.nodes.length, seconds, kept: false } };
   }
   const { target } = backend;
-  // a plan of functions of a layout has no text to be found by
-  const plans = how === 'never' && !shards ? backend.plans : undefined;
-  const key = plans && (await planKey(graph, { dims, donated, precision: JSON.stringify(policy), target }));
+  const plans = how === 'never' ? backend.plans : undefined;
+  const ranks = shards && placing ? placingText(placing, shards.plan) : '';
+  const key = plans && (await planKey(graph, { dims, donated, precision: JSON.stringify(policy), target, ranks }));
   const kept = plans && key !== undefined ? await keptPlan(plans, key) : undefined;
   if (kept) fits(kept.plan, maxBytes);
   const made = kept
@@ -216,6 +204,7 @@ export const compileGraph = async (graph: Graph, options: CompileOptions): Promi
   const executable = await backend.prepare(made.plan, progress, key);
   if (plans && key !== undefined && !kept) await plans.put(key, printPlan({ plan: made.plan, key, nodes: made.nodes }));
   const seconds = { ...made.seconds, backend: (performance.now() - planned) / 1e3 };
+  const layout = placing && { mesh: placing.mesh, inputs: placing.layout.inputs, outputs: placing.layout.outputs };
   return {
     executable,
     report: { tracedNodes, nodes: made.nodes, seconds, plan: made.plan, kept: kept !== undefined, ...(layout ? { layout } : {}) },

@@ -30,7 +30,14 @@ export const onRanks = async (executable: Executable, plan: Plan, ranks: Communi
     });
   const last = executable.inputs.length - 1;
   executable.write(last, Int32Array.of(ranks.world.rank));
-  const run = async (): Promise<void> => {
+  let running = false;
+  /** Why a run has ended early. Transfers may still be under way then, and what peers write to must stay memory of this process. */
+  let failure: unknown;
+  const idle = (what: string): void => {
+    if (running) throw new FoveaError('FV0305', `${what}: a run is in progress; await it first`);
+    if (failure !== undefined) throw failure;
+  };
+  const step = async (): Promise<void> => {
     const open = new Map<number, Ticket>();
     let at = 0;
     const upTo = async (end: number): Promise<void> => {
@@ -38,23 +45,50 @@ export const onRanks = async (executable: Executable, plan: Plan, ranks: Communi
       at = end;
       if (open.size > 0 && !ranks.world.caps.asyncProgress) for (const c of new Set(Object.values(ranks))) c.progress();
     };
-    try {
-      for (const { what, collective, before } of plan.events) {
-        await upTo(before);
-        const c = plan.collectives[collective] as Collective;
-        if (what === 'start') open.set(collective, ranks[c.group].start(c, memory));
-        else {
-          await ranks[c.group].wait(open.get(collective) as Ticket);
-          open.delete(collective);
-        }
+    for (const { what, collective, before } of plan.events) {
+      await upTo(before);
+      const c = plan.collectives[collective] as Collective;
+      if (what === 'start') open.set(collective, ranks[c.group].start(c, memory));
+      else {
+        await ranks[c.group].wait(open.get(collective) as Ticket);
+        open.delete(collective);
       }
-      await upTo(plan.launches.length);
-    } catch (e) {
-      ranks.world.abort(e instanceof Error ? e.message : String(e));
-      throw e;
     }
+    await upTo(plan.launches.length);
   };
-  return { ...executable, inputs: executable.inputs.slice(0, last), run };
+  const { outputs, aliases } = executable;
+  return {
+    inputs: executable.inputs.slice(0, last),
+    outputs,
+    aliases,
+    memory,
+    write: (i, data) => {
+      idle('write');
+      executable.write(i, data);
+    },
+    read: (o) => {
+      idle('read');
+      return executable.read(o);
+    },
+    run: async () => {
+      idle('run');
+      running = true;
+      try {
+        await step();
+      } catch (e) {
+        failure = e;
+        ranks.world.abort(e instanceof Error ? e.message : String(e));
+        throw e;
+      } finally {
+        running = false;
+      }
+    },
+    dispose: () => {
+      if (running) idle('dispose');
+      // the arena of a run that has failed goes with the process, as the job does
+      if (failure === undefined) executable.dispose();
+    },
+  };
 };
 
 /** The communicators of a mesh whose ranks share parameters in groups of `shard` neighbours. All ranks call it together. */

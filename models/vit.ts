@@ -15,7 +15,7 @@ import { sizeAt } from './layers/sizes.ts';
 import { layerNorm } from './layers.ts';
 import { type BlockConfig, packedBlock } from './vit/block.ts';
 import { blockPaths, chunked, inOrder } from './vit/chunks.ts';
-import { type DropScale, type Keep, none } from './vit/drop-path.ts';
+import { type DropScale, type DropShards, type Keep, none } from './vit/drop-path.ts';
 import { embedding, embeddingParts, embeddingSizes, maskedEmbedding } from './vit/embedding.ts';
 import { cutPatches, type PatchConfig, patchCounts } from './vit/patches.ts';
 import type { Interpolation } from './vit/positions.ts';
@@ -104,6 +104,8 @@ export interface EncodeOptions {
   readonly keep?: readonly Keep[] | undefined;
   /** Factor on thinned branches, for every block; batch / kept unless given. */
   readonly scales?: readonly DropScale[] | undefined;
+  /** Parts of the batch that have lists of kept images of their own; one unless given. */
+  readonly shards?: DropShards | undefined;
 }
 
 /** The packed sequence after every block. */
@@ -112,12 +114,14 @@ const throughBlocks = (
   params: VitParams,
   rows: F32<string>,
   segments: readonly Segment[],
-  { keep = [], scales = [] }: EncodeOptions = {},
+  { keep = [], scales = [], shards }: EncodeOptions = {},
 ): readonly F32<'T D'>[] => {
   const paths = blockPaths(c);
   let x = rows as F32<'T D'>;
   return inOrder<VitParams['blocks'][number]>(params.blocks).map((p, i) => {
-    x = scope(`blocks.${paths[i]}`, () => apply(packedBlock(c, segments, { ...none, ...keep[i], scale: scales[i] ?? 'kept' }), p)(x));
+    x = scope(`blocks.${paths[i]}`, () =>
+      apply(packedBlock(c, segments, { ...none, ...keep[i], scale: scales[i] ?? 'kept', shards }), p)(x),
+    );
     return x;
   });
 };

@@ -15,6 +15,8 @@ export interface Builder {
   param(type: TensorType, name?: string): Value;
   /** Applies a primitive; the node gets the current meta, with `meta` laid over it. */
   emit(op: Op, inputs: readonly Value[], meta?: Partial<Meta>): readonly Value[];
+  /** A node of another graph on operands of this one; where their types are those that it had, so is the type of its results. */
+  again(n: Node, inputs: readonly Value[]): readonly Value[];
   /** As emit, for primitives with one result. */
   one(op: Op, inputs: readonly Value[], meta?: Partial<Meta>): Value;
   /** Runs f with `meta` laid over the current meta. */
@@ -71,6 +73,9 @@ export interface Builder {
 }
 
 const origin: Meta = { scope: '', phase: 'fwd' };
+/** A node that is emitted again brings all of its own: then nothing is copied. */
+const over = (below: Meta, own: Partial<Meta>): Meta =>
+  'remat' in own && 'loc' in own && own.scope !== undefined && own.phase !== undefined ? (own as Meta) : { ...below, ...own };
 
 /** Types of the results; what does not fit is said with its place. */
 const typesOf = (op: Op, inputs: readonly Value[], { loc, scope }: Meta): readonly TensorType[] => {
@@ -90,21 +95,33 @@ export const builder = (start: Meta = origin): Builder => {
   const params: Value[] = [];
   const nodes: Node[] = [];
   const makers = new Map<Value, Node>();
-  let next = 0;
+  let [next, listed] = [0, 0];
   let current = start;
   const value = (type: TensorType, name?: string): Value => (name === undefined ? { id: next++, type } : { id: next++, type, name });
-  const emit: Builder['emit'] = (op, inputs, extra) => {
-    const meta = extra ? { ...current, ...extra } : current;
-    const outputs = typesOf(op, inputs, meta).map((t) => value(t));
+  const add = (op: Op, inputs: readonly Value[], types: readonly TensorType[], meta: Meta): readonly Value[] => {
+    const outputs = types.map((t) => value(t));
     const node = { op, inputs, outputs, meta };
     nodes.push(node);
-    for (const o of outputs) makers.set(o, node);
     return outputs;
+  };
+  /** Most passes never ask: the nodes since the last question are looked at when one does. */
+  const maker = (v: Value): Node | undefined => {
+    for (; listed < nodes.length; listed++) for (const o of (nodes[listed] as Node).outputs) makers.set(o, nodes[listed] as Node);
+    return makers.get(v);
+  };
+  const emit: Builder['emit'] = (op, inputs, extra) => {
+    const meta = extra ? over(current, extra) : current;
+    return add(op, inputs, typesOf(op, inputs, meta), meta);
+  };
+  const again: Builder['again'] = (n, inputs) => {
+    const known = n.inputs.every((v, i) => v.type === inputs[i]?.type);
+    const types = known ? n.outputs.map((o) => o.type) : typesOf(n.op, inputs, n.meta);
+    return add(n.op, inputs, types, over(current, n.meta));
   };
   const one: Builder['one'] = (op, inputs, meta) => emit(op, inputs, meta)[0] as Value;
   const at: Builder['at'] = (meta, f) => {
     const saved = current;
-    current = { ...current, ...meta };
+    current = over(current, meta);
     try {
       return f();
     } finally {
@@ -114,11 +131,8 @@ export const builder = (start: Meta = origin): Builder => {
   const inline: Builder['inline'] = (g, args, meta) => {
     const env = new Map<Value, Value>(g.params.map((p, i) => [p, args[i] as Value]));
     for (const n of g.nodes) {
-      const outs = emit(
-        n.op,
-        n.inputs.map((v) => env.get(v) as Value),
-        meta ? meta(n.meta) : n.meta,
-      );
+      const ins = n.inputs.map((v) => env.get(v) as Value);
+      const outs = meta ? emit(n.op, ins, meta(n.meta)) : again(n, ins);
       n.outputs.forEach((o, i) => env.set(o, outs[i] as Value));
     }
     return g.results.map((r) => env.get(r) as Value);
@@ -150,13 +164,14 @@ export const builder = (start: Meta = origin): Builder => {
       return v;
     },
     emit,
+    again,
     one,
     at,
     get meta() {
       return current;
     },
     inline,
-    maker: (v) => makers.get(v),
+    maker,
     build: (results) => ({ params: [...params], nodes: [...nodes], results: [...results] }),
     constant,
     fill: (v, like) => (like.shape.length === 0 ? constant(v, like.dtype) : broadcast(constant(v, like.dtype), like.shape, [])),

@@ -22,6 +22,8 @@ import type { Expr, Kernel, KReduce, Stmt } from './types.ts';
 export interface InterpretOptions {
   /** Order of the blocks, and of the threads between barriers; `{ seed }` shuffles. */
   readonly order?: 'forward' | 'reverse' | { readonly seed: number };
+  /** The first blocks alone, axis 0 first: what a part of a launch runs. Default: all of the grid. */
+  readonly blocks?: number;
 }
 
 /** One lane a number, more an array of them. */
@@ -335,7 +337,7 @@ export const interpretKernel = (kernel: Kernel, buffers: Readonly<Record<string,
   const program = compiler(kernel, mem);
   const order = options.order ?? 'forward';
   const [gx, gy, gz] = kernel.grid;
-  for (const n of permutation(gx * gy * gz, order)) {
+  for (const n of permutation(options.blocks ?? gx * gy * gz, order)) {
     const block = [n % gx, Math.floor(n / gx) % gy, Math.floor(n / (gx * gy))] as const;
     const shared = new Map<string, Place>();
     mem.enterBlock(n);

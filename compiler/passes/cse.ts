@@ -22,7 +22,7 @@ export const cse = (g: Graph): Graph => {
     const k = key(n, ins);
     const old = seen.get(k);
     if (old) return old;
-    const outs = b.emit(n.op, ins, n.meta);
+    const outs = b.again(n, ins);
     seen.set(k, outs);
     return outs;
   });

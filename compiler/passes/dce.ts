@@ -14,15 +14,15 @@ export const dce = (g: Graph): Graph => {
     live.add(n);
     for (const v of n.inputs) wanted.add(v);
   }
+  if (live.size === g.nodes.length) return g;
   const b = builder();
   const env = new Map<Value, Value>();
   for (const p of g.params) env.set(p, b.param(p.type, p.name));
   for (const n of g.nodes) {
     if (!live.has(n)) continue;
-    const outs = b.emit(
-      n.op,
+    const outs = b.again(
+      n,
       n.inputs.map((v) => env.get(v) as Value),
-      n.meta,
     );
     n.outputs.forEach((o, i) => env.set(o, outs[i] as Value));
   }

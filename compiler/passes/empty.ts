@@ -1,7 +1,8 @@
 /**
  * Tensors without elements (a 0 in the shape) leave the program, so that every kernel has something to loop over. A value without
  * elements becomes an empty constant, whatever computed it; a value with elements that is made of such values is what the interpreter
- * says: a sum over nothing is 0, a maximum -inf. Afterwards no node reads a value without elements, only results are still such.
+ * says: a sum over nothing is 0, a maximum -inf. Afterwards no node reads a value without elements, but for a perShard that waits for its ranks; only
+ * results are still such.
  *
  *   %1: f32[0 3] = slice(%0) start=[2 0] limit=[2 3]   %2: f32[2 3] = concat(%0, %1) axis=0   return %2        ->        return %0
  */
@@ -47,6 +48,8 @@ export const empty = (g: Graph): Graph =>
   g.nodes.some(touched)
     ? rewrite(g, (b, n: Node, ins) => {
         const types = n.outputs.map((o) => o.type);
+        // what a shard makes of nothing its region says, which is looked into once ranks have their own
+        if (n.op.prim === 'perShard' && !types.every(isEmpty)) return undefined;
         if (types.some(isEmpty)) return types.map((t) => nothing(b, t));
         return ins.some((v) => isEmpty(v.type)) ? types.map((t) => ofEmpty(b, n.op, ins, t)) : undefined;
       })

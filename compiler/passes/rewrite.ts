@@ -14,7 +14,7 @@ export const rewrite = (g: Graph, rule: Rule): Graph => {
   for (const p of g.params) env.set(p, b.param(p.type, p.name));
   for (const n of g.nodes) {
     const ins = n.inputs.map((v) => env.get(v) as Value);
-    const outs = b.at(n.meta, () => rule(b, n, ins)) ?? b.emit(n.op, ins, n.meta);
+    const outs = b.at(n.meta, () => rule(b, n, ins)) ?? b.again(n, ins);
     n.outputs.forEach((o, i) => env.set(o, outs[i] as Value));
   }
   return b.build(g.results.map((r) => env.get(r) as Value));

@@ -208,7 +208,7 @@ export const scales =
           const out = s ? sum(m, s) : factor(m);
           if (out) return [out];
         }
-        return b.emit(n.op, n.inputs.map(get), n.meta);
+        return b.again(n, n.inputs.map(get));
       });
       n.outputs.forEach((o, i) => env.set(o, outs[i] as Value));
     }

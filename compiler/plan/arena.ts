@@ -18,8 +18,11 @@ export interface Need {
  * Intervals of launches, and which of them meet another one: a segment tree. Each interval stands at the few nodes that make it up
  * (`whole`), and at all nodes above these (`below`), so that a question costs about as much as its answer is long.
  */
-const intervals = (stop: number) => {
+const intervals = (stop: number, count: number) => {
   let width = 1;
+  // of each interval, the last question that it was an answer to
+  const asked = new Int32Array(count);
+  let question = 0;
   while (width < stop) width *= 2;
   const whole: number[][] = [];
   const below: number[][] = [];
@@ -46,10 +49,16 @@ const intervals = (stop: number) => {
       }
       for (const node of above) put(below, node, i);
     },
-    meeting: (first: number, last: number): ReadonlySet<number> => {
-      const found = new Set<number>();
+    /** Each once. */
+    meeting: (first: number, last: number): number[] => {
+      const found: number[] = [];
+      question++;
       const take = (list: readonly number[] | undefined): void => {
-        for (const i of list ?? []) found.add(i);
+        for (const i of list ?? []) {
+          if (asked[i] === question) continue;
+          asked[i] = question;
+          found.push(i);
+        }
       };
       for (const node of parts(first, last)) {
         take(below[node]);
@@ -62,12 +71,18 @@ const intervals = (stop: number) => {
 
 const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to;
 
-/** The smallest gap for `bytes` between `taken` ranges, sorted, above `bottom`; above all of them where there is none. */
-const gapFor = (bytes: number, taken: readonly (readonly [from: number, to: number])[], bottom: number): number => {
+/** The smallest gap for `bytes` between `taken` ranges, in order of their beginnings, above `bottom`; above all of them where there is none. */
+const gapFor = (
+  bytes: number,
+  taken: readonly number[],
+  range: (i: number) => readonly [from: number, to: number],
+  bottom: number,
+): number => {
   let top = bottom;
   let best = -1;
   let least = Number.POSITIVE_INFINITY;
-  for (const [from, to] of taken) {
+  for (const i of taken) {
+    const [from, to] = range(i);
     const gap = from - top;
     if (gap >= bytes && gap < least) [best, least] = [top, gap];
     top = Math.max(top, to);
@@ -97,13 +112,12 @@ export const placeBuffers = (
   const need = (i: number): Need => rounded[i] as Need;
   const from = (i: number): number => offsets[i] as number;
   others.sort((a, b) => need(b).bytes - need(a).bytes || need(a).first - need(b).first || a - b);
-  const placed = intervals(stop - start + 1);
+  const placed = intervals(stop - start + 1, needs.length);
   let end = bottom;
   for (const i of others) {
     const { bytes, first, last } = need(i);
-    const taken = [...placed.meeting(first - start, last - start)].map((k) => [from(k), from(k) + need(k).bytes] as const);
-    taken.sort((a, b) => a[0] - b[0]);
-    offsets[i] = gapFor(bytes, taken, bottom);
+    const taken = placed.meeting(first - start, last - start).sort((a, b) => from(a) - from(b));
+    offsets[i] = gapFor(bytes, taken, (k) => [from(k), from(k) + need(k).bytes], bottom);
     end = Math.max(end, from(i) + bytes);
     placed.add(i, first - start, last - start);
   }

@@ -16,12 +16,14 @@ export interface PlanSource {
   /** The policy as text. The order of its scopes counts: the last that matches holds. */
   readonly precision: string;
   readonly target: Target;
+  /** How the step lies on ranks, as text; empty for one device. */
+  readonly ranks?: string;
 }
 
 /** Of a graph before its names are bound: the sizes are part of the source. */
-export const planKey = async (g: Graph, { dims, donated, precision, target }: PlanSource): Promise<string> => {
+export const planKey = async (g: Graph, { dims, donated, precision, target, ranks = '' }: PlanSource): Promise<string> => {
   const sizes = [...dims].sort(([a], [b]) => (a < b ? -1 : 1));
-  const text = JSON.stringify({ sizes, donated, precision, target }) + identity(g);
+  const text = JSON.stringify({ sizes, donated, precision, target, ranks }) + identity(g);
   const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text));
   return Array.from(new Uint8Array(hash), (b) => b.toString(16).padStart(2, '0')).join('');
 };

@@ -11,35 +11,24 @@
  *   verify.ts      the schedule is sound
  */
 
-import type { Graph, Placement } from '../graph/types.ts';
+import type { Graph } from '../graph/types.ts';
 import { verify } from '../graph/verify.ts';
 import { bucket } from './bucket.ts';
 import { castFirst } from './cast-first.ts';
 import { localise } from './localise.ts';
 import type { Mesh } from './placement.ts';
-import { layoutOf, meshOf, type ShardPlan } from './plan.ts';
+import type { Placing, ShardPlan } from './plan.ts';
 import { propagate } from './propagate.ts';
 import { schedule, split } from './schedule.ts';
 import { verifyResults, verifySchedule } from './verify.ts';
 
-export interface Sharded {
-  /** The program of one rank; its last parameter is the rank's number. */
-  readonly graph: Graph;
-  readonly mesh: Mesh;
-  /** Where the inputs and results lie. */
-  readonly inputs: readonly Placement[];
-  readonly outputs: readonly Placement[];
-}
-
-/** Regions must be inlined, but for attention and perShard. donated[o]: the input whose place result o takes, or -1. */
-export const place = (g: Graph, donated: readonly number[], ranks: number, plan: ShardPlan): Sharded => {
-  const mesh = meshOf(ranks, plan);
-  const layout = layoutOf(g, donated, mesh, plan);
+/** Regions must be inlined, but for attention and perShard. The program of one rank; its last parameter is the rank's number. */
+export const place = (g: Graph, { mesh, layout }: Placing): Graph => {
   const placed = propagate(g, mesh, layout);
   verifyResults(placed.graph, placed.placement);
-  const graph = localise(placed, mesh);
-  verify(graph);
-  return { graph, mesh, inputs: layout.inputs, outputs: layout.outputs };
+  const own = localise(placed, mesh);
+  verify(own);
+  return own;
 };
 
 /** The passes that end the pipeline of a program for one rank. */

@@ -54,14 +54,19 @@ export const strategyOf = ({ strategy = 'SHARD_GRAD_OP' }: ShardPlan, unit: stri
   return s;
 };
 
-export const meshOf = (ranks: number, { group = ranks }: ShardPlan): Mesh => {
-  const mesh = { ranks, shard: group };
-  checkMesh(mesh);
-  return mesh;
-};
+/** Where the inputs and results of a step lie on a mesh. */
+export interface Placing {
+  readonly mesh: Mesh;
+  readonly layout: Layout;
+}
 
-/** The layout of a bound graph. donated[o]: the input whose place result o takes, or -1. Throws FV0702. */
-export const layoutOf = (g: Graph, donated: readonly number[], mesh: Mesh, plan: ShardPlan): Layout => {
+/**
+ * What a plan means for a graph whose parameters have sizes. donated[o]: the input whose place result o takes, or -1. Throws FV0701 for a mesh that is
+ * none, FV0702 for an input that cannot lie as the plan says.
+ */
+export const placingOf = (g: Pick<Graph, 'params' | 'results'>, donated: readonly number[], ranks: number, plan: ShardPlan): Placing => {
+  const mesh = { ranks, shard: plan.group ?? ranks };
+  checkMesh(mesh);
   const unit = plan.unit ?? unitOf;
   const taken = new Set(donated.filter((i) => i >= 0));
   const units = g.params.map((p) => unit(p.name ?? ''));
@@ -76,11 +81,18 @@ export const layoutOf = (g: Graph, donated: readonly number[], mesh: Mesh, plan:
     return p.type.shape.length > 0 && (prodDim(p.type.shape) as number) >= mesh.shard ? 'flat' : 'R';
   });
   const at = (o: number): number => donated[o] ?? -1;
-  return {
+  const layout: Layout = {
     inputs,
     outputs: g.results.map((_: Value, o) => inputs[at(o)] ?? 'R'),
     inputUnits: units,
     outputUnits: g.results.map((_, o) => units[at(o)] ?? ''),
     regather: (u) => strategyOf(plan, u) === 'FULL_SHARD',
   };
+  return { mesh, layout };
+};
+
+/** All that a program for one rank depends on besides the step, as text: plans are kept by it, functions of a plan by what they answer. */
+export const placingText = ({ mesh, layout }: Placing, { prefetch, gatheredBytes, bucketBytes }: ShardPlan): string => {
+  const again = [...new Set([...layout.inputUnits, ...layout.outputUnits, ''])].filter(layout.regather);
+  return JSON.stringify({ mesh, ...layout, again, prefetch, gatheredBytes: `${gatheredBytes}`, bucketBytes: `${bucketBytes}` });
 };

@@ -180,7 +180,7 @@ export const propagate = (g: Graph, mesh: Mesh, layout: Layout): Placed => {
     });
     const unit = (v: Value): string | undefined => layout.outputUnits[wanted.get(v) ?? wanted.get(first) ?? -1];
     const operands = ins.map((v, i) => move(v, choice.ins[i] as Placement, n.meta.phase, n.meta.scope, unit(n.inputs[i] as Value)));
-    const outs = b.emit(n.op, operands, n.meta);
+    const outs = b.again(n, operands);
     n.outputs.forEach((o, i) => {
       const made = outs[i] as Value;
       env.set(o, made);

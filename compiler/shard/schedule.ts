@@ -117,10 +117,9 @@ export const schedule =
         if (m) emit(m);
       }
       for (const s of early.get(n) ?? []) emit(s);
-      const outs = b.emit(
-        n.op,
+      const outs = b.again(
+        n,
         n.inputs.map((v) => env.get(v) as Value),
-        n.meta,
       );
       n.outputs.forEach((o, i) => {
         env.set(o, outs[i] as Value);

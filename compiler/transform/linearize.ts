@@ -51,10 +51,9 @@ export const extract = (nodes: readonly Node[], params: readonly Value[], result
   const live = needed(nodes, results, new Set(params));
   for (const n of nodes) {
     if (!live.has(n)) continue;
-    const outs = b.emit(
-      n.op,
+    const outs = b.again(
+      n,
       n.inputs.map((v) => env.get(v) as Value),
-      n.meta,
     );
     n.outputs.forEach((o, i) => {
       if (!env.has(o)) env.set(o, outs[i] as Value);

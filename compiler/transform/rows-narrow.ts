@@ -117,9 +117,7 @@ const narrowedBody = (body: Graph, inputs: readonly Value[], rows: Shape, count:
   mark(body.results[0] as Value);
   for (const n of body.nodes) {
     const ins = n.inputs.map((v) => env.get(v) as Value);
-    const outs = b.at(n.meta, () =>
-      rowValues.has(n.outputs[0] as Value) ? [narrowed(b, n, ins, rows, count)] : b.emit(n.op, ins, n.meta),
-    );
+    const outs = b.at(n.meta, () => (rowValues.has(n.outputs[0] as Value) ? [narrowed(b, n, ins, rows, count)] : b.again(n, ins)));
     n.outputs.forEach((o, i) => env.set(o, outs[i] as Value));
   }
   return b.build(body.results.map((r) => env.get(r) as Value));

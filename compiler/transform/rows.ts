@@ -32,6 +32,12 @@ interface Selection {
   readonly leaves: ReadonlySet<Value>;
 }
 
+/** Keeps a list of numbers in order; one that is there stays alone. */
+const insert = (list: number[], i: number): void => {
+  const at = list.findLastIndex((x) => x <= i);
+  if (list[at] !== i) list.splice(at + 1, 0, i);
+};
+
 const find = (g: Graph): Selection | undefined => {
   const { makers, readers } = linksOf(g);
   const position = new Map(g.nodes.map((n, i) => [n, i] as const));
@@ -77,7 +83,9 @@ const find = (g: Graph): Selection | undefined => {
     /** Read by nodes inside alone, and for its rows. */
     const within = (v: Value): boolean =>
       !results.has(v) && readers(v).every((u) => u.inputs.every((x, i) => x !== v || inside.get(u)?.[i] === true));
-    for (let i = position.get(n) as number; i >= 0; i--) {
+    // backwards over the makers of what is read for its rows: all readers of a value are seen before it
+    const ahead = [position.get(n) as number];
+    for (let i = ahead.pop(); i !== undefined; i = ahead.pop()) {
       const m = g.nodes[i] as Node;
       const [v] = m.outputs as readonly [Value];
       const here = m === n || (leaves.has(v) && within(v) && m.meta.remat === n.meta.remat && m.meta.phase === n.meta.phase);
@@ -86,10 +94,12 @@ const find = (g: Graph): Selection | undefined => {
       inside.set(m, which);
       leaves.delete(v);
       m.inputs.forEach((x, k) => {
+        const maker = makers.get(x);
+        if (which[k] && !leaves.has(x) && maker) insert(ahead, position.get(maker) as number);
         if (which[k]) leaves.add(x);
       });
     }
-    const region = g.nodes.filter((m) => inside.has(m));
+    const region = [...inside.keys()].reverse();
     if (region.some((m) => m.op.prim === 'dot')) return { of, rows, ends, region, leaves };
   }
   return undefined;
@@ -192,7 +202,7 @@ const apply = (g: Graph, s: Selection): Graph => {
   for (const n of g.nodes) {
     if (n === last) emit();
     if (region.has(n) || ways.has(n)) continue;
-    const outs = b.emit(n.op, n.inputs.map(get), n.meta);
+    const outs = b.again(n, n.inputs.map(get));
     n.outputs.forEach((o, i) => env.set(o, outs[i] as Value));
   }
   return b.build(g.results.map(get));

@@ -31,9 +31,17 @@ interface Share {
 
 const bad = (folder: string, why: string, cause?: unknown): FoveaError =>
   new FoveaError('FV0804', `${folder}: ${why}`, {
-    hint: 'Resume from an older checkpoint, or copy the folder again: all of its files.',
+    hint: 'Go on from an older checkpoint with --resume STEP, or copy the folder again: all of its files.',
     cause,
   });
+
+const parsed = (text: string, otherwise: () => FoveaError): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw otherwise();
+  }
+};
 
 const readMarker = (folder: string): Marker => {
   const file = join(folder, markerName);
@@ -44,13 +52,7 @@ const readMarker = (folder: string): Marker => {
     const none = ['ENOENT', 'ENOTDIR'].includes((e as NodeJS.ErrnoException).code ?? '');
     throw bad(folder, none ? `it has no ${markerName}, so it was never finished` : `${markerName} cannot be read: ${String(e)}`, e);
   }
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (e) {
-    throw bad(folder, `${markerName} is damaged`, e);
-  }
-  const { success, data } = marker.safeParse(json);
+  const { success, data } = marker.safeParse(parsed(text, () => bad(folder, `${markerName} is damaged`)));
   if (!success) throw bad(folder, `${markerName} is damaged, or of another version`);
   return data;
 };
@@ -121,8 +123,9 @@ export const openCheckpoint = (folder: string, { rank, size }: Share = { rank: 0
     for (const { file } of parts) {
       const opened = openSafetensors(join(folder, file));
       files.push(opened);
-      const { success, data } = pieces.safeParse(JSON.parse(opened.metadata['pieces'] ?? 'null'));
-      if (!success) throw bad(folder, `${file} does not say which pieces it has`);
+      const unsaid = (): FoveaError => bad(folder, `${file} does not say which pieces it has`);
+      const { success, data } = pieces.safeParse(parsed(opened.metadata['pieces'] ?? 'null', unsaid));
+      if (!success) throw unsaid();
       for (const [name, tensor] of opened.tensors) {
         const piece = data[name];
         const known = all.get(name) ?? { shape: piece?.shape ?? [], found: [] as Found[] };

@@ -1,7 +1,7 @@
 /**
  * Writing a checkpoint, all ranks together. Every rank writes its own part: under another name, to the disk, then renamed. When all have done
- * so, rank 0 writes the marker in the same way, and only then older checkpoints go. Whoever is killed at any moment leaves the one before, or
- * this one, whole.
+ * so, rank 0 writes the marker in the same way, and only then older checkpoints go; so do later ones, of a run that was gone back from. Whoever is
+ * killed at any moment leaves the one before, or this one, whole.
  *
  *   await writeCheckpoint('runs/a/checkpoints', 400, { peers, pieces, run: { seed: '0' }, keep: 2 });
  */
@@ -109,7 +109,9 @@ export const writeCheckpoint = async (folder: string, step: number, { peers, pie
     const text: Marker = { format: 'fovea checkpoint 1', step, run, parts: [...parts] };
     writeAtomic(join(into, markerName), [Buffer.from(`${JSON.stringify(text, null, 1)}\n`)]);
     guarded(folder, () => {
-      for (const old of completeSteps(folder).slice(0, -keep)) remove(join(folder, stepName(old)));
+      const steps = completeSteps(folder);
+      const past = steps.filter((s) => s <= step);
+      for (const s of [...steps.filter((s) => s > step), ...past.slice(0, -keep)]) remove(join(folder, stepName(s)));
     });
     return null;
   });

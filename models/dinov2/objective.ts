@@ -26,7 +26,9 @@ const look = (r: Recipe, student: Network, batch: Batch) => {
   if (r.crops.locals > 0) crops.push(crop(r.model, batch.local, 'M'));
   if (whole) crops.push(crop(r.model, batch.global, 'N'));
   const scales = r.dropPath.scale === 'rate' ? geometry(r).rates.map((p) => 1 / (1 - p)) : undefined;
-  const views = scope('backbone', () => encode(r.model, student.backbone, crops, { keep: batch.keep, scales }));
+  const { shards: count = 1 } = r;
+  const shards = { count, images: r.batch / count };
+  const views = scope('backbone', () => encode(r.model, student.backbone, crops, { keep: batch.keep, scales, shards }));
   const global = views[0] as Features<'2*B', 'N'>;
   const local = r.crops.locals > 0 ? (views[1] as Features<'L*B', 'M'>).cls : undefined;
   const compared = whole ? (views.at(-1) as Features<'2*B', 'N'>).cls : global.cls;

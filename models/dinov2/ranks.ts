@@ -6,7 +6,7 @@
  */
 import { FoveaError } from '../../compiler/error.ts';
 import type { Placement } from '../../compiler/graph/types.ts';
-import { type HostOf, type HostTensor, host } from '../../dsl/index.ts';
+import { flatten, type HostOf, type HostTensor, host, rebuild } from '../../dsl/index.ts';
 import type { Recipe } from '../recipes.ts';
 import type { Batch } from './types.ts';
 
@@ -20,15 +20,22 @@ export const ofOneShard = (r: Recipe): Recipe => {
   return { ...rest, batch: r.batch / shards };
 };
 
-/** A leaf of a batch in runs of rows, each with a piece of every shard: crops of images are crop-major, lists are of one run. */
-const runsOf = (r: Recipe, name: keyof Batch): number =>
-  name === 'global' || name === 'masks' ? 2 : name === 'local' ? r.crops.locals : 1;
+/**
+ * A leaf of a batch, by its path, in runs of rows, each with a piece of every shard: crops of images, and factors of stochastic depth for each of
+ * them, are crop-major; lists are of one run.
+ */
+const runsOf = (r: Recipe, path: string): number => {
+  const [name, ...rest] = path.split('.');
+  const { locals } = r.crops;
+  // keep.<block>.<branch>.<entry>: global crops, local ones if there are any, global ones again
+  if (name === 'keep') return r.dropPath.form === 'mask' ? ([2, ...(locals > 0 ? [locals] : []), 2][Number(rest[2])] as number) : 1;
+  return name === 'global' || name === 'masks' ? 2 : name === 'local' ? locals : 1;
+};
 
 /** Where the leaves of a batch lie, by their path: `global`, `masks`, ... */
 export const batchPlacement = (r: Recipe, path: string): Placement => {
-  const name = path.split('.')[0] as keyof Batch;
-  if (name === 'maskCount') return 'R';
-  const runs = runsOf(r, name);
+  if (path === 'maskCount') return 'R';
+  const runs = runsOf(r, path);
   if (runs === 0) return 'R';
   return runs === 1 ? { split: 0 } : { split: 0, parts: Array.from({ length: runs }, () => r.batch) };
 };
@@ -46,20 +53,16 @@ const interleaved = (parts: readonly HostTensor[], runs: number): HostTensor => 
   return { ...first, shape: [(first.shape[0] as number) * parts.length, ...first.shape.slice(1)], data };
 };
 
-/** One batch of the images of all shards. Masked patches keep their numbers: they count within a shard. */
+/** One batch of the images of all shards. Numbers of masked patches and of kept images stay: they count within a shard. */
 export const joinBatches = (r: Recipe, parts: readonly HostOf<Batch>[]): HostOf<Batch> => {
-  if (parts.length === 1) return parts[0] as HostOf<Batch>;
-  const join = (name: keyof Batch): HostTensor =>
-    interleaved(
-      parts.map((p) => p[name] as HostTensor),
-      runsOf(r, name),
-    );
-  return {
-    global: join('global'),
-    local: join('local'),
-    masks: join('masks'),
-    maskIndices: join('maskIndices'),
-    maskWeights: join('maskWeights'),
-    maskCount: host(new Float32Array([parts.reduce((n, p) => n + Number((p.maskCount as HostTensor).data[0]), 0)]), []),
-  } as HostOf<Batch>;
+  const [first] = parts as readonly [HostOf<Batch>];
+  if (parts.length === 1) return first;
+  const leaves = parts.map(flatten);
+  const joined = flatten(first).map(({ path }, i): HostTensor => {
+    const own = leaves.map((list) => list[i]?.leaf as HostTensor);
+    return path === 'maskCount'
+      ? host(new Float32Array([own.reduce((n, x) => n + Number(x.data[0]), 0)]), [])
+      : interleaved(own, runsOf(r, path));
+  });
+  return rebuild(first, joined) as HostOf<Batch>;
 };

@@ -15,10 +15,10 @@ export interface Segment {
   readonly tokens: number;
 }
 
-/** Any number of tensors along their first axis. */
-export const concatRows = <X extends AnyTensor>(parts: readonly X[], rest = 'd'): X => {
+/** Any number of tensors along the axis that the pattern marks: the first of two unless given. */
+export const concatRows = <X extends AnyTensor>(parts: readonly X[], pattern = '* d'): X => {
   const [first, ...others] = parts as unknown as readonly [F32<string>, ...F32<string>[]];
-  return others.reduce((a, b) => concat(`* ${rest}` as string, a, b), first) as unknown as X;
+  return others.reduce((a, b) => concat(pattern as string, a, b), first) as unknown as X;
 };
 
 /** Stacks of token sequences [images tokens D] as one sequence [T D], and where each of them lies. */
@@ -52,6 +52,39 @@ export const rowsOfImages = (segments: readonly Segment[], keep: readonly Tensor
       from += images * tokens;
       return rearrange('m t -> (m t)', first.add(iota(`${tokens}` as string)));
     }),
-    '',
+    '*',
+  );
+};
+
+/** Segments of one shard of a batch, and how many images of each stand side by side: crops are crop-major over all shards, [v w b]. */
+export interface ShardRows {
+  readonly shards: number;
+  readonly own: readonly Segment[];
+  readonly run: (own: Segment) => number;
+}
+
+/** A packed sequence of all shards as one for each: [T D] -> [w T/w D]. */
+export const byShard = (rows: F32<string>, { shards, own, run }: ShardRows): F32<string> =>
+  concatRows(
+    segmentRows(
+      rows,
+      own.map(({ images, tokens }) => ({ images: images * shards, tokens })),
+    ).map((part, i) => {
+      const s = own[i] as Segment;
+      return rearrange('(v w r) d -> w (v r) d' as string, part, { w: shards, r: run(s) * s.tokens });
+    }),
+    'w * d',
+  );
+
+/** The inverse of byShard. */
+export const fromShards = (rows: F32<string>, { own, run }: ShardRows): F32<string> => {
+  let from = 0;
+  return concatRows(
+    own.map((s) => {
+      const to = from + s.images * s.tokens;
+      const part = slice(`w ${from}:${to} d` as string, rows);
+      from = to;
+      return rearrange('w (v r) d -> (v w r) d' as string, part, { r: run(s) * s.tokens });
+    }),
   );
 };

@@ -7,7 +7,6 @@
  *
  *   geometry(demo)  ->  { globalTokens: 49, localTokens: 16, maskRows: 464, sizes: { B: 32, L: 2, N: 49, ... } }
  */
-import { FoveaError } from '../../compiler/error.ts';
 import { linspace32, upperBound } from '../data/masks.ts';
 import { ibotHead } from '../dinov2/types.ts';
 import type { Recipe } from '../recipes.ts';
@@ -40,10 +39,6 @@ export const geometry = (r: Recipe): Geometry => {
   const [globalGrid, localGrid] = [r.crops.globalSize / patch, r.crops.localSize / patch];
   const [globalTokens, localTokens] = [globalGrid ** 2, localGrid ** 2];
   const { shards = 1 } = r;
-  if (shards > 1 && r.dropPath.rate > 0)
-    throw new FoveaError('FV0415', `recipe ${r.name}: stochastic depth of a batch in ${shards} shards`, {
-      hint: 'Its lists of kept images would have to count within a shard: set dropPath.rate to 0, or shards to 1.',
-    });
   const maskRows = shards * upperBound({ ...r.masking, crops: (2 * r.batch) / shards, grid: [globalGrid, globalGrid] });
   const { form = 'subset' } = r.dropPath;
   const entries = [
@@ -60,7 +55,7 @@ export const geometry = (r: Recipe): Geometry => {
     maskRows,
     entries,
     rates,
-    kept: rates.map((p) => (p > 0 ? entries.map((b) => (form === 'mask' ? b : kept(b, p))) : [])),
+    kept: rates.map((p) => (p > 0 ? entries.map((b) => (form === 'mask' ? b : shards * kept(b / shards, p))) : [])),
     sizes: {
       B: r.batch,
       L: r.crops.locals,

@@ -3,7 +3,7 @@
  */
 import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { lineChart, trailingMean } from '../plot/index.ts';
-import { cannotWrite } from '../weights/index.ts';
+import { cannotWrite, writeAtomic } from '../weights/index.ts';
 import type { StepMetrics } from './run.ts';
 
 export interface MetricsLog {
@@ -26,9 +26,11 @@ const linesUpTo = (file: string, step: number): readonly StepMetrics[] => {
   return all;
 };
 
+const lineOf = (m: StepMetrics): Uint8Array => Buffer.from(`${JSON.stringify(m)}\n`);
+
 /**
- * Starts `file` anew, with what it has up to step `from` of a run that goes on from there. FV0407: cannot be written; the file then ends with the
- * last whole line.
+ * Starts `file` anew, with what it has up to step `from` of a run that goes on from there: a kill meanwhile leaves the old file or the new one. Then
+ * lines are appended. FV0407: cannot be written; the file then ends with the last whole line.
  */
 export const metricsLog = (file: string, from = 0): MetricsLog => {
   const guarded = <T>(f: () => T): T => {
@@ -39,8 +41,10 @@ export const metricsLog = (file: string, from = 0): MetricsLog => {
     }
   };
   const all: StepMetrics[] = from > 0 ? [...guarded(() => linesUpTo(file, from))] : [];
-  const fd = guarded(() => openSync(file, 'w'));
-  let end = 0;
+  const kept = Buffer.concat(all.map(lineOf));
+  if (from > 0) writeAtomic(file, [kept]);
+  const fd = guarded(() => openSync(file, from > 0 ? 'a' : 'w'));
+  let end = kept.length;
   const append = (line: Uint8Array): void => {
     try {
       for (let done = 0; done < line.length; ) done += writeSync(fd, line, done, line.length - done);
@@ -54,11 +58,10 @@ export const metricsLog = (file: string, from = 0): MetricsLog => {
     }
     end += line.length;
   };
-  for (const m of all) guarded(() => append(Buffer.from(`${JSON.stringify(m)}\n`)));
   return {
     all,
     add: (m) => {
-      guarded(() => append(Buffer.from(`${JSON.stringify(m)}\n`)));
+      guarded(() => append(lineOf(m)));
       all.push(m);
     },
     close: () => closeSync(fd),

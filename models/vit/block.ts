@@ -87,8 +87,8 @@ export const packedBlock = (c: BlockConfig, segments: readonly Segment[], drop: 
     ({ D, H }) => parts(c, packedAttention(D, H, branchSegments(segments, drop.attn), c.bias)),
     ['T D'],
     (p: Parts<F32<'T D'>>, x) => {
-      const y = dropped(x, segments, drop.attn, drop.scale, (rows) => attend(p, rows));
+      const y = dropped(x, segments, drop.attn, drop, (rows) => attend(p, rows));
       const second = feed(p);
-      return second ? dropped(y, segments, drop.ffn, drop.scale, second) : y;
+      return second ? dropped(y, segments, drop.ffn, drop, second) : y;
     },
   );

@@ -7,10 +7,11 @@
  *   mask     the branch runs on all images and is multiplied by 0 or 1 / (1 - rate) for each of them.
  *
  * Which images, is an input: one tensor for each crop size and branch, i32 for a list of kept images, f32 for a factor for each image.
+ * Of a batch in shards every shard keeps as many of its own images as the original does on a rank: lists are shard after shard and count within it.
  * The original packs lists and uses `subset` at any rate; on a single tensor it uses `mask` up to a rate of 0.1 (`dropForm`).
  */
-import { type F32, full, gather, rearrange, scatterAdd, type Tensor } from '../../dsl/index.ts';
-import { concatRows, rowsOfImages, type Segment } from '../layers/packing.ts';
+import { type F32, full, gather, perShard, rearrange, scatterAdd, type Tensor } from '../../dsl/index.ts';
+import { byShard, concatRows, fromShards, rowsOfImages, type Segment, type ShardRows } from '../layers/packing.ts';
 import { sizeAt } from '../layers/sizes.ts';
 
 export type DropForm = 'subset' | 'mask';
@@ -29,8 +30,15 @@ export type DropScale = 'kept' | number;
 
 export interface BlockDrop extends Keep {
   readonly scale: DropScale;
+  readonly shards?: DropShards | undefined;
 }
 export const none: BlockDrop = { attn: [], ffn: [], scale: 'kept' };
+
+/** Parts of the batch each of which has lists of its own: how many, and images of one. */
+export interface DropShards {
+  readonly count: number;
+  readonly images: number;
+}
 
 /** The form that the original uses at a rate: lists of crops are always thinned, a single tensor above 0.1 only. */
 export const dropForm = (rate: number, crops: 'list' | 'tensor'): DropForm => (crops === 'list' || rate > 0.1 ? 'subset' : 'mask');
@@ -58,19 +66,49 @@ const perRow = (segments: readonly Segment[], factor: (i: number) => number | F3
     }),
   ) as F32<'T 1'>;
 
+type Rows = F32<'T D'>;
+type List = Tensor<string, 'i32'>;
+
+/** Rows of kept images, taken and added back: of the whole sequence, or of each shard's part of it by the shard's own lists. */
+const thinned = (x: Rows, segments: readonly Segment[], keep: readonly List[], shards: DropShards | undefined) => {
+  if (!shards || shards.count === 1) {
+    const rows = rowsOfImages(segments, keep);
+    return { rows: gather(x, rows) as Rows, addTo: (y: Rows): Rows => scatterAdd(x, rows, y) };
+  }
+  const { count } = shards;
+  const all: ShardRows = {
+    shards: count,
+    own: segments.map(({ images, tokens }) => ({ images: images / count, tokens })),
+    run: () => shards.images,
+  };
+  const left: ShardRows = {
+    shards: count,
+    own: keep.map((list, i) => ({ images: sizeAt(list, 0) / count, tokens: (segments[i] as Segment).tokens })),
+    run: ({ images }) => images,
+  };
+  const mine = byShard(x, all);
+  const lists = keep.map((list) => rearrange('(w m) -> w m' as string, list, { w: count }));
+  const take = perShard((part: F32<string>, list: readonly List[]) => gather(part, rowsOfImages(all.own, list)));
+  const add = perShard((part: F32<string>, list: readonly List[], y: F32<string>) => scatterAdd(part, rowsOfImages(all.own, list), y));
+  return {
+    rows: fromShards(take(mine as never, lists as never) as F32<string>, left) as Rows,
+    addTo: (y: Rows): Rows => fromShards(add(mine as never, lists as never, byShard(y, left) as never) as F32<string>, all) as Rows,
+  };
+};
+
 /** x + branch(x) on a packed sequence, the branch dropped for some images. */
 export const dropped = (
-  x: F32<'T D'>,
+  x: Rows,
   segments: readonly Segment[],
   drops: readonly Drop[],
-  scale: DropScale,
-  branch: (rows: F32<'T D'>) => F32<'T D'>,
-): F32<'T D'> => {
+  { scale, shards }: Pick<BlockDrop, 'scale' | 'shards'>,
+  branch: (rows: Rows) => Rows,
+): Rows => {
   if (drops.length === 0) return x.add(branch(x));
   const keep = drops.filter(isList);
   if (keep.length === 0) return x.add(branch(x).mul(perRow(segments, (i) => drops[i] as F32<string>)));
-  const rows = rowsOfImages(segments, keep);
+  const { rows, addTo } = thinned(x, segments, keep, shards);
   const left = branchSegments(segments, drops);
   const factors = perRow(left, (i) => (scale === 'kept' ? (segments[i] as Segment).images / (left[i] as Segment).images : scale));
-  return scatterAdd(x, rows, branch(gather(x, rows) as F32<'T D'>).mul(factors));
+  return addTo(branch(rows).mul(factors));
 };

@@ -1,5 +1,6 @@
 /** Checkpoints: written by n ranks and read by anybody, killed at any moment, damaged in every way. */
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   appendFileSync,
   cpSync,
@@ -101,6 +102,16 @@ test('one rank that cannot write fails all of them, and the checkpoint before st
   expectStep(folder, 1);
 });
 
+test('a run that is gone back from leaves nothing newer than what comes after', async () => {
+  const folder = scratch();
+  for (const step of [10, 20, 30]) await write(folder, step, 1, 3);
+  expect(completeSteps(folder)).toEqual([10, 20, 30]);
+  // from step 10 on: until something is whole, all that was stays
+  await write(folder, 15, 2);
+  expect(completeSteps(folder)).toEqual([10, 15]);
+  expectStep(folder, 15);
+});
+
 describe('damage', () => {
   const damages: Readonly<Record<string, readonly [(dir: string) => void, RegExp]>> = {
     'a missing part': [(d) => rmSync(join(d, 'part-1-of-3.safetensors')), /part-1-of-3\.safetensors is missing$/],
@@ -144,6 +155,19 @@ describe('damage', () => {
         writeFileSync(file, JSON.stringify(json));
       },
       /^.+: (a\.weight|a\.bias|b\.few|big) has \d+ elements, and \d+ are there$/,
+    ],
+    'a list of pieces that is no list': [
+      (d) => {
+        const file = join(d, 'part-1-of-3.safetensors');
+        const bytes = readFileSync(file);
+        bytes[bytes.indexOf('"pieces":"{') + '"pieces":"'.length] = 'x'.charCodeAt(0);
+        writeFileSync(file, bytes);
+        // whoever wrote it so, its checksum fits
+        const json = JSON.parse(readFileSync(join(d, 'complete.json'), 'utf8'));
+        json.parts[1].sha256 = createHash('sha256').update(bytes).digest('hex');
+        writeFileSync(join(d, 'complete.json'), JSON.stringify(json));
+      },
+      /part-1-of-3\.safetensors does not say which pieces it has$/,
     ],
     "another step's marker": [
       (d) => {

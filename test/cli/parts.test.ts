@@ -1,6 +1,6 @@
 /** The parts of the command that a spawned process cannot show: a terminal, a full device, a small disk. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { outputFolder } from '../../cli/output.ts';
 import { progressLine, seconds } from '../../cli/progress.ts';
@@ -76,6 +76,25 @@ test('metrics of every finished step are in the file at once', () => {
   log.add(metrics(2));
   expect(readFileSync(file, 'utf8')).toBe(`${JSON.stringify(metrics(1))}\n${JSON.stringify(metrics(2))}\n`);
   log.close();
+});
+
+test('a run that goes on keeps the metrics up to its step, whole lines of them, and then appends', () => {
+  const file = join(scratch(), 'metrics.jsonl');
+  const lines = (...steps: readonly number[]): string => steps.map((s) => `${JSON.stringify(metrics(s))}\n`).join('');
+  const before = `${lines(1, 2, 3)}{"step":4,"los`;
+  writeFileSync(file, before);
+  // where the new file cannot be written the old one is as it was
+  const blocked = join(dirname(file), `.metrics.jsonl.${process.pid}.tmp`);
+  mkdirSync(blocked);
+  expect(codeOf(() => metricsLog(file, 2))).toMatch(/^FV0407 cannot write .*metrics\.jsonl: EISDIR/);
+  expect(readFileSync(file, 'utf8')).toBe(before);
+  rmSync(blocked, { recursive: true });
+  const log = metricsLog(file, 2);
+  expect(log.all.map((m) => m.step)).toEqual([1, 2]);
+  expect(readFileSync(file, 'utf8')).toBe(lines(1, 2));
+  log.add(metrics(3));
+  log.close();
+  expect(readFileSync(file, 'utf8')).toBe(lines(1, 2, 3));
 });
 
 test('the output folder is tried out before the run', () => {

@@ -8,7 +8,7 @@ import { mpiWorld } from '../../backends/collectives/mpi/index.ts';
 import { launchOf } from '../../backends/collectives/mpi/launch.ts';
 import type { Collective, CollectiveKind, Communicator, Memory, Reduction, Segment } from '../../compiler/collectives.ts';
 import { fromF32, toF32 } from '../../compiler/graph/floats.ts';
-import { type DType, type HostData, hostArrays } from '../../compiler/graph/types.ts';
+import { bytesOf, type DType, type HostData, hostArrays } from '../../compiler/graph/types.ts';
 
 const launch = launchOf();
 if (!launch) throw new Error('start this under mpirun');
@@ -126,6 +126,23 @@ const every = async (on: Communicator): Promise<void> => {
 };
 
 await every(me);
+// a NaN of any rank is the maximum and the minimum, as in a kernel; infinities and zeros of both signs are in order
+for (const t of ['f32', 'bf16', 'f16'] as const)
+  for (const reduction of ['max', 'min'] as const) {
+    const rows = [
+      [Number.NaN, 1, -0, Number.NEGATIVE_INFINITY, 3, -2],
+      [1, Number.NaN, 0, 5, Number.POSITIVE_INFINITY, -3],
+    ];
+    const of = (rank: number): readonly number[] => rows[rank % 2] as readonly number[];
+    const memory = memoryOf(256);
+    const words = (at: number): HostData => new hostArrays[t](memory.view(at, 6 * bytesOf[t]).buffer as ArrayBuffer, at, 6);
+    words(0).set(encode(Float32Array.from(of(me.rank)), t));
+    const segments = [{ send: 0, receive: 128, count: 6 }];
+    await me.wait(me.start({ kind: 'all-reduce', group: 'world', dtype: t, reduction, segments, scope: 's', phase: 'fwd' }, memory));
+    const want = of(0).map((x, i) => (me.size > 1 ? Math[reduction](x, of(1)[i] as number) : x));
+    const got = Array.from(decode(words(128), t));
+    if (!got.every((x, i) => Object.is(x, want[i]))) throw new Error(`${reduction} of ${t} is ${got}, not ${want}`);
+  }
 if (me.size > 1) {
   const half = await me.split(me.rank % 2, -me.rank);
   if (half.size !== (me.size + (me.rank % 2 === 0 ? 1 : 0)) >> 1 && me.size % 2 === 1) throw new Error(`split has ${half.size} ranks`);

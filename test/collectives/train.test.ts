@@ -38,11 +38,13 @@ describe.skipIf(!launcher)('two ranks', () => {
       // sums over ranks are added in another order
       a.forEach((x, i) => expect(Math.abs((b[i] as number) - x) / x).toBeLessThan(1e-5));
 
-      rmSync(join(two, 'checkpoints/step-000003'), { recursive: true });
       const again = (...more: readonly string[]) => fovea(['train', ...data, '--steps', '3', '--out', two, '--resume', ...more]);
+      expect((await again('1', '--batch', '16')).stderr).toMatch(
+        /FV0804: .*there is no complete checkpoint of step 1\n {2}There are those of steps 2, 3\.\n/,
+      );
       expect((await again('--batch', '8')).stderr).toContain('FV0803: the checkpoint was made with another recipe: batch differs');
       expect((await again('--batch', '16', '--seed', '4')).stderr).toContain('FV0803: the checkpoint was made with seed 0, this run has 4');
-      const resumed = await fovea(['train', '--batch', '16', ...data, '--steps', '3', '--out', two, '--resume']);
+      const resumed = await fovea(['train', '--batch', '16', ...data, '--steps', '3', '--out', two, '--resume', '2']);
       expect(resumed).toMatchObject({ status: 0, stdout: expect.stringContaining('going on from step 2\n') });
       expect(losses(two).slice(0, 2)).toEqual(b.slice(0, 2));
       expect(Math.abs((losses(two)[2] as number) - (b[2] as number)) / (b[2] as number)).toBeLessThan(1e-5);

@@ -8,6 +8,7 @@ import { planStore, rooms, sourceDigest } from '../../backends/native/plans.ts';
 import { type CompileOptions, compileGraph } from '../../compiler/compile.ts';
 import { parse } from '../../compiler/graph/parse.ts';
 import { parsePlan, printPlan } from '../../compiler/plan/serialise.ts';
+import type { ShardPlan } from '../../compiler/shard/plan.ts';
 import type { Backend, PlanStore } from '../../compiler/target.ts';
 import { results } from '../../testing/host.ts';
 
@@ -68,6 +69,39 @@ describe('what is taken again', () => {
       passes: 0,
     });
     expect({ ...second.plan }).toStrictEqual({ ...first.plan });
+  });
+
+  test('of a step on ranks: by what the functions of its plan answer, not by which functions they are', async () => {
+    const store = memory();
+    const step = parse(`graph (%0 x: f32[B 24], %1 w.a: f32[24 40]) {
+      %2: f32[B 40] = dot(%0, %1) batch=[][] contract=[1][0] dtype=f32
+      %3: f32[24 40] = dot(%0, %2) batch=[][] contract=[0][0] dtype=f32 ; phase=bwd
+      %4: f32[24 40] = sub(%1, %3) ; phase=opt
+      return %4
+    }`);
+    const on = (ranks: number, plan: ShardPlan = {}) => {
+      const place = (path: string) => (path === 'x' ? ({ split: 0 } as const) : undefined);
+      return compiled(still(store), { donated: [1], shards: { ranks, plan: { place, ...plan } } }, step);
+    };
+    const first = await on(2);
+    const again = await on(2);
+    expect([first.kept, again.kept, again.layout]).toEqual([false, true, first.layout]);
+    expect(again.layout).toEqual({ mesh: { ranks: 2, shard: 2 }, inputs: [{ split: 0 }, 'flat'], outputs: ['flat'] });
+    expect({ ...again.plan }).toStrictEqual({ ...first.plan });
+    const others: readonly [number, ShardPlan?][] = [
+      [3],
+      [2, { group: 1 }],
+      [2, { strategy: 'FULL_SHARD' }],
+      [2, { strategy: () => 'NO_SHARD' }],
+      [2, { place: () => undefined }],
+      [2, { unit: () => 'one' }],
+      [2, { prefetch: 2 }],
+      [2, { gatheredBytes: 100 }],
+      [2, { bucketBytes: 100 }],
+    ];
+    for (const [ranks, plan] of others) expect([plan, (await on(ranks, plan)).kept]).toEqual([plan, false]);
+    expect((await compiled(still(store), { donated: [1] }, step)).kept).toBe(false);
+    expect(store.texts.size).toBe(2 + others.length);
   });
 
   test('nothing else: each option and each change of the program has a plan of its own', async () => {

@@ -17,7 +17,7 @@ import {
 } from '../../dsl/index.ts';
 import { pack, rowsOfImages, type Segment, unpack } from '../../models/layers/packing.ts';
 import { packedAttention } from '../../models/layers.ts';
-import { type Crop, crop, encode, type VitConfig, type VitParams, vit } from '../../models/vit.ts';
+import { type Crop, crop, encode, type Keep, type VitConfig, type VitParams, vit } from '../../models/vit.ts';
 import { allNumbers, evaluate, type Numbers, nest, numbers } from './evaluate.ts';
 import { distance, random } from './random.ts';
 
@@ -68,6 +68,75 @@ describe('a packed list of crops', () => {
       // sums of at most some hundred products in another order: a few hundred roundings of 2^-53
       expect(distance(x.data, y)).toBeLessThanOrEqual(1e-13 * Math.max(largest, 1));
     });
+  });
+
+  it.each([
+    ['lists of kept images', 'i32'],
+    ['factors', 'f32'],
+  ] as const)('with stochastic depth by %s in shards: each shard is what it is alone, gradients too', (_, dtype) => {
+    const [W, crops] = [3, [2, 1]] as const; // three shards of two images; two crops of an image, and one of another size
+    const [b, kept] = [2, [3, 1]] as const;
+    const images = crops.map((v, i) => random(`s${i}`, [W, v, b, 3, 6 - 2 * i, 6 - 2 * i]));
+    const drops = (w: number, block: number) =>
+      crops.map((v, i) =>
+        dtype === 'f32'
+          ? random(`f${w}${block}${i}`, [v * b])
+          : numbers(
+              Array.from({ length: kept[i] as number }, (_, k) => (k * 3 + w + block) % (v * b)),
+              [kept[i] as number],
+              dtype,
+            ),
+      );
+    const part = (x: Numbers, w: number): Numbers => {
+      const [n, each] = [x.data.length / W, x.shape.slice(3)];
+      return numbers(Array.from(x.data).slice(w * n, (w + 1) * n), [(x.shape[1] as number) * b, ...each]);
+    };
+    /** Crop-major over all shards. */
+    const joined = (xs: readonly Numbers[], v: number): Numbers => {
+      const [n, { shape }] = [(xs[0] as Numbers).data.length / v, xs[0] as Numbers];
+      const runs = Array.from({ length: v }, (_, k) => xs.flatMap((x) => Array.from(x.data).slice(k * n, (k + 1) * n)));
+      return numbers(runs.flat(), [W * (shape[0] as number), ...shape.slice(1)], (xs[0] as Numbers).dtype);
+    };
+    const f = (shards: number) => (p: VitParams, xs: readonly F32<'B 3 S W'>[], keep: readonly Keep[]) =>
+      valueAndGrad((q: VitParams) => {
+        const views = encode(
+          c,
+          q,
+          xs.map((x) => crop(c, x, 'N') as unknown as Crop),
+          { keep, shards: { count: shards, images: b } },
+        );
+        return views.map(score).reduce((x, y) => x.add(y));
+      })(p);
+    const params = weights(vit(c));
+    const keepOf = (w: number) => [0, 1].map((block) => ({ attn: drops(w, 2 * block), ffn: drops(w, 2 * block + 1) }));
+    const own = Array.from({ length: W }, (_, w) => allNumbers(evaluate(f(1), [params, images.map((x) => part(x, w)), keepOf(w)])));
+    const lists = (branch: 'attn' | 'ffn', block: number) =>
+      crops.map((v, i) =>
+        joined(
+          own.map((_, w) => keepOf(w)[block]?.[branch][i] as Numbers),
+          dtype === 'f32' ? v : 1,
+        ),
+      );
+    const all = allNumbers(
+      evaluate(f(W), [
+        params,
+        images.map((x, i) =>
+          joined(
+            own.map((_, w) => part(x, w)),
+            crops[i] as number,
+          ),
+        ),
+        [0, 1].map((block) => ({ attn: lists('attn', block), ffn: lists('ffn', block) })),
+      ]),
+    );
+    all.forEach((x, i) => {
+      const sum = Array.from(x.data, (_, k) => own.reduce((s, shard) => s + ((shard[i] as Numbers).data[k] as number), 0));
+      const largest = sum.reduce((m, v) => Math.max(m, Math.abs(v)), 1);
+      // sums in another order, as above
+      expect(distance(x.data, sum)).toBeLessThanOrEqual(1e-13 * largest);
+    });
+    // the shards differ, so that a list of another shard would be seen
+    expect(distance(own[0]?.[0]?.data as Numbers['data'], own[1]?.[0]?.data as Numbers['data'])).toBeGreaterThan(1e-3);
   });
 
   it('is taken apart into what it was put together from', () => {

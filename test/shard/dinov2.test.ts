@@ -7,16 +7,21 @@ import { batches, loadFashion } from '../../models/data/index.ts';
 import { batchPlacement, joinBatches, ofOneShard } from '../../models/dinov2/ranks.ts';
 import { type Batch, batchSpec, hyperAt, hyperSpec, initState, type State, stateSpec, trainStep } from '../../models/dinov2.ts';
 import { geometry } from '../../models/recipes/geometry.ts';
-import { batchRecipe } from '../../models/recipes/inputs.ts';
+import { batchRecipe, keepLists } from '../../models/recipes/inputs.ts';
 import type { Recipe } from '../../models/recipes.ts';
 import { tiny } from '../compile/tiny.ts';
 
-const r: Recipe = { ...tiny, batch: 8, shards: 4 };
-const own = Array.from({ length: 4 }, (_, w) => batches(loadFashion().train, batchRecipe(ofOneShard(r)), 7 + w));
+// stochastic depth keeps two of the four images that a shard has of each size
+const r: Recipe = { ...tiny, batch: 8, shards: 4, dropPath: { rate: 0.4, uniform: true } };
+const one = ofOneShard(r);
+const own = Array.from({ length: 4 }, (_, w) => ({
+  images: batches(loadFashion().train, batchRecipe(one), 7 + w),
+  keep: keepLists(one, 7 + w),
+}));
 const batchAt = (step: number): HostOf<Batch> =>
   joinBatches(
     r,
-    own.map((at) => at(step)),
+    own.map(({ images, keep }) => ({ ...images(step), keep: keep(step) }) as unknown as HostOf<Batch>),
   );
 const specs = () => [stateSpec(r), batchSpec(r), hyperSpec()] as const;
 const options = { backend: cpu({ threads: 1 }), dims: geometry(r).sizes, donate: [0] } as const;
@@ -77,9 +82,24 @@ describe('a training step on ranks', () => {
     expect(four[0]?.arenaBytes).toBeLessThan(two[0]?.arenaBytes as number);
   }, 120_000);
 
+  test('crops lie crop-major, as do factors of stochastic depth for each; lists of kept images and masked patches shard by shard', () => {
+    const whole = { ...r, dino: { ...r.dino, view: 'whole' as const }, dropPath: { ...r.dropPath, form: 'mask' as const } };
+    const crops = { split: 0, parts: [8, 8] };
+    expect(['global', 'local', 'masks', 'maskCount', 'maskIndices'].map((p) => batchPlacement(r, p))).toEqual([
+      crops,
+      crops,
+      crops,
+      'R',
+      { split: 0 },
+    ]);
+    expect(batchPlacement(r, 'keep.0.attn.1')).toEqual({ split: 0 });
+    const three = { ...whole, crops: { ...whole.crops, locals: 3 } };
+    expect([0, 1, 2].map((i) => batchPlacement(three, `keep.0.ffn.${i}`))).toEqual([crops, { split: 0, parts: [8, 8, 8] }, crops]);
+    expect(batchPlacement({ ...three, crops: { ...three.crops, locals: 0 } }, 'keep.0.ffn.1')).toEqual(crops);
+  });
+
   test('a batch that the ranks cannot share is refused, and so is a mesh that is none', async () => {
     expect(() => ofOneShard({ ...r, batch: 10 })).toThrow(/a batch of 10 images cannot be shared evenly by 4 ranks/);
-    expect(() => geometry({ ...r, dropPath: { rate: 0.3, uniform: true } })).toThrow(/stochastic depth of a batch in 4 shards/);
     const refused = async (ranks: number, group?: number): Promise<string> => {
       const world = simulated(ranks)[0] as ReturnType<typeof simulated>[number];
       const plan = { place, ...(group === undefined ? {} : { group }) };

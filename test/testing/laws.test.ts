@@ -36,6 +36,9 @@ test('all laws hold for 150 programs on the cpu backend', { timeout: 240_000 }, 
   expect(n('launches on two threads')).toBeGreaterThan(10);
   expect(n('contractions of halves')).toBeGreaterThan(10);
   expect(n('buffers written over')).toBeGreaterThan(0);
+  expect(n('steps on ranks')).toBeGreaterThan(80);
+  expect(n('launches on ranks')).toBeGreaterThan(500);
+  expect(n('damaged schedules')).toBeGreaterThan(1000);
 });
 
 /** Programs that notice a mutant which the first 150 do not (`npm run mutants`), and the law that does. */
@@ -45,6 +48,7 @@ const telling: readonly (readonly [seed: number, law: string, mutant: string])[]
   [390, 'fused', 'cumsum steps by one row less'],
   [598, 'text', 'regions of remat are not printed'],
   [805, 'passes', 'the largest of nothing is 0'],
+  [442, 'steps', 'a shard makes elements of none'],
 ];
 test.each(telling)('seed %i, law %s, which notices: %s', { timeout: 60_000 }, async (seed, name) => {
   expect(told(await fuzz({ programs: 1, seed, variants, target, laws: [law(name)] }))).toEqual([]);

@@ -9,6 +9,7 @@ import { precisionLaws } from './precision.ts';
 import { randomLaws } from './random.ts';
 import { rematLaws } from './remat.ts';
 import { shardLaws } from './shard.ts';
+import { stepLaws } from './steps.ts';
 import { textLaws } from './text.ts';
 import { verifyLaws } from './verify.ts';
 import { vmapLaws } from './vmap.ts';
@@ -21,6 +22,7 @@ export const laws: readonly Law[] = [
   ...rematLaws,
   ...vmapLaws,
   ...shardLaws,
+  ...stepLaws,
   ...fuseLaws,
   ...precisionLaws,
   ...planLaws,

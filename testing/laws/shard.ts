@@ -1,11 +1,10 @@
 /**
  * A program on several ranks is the program: whatever lies where, parts of results put together are what one device computes, within the bound of
  * float64 for sums in another order. Ranks run side by side in the interpreter (compiler/shard/ranks.ts), through buckets, starts and waits; the bytes
- * that they sent and the most that they held at one time are those that were counted before; a damaged schedule is refused.
+ * that they sent and the most that they held at one time are those that were counted before; a schedule that is damaged anywhere is refused.
  */
-import { FoveaError } from '../../compiler/error.ts';
 import { sizesOf, type Tensor64, tensor64 } from '../../compiler/graph/tensor64.ts';
-import type { Graph, Node, Placement, Value } from '../../compiler/graph/types.ts';
+import type { Graph, Placement, Value } from '../../compiler/graph/types.ts';
 import { verify } from '../../compiler/graph/verify.ts';
 import { inline } from '../../compiler/passes/inline.ts';
 import { partOf, wholeOf } from '../../compiler/shard/host.ts';
@@ -19,16 +18,9 @@ import { verifyResults, verifySchedule } from '../../compiler/shard/verify.ts';
 import { bounded, compare } from '../bound.ts';
 import type { Program } from '../program.ts';
 import { exposed } from '../transforms.ts';
+import { damages, refused } from './damage.ts';
+import { draws } from './draws.ts';
 import type { Law } from './law.ts';
-
-/** Numbers below n, one after the other. */
-const draws = (seed: number): ((n: number) => number) => {
-  let x = (seed * 2654435761 + 12345) >>> 0;
-  return (n) => {
-    x = (Math.imul(x, 1664525) + 1013904223) >>> 0;
-    return Math.floor((x / 2 ** 32) * n);
-  };
-};
 
 /** A mesh of 1 to 8 ranks and, for every parameter and result, one of the ways in which it can lie. */
 const drawn = (g: Graph, pick: (n: number) => number): { readonly mesh: Mesh; readonly layout: Layout; readonly plan: ShardPlan } => {
@@ -54,39 +46,6 @@ const drawn = (g: Graph, pick: (n: number) => number): { readonly mesh: Mesh; re
     },
     plan: { prefetch: pick(4), gatheredBytes: pick(4) === 0 ? 100 : Number.POSITIVE_INFINITY, bucketBytes: pick(4) === 0 ? 64 : 1 << 20 },
   };
-};
-
-/** A schedule with one node damaged: left out, or with its values in another order, or twice. */
-const damaged = (g: Graph, pick: (n: number) => number): { readonly graph: Graph; readonly how: string } | undefined => {
-  const at = g.nodes.flatMap((n, i) => (n.op.prim === 'start' || n.op.prim === 'wait' ? [i] : []));
-  if (at.length === 0) return undefined;
-  const i = at[pick(at.length)] as number;
-  const n = g.nodes[i] as Node;
-  const others = (f: (m: Node) => readonly Node[]): Graph => ({ ...g, nodes: g.nodes.flatMap((m, k) => (k === i ? f(m) : [m])) });
-  if (n.op.prim === 'start') {
-    const { op } = n;
-    return { graph: others((m) => [{ ...m, op: { ...op, ranks: op.ranks + 1 } }]), how: 'a start among other ranks' };
-  }
-  const half = n.inputs.length / 2;
-  if (pick(2) === 0) {
-    // what is under way taken for what has arrived
-    const early = new Map(n.outputs.map((o, k) => [o, n.inputs[k] as Value]));
-    const swap = (v: Value): Value => early.get(v) ?? v;
-    const nodes = g.nodes.flatMap((m, k) => (k === i ? [] : [{ ...m, inputs: m.inputs.map(swap) }]));
-    return { graph: { ...g, nodes, results: g.results.map(swap) }, how: 'a wait left out' };
-  }
-  const turned = [...n.inputs.slice(half), ...n.inputs.slice(0, half)];
-  return { graph: others((m) => [{ ...m, inputs: turned }]), how: 'a wait for what was sent' };
-};
-
-const noticed = (g: Graph, mesh: Mesh): boolean => {
-  try {
-    verifySchedule(g, mesh);
-    return false;
-  } catch (e) {
-    if (e instanceof FoveaError) return true;
-    throw e;
-  }
 };
 
 const sharded = (p: Program, seed: number, note: (what: string, n: number) => void): string | undefined => {
@@ -122,10 +81,11 @@ const sharded = (p: Program, seed: number, note: (what: string, n: number) => vo
   if (counted.sent !== traffic.sent || counted.peak !== traffic.peak)
     return `${traffic.sent} bytes sent and ${traffic.peak} held at most, ${counted.sent} and ${counted.peak} were counted`;
   note('collectives', traffic.collectives);
-  const broken = damaged(one, pick);
-  if (!broken) return undefined;
-  note('damaged schedules', 1);
-  return noticed(broken.graph, mesh) ? undefined : `verify takes a damaged schedule: ${broken.how}`;
+  for (const { how, graph } of damages(one, mesh)) {
+    note('damaged schedules', 1);
+    if (!refused(graph, mesh)) return `verify takes a damaged schedule: ${how}`;
+  }
+  return undefined;
 };
 
 export const shardLaws: readonly Law[] = [
