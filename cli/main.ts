@@ -7,25 +7,8 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
 import { findPackageFile } from '../models/data/package.ts';
+import { commands, type Load } from './commands.ts';
 import { report } from './report.ts';
-
-type Load = () => Promise<() => Command>;
-/** In the order of the help. */
-const commands: Readonly<Record<string, Load>> = {
-  demo: async () => (await import('./demo.ts')).demoCommand,
-  train: async () => (await import('./train.ts')).trainCommand,
-  features: async () => (await import('./features.ts')).featuresCommand,
-  parity: async () => (await import('./parity.ts')).parityCommand,
-  fuzz: async () => (await import('./fuzz.ts')).fuzzCommand,
-  convert: async () => (await import('./convert.ts')).convertCommand,
-  gradcheck: async () => (await import('./gradcheck.ts')).gradcheckCommand,
-  check: async () => (await import('./check.ts')).checkCommand,
-  compile: async () => (await import('./compile.ts')).compileCommand,
-  profile: async () => (await import('./profile.ts')).profileCommand,
-  explain: async () => (await import('./explain.ts')).explainCommand,
-  bench: async () => (await import('./bench.ts')).benchCommand,
-  shard: async () => (await import('./shard.ts')).shardCommand,
-};
 
 const debug = process.argv.includes('--debug');
 const fatal = (e: unknown): never => process.exit(report(e, debug));
