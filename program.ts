@@ -5,13 +5,14 @@
  *
  *   const { call, dispose } = caller({ executable, specs, inputs, outputs, output, wide: false });
  */
-import { FoveaError } from './compiler/error.ts';
+import { FoveaError, located } from './compiler/error.ts';
 import { known } from './compiler/graph/dim.ts';
 import { eqType, showType } from './compiler/graph/infer.ts';
 import type { DType, HostData, TensorType, Value } from './compiler/graph/types.ts';
 import type { Executable } from './compiler/target.ts';
 import { checkType, misfit, plainNumbers, scalarNumbers, wrong } from './dsl/fit.ts';
 import { type HostTensor, isHostTensor, isLazyTensor, type LazyTensor } from './dsl/host.ts';
+import { callPlace, here } from './dsl/location.ts';
 import { isSpec } from './dsl/params.ts';
 import type { Tensor } from './dsl/tensor.ts';
 import type { Traced } from './dsl/trace.ts';
@@ -165,7 +166,7 @@ export const caller = ({ executable, specs, inputs, outputs, output: tree, wide 
         throw new FoveaError(
           'FV0304',
           `result ${(outputs[output] as Leaf).path || output + 1} was overwritten: its program has run again`,
-          { hint: 'Read a result before the next call, or keep the copy that read() gives.' },
+          { loc: here(), hint: 'Read a result before the next call, or keep the copy that read() gives.' },
         );
       return { shape: shape.map(known), dtype, data: await executable.read(output) };
     };
@@ -190,7 +191,7 @@ export const caller = ({ executable, specs, inputs, outputs, output: tree, wide 
         return checked(await x.read());
       } catch (e) {
         if (e instanceof FoveaError && e.code === 'FV0304')
-          throw new FoveaError(e.code, `${where}: ${e.message}`, { hint: e.hint, cause: e });
+          throw new FoveaError(e.code, `${where}: ${e.message}`, { loc: e.loc, hint: e.hint, cause: e });
         throw e;
       }
     }
@@ -214,7 +215,7 @@ export const caller = ({ executable, specs, inputs, outputs, output: tree, wide 
   const notBusy = (hint: string): void => {
     if (busy) throw new FoveaError('FV0305', 'the program is still running', { hint });
   };
-  const call = async (...args: readonly unknown[]): Promise<unknown> => {
+  const called = async (args: readonly unknown[]): Promise<unknown> => {
     notBusy('Await one call before the next.');
     busy = true;
     try {
@@ -250,6 +251,13 @@ export const caller = ({ executable, specs, inputs, outputs, output: tree, wide 
     } finally {
       busy = false;
     }
+  };
+  /** What goes wrong in a call is told with the place of the call. */
+  const call = (...args: readonly unknown[]): Promise<unknown> => {
+    const place = callPlace();
+    return called(args).catch((e) => {
+      throw located(e, place());
+    });
   };
   const dispose = (): void => {
     notBusy('Await the call, then dispose of the program.');

@@ -6,21 +6,21 @@
  *   fovea check model.ts --format sarif > check.sarif          exit status 1 where there is an error
  *   fovea check model.ts --watch
  */
-import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, watch } from 'node:fs';
-import { basename, dirname, relative, resolve } from 'node:path';
+import { dirname, relative, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
-import type { Finding, Format } from '../compiler/frontend/findings.ts';
+import type { Checker } from '../compiler/frontend/check.ts';
+import { errorsIn, type Finding, type Format, inOrder, printFindings } from '../compiler/frontend/findings.ts';
 import { findPackageFile } from '../models/data/package.ts';
-import { traceFile } from './check/trace.ts';
+import { type Tracer, tracer, traceWhenTold } from './check/tracer.ts';
 
 interface CheckOptions {
   readonly format: Format;
   readonly pretty?: boolean;
   readonly watch?: true;
   readonly time?: true;
-  /** Of the process that a watching one starts: its modules are new ones. */
+  /** Of the process that traces. */
   readonly onlyTrace?: true;
 }
 
@@ -38,40 +38,12 @@ export const checkCommand = (): Command =>
     .addHelpText('after', '\nExit status: 0 no error, 1 an error.')
     .action(runCheck);
 
-const ms = (from: number): string => `${(performance.now() - from).toFixed(0)} ms`;
+const since = (from: number): string => `${(performance.now() - from).toFixed(0)} ms`;
 
-/** The trace of the files as they are now, by a process whose modules nobody has loaded before. */
-const freshTrace = (files: readonly string[]): Promise<readonly Finding[]> =>
-  new Promise((done, failed) => {
-    const child = spawn(
-      process.execPath,
-      [...process.execArgv, process.argv[1] as string, 'check', '--only-trace', '--format', 'json', ...files],
-      {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      },
-    );
-    let text = '';
-    child.stdout.on('data', (d: Buffer) => {
-      text += d.toString();
-    });
-    child.on('error', failed);
-    child.on('close', () =>
-      done(
-        text
-          .split('\n')
-          .filter(Boolean)
-          .map((l) => ({ ...(JSON.parse(l) as Finding), file: resolve((JSON.parse(l) as Finding).file) })),
-      ),
-    );
-  });
-
-async function runCheck(targets: readonly string[], options: CheckOptions): Promise<void> {
-  const files = targets.map((t) => resolve(t));
-  const missing = files.find((f) => !existsSync(f));
-  if (missing !== undefined) throw new FoveaError('FV0402', `there is no file ${missing}`, { hint: 'Give .ts modules.' });
-  const { errorsIn, inOrder, printFindings } = await import('../compiler/frontend/findings.ts');
+/** Prints findings in the form that was asked for. */
+const printer = (options: CheckOptions): ((found: readonly Finding[]) => void) => {
   const { version } = JSON.parse(readFileSync(findPackageFile('package.json'), 'utf8')) as { version: string };
-  const print = (found: readonly Finding[]): void => {
+  return (found) => {
     const texts = new Map<string, readonly string[]>();
     const lines = (file: string): readonly string[] => {
       const known = texts.get(file) ?? (existsSync(file) ? readFileSync(file, 'utf8').split(/\r?\n/) : []);
@@ -79,61 +51,103 @@ async function runCheck(targets: readonly string[], options: CheckOptions): Prom
       return known;
     };
     const show = (file: string): string => relative(process.cwd(), file).replaceAll('\\', '/');
-    const text = printFindings(inOrder(found), options.format, {
-      show,
-      lines,
-      pretty: options.pretty ?? process.stdout.isTTY === true,
-      version,
-    });
+    const pretty = options.pretty ?? process.stdout.isTTY === true;
+    const text = printFindings(inOrder(found), options.format, { show, lines, pretty, version });
     if (text !== '') console.log(text);
   };
-  const traces = async (): Promise<readonly Finding[]> => {
-    const out: Finding[] = [];
-    for (const f of files) out.push(...(await traceFile(f)).findings);
-    return out;
-  };
-  if (options.onlyTrace) return print(await traces());
+};
 
+interface Checked {
+  readonly findings: readonly Finding[];
+  readonly files: readonly string[];
+  readonly time: string;
+}
+
+interface Checked {
+  readonly findings: readonly Finding[];
+  readonly files: readonly string[];
+  readonly time: string;
+}
+
+/** Types and purity and, beside them in its process, the trace. What does not parse is not run; where types do not fit, they are all that is said. */
+const check = async ({ round }: Checker, { go, answer, end }: Tracer): Promise<Checked> => {
+  const from = performance.now();
+  const { files, parses, findings: look } = round();
+  const read = since(from);
+  if (parses) await go();
+  const looking = performance.now();
+  const found = look();
+  const looked = since(looking);
+  const waiting = performance.now();
+  const clean = errorsIn(found) === 0;
+  const traced = clean ? await answer : [];
+  if (!clean) end();
+  const time = `${files.length} files read in ${read}, types and purity ${looked}, trace beside them ${since(waiting)} longer`;
+  return { findings: [...found, ...traced], files, time };
+};
+
+async function runCheck(targets: readonly string[], options: CheckOptions): Promise<void> {
   const started = performance.now();
+  const files = targets.map((t) => resolve(t));
+  const missing = files.find((f) => !existsSync(f));
+  if (missing !== undefined) throw new FoveaError('FV0402', `there is no file ${missing}`, { hint: 'Give .ts modules.' });
+  if (options.onlyTrace) {
+    const [{ traceFile }, { readyFor }] = await Promise.all([import('./check/trace.ts'), import('./exports.ts')]);
+    await readyFor(files[0] as string);
+    return traceWhenTold(async () => {
+      const out: Finding[] = [];
+      for (const f of files) out.push(...(await traceFile(f)).findings);
+      return out;
+    });
+  }
+  const first = tracer(files);
   const { checker } = await import('../compiler/frontend/check.ts');
   const c = checker(files);
-  const loaded = ms(started);
-  const checking = performance.now();
-  const first = c.check();
-  const checked = ms(checking);
-  const tracing = performance.now();
-  // what does not parse or type-check is not run
-  const failed = (found: readonly Finding[]): boolean => errorsIn(found) > 0;
-  const all = failed(first.findings) ? first.findings : [...first.findings, ...(await traces())];
-  print(all);
-  if (options.time)
-    console.error(
-      `TypeScript ${loaded}, types and purity of ${first.files.length} files ${checked}, trace ${ms(tracing)}, in all ${ms(started)}`,
-    );
-  if (failed(all)) process.exitCode = 1;
-  if (!options.watch) return;
+  const loaded = since(started);
+  const print = printer(options);
+  const { findings, files: own, time } = await check(c, first);
+  print(findings);
+  if (options.time) console.error(`TypeScript ${loaded}, ${time}, in all ${since(started)}`);
+  if (!options.watch) {
+    if (errorsIn(findings) > 0) process.exitCode = 1;
+    return;
+  }
 
-  process.exitCode = 0;
-  let [pending, run]: [NodeJS.Timeout | undefined, number] = [undefined, 0];
+  let [next, pending, running] = [tracer(files), undefined as NodeJS.Timeout | undefined, false];
+  const folders = new Set<string>();
   const again = async (): Promise<void> => {
-    const mine = ++run;
-    const from = performance.now();
-    const { findings } = c.check();
-    const took = ms(from);
-    const found = failed(findings) ? findings : [...findings, ...(await freshTrace(files))];
-    // a newer edit has its own answer
-    if (mine !== run) return;
-    print(found);
-    console.error(`${new Date().toLocaleTimeString()}: types and purity ${took}, with trace ${ms(from)}`);
+    pending = undefined;
+    running = true;
+    const [from, mine] = [performance.now(), next];
+    const round = await check(c, mine);
+    print(round.findings);
+    console.error(`${new Date().toLocaleTimeString()}: ${round.time}, in all ${since(from)}`);
+    mine.end();
+    next = tracer(files);
+    follow(round.files);
+    running = false;
+    // what changed while it ran
+    if (pending) schedule();
   };
-  const folders = new Map<string, Set<string>>();
-  for (const f of first.files) folders.set(dirname(f), (folders.get(dirname(f)) ?? new Set()).add(basename(f)));
-  for (const [folder, names] of folders)
-    watch(folder, (_, name) => {
-      if (name === null || !names.has(name)) return;
-      c.changed(resolve(folder, name));
-      clearTimeout(pending);
-      pending = setTimeout(() => void again(), 30);
-    });
-  console.error(`watching ${first.files.length} files`);
+  const schedule = (): void => {
+    clearTimeout(pending);
+    pending = setTimeout(() => {
+      if (!running) void again();
+    }, 20);
+  };
+  const follow = (all: readonly string[]): void => {
+    for (const folder of new Set(all.map(dirname))) {
+      if (folders.has(folder)) continue;
+      folders.add(folder);
+      watch(folder, (_, name) => {
+        // files that are not there yet count too: an import may be waiting for one
+        if (name === null || !/\.(?:[cm]?[jt]sx?|json)$/.test(name)) return;
+        c.changed(resolve(folder, name));
+        schedule();
+      });
+    }
+  };
+  follow(own);
+  c.learn();
+  console.error(`watching ${own.length} files`);
 }

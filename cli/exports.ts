@@ -13,6 +13,7 @@ import { pathToFileURL } from 'node:url';
 import { FoveaError, type Loc } from '../compiler/error.ts';
 import { isDeclared } from '../dsl/declared.ts';
 import { placeIn } from '../dsl/location.ts';
+import { oneCopy } from './own-copy.ts';
 
 export type Exports = Readonly<Record<string, unknown>>;
 
@@ -61,12 +62,18 @@ const loadPlace = (e: unknown): Loc | undefined => {
   return e instanceof Error ? placeIn(e.stack ?? '') : undefined;
 };
 
-/** FV0402: there is no such file, or it cannot be loaded. */
-export const load = async (file: string): Promise<Exports> => {
-  if (!existsSync(file)) throw new FoveaError('FV0402', `there is no file ${file}`, { hint: 'Give a .js or .ts module.' });
+/** What has to be in place before a module is loaded. */
+export const readyFor = async (file: string): Promise<void> => {
   // before the first import: Node remembers that one failed
   const typed = /\.[cm]?tsx?$/.test(file) && !(process.features as { readonly typescript?: unknown }).typescript;
   if (typed) await withTsx(file);
+  oneCopy();
+};
+
+/** FV0402: there is no such file, or it cannot be loaded. */
+export const load = async (file: string): Promise<Exports> => {
+  if (!existsSync(file)) throw new FoveaError('FV0402', `there is no file ${file}`, { hint: 'Give a .js or .ts module.' });
+  await readyFor(file);
   try {
     return await import(pathToFileURL(file).href);
   } catch (e) {

@@ -1,26 +1,14 @@
 #!/usr/bin/env node
 /**
  * The `fovea` command. Each subcommand is one file; this one parses arguments and turns every failure into one message on standard
- * error and exit status 1.
+ * error and exit status 1. Of the subcommands only the one that is asked for is loaded, since loading all takes half a second.
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
 import { findPackageFile } from '../models/data/package.ts';
-import { benchCommand } from './bench.ts';
-import { checkCommand } from './check.ts';
-import { compileCommand } from './compile.ts';
-import { convertCommand } from './convert.ts';
-import { demoCommand } from './demo.ts';
-import { explainCommand } from './explain.ts';
-import { featuresCommand } from './features.ts';
-import { fuzzCommand } from './fuzz.ts';
-import { gradcheckCommand } from './gradcheck.ts';
-import { parityCommand } from './parity.ts';
-import { profileCommand } from './profile.ts';
+import { commands, type Load } from './commands.ts';
 import { report } from './report.ts';
-import { shardCommand } from './shard.ts';
-import { trainCommand } from './train.ts';
 
 const debug = process.argv.includes('--debug');
 const fatal = (e: unknown): never => process.exit(report(e, debug));
@@ -51,19 +39,10 @@ try {
     .option('--debug', 'print the stack of an error')
     .configureOutput({ outputError: () => {} })
     .exitOverride();
-  program.addCommand(demoCommand().copyInheritedSettings(program));
-  program.addCommand(trainCommand().copyInheritedSettings(program));
-  program.addCommand(featuresCommand().copyInheritedSettings(program));
-  program.addCommand(parityCommand().copyInheritedSettings(program));
-  program.addCommand(fuzzCommand().copyInheritedSettings(program));
-  program.addCommand(convertCommand().copyInheritedSettings(program));
-  program.addCommand(gradcheckCommand().copyInheritedSettings(program));
-  program.addCommand(checkCommand().copyInheritedSettings(program));
-  program.addCommand(compileCommand().copyInheritedSettings(program));
-  program.addCommand(profileCommand().copyInheritedSettings(program));
-  program.addCommand(explainCommand().copyInheritedSettings(program));
-  program.addCommand(benchCommand().copyInheritedSettings(program));
-  program.addCommand(shardCommand().copyInheritedSettings(program));
+  const word = process.argv.slice(2).find((a) => !a.startsWith('-')) ?? '';
+  // help and what is mistyped need them all
+  const wanted = Object.hasOwn(commands, word) ? [commands[word] as Load] : Object.values(commands);
+  for (const make of await Promise.all(wanted.map((load) => load()))) program.addCommand(make().copyInheritedSettings(program));
   await program.parseAsync();
 } catch (e) {
   process.exitCode = e instanceof CommanderError ? refused(e) : report(e, debug);

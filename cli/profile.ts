@@ -1,6 +1,6 @@
 /**
  * `fovea profile FILE#export`: one step as a trace that chrome://tracing and ui.perfetto.dev open: a bar for each launch, with the line it
- * comes from, on one row a phase, and the memory that is held beside it.
+ * comes from, on one row a phase, and the memory that is held beside it; below, what each thread did of it, or the queue of the device.
  *
  *   fovea profile examples/dinov2.ts#step --out step.trace.json
  *
@@ -31,11 +31,15 @@ const rows = { fwd: 1, bwd: 2, opt: 3 } as const;
 const names = { fwd: 'forward', bwd: 'backward', opt: 'optimizer' } as const;
 
 /** The trace-event format: times in microseconds. */
-export const traceOf = ({ program, backend, launches, explanation }: Facts): object => {
+export const traceOf = ({ program, backend, launches, explanation, measured }: Facts): object => {
   let at = 0;
-  const events = launches.flatMap((l) => {
-    const [from, dur] = [at, 1e6 * l.time];
-    at += dur;
+  const starts = launches.map((l) => {
+    const from = at;
+    at += 1e6 * l.time;
+    return from;
+  });
+  const bars = launches.flatMap((l, i) => {
+    const [ts, dur] = [starts[i] as number, 1e6 * l.time];
     const args = {
       from: l.places.map(showPlace).join(', '),
       scope: l.scope,
@@ -48,17 +52,36 @@ export const traceOf = ({ program, backend, launches, explanation }: Facts): obj
       launch: l.number,
     };
     return [
-      { ph: 'X', name: l.label, cat: l.template, pid: 1, tid: rows[l.phase], ts: from, dur, args },
-      { ph: 'C', name: 'memory', pid: 1, ts: from, args: { held: explanation.held[l.number] } },
+      { ph: 'X', name: l.label, cat: l.template, pid: 1, tid: rows[l.phase], ts, dur, args },
+      { ph: 'C', name: 'memory', pid: 1, ts, args: { held: explanation.held[l.number] } },
     ];
   });
-  const meta = (name: string, tid: number, value: string) => ({ ph: 'M', name, pid: 1, tid, args: { name: value } });
+  const spans = measured?.spans ?? [];
+  const threads = Math.max(1, ...spans.map((s) => s.length));
+  const work = launches.flatMap((l, i) => {
+    const [main] = l.places;
+    const own = {
+      ph: 'X',
+      name: l.label,
+      cat: l.template,
+      pid: 2,
+      args: { launch: l.number, scope: l.scope, from: main ? showPlace(main) : '' },
+    };
+    const each = spans[i] ?? [{ from: 0, seconds: l.time }];
+    return each.flatMap((s, t) =>
+      s.seconds > 0 ? [{ ...own, tid: t, ts: (starts[i] as number) + 1e6 * s.from, dur: 1e6 * s.seconds }] : [],
+    );
+  });
+  const meta = (name: string, pid: number, tid: number, value: string) => ({ ph: 'M', name, pid, tid, args: { name: value } });
   return {
     displayTimeUnit: 'ms',
     traceEvents: [
-      meta('process_name', 0, `${program.shown}#${program.name} on ${backend.name}`),
-      ...Object.entries(rows).map(([phase, tid]) => meta('thread_name', tid, names[phase as keyof typeof names])),
-      ...events,
+      meta('process_name', 1, 0, `${program.shown}#${program.name} on ${backend.name}`),
+      ...Object.entries(rows).map(([phase, tid]) => meta('thread_name', 1, tid, names[phase as keyof typeof names])),
+      meta('process_name', 2, 0, spans.length > 0 ? `threads of ${backend.name}` : `queue of ${backend.name}`),
+      ...Array.from({ length: threads }, (_, t) => meta('thread_name', 2, t, spans.length > 0 ? `thread ${t}` : 'queue')),
+      ...bars,
+      ...work,
     ],
   };
 };

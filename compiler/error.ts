@@ -121,3 +121,7 @@ export class FoveaError extends Error {
       .join('\n');
   }
 }
+
+/** An error with the user's place where it has none yet. */
+export const located = (e: unknown, loc: Loc | undefined): unknown =>
+  e instanceof FoveaError && !e.loc && loc ? new FoveaError(e.code, e.message, { loc, scope: e.scope, hint: e.hint, cause: e }) : e;

@@ -28,6 +28,12 @@ export interface Target {
   readonly peak: { readonly flops: number; readonly bytes: number };
 }
 
+/** What a thread did of a launch, in seconds: when it began, counted from where the launch did, and how long it worked; 0 where it had no part. */
+export interface Span {
+  readonly from: number;
+  readonly seconds: number;
+}
+
 /** A plan, or a graph, ready to run on a device. */
 export interface Executable {
   readonly inputs: readonly TensorType[];
@@ -48,6 +54,8 @@ export interface Executable {
   readonly memory?: Memory;
   /** Runs one step as `run` does: seconds of each launch. Absent where a backend has no launches. */
   profile?(): Promise<Float64Array>;
+  /** Of the last `profile`: for each launch what each thread did, where several take part. */
+  spans?(): readonly (readonly Span[])[];
   /** Frees the arena; later calls throw FV0304. */
   dispose(): void;
 }

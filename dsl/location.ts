@@ -14,9 +14,11 @@ import type { Loc } from '../compiler/error.ts';
 const plain = (file: string): string => (file.startsWith('file://') ? decodeURIComponent(file.slice('file://'.length)) : file);
 const own = plain(import.meta.url).replace(/location\.[jt]s.*$/, '');
 const room = (name: string): string => own.replace(/dsl\/$/, name);
-const skipped = [own, ...['compiler/', 'index.', 'program.', 'testing/'].map(room)];
+/** In a bundle all of Fovea is one file. */
+const whole = !own.endsWith('dsl/');
+const skipped = whole ? [own] : [own, ...['compiler/', 'backends/', 'index.', 'program.', 'testing/'].map(room)];
 /** Nobody's code stands outside of the command: what runs that is no place. */
-const outermost = room('cli/');
+const isOutermost = (file: string): boolean => !whole && file.startsWith(room('cli/'));
 
 interface SourceMap {
   findEntry(
@@ -61,22 +63,30 @@ const met = new Map<string, Loc>();
 /** To be called before a program is traced: a loader may have put another text in the place of one since. */
 export const forgetPlaces = (): void => met.clear();
 
-/** The user's place among the innermost `limit` frames. */
-const among = (limit: number): Loc | undefined => {
+/** The stack as it is now, `limit` frames of it; they are looked at when the place is asked for, which costs ten times as much. */
+const captured = (limit: number): (() => Loc | undefined) => {
   const holder = Error as unknown as { prepareStackTrace?: unknown; stackTraceLimit: number };
-  const [hook, before] = [holder.prepareStackTrace, holder.stackTraceLimit] as const;
+  const before = holder.stackTraceLimit;
   holder.stackTraceLimit = limit;
-  holder.prepareStackTrace = (_: Error, frames: readonly Frame[]) => frames;
   const error = new Error();
-  // with the hook above, `stack` is the list of frames instead of text
-  const frames = error.stack as unknown as readonly Frame[] | string | undefined;
-  [holder.prepareStackTrace, holder.stackTraceLimit] = [hook, before];
-  if (!Array.isArray(frames)) return undefined;
-  for (const f of frames as readonly Frame[]) {
+  holder.stackTraceLimit = before;
+  return () => {
+    const hook = holder.prepareStackTrace;
+    holder.prepareStackTrace = (_: Error, frames: readonly Frame[]) => frames;
+    // with the hook above, `stack` is the list of frames instead of text; it is made of what was captured when it is first asked for
+    const frames = error.stack as unknown as readonly Frame[] | string | undefined;
+    holder.prepareStackTrace = hook;
+    return Array.isArray(frames) ? placeAmong(frames, error, hook) : undefined;
+  };
+};
+
+/** The user's place: the innermost frame that is no part of Fovea or of Node. */
+const placeAmong = (frames: readonly Frame[], error: Error, hook: unknown): Loc | undefined => {
+  for (const f of frames) {
     const name = f.getFileName();
     if (!name || name.startsWith('node:')) continue;
     const file = plain(name);
-    if (file.startsWith(outermost)) return undefined;
+    if (isOutermost(file)) return undefined;
     if (skipped.some((s) => file.startsWith(s))) continue;
     const loc = { file, line: f.getLineNumber() ?? 1, col: f.getColumnNumber() ?? 1 };
     const key = `${name}:${loc.line}:${loc.col}`;
@@ -91,11 +101,14 @@ const among = (limit: number): Loc | undefined => {
 export const placeIn = (stack: string): Loc | undefined => {
   for (const line of stack.split('\n')) {
     const loc = /^ +at /.test(line) ? lastOf(line) : undefined;
-    if (loc?.file.startsWith(outermost)) return undefined;
+    if (loc && isOutermost(loc.file)) return undefined;
     if (loc && !/^node:|[\\/]node_modules[\\/]/.test(loc.file) && !skipped.some((s) => loc.file.startsWith(s))) return loc;
   }
   return undefined;
 };
 
 /** Frames cost time each, and few lie between a call and here; operations that are made of others have more. */
-export const here = (): Loc | undefined => among(8) ?? among(20);
+export const here = (): Loc | undefined => captured(8)() ?? captured(20)();
+
+/** The place of a call that may still go wrong later, for about a microsecond. */
+export const callPlace = (): (() => Loc | undefined) => captured(12);

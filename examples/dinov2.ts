@@ -1,7 +1,7 @@
 /**
  * DINOv2's training step as a program that the commands can look at: `args` says what it takes, `dims` how large, `donate` what it may write over.
  *
- *   npx tsx cli/main.ts explain examples/dinov2.ts#step --measure --html step.html
+ *   npx fovea explain examples/dinov2.ts#step --measure --html step.html
  */
 import { batchSpec, hyperSpec, stateSpec, trainStep } from '../models/dinov2.ts';
 import { geometry } from '../models/recipes/geometry.ts';

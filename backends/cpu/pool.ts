@@ -41,6 +41,8 @@ typedef struct {
   pthread_mutex_t lock;
   pthread_cond_t wake;
   fv_share *shares;
+  /* where each thread writes when it began, counted from \`from\`, and how long it worked; 0 where nobody measures */
+  double *spans, from;
 } fv_pool;
 typedef struct { fv_pool *pool; int id; } fv_worker;
 
@@ -86,8 +88,15 @@ static void fv_blocks(const fv_launch *l, long lo, long hi) {
   }
 }
 
+static double fv_now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 static void fv_work(fv_pool *p, int id) {
   const fv_launch *l = p->launch;
+  double began = p->spans ? fv_now() : 0;
   for (int i = 0; i < p->threads; i++) {
     fv_share *s = p->shares + (id + i) % p->threads;
     while (!atomic_load_explicit(&p->cancel, memory_order_relaxed)) {
@@ -97,6 +106,9 @@ static void fv_work(fv_pool *p, int id) {
       fv_blocks(l, lo, hi < s->end ? hi : s->end);
     }
   }
+  if (!p->spans) return;
+  p->spans[2 * id] = began - p->from;
+  p->spans[2 * id + 1] = fv_now() - began;
 }
 
 static void *fv_main(void *arg) {
@@ -163,24 +175,23 @@ void fv_destroy(fv_pool *p) {
   free(p);
 }
 
-static double fv_now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* ends a run early, for good: Node waits for calls in flight before the process may exit */
 void fv_cancel(fv_pool *p) { atomic_store(&p->cancel, 1); }
 
-/* seconds[i], where given, becomes the time of launch i */
+/* seconds[i], where given, becomes the time of launch i; after those of all launches stand for each launch and thread when it began and how long it worked */
 void fv_run(fv_pool *p, const fv_launch *table, long n, double *seconds) {
   double last = seconds ? fv_now() : 0;
   for (long i = 0; i < n && !atomic_load(&p->cancel); i++) {
+    p->spans = seconds ? seconds + n + 2 * i * p->threads : 0;
+    p->from = last;
+    for (int t = 0; p->spans && t < 2 * p->threads; t++) p->spans[t] = 0;
     if (!table[i].shared || table[i].blocks == 1 || p->threads == 1) fv_blocks(table + i, 0, table[i].blocks);
     else fv_fork(p, table + i);
     if (!seconds) continue;
     double now = fv_now();
     seconds[i] = now - last;
+    /* alone, it did all of it */
+    if (p->spans[1] == 0) p->spans[1] = seconds[i];
     last = now;
   }
 }

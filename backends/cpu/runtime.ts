@@ -7,7 +7,7 @@ import { FoveaError } from '../../compiler/error.ts';
 import { type DType, type HostData, hostArrays } from '../../compiler/graph/types.ts';
 import { hostData } from '../../compiler/kernel/scalar.ts';
 import type { Launch, Plan, Slot } from '../../compiler/plan/types.ts';
-import type { Executable } from '../../compiler/target.ts';
+import type { Executable, Span } from '../../compiler/target.ts';
 import type { Address, Native } from './native.ts';
 import type { Library } from './toolchain.ts';
 
@@ -17,6 +17,7 @@ export interface CpuExecutable extends Executable {
   read(o: number): HostData;
   /** As run, and measures: seconds of each launch, in the plan's order. */
   profile(): Promise<Float64Array>;
+  spans(): readonly (readonly Span[])[];
   /** As run, but only the launches [first, first + count). */
   runSome(first: number, count: number): Promise<void>;
   readonly threads: number;
@@ -68,7 +69,7 @@ export const load = (
   const partsAt = align(tableAt + plan.launches.length * row.launch * 8);
   const pointersAt = align(partsAt + parts.length * row.part * 8);
   const timesAt = align(pointersAt + pointers * 8);
-  const bytes = timesAt + plan.launches.length * 8 + 64;
+  const bytes = timesAt + plan.launches.length * 8 * (1 + 2 * threads) + 64;
   const base = c.map(bytes);
   if (base === 0n) throw new FoveaError('FV0202', `the system has no ${(bytes / 2 ** 30).toFixed(2)} GiB of memory for the arena`);
   const pool = c.create(threads, spin);
@@ -158,6 +159,14 @@ export const load = (
     profile: async () => {
       await step('profile', base + BigInt(timesAt));
       return new Float64Array(view(timesAt, Math.max(8, plan.launches.length * 8))).slice(0, plan.launches.length);
+    },
+    spans: () => {
+      ready('spans');
+      const of = 2 * c.threads(pool);
+      const all = new Float64Array(view(timesAt + plan.launches.length * 8, Math.max(8, plan.launches.length * of * 8)));
+      return plan.launches.map((_, i) =>
+        Array.from({ length: of / 2 }, (_, t) => ({ from: all[i * of + 2 * t] as number, seconds: all[i * of + 2 * t + 1] as number })),
+      );
     },
     read: (o) => {
       ready('read');

@@ -2,12 +2,11 @@
  * The dynamic half of `fovea check`: every export that says what it takes is traced over named sizes, as `compile` would, and what the tracer
  * refuses becomes a finding at the user's line. It sees what types cannot: sizes from options, unknown shapes, claims of `.as`.
  */
-import type { Finding, Spot } from '../../compiler/frontend/findings.ts';
+import type { Finding } from '../../compiler/frontend/findings.ts';
 import { declared, graphSizes, isDeclared } from '../../dsl/declared.ts';
 import { FoveaError, trace } from '../../index.ts';
 import { load, usersOwn } from '../exports.ts';
-
-const fileStart = (file: string): Spot => ({ file, line: 1, col: 1, endLine: 1, endCol: 2 });
+import { fileStart } from './tracer.ts';
 
 const findingOf = (e: FoveaError, file: string, name: string | undefined): Finding => {
   const { loc } = e;

@@ -9,31 +9,52 @@ import { userFiles } from './tensors.ts';
 /** Of tsc: operands that an operator does not take. */
 const operators: ReadonlySet<string> = new Set(['TS2362', 'TS2363', 'TS2365']);
 
+/** The files as they are at one moment. */
+export interface Round {
+  readonly files: readonly string[];
+  /** Whether they can be run at all. */
+  readonly parses: boolean;
+  /** What is wrong with them. */
+  readonly findings: () => readonly Finding[];
+  /** Of `files` those whose types were looked at for `findings`, after it was called. */
+  readonly anew: ReadonlySet<string>;
+}
 export interface Checker {
-  /** What is wrong with the files as they are now. */
-  readonly check: () => { readonly findings: readonly Finding[]; readonly files: readonly string[] };
+  readonly round: () => Round;
   readonly changed: Project['changed'];
+  /** Looks at everything once more, so that later rounds are quick. Takes about half as long as the first round. */
+  readonly learn: () => void;
 }
 
 export const checker = (asked: readonly string[]): Checker => {
   const p = project(asked);
-  return {
-    changed: p.changed,
-    check: () => {
-      const program = p.program();
-      const files = userFiles(program, asked);
-      const types = program.getTypeChecker();
+  const impurities = purity();
+  const round = (): Round => {
+    const { program, settle, diagnosticsOf, anew } = p.now();
+    const files = userFiles(program, asked);
+    const syntax = files.flatMap((f) => program.getSyntacticDiagnostics(f));
+    const findings = (): readonly Finding[] => {
+      const mine = new Set(files);
+      settle((f) => mine.has(f));
       const diagnostics: readonly ts.Diagnostic[] = [
         ...p.faults,
         ...program.getOptionsDiagnostics(),
-        ...files.flatMap((f) => [...program.getSyntacticDiagnostics(f), ...program.getSemanticDiagnostics(f)]),
+        ...syntax,
+        ...files.flatMap(diagnosticsOf),
       ];
+      const types = program.getTypeChecker();
       const found = diagnostics.flatMap((d) => findingOf(types, d) ?? []);
-      const impure = purity(program, files);
+      const impure = impurities(program, files, anew);
       // tsc does not know why an operator does not fit a tensor
       const told = new Set(impure.filter((f) => f.code === 'FV0903').map((f) => `${f.file}:${f.line}:${f.col}`));
       const rest = found.filter((f) => !(operators.has(f.code) && told.has(`${f.file}:${f.line}:${f.col}`)));
-      return { findings: [...rest, ...impure], files: files.map((f) => f.fileName) };
-    },
+      return [...rest, ...impure];
+    };
+    return { files: files.map((f) => f.fileName), parses: syntax.length === 0, findings, anew };
   };
+  const learn = (): void => {
+    p.again(round().files);
+    round().findings();
+  };
+  return { changed: p.changed, round, learn };
 };

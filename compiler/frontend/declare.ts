@@ -4,7 +4,8 @@
  *
  *   export interface Step { (params: { up: { weight: Input<"H 2", "f32"> } }, x: Input<"B 2", "f32">): Promise<...>; dispose(): void }
  */
-import ts from 'typescript';
+import type ts from 'typescript';
+import { tsc } from './typescript.ts';
 
 /** A tree of tensors by their shapes in names. */
 export type Shapes =
@@ -12,22 +13,22 @@ export type Shapes =
   | { readonly tree: Readonly<Record<string, Shapes>> | readonly Shapes[] }
   | { readonly fixed: unknown };
 
-const f = ts.factory;
+const f = tsc.factory;
 const text = (s: string): ts.TypeNode => f.createLiteralTypeNode(f.createStringLiteral(s));
-const readonlyWord = () => [f.createToken(ts.SyntaxKind.ReadonlyKeyword)];
+const readonlyWord = () => [f.createToken(tsc.SyntaxKind.ReadonlyKeyword)];
 
 const literal = (x: unknown): ts.TypeNode => {
   switch (typeof x) {
     case 'number':
       return f.createLiteralTypeNode(
-        x < 0 ? f.createPrefixUnaryExpression(ts.SyntaxKind.MinusToken, f.createNumericLiteral(-x)) : f.createNumericLiteral(x),
+        x < 0 ? f.createPrefixUnaryExpression(tsc.SyntaxKind.MinusToken, f.createNumericLiteral(-x)) : f.createNumericLiteral(x),
       );
     case 'boolean':
       return f.createLiteralTypeNode(x ? f.createTrue() : f.createFalse());
     case 'string':
       return text(x);
     default:
-      return f.createKeywordTypeNode(ts.SyntaxKind.UnknownKeyword);
+      return f.createKeywordTypeNode(tsc.SyntaxKind.UnknownKeyword);
   }
 };
 
@@ -36,7 +37,7 @@ const typeOf = (s: Shapes, leaf: string): ts.TypeNode => {
   if ('shape' in s) return f.createTypeReferenceNode(leaf, [text(s.shape), text(s.dtype)]);
   const { tree } = s;
   if (Array.isArray(tree))
-    return f.createTypeOperatorNode(ts.SyntaxKind.ReadonlyKeyword, f.createTupleTypeNode(tree.map((t) => typeOf(t as Shapes, leaf))));
+    return f.createTypeOperatorNode(tsc.SyntaxKind.ReadonlyKeyword, f.createTupleTypeNode(tree.map((t) => typeOf(t as Shapes, leaf))));
   return f.createTypeLiteralNode(
     Object.entries(tree as Readonly<Record<string, Shapes>>).map(([key, t]) =>
       f.createPropertySignature(
@@ -51,12 +52,12 @@ const typeOf = (s: Shapes, leaf: string): ts.TypeNode => {
 
 /** Names of the parameters of a function, where they are names. */
 export const parameterNames = (source: string): readonly (string | undefined)[] => {
-  const file = ts.createSourceFile('f.ts', `(${source})`, ts.ScriptTarget.Latest, true);
+  const file = tsc.createSourceFile('f.ts', `(${source})`, tsc.ScriptTarget.Latest, true);
   let found: readonly (string | undefined)[] | undefined;
   const visit = (n: ts.Node): void => {
-    if (!found && (ts.isArrowFunction(n) || ts.isFunctionExpression(n)))
-      found = n.parameters.map((p) => (ts.isIdentifier(p.name) ? p.name.text : undefined));
-    else ts.forEachChild(n, visit);
+    if (!found && (tsc.isArrowFunction(n) || tsc.isFunctionExpression(n)))
+      found = n.parameters.map((p) => (tsc.isIdentifier(p.name) ? p.name.text : undefined));
+    else tsc.forEachChild(n, visit);
   };
   visit(file);
   return found ?? [];
@@ -83,12 +84,12 @@ export const declarations = ({ about, args, result, options }: Declaration): str
     f.createParameterDeclaration(undefined, undefined, name, undefined, typeOf(shapes, 'Input')),
   );
   const promise = f.createTypeReferenceNode('Promise', [typeOf(result, 'DeviceTensor')]);
-  const program = f.createInterfaceDeclaration([f.createToken(ts.SyntaxKind.ExportKeyword)], 'Program', undefined, undefined, [
+  const program = f.createInterfaceDeclaration([f.createToken(tsc.SyntaxKind.ExportKeyword)], 'Program', undefined, undefined, [
     f.createCallSignature(undefined, parameters, promise),
-    f.createMethodSignature(undefined, 'dispose', undefined, undefined, [], f.createKeywordTypeNode(ts.SyntaxKind.VoidKeyword)),
+    f.createMethodSignature(undefined, 'dispose', undefined, undefined, [], f.createKeywordTypeNode(tsc.SyntaxKind.VoidKeyword)),
   ]);
-  const file = ts.createSourceFile('index.d.ts', '', ts.ScriptTarget.Latest);
-  const printed = ts.createPrinter().printNode(ts.EmitHint.Unspecified, program, file);
+  const file = tsc.createSourceFile('index.d.ts', '', tsc.ScriptTarget.Latest);
+  const printed = tsc.createPrinter().printNode(tsc.EmitHint.Unspecified, program, file);
   return [
     `/** ${about} */`,
     head,

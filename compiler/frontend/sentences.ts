@@ -5,9 +5,10 @@
  *   TS2345 Argument of type 'Tensor<"768 1536">' is not assignable to parameter of type '"matmul: inner dims differ: ..."'
  *   ->  FV0001 matmul: inner dims differ: [B N 384] @ [768 1536]: 384 vs 768
  */
-import ts from 'typescript';
+import type ts from 'typescript';
 import type { Finding, Spot } from './findings.ts';
 import { treeDifference } from './trees.ts';
+import { tsc } from './typescript.ts';
 
 export const spotOf = (file: ts.SourceFile, start: number, end: number): Spot => {
   const [a, b] = [file.getLineAndCharacterOfPosition(start), file.getLineAndCharacterOfPosition(end)];
@@ -21,9 +22,9 @@ const nodeAt = (file: ts.SourceFile, start: number, end: number): ts.Node => {
   const visit = (n: ts.Node): void => {
     if (n.getStart(file) > start || n.end < end) return;
     found = n;
-    ts.forEachChild(n, visit);
+    tsc.forEachChild(n, visit);
   };
-  ts.forEachChild(file, visit);
+  tsc.forEachChild(file, visit);
   return found;
 };
 
@@ -47,12 +48,12 @@ const reworded = (text: string): readonly [code: string, message: string] | unde
 
 /** The expected and the given type where a value of a type does not fit: an argument, a declared result. */
 const mismatch = (checker: ts.TypeChecker, n: ts.Node): readonly [wanted: ts.Type, got: ts.Type] | undefined => {
-  if (ts.isIdentifier(n) && ts.isVariableDeclaration(n.parent) && n.parent.initializer && n.parent.name === n)
+  if (tsc.isIdentifier(n) && tsc.isVariableDeclaration(n.parent) && n.parent.initializer && n.parent.name === n)
     return [checker.getTypeAtLocation(n), checker.getTypeAtLocation(n.parent.initializer)];
-  if (!ts.isExpression(n)) return undefined;
+  if (!tsc.isExpression(n)) return undefined;
   const call = n.parent;
-  const at = ts.isCallExpression(call) ? call.arguments.indexOf(n) : -1;
-  const parameter = ts.isCallExpression(call) && at >= 0 ? checker.getResolvedSignature(call)?.parameters[at] : undefined;
+  const at = tsc.isCallExpression(call) ? call.arguments.indexOf(n) : -1;
+  const parameter = tsc.isCallExpression(call) && at >= 0 ? checker.getResolvedSignature(call)?.parameters[at] : undefined;
   const wanted = parameter ? checker.getTypeOfSymbolAtLocation(parameter, n) : checker.getContextualType(n);
   return wanted && [wanted, checker.getTypeAtLocation(n)];
 };
@@ -62,12 +63,12 @@ const unfit: ReadonlySet<number> = new Set([2322, 2345, 2739, 2740, 2741, 2353, 
 
 export const findingOf = (checker: ts.TypeChecker, d: ts.Diagnostic): Finding | undefined => {
   const { file, start = 0, length = 0 } = d;
-  const severity = d.category === ts.DiagnosticCategory.Error ? 'error' : 'warning';
-  const text = ts.flattenDiagnosticMessageText(d.messageText, '\n');
+  const severity = d.category === tsc.DiagnosticCategory.Error ? 'error' : 'warning';
+  const text = tsc.flattenDiagnosticMessageText(d.messageText, '\n');
   if (!file) return { file: '', line: 1, col: 1, endLine: 1, endCol: 1, code: `TS${d.code}`, severity, message: text, related: [] };
   const related = (d.relatedInformation ?? []).flatMap((r) =>
     r.file && r.start !== undefined
-      ? [{ ...spotOf(r.file, r.start, r.start + (r.length ?? 0)), message: ts.flattenDiagnosticMessageText(r.messageText, '\n') }]
+      ? [{ ...spotOf(r.file, r.start, r.start + (r.length ?? 0)), message: tsc.flattenDiagnosticMessageText(r.messageText, '\n') }]
       : [],
   );
   const spot = spotOf(file, start, start + length);

@@ -1,5 +1,6 @@
 /** Which types are tensors of the language, and which names of a user's file are its functions. By declaration, so that an own `Tensor` is none. */
-import ts from 'typescript';
+import type ts from 'typescript';
+import { tsc } from './typescript.ts';
 
 /** Files of the language, as sources or as declarations of the package. */
 const language = /[\\/](dsl|compiler)[\\/](?:[\w-]+[\\/])*[\w-]+\.(?:d\.)?ts$/;
@@ -33,12 +34,12 @@ export const isTensorAlone = (checker: ts.TypeChecker, t: ts.Type): boolean =>
 
 export const symbolOf = (checker: ts.TypeChecker, n: ts.Node): ts.Symbol | undefined => {
   const s = checker.getSymbolAtLocation(n);
-  return s && (s.flags & ts.SymbolFlags.Alias) !== 0 ? checker.getAliasedSymbol(s) : s;
+  return s && (s.flags & tsc.SymbolFlags.Alias) !== 0 ? checker.getAliasedSymbol(s) : s;
 };
 
 /** The name that an expression has in the language: `fn`, `module`; undefined for anything else. */
 export const languageName = (checker: ts.TypeChecker, n: ts.Expression): string | undefined => {
-  if (!ts.isIdentifier(n) && !ts.isPropertyAccessExpression(n)) return undefined;
+  if (!tsc.isIdentifier(n) && !tsc.isPropertyAccessExpression(n)) return undefined;
   const s = symbolOf(checker, n);
   return s && isOurs(s, language) ? s.name : undefined;
 };

@@ -4,8 +4,9 @@
  *
  *   argument has another tree than [D] expects:  blocks.0.norm.weight: expected [384], got [768];  head.bias is missing
  */
-import ts from 'typescript';
+import type ts from 'typescript';
 import { tensorOf } from './tensors.ts';
+import { tsc } from './typescript.ts';
 
 type Leaves = Map<string, string>;
 
@@ -23,7 +24,7 @@ const leavesOf = (checker: ts.TypeChecker, type: ts.Type, at: ts.Node): Leaves |
       out.set(path, leaf);
       return;
     }
-    const element = checker.isArrayLikeType(t) ? checker.getIndexTypeOfType(t, ts.IndexKind.Number) : undefined;
+    const element = checker.isArrayLikeType(t) ? checker.getIndexTypeOfType(t, tsc.IndexKind.Number) : undefined;
     if (element && !checker.isTupleType(t) && depth < deepest) {
       walk(element, path === '' ? 'N' : `${path}.N`, depth + 1);
       return;
@@ -31,7 +32,7 @@ const leavesOf = (checker: ts.TypeChecker, type: ts.Type, at: ts.Node): Leaves |
     const properties = checker.isTupleType(t)
       ? checker.getPropertiesOfType(t).filter((p) => /^\d+$/.test(p.name))
       : checker.getPropertiesOfType(t);
-    if ((t.flags & ts.TypeFlags.Object) === 0 || t.getCallSignatures().length > 0 || depth >= deepest || properties.length === 0) {
+    if ((t.flags & tsc.TypeFlags.Object) === 0 || t.getCallSignatures().length > 0 || depth >= deepest || properties.length === 0) {
       out.set(path, checker.typeToString(t));
       return;
     }

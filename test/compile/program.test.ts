@@ -354,3 +354,29 @@ test('a plan that does not fit names its largest buffers', async () => {
   const program = await compile(f, specs, { backend: cpu(), maxBytes: 3 * 2 ** 20 });
   expect(program.report.plan?.arenaBytes).toBeLessThan(3 * 2 ** 20);
 });
+
+test('what goes wrong in a call is told with the place of the call', async () => {
+  const lineHere = (): number => Number(/program\.test\.ts:(\d+)/.exec(new Error().stack?.split('\n')[2] ?? '')?.[1]);
+  const program = await compile((x: F32<'3'>) => x.mul(2), [spec('3')], { backend: reference });
+  const refusal = (e: unknown): FoveaError => e as FoveaError;
+  const first = await program(f32(1, 2, 3));
+  const wrong = await program(f32(1, 2)).catch(refusal);
+  const line = lineHere() - 1;
+  // the call stands on the line before, whoever waits for its result
+  const asked = program(f32(1, 2)).catch(refusal);
+  const later = await asked;
+  await program(f32(1, 2, 3));
+  const stale = await first.read().catch(refusal);
+  for (const [e, at] of [
+    [wrong, line],
+    [later, line + 3],
+    [stale, line + 6],
+  ] as const) {
+    expect(e).toBeInstanceOf(FoveaError);
+    expect((e as FoveaError).loc).toMatchObject({ file: import.meta.filename, line: at });
+  }
+  expect((wrong as FoveaError).report()).toMatch(
+    /^FV0305: argument 1: expected f32\[3\], got f32\[2\]\n {2}at \S*program\.test\.ts:\d+:\d+$/m,
+  );
+  program.dispose();
+});

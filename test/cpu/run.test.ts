@@ -149,6 +149,15 @@ describe('plans', () => {
       const times = await exe.profile();
       expect(times.length).toBe(40);
       expect(times.every((t) => t > 0)).toBe(true);
+      const spans = exe.spans();
+      expect(spans.map((s) => s.length)).toEqual(Array.from(times, () => threads));
+      spans.forEach((each, i) => {
+        for (const s of each) {
+          expect(s.from).toBeGreaterThanOrEqual(0);
+          expect(s.from + s.seconds).toBeLessThanOrEqual((times[i] as number) + 1e-9);
+        }
+        expect(each[0]?.seconds).toBeGreaterThan(0);
+      });
       exe.dispose();
     }
   });

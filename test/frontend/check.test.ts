@@ -22,7 +22,7 @@ const underlined = (f: Finding): string =>
 
 test('every mistake is found once, underlined, and what is no mistake is not', { timeout: 60_000 }, () => {
   const c = checker([file]);
-  const found = inOrder(c.check().findings);
+  const found = inOrder(c.round().findings());
   expect(found.map((f) => [f.code, underlined(f)])).toEqual([
     ['FV0901', 'history.push(x)'],
     ['FV0902', 'Math.random'],
@@ -54,9 +54,62 @@ test('every mistake is found once, underlined, and what is no mistake is not', {
       .join('\n'),
   );
   c.changed(file);
-  const again = c.check().findings.map((f) => f.code);
+  const again = c
+    .round()
+    .findings()
+    .map((f) => f.code);
   expect(again).not.toContain('FV0901');
   expect(again).toContain('FV0902');
+});
+
+/** A project of the sources of this one: a folder whose tsconfig.json is this one's, and what its modules import of the language. */
+const projectOf = (files: Readonly<Record<string, string>>): ((name: string) => string) => {
+  const dir = scratch();
+  copyFileSync(join(root, 'tsconfig.json'), join(dir, 'tsconfig.json'));
+  writeFileSync(join(dir, 'package.json'), '{ "type": "module" }');
+  const dsl = JSON.stringify(relative(dir, join(root, 'dsl/index.ts')));
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text.replaceAll("'fovea'", dsl));
+  return (name) => join(dir, name);
+};
+
+test('an edit is looked at alone, with what depends on what it declares; impure helpers of other files stay known', {
+  timeout: 60_000,
+}, () => {
+  const at = projectOf({
+    'helper.ts': `const seen: string[] = [];\nexport const note = (s: string): number => seen.push(s);\nexport const two = (): number => 2;\n`,
+    'model.ts': `import { fn } from 'fovea';\nimport { note, two } from './helper.ts';\nexport const f = fn(['N'], (x) => {\n  note('f');\n  return x.mul(two());\n});\n`,
+    'main.ts': `import { f } from './model.ts';\nexport const g = f;\n`,
+  });
+  const c = checker([at('main.ts')]);
+  const look = (): readonly [codes: readonly string[], anew: readonly string[]] => {
+    const r = c.round();
+    const found = r.findings();
+    return [found.map((f) => `${relative(at('.'), f.file)}:${f.line} ${f.code}`), [...r.anew].map((f) => relative(at('.'), f))];
+  };
+  const edit = (name: string, change: (text: string) => string): void => {
+    writeFileSync(at(name), change(readFileSync(at(name), 'utf8')));
+    c.changed(at(name));
+  };
+  expect(look()).toEqual([['helper.ts:2 FV0901'], ['helper.ts', 'model.ts', 'main.ts']]);
+  c.learn();
+  edit('main.ts', (t) => `${t}// a word\n`);
+  expect(look()).toEqual([['helper.ts:2 FV0901'], ['main.ts']]);
+  // what it declares stays: nobody else is looked at, and the helper is still one that a traced body calls
+  edit('helper.ts', (t) => `// a word\n${t}`);
+  expect(look()).toEqual([['helper.ts:3 FV0901'], ['helper.ts']]);
+  edit('helper.ts', (t) => t.replace('two = (): number => 2', "two = (): string => '2'"));
+  expect(look()).toEqual([
+    ['model.ts:5 TS2345', 'helper.ts:3 FV0901'],
+    ['helper.ts', 'model.ts', 'main.ts'],
+  ]);
+  edit('model.ts', (t) => t.replace("  note('f');\n", '').replace('x.mul(two())', 'x'));
+  expect(look()).toEqual([[], ['model.ts', 'main.ts']]);
+  // an import that leads nowhere, until its file is there
+  edit('main.ts', (t) => `${t}import { late } from './late.ts';\nexport const l = late;\n`);
+  expect(look()[0]).toEqual(['main.ts:4 TS2307']);
+  writeFileSync(at('late.ts'), 'export const late = 1;\n');
+  c.changed(at('late.ts'));
+  expect(look()).toEqual([[], ['late.ts', 'main.ts']]);
 });
 
 const finding: Finding = {
@@ -102,24 +155,47 @@ test('the command: DINOv2 and its losses have no error; a file that does not par
   const good = await check('models/dinov2.ts', 'models/losses.ts');
   expect(good).toEqual({ status: 0, stdout: 'No errors.\n', stderr: '' });
 
-  const dir = scratch();
-  copyFileSync(join(root, 'tsconfig.json'), join(dir, 'tsconfig.json'));
-  writeFileSync(join(dir, 'package.json'), '{ "type": "module" }');
-  const put = (name: string, text: string): string => {
-    writeFileSync(join(dir, name), text);
-    return join(dir, name);
-  };
-  const dsl = JSON.stringify(relative(dir, join(root, 'dsl/index.ts')));
-  const parse = await check(put('parse.ts', 'export const f = ;\n'));
+  const at = projectOf({
+    'parse.ts': 'export const f = ;\n',
+    'b.ts': "import { a } from './a.ts';\nexport const b = a + 1;\n",
+    'a.ts': "import { b } from './b.ts';\nexport const a: number = b + 1;\n",
+    'late.ts': `import { fn, slice } from 'fovea';\nconsole.log('loaded');\nexport const f = fn(['4 N'], (x) =>\n  slice('2:9 n' as string, x).mul(2));\n`,
+    'ends.ts': `import { fn } from 'fovea';\nexport const f = fn(['N'], (x) => x);\nprocess.exit(3);\n`,
+  });
+  const parse = await check(at('parse.ts'));
   expect(parse.status).toBe(1);
   expect(parse.stdout).toMatch(/parse\.ts\(1,18\): error TS1109: Expression expected\.\nFound 1 error/);
-  put('b.ts', "import { a } from './a.ts';\nexport const b = a + 1;\n");
-  const cycle = await check(put('a.ts', "import { b } from './b.ts';\nexport const a: number = b + 1;\n"), '--format', 'json');
+  const cycle = await check(at('a.ts'), '--format', 'json');
   expect(JSON.parse(cycle.stdout)).toMatchObject({ code: 'FV0402', line: 2, message: expect.stringContaining("Cannot access 'a' before") });
-  const late = put(
-    'late.ts',
-    `import { fn, slice } from ${dsl};\nexport const f = fn(['4 N'], (x) =>\n  slice('2:9 n' as string, x).mul(2));\n`,
+  // what a module prints is none of the findings
+  const traced = await check(at('late.ts'));
+  expect(traced.stdout).toMatch(/^\S*late\.ts\(4,\d+\): error FV0001: .*\(tracing f\)\nFound 1 error/);
+  expect(traced.stderr).toBe('loaded\n');
+  const ended = await check(at('ends.ts'));
+  expect(ended.stdout).toMatch(
+    /ends\.ts\(1,1\): error FV0402: the process that loads and traces the files ended with status 3 and gave no answer\n/,
   );
-  const traced = await check(late);
-  expect(traced.stdout).toMatch(/late\.ts\(3,\d+\): error FV0001: .*\(tracing f\)\nFound 1 error/);
+});
+
+test('--watch: an edit is answered, and modules are loaded anew', { timeout: 120_000 }, async () => {
+  const at = projectOf({
+    'size.ts': 'export const size = 4;\n',
+    'model.ts': `import { fn, slice } from 'fovea';\nimport { size } from './size.ts';\nexport const f = fn(['4 N'], (x) => slice(\`0:\${size} n\` as string, x).mul(2));\n`,
+  });
+  const answers = ['No errors.\n', 'Found 1 error and 0 warnings.\n', 'No errors.\n'];
+  let told = 0;
+  const watched = await fovea(['check', at('model.ts'), '--watch'], {
+    fromSources: true,
+    watch: (stdout, kill) => {
+      const said = stdout.split(/(?<=^(?:No errors|Found .*)\.\n)/m);
+      if (said.filter((x) => x !== '').length <= told) return;
+      told++;
+      if (told === answers.length) kill('SIGTERM');
+      // it begins to watch after it has answered
+      else setTimeout(() => writeFileSync(at('size.ts'), `export const size = ${told === 1 ? 9 : 3};\n`), 1000);
+    },
+  });
+  expect(watched.stdout).toMatch(
+    /^No errors\.\n\S*model\.ts\(3,\d+\): error FV0001: .*\(tracing f\)\nFound 1 error and 0 warnings\.\nNo errors\.\n$/,
+  );
 });

@@ -70,15 +70,32 @@ test.skipIf(!here)('a line marks its launches and a launch its line; a click ope
 
 test('a trace has every launch once, in order, with its place, and the memory beside it', () => {
   const trace = JSON.parse(JSON.stringify(traceOf(facts as Facts))) as {
-    traceEvents: { ph: string; cat: string; ts: number; dur: number; args: { from: string; launch: number; held: number } }[];
+    traceEvents: {
+      ph: string;
+      cat: string;
+      pid: number;
+      tid: number;
+      ts: number;
+      dur: number;
+      args: { from: string; launch: number; held: number };
+    }[];
   };
-  const bars = trace.traceEvents.filter((e) => e.ph === 'X');
+  const bars = trace.traceEvents.filter((e) => e.ph === 'X' && e.pid === 1);
   expect(bars.map((b) => b.args.launch)).toEqual(facts?.launches.map((l) => l.number));
   bars.forEach((b, i) => {
     if (b.cat !== 'copy') expect(b.args.from).toMatch(/step\.ts:\d+/);
     if (i > 0) expect(b.ts).toBeCloseTo((bars[i - 1]?.ts ?? 0) + (bars[i - 1]?.dur ?? 0), 6);
   });
   expect(trace.traceEvents.filter((e) => e.ph === 'C').every((e) => e.args.held > 0)).toBe(true);
+  // what threads did lies within the launch that they did it of, and the first has a part in every one
+  const work = trace.traceEvents.filter((e) => e.ph === 'X' && e.pid === 2);
+  expect(work.filter((e) => e.tid === 0).map((e) => e.args.launch)).toEqual(bars.map((b) => b.args.launch));
+  for (const w of work) {
+    const bar = bars.find((b) => b.args.launch === w.args.launch) as (typeof bars)[number];
+    expect(w.ts).toBeGreaterThanOrEqual(bar.ts - 1e-3);
+    expect(w.ts + w.dur).toBeLessThanOrEqual(bar.ts + bar.dur + 1e-3);
+  }
+  expect(new Set(work.map((e) => e.tid)).size).toBeLessThanOrEqual(2);
 });
 
 test('text of a user cannot leave its place in the page', () => {

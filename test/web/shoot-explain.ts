@@ -1,7 +1,7 @@
 /**
  * Draws docs/explain.png and docs/explain-dark.png: the page of `fovea explain` in the headless Chromium of the tests.
  *
- *   npx tsx cli/main.ts explain examples/dinov2.ts#step --measure --html step.html && npx tsx test/web/shoot-explain.ts step.html
+ *   npx fovea explain examples/dinov2.ts#step --measure --html step.html && npx tsx test/web/shoot-explain.ts step.html
  */
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';

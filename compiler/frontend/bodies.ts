@@ -1,0 +1,269 @@
+/**
+ * What a traced body may not do, rule by rule: the syntax of one body, with the type checker at hand, which knows what is a tensor. Bodies that
+ * it calls are visited too if they are in its file, and told if they are in another (purity.ts goes there).
+ */
+import type ts from 'typescript';
+import type { Finding } from './findings.ts';
+import { spotOfNode } from './sentences.ts';
+import { isTensorAlone, mayBeTensor, symbolOf } from './tensors.ts';
+import { tsc } from './typescript.ts';
+
+export type Body = (ts.ArrowFunction | ts.FunctionExpression | ts.FunctionDeclaration | ts.MethodDeclaration) & {
+  readonly body: ts.ConciseBody;
+};
+export const isBody = (n: ts.Node | undefined): n is Body =>
+  n !== undefined &&
+  (tsc.isArrowFunction(n) || tsc.isFunctionExpression(n) || tsc.isFunctionDeclaration(n) || tsc.isMethodDeclaration(n)) &&
+  n.body !== undefined;
+
+const mutators: ReadonlySet<string> = new Set([
+  'push',
+  'pop',
+  'shift',
+  'unshift',
+  'splice',
+  'sort',
+  'reverse',
+  'fill',
+  'set',
+  'add',
+  'delete',
+  'clear',
+  'copyWithin',
+]);
+/** Globals by name; what of them depends on when or where it is asked, all of it if undefined. */
+const changing: ReadonlyMap<string, ReadonlySet<string> | undefined> = new Map([
+  ['Math', new Set(['random'])],
+  ['Date', undefined],
+  ['performance', undefined],
+  ['process', undefined],
+  ['console', undefined],
+  ['crypto', undefined],
+  ['localStorage', undefined],
+]);
+const effects: ReadonlySet<string> = new Set([
+  'fetch',
+  'setTimeout',
+  'setInterval',
+  'setImmediate',
+  'queueMicrotask',
+  'eval',
+  'require',
+  'alert',
+  'prompt',
+]);
+const methods: Readonly<Record<string, string>> = {
+  '+': '.add',
+  '-': '.sub',
+  '*': '.mul',
+  '/': '.div',
+  '<': '.lt',
+  '>': '.gt',
+  '<=': '.le',
+  '>=': '.ge',
+  '%': '.rem',
+  '**': '.pow',
+};
+
+/** The name at the root of `a.b[c].d`. */
+const rootName = (e: ts.Expression): ts.Identifier | undefined => {
+  let at = e;
+  while (
+    tsc.isPropertyAccessExpression(at) ||
+    tsc.isElementAccessExpression(at) ||
+    tsc.isNonNullExpression(at) ||
+    tsc.isParenthesizedExpression(at)
+  )
+    at = at.expression;
+  return tsc.isIdentifier(at) ? at : undefined;
+};
+const within = (d: ts.Node, f: ts.Node): boolean => d.getSourceFile() === f.getSourceFile() && d.pos >= f.pos && d.end <= f.end;
+/** Declared at the top of a file, and so alive as long as the process. */
+const ofFile = (d: ts.Node): boolean => {
+  let at = d.parent;
+  while (
+    tsc.isVariableDeclarationList(at) ||
+    tsc.isVariableStatement(at) ||
+    tsc.isBindingElement(at) ||
+    tsc.isObjectBindingPattern(at) ||
+    tsc.isVariableDeclaration(at)
+  )
+    at = at.parent;
+  return tsc.isSourceFile(at);
+};
+const builtIn = (d: ts.Declaration | undefined): boolean => d === undefined || d.getSourceFile().isDeclarationFile;
+
+/** Names from the top of the file to a function, by which it is found again after an edit: `layers.attention`. */
+export const pathOf = (f: ts.Node): string => {
+  const names: string[] = [];
+  for (let n = f; !tsc.isSourceFile(n); n = n.parent) {
+    const name = tsc.getNameOfDeclaration(n as ts.Declaration);
+    if (name) names.unshift(name.getText());
+  }
+  return names.join('.');
+};
+
+/** A body in another file that a traced one calls. */
+export interface Called {
+  readonly file: string;
+  readonly path: string;
+  readonly whose: string;
+}
+export interface Facts {
+  readonly findings: readonly Finding[];
+  readonly calls: readonly Called[];
+  /** Paths of the bodies that were visited. */
+  readonly bodies: ReadonlySet<string>;
+}
+export interface Visit extends Facts {
+  /** `given`: to a function of the language, so that nothing of the user's stands between it and the trace. */
+  readonly body: (f: Body, whose: string, given?: boolean) => void;
+  readonly say: (n: ts.Node, code: string, message: string, related?: Finding['related'], severity?: Finding['severity']) => void;
+}
+
+/** A visit of bodies of one file, each once. `own` are the files of the user's. */
+export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>): Visit => {
+  const findings: Finding[] = [];
+  const calls: Called[] = [];
+  const bodies = new Set<string>();
+  const done = new Set<ts.Node>();
+  const say: Visit['say'] = (n, code, message, related = [], severity = 'error') => {
+    findings.push({ ...spotOfNode(n), code, severity, message, related });
+  };
+  const isTensor = (n: ts.Node): boolean => mayBeTensor(checker, checker.getTypeAtLocation(n));
+  const declarationOf = (id: ts.Node): ts.Declaration | undefined => symbolOf(checker, id)?.valueDeclaration;
+
+  const visitBody: Visit['body'] = (f, whose, given = false) => {
+    if (done.has(f)) return;
+    done.add(f);
+    bodies.add(pathOf(f));
+    if (f.modifiers?.some((m) => m.kind === tsc.SyntaxKind.AsyncKeyword))
+      say(f, 'FV0904', `${whose} is async: it is traced in one go, and what comes later is in no program`);
+    const outside = (id: ts.Identifier): ts.Declaration | undefined => {
+      const d = declarationOf(id);
+      if (!d || within(d, f)) return undefined;
+      // what a function around it declares may be made anew by every trace
+      return given || ofFile(d) ? d : undefined;
+    };
+    const declaredAt = (id: ts.Identifier, d: ts.Declaration) => [
+      { ...spotOfNode(tsc.getNameOfDeclaration(d) ?? d), message: `'${id.text}' is declared here` },
+    ];
+    const changes = (n: ts.Node, target: ts.Expression, what: string): void => {
+      const id = rootName(target);
+      const d = id && outside(id);
+      if (id && d)
+        say(
+          n,
+          'FV0901',
+          `${what} '${id.text}', which is declared outside of ${whose}: it would happen once, when the body is traced, and never in the program`,
+          declaredAt(id, d),
+        );
+    };
+    const decides = (e: ts.Expression, what: string): void => {
+      // of what may be missing only its presence is asked
+      if (isTensorAlone(checker, checker.getTypeAtLocation(e)))
+        say(
+          e,
+          'FV0903',
+          `${what} depends on the value of a tensor, and a body is traced before there is any. Use where(condition, a, b), or decide by numbers and options`,
+        );
+    };
+    const global = (n: ts.PropertyAccessExpression | ts.NewExpression | ts.CallExpression): void => {
+      if (!tsc.isIdentifier(n.expression) || !changing.has(n.expression.text) || !builtIn(declarationOf(n.expression))) return;
+      const some = changing.get(n.expression.text);
+      if (some && !(tsc.isPropertyAccessExpression(n) && some.has(n.name.text))) return;
+      if (!tsc.isPropertyAccessExpression(n) && n.expression.text !== 'Date') return;
+      const hint = n.expression.text === 'Math' ? '. Use random.uniform(key, shape) with a key that is an argument' : '';
+      say(n, 'FV0902', `'${n.getText()}' is asked once, when the body is traced: every run of the program has what it said then${hint}`);
+    };
+    const called = (n: ts.CallExpression): void => {
+      const { expression: callee } = n;
+      if (tsc.isIdentifier(callee) && effects.has(callee.text) && builtIn(declarationOf(callee)))
+        say(n, 'FV0902', `'${callee.text}' is done once, when the body is traced, and is in no program`);
+      if (tsc.isPropertyAccessExpression(callee) && mutators.has(callee.name.text) && !isTensor(callee.expression))
+        changes(n, callee.expression, `'${callee.getText()}' changes`);
+      const d = declarationOf(tsc.isPropertyAccessExpression(callee) ? callee.name : callee);
+      if (
+        d &&
+        /[\\/]@types[\\/]node[\\/](?:fs|child_process|net|http|https|dgram|worker_threads|readline|os)\b/.test(d.getSourceFile().fileName)
+      )
+        say(n, 'FV0902', `'${callee.getText()}' reaches out of the program: it is done once, when the body is traced`);
+      const f = d && (isBody(d) ? d : tsc.isVariableDeclaration(d) && isBody(d.initializer) ? d.initializer : undefined);
+      if (!f || !own.has(f.getSourceFile()) || within(f, n)) return;
+      const its = `'${callee.getText()}', which a traced body calls`;
+      if (f.getSourceFile() === n.getSourceFile()) visitBody(f, its);
+      else calls.push({ file: f.getSourceFile().fileName, path: pathOf(f), whose: its });
+    };
+    const binary = (n: ts.BinaryExpression): void => {
+      const kind = n.operatorToken.kind;
+      const text = n.operatorToken.getText();
+      if (kind >= tsc.SyntaxKind.FirstAssignment && kind <= tsc.SyntaxKind.LastAssignment) {
+        const id = rootName(n.left);
+        if (
+          id &&
+          id !== n.left &&
+          !outside(id) &&
+          (tsc.isElementAccessExpression(n.left) || tsc.isPropertyAccessExpression(n.left)) &&
+          isTensor(n.left.expression)
+        )
+          say(n.left, 'FV0901', 'a tensor is a value: none of its elements can be assigned. Use where, concat or scatterAdd');
+        else changes(n.left, n.left, n.left === id ? 'this assigns to' : 'this writes into');
+      } else if (kind === tsc.SyntaxKind.AmpersandAmpersandToken || kind === tsc.SyntaxKind.BarBarToken) {
+        decides(n.left, `'${text}'`);
+      } else if (methods[text] !== undefined && (isTensor(n.left) || isTensor(n.right))) {
+        say(n, 'FV0903', `'${text}' of JavaScript on a tensor: use ${methods[text]}(...)`);
+      }
+    };
+    const unary = (n: ts.PrefixUnaryExpression | ts.PostfixUnaryExpression): void => {
+      if (n.operator === tsc.SyntaxKind.PlusPlusToken || n.operator === tsc.SyntaxKind.MinusMinusToken)
+        changes(n, n.operand, 'this changes');
+      else if (n.operator === tsc.SyntaxKind.ExclamationToken) decides(n.operand, "'!'");
+      else if (isTensor(n.operand))
+        say(n, 'FV0903', `'${n.getText()[0]}' of JavaScript on a tensor is a number, and no operation: use .neg()`);
+    };
+    const visit = (n: ts.Node): void => {
+      if (tsc.isBinaryExpression(n)) binary(n);
+      else if (tsc.isPrefixUnaryExpression(n) || tsc.isPostfixUnaryExpression(n)) unary(n);
+      else if (tsc.isIfStatement(n)) decides(n.expression, 'this branch');
+      else if (tsc.isConditionalExpression(n)) decides(n.condition, 'this choice');
+      else if (tsc.isWhileStatement(n) || tsc.isDoStatement(n)) decides(n.expression, 'this loop');
+      else if (tsc.isForStatement(n) && n.condition) decides(n.condition, 'this loop');
+      else if (tsc.isForOfStatement(n)) decides(n.expression, 'this loop');
+      else if (tsc.isSwitchStatement(n)) decides(n.expression, 'this switch');
+      else if (tsc.isTemplateSpan(n)) decides(n.expression, 'this text');
+      else if (tsc.isAwaitExpression(n) || tsc.isYieldExpression(n))
+        say(n, 'FV0904', `${whose} is traced in one go: there is nothing to wait for, and nobody to yield to`);
+      else if (n.kind === tsc.SyntaxKind.ThisKeyword) say(n, 'FV0901', `'this' is state outside of ${whose}: give it as an argument`);
+      else if (tsc.isDeleteExpression(n)) changes(n, n.expression, 'this deletes from');
+      else if (tsc.isExpressionStatement(n) && !tsc.isBinaryExpression(n.expression) && isTensor(n.expression))
+        say(
+          n.expression,
+          'FV0905',
+          'the result is not used: an operation gives a new tensor and never changes its operands',
+          [],
+          'warning',
+        );
+      else if (tsc.isPropertyAccessExpression(n) || tsc.isNewExpression(n)) global(n);
+      else if (tsc.isCallExpression(n)) {
+        global(n);
+        called(n);
+      } else if (tsc.isIdentifier(n)) captured(n);
+      tsc.forEachChild(n, visit);
+    };
+    /** A tensor that a file makes when it is loaded belongs to no trace. */
+    const captured = (id: ts.Identifier): void => {
+      const d = declarationOf(id);
+      if (!d || id.parent === d || !tsc.isVariableDeclaration(d) || !isTensor(id)) return;
+      if (ofFile(d) && !d.getSourceFile().isDeclarationFile)
+        say(
+          id,
+          'FV0907',
+          `'${id.text}' is a tensor that is made when its file is loaded, outside of every trace: make it inside of the body, or take it as an argument`,
+          declaredAt(id, d),
+        );
+    };
+    visit(f.body);
+  };
+
+  return { findings, calls, bodies, body: visitBody, say };
+};
