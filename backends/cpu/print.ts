@@ -280,6 +280,12 @@ const printStmt = (s: Stmt, c: Context): void => {
     case 'barrier':
       // one thread a block: nobody to wait for
       break;
+    case 'fragment':
+    case 'mma':
+    case 'copy':
+    case 'commit':
+    case 'wait':
+      throw new Error('internal: matrix units in C');
   }
 };
 

@@ -5,12 +5,15 @@
  */
 import { scalars } from '../native/math.ts';
 import { head } from './head.ts';
+import { type MatrixFunction, matrixFunctions } from './matrix.ts';
 
 export interface Prelude {
   /** Adds a function and what it calls; returns its name. */
   use(name: string, lanes: number): string;
   /** The maximum, minimum or sum of a vector's lanes, by halves. */
   across(op: 'add' | 'max' | 'min', type: string): string;
+  /** A function of matrix.ts; its name. */
+  matrix(name: MatrixFunction): string;
   pieces(): readonly string[];
 }
 
@@ -48,6 +51,10 @@ export const prelude = (): Prelude => {
       const body = `FV_UNROLL(N) for (int h = N / 2; h >= 1; h /= 2) FV_UNROLL(N) for (int j = 0; j < h; j++) x.v[j] = ${step}; return x.v[0];`;
       made.set(id, `template <int N> FV_INLINE ${type} ${id}(fv_vec<${type}, N> x) { ${body} }`);
       return id;
+    },
+    matrix: (name) => {
+      made.set(`matrix ${name}`, matrixFunctions[name]);
+      return `fv_${name}`;
     },
     pieces: () => [...head, ...made.values()],
   };

@@ -272,6 +272,25 @@ const printStmt = (s: Stmt, c: Context): void => {
     case 'barrier':
       line(c, 'FV_BARRIER();');
       break;
+    case 'fragment':
+      statement(c, [s.index], ([at]) =>
+        line(c, `const fv_vec<u32, 4> ${c.name(s.name)} = ${c.fns.matrix('fragment')}<${s.turned}>(${c.name(s.from)}, ${at});`),
+      );
+      break;
+    case 'mma':
+      statement(c, [s.x, s.y], ([x, y]) => line(c, `${c.fns.matrix(`mma_${s.of}`)}(${c.name(s.name)}, ${x}, ${y});`));
+      break;
+    case 'copy':
+      statement(c, s.count ? [s.at, s.index, s.count] : [s.at, s.index], ([at, from, count]) =>
+        line(c, `${c.fns.matrix('copy')}<${s.lanes}>(${c.name(s.to)}, ${at}, ${c.name(s.from)}, ${from}, ${count ?? s.lanes});`),
+      );
+      break;
+    case 'commit':
+      line(c, `${c.fns.matrix('commit')}();`);
+      break;
+    case 'wait':
+      line(c, `${c.fns.matrix('wait')}<${s.pending}>();`);
+      break;
   }
 };
 

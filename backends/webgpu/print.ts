@@ -332,6 +332,12 @@ const printStmt = (s: Stmt, c: Context): void => {
     case 'barrier':
       line(c, 'workgroupBarrier();');
       break;
+    case 'fragment':
+    case 'mma':
+    case 'copy':
+    case 'commit':
+    case 'wait':
+      throw new Error('internal: matrix units in WGSL');
   }
 };
 

@@ -120,7 +120,21 @@ const stmt = (s: Stmt, indent: string): string[] => {
     case 'prefetch':
       return [`${indent}prefetch ${s.from}[${printExpr(s.index)}]`];
     case 'barrier':
-      return [`${indent}barrier`];
+    case 'commit':
+      return [indent + s.s];
+    case 'fragment':
+      return [`${indent}fragment ${s.name} = ${s.from}[${printExpr(s.index)}]${s.turned ? ' turned' : ''}`];
+    case 'mma': {
+      const print = printer([s.x, s.y]);
+      return [`${indent}mma.${s.of} ${s.name} = ${print(s.x)}, ${print(s.y)}`];
+    }
+    case 'copy': {
+      const print = printer(s.count ? [s.at, s.index, s.count] : [s.at, s.index]);
+      const [at, from] = [print(s.at), print(s.index)];
+      return [`${indent}copy.${s.lanes} ${s.to}[${at}] = ${s.from}[${from}${s.count ? ` of ${print(s.count)}` : ''}]`];
+    }
+    case 'wait':
+      return [`${indent}wait ${s.pending}`];
   }
 };
 

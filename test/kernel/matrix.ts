@@ -1,0 +1,40 @@
+/** Kernels of one or more warps that multiply 16 x 16 halves: what the tests of K and of its printers share. */
+import type { KMatrix } from '../../compiler/kernel/types.ts';
+
+/** Which lines a thread names for the left factor, as it lies in memory or turned, and for the right one. */
+const straight = 'add(mul(rem(thread, 16), 16), mul(div(rem(thread, 32), 16), 8))';
+const other = 'add(mul(add(rem(thread, 8), mul(div(rem(thread, 32), 16), 8)), 16), mul(rem(div(thread, 8), 2), 8))';
+
+/**
+ * `warps` warps: y[w] = a b for 16 x 16 halves, once the panels have come: a lies by rows, or by products if `turned`; b by columns or by products.
+ * Every thread copies eight numbers of each, the last thread only three of them.
+ */
+export const product = (
+  of: KMatrix,
+  turned: boolean,
+  warps = 1,
+): string => `kernel product(a: ${of}[256] read, b: ${of}[256] read, y: f32[${256 * warps}] write) grid=[1 1 1] threads=${32 * warps} {
+  alloc left: ${of}[256] shared
+  alloc right: ${of}[256] shared
+  let some: index = min(8, sub(251, mul(rem(thread, 32), 8)))
+  if lt(thread, 32) {
+    copy.8 left[mul(thread, 8)] = a[mul(thread, 8) of some]
+    copy.8 right[mul(thread, 8)] = b[mul(thread, 8)]
+  }
+  commit
+  wait 0
+  barrier
+  fragment x = left[${turned ? other : straight}]${turned ? ' turned' : ''}
+  fragment z = right[${turned ? straight : other}]${turned ? ' turned' : ''}
+  var sums: f32.8 = 0:f32.8
+  mma.${of} sums = x, z
+  let place: index = add(mul(div(thread, 32), 256), add(mul(div(rem(thread, 32), 4), 16), mul(rem(thread, 4), 2)))
+  store y[place] = lane.0(sums)
+  store y[add(place, 1)] = lane.1(sums)
+  store y[add(place, 128)] = lane.2(sums)
+  store y[add(place, 129)] = lane.3(sums)
+  store y[add(place, 8)] = lane.4(sums)
+  store y[add(place, 9)] = lane.5(sums)
+  store y[add(place, 136)] = lane.6(sums)
+  store y[add(place, 137)] = lane.7(sums)
+}`;
