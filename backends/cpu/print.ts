@@ -281,6 +281,7 @@ const printStmt = (s: Stmt, c: Context): void => {
       // one thread a block: nobody to wait for
       break;
     case 'fragment':
+    case 'fold':
     case 'mma':
     case 'copy':
     case 'commit':

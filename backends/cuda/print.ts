@@ -148,7 +148,8 @@ const text = (e: Expr, c: Context): string => {
       return convert(e.x.dtype, e.dtype, e.lanes, print(e.x, c), c);
     case 'bitcast':
       if (e.dtype === e.x.dtype) return print(e.x, c);
-      if (e.dtype === 'bf16' || e.x.dtype === 'bf16') throw new Error('internal: pairs of bf16 in CUDA');
+      if (bytesOf[e.x.dtype as DType] === 2 && e.dtype === 'u32') return `fv_words(${print(e.x, c)})`;
+      if (bytesOf[e.dtype as DType] === 2) throw new Error('internal: words as pairs of halves in CUDA');
       return `${c.fns.use(`bits_${scalar(e.x.dtype, c)}_${scalar(e.dtype, c)}`, e.lanes)}(${print(e.x, c)})`;
     case 'splat':
       return e.lanes === 1 ? print(e.x, c) : `fv_splat<${e.lanes}>(${print(e.x, c)})`;
@@ -275,6 +276,11 @@ const printStmt = (s: Stmt, c: Context): void => {
     case 'fragment':
       statement(c, [s.index], ([at]) =>
         line(c, `const fv_vec<u32, 4> ${c.name(s.name)} = ${c.fns.matrix('fragment')}<${s.turned}>(${c.name(s.from)}, ${at});`),
+      );
+      break;
+    case 'fold':
+      statement(c, [s.x], ([x]) =>
+        line(c, `const ${type(s.x.dtype, 1, c)} ${c.name(s.name)} = ${c.fns.fold(s.op, scalar(s.x.dtype, c))}<${s.width}>(${x});`),
       );
       break;
     case 'mma':

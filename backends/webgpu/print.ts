@@ -333,6 +333,7 @@ const printStmt = (s: Stmt, c: Context): void => {
       line(c, 'workgroupBarrier();');
       break;
     case 'fragment':
+    case 'fold':
     case 'mma':
     case 'copy':
     case 'commit':

@@ -211,16 +211,18 @@ export const cast = (x: Expr, dtype: KType): Expr => {
 };
 
 const words: readonly KType[] = ['f32', 'i32', 'u32'];
-/** Lanes after a bitcast, or undefined where there is none: between 32-bit dtypes, and between two bf16 and one u32. */
+const halves: readonly KType[] = ['bf16', 'f16'];
+/** Lanes after a bitcast, or undefined where there is none: between 32-bit dtypes, and between two bf16, or two f16, and one u32. */
 export const bitcastLanes = (x: { readonly dtype: KType; readonly lanes: number }, dtype: KType): number | undefined => {
-  if (x.dtype === 'bf16' && dtype === 'u32') return x.lanes % 2 === 0 ? x.lanes / 2 : undefined;
-  if (x.dtype === 'u32' && dtype === 'bf16') return x.lanes * 2;
+  if (halves.includes(x.dtype) && dtype === 'u32') return x.lanes % 2 === 0 ? x.lanes / 2 : undefined;
+  if (x.dtype === 'u32' && halves.includes(dtype)) return x.lanes * 2;
   return words.includes(x.dtype) && words.includes(dtype) ? x.lanes : undefined;
 };
 /** The same bits as another dtype. */
 export const bitcast = (x: Expr, dtype: KType): Expr => {
   const lanes = bitcastLanes(x, dtype);
-  if (lanes === undefined) return bad(`bitcast: from ${say(x)} to ${dtype}: only between f32, i32 and u32, and pairs of bf16 and u32`);
+  if (lanes === undefined)
+    return bad(`bitcast: from ${say(x)} to ${dtype}: only between f32, i32 and u32, and pairs of bf16 or f16 and u32`);
   return x.dtype === dtype ? x : { k: 'bitcast', x, dtype, lanes };
 };
 

@@ -57,7 +57,7 @@ const reduce = (op: KReduce, x: readonly number[], dtype: Expr['dtype']): number
 };
 
 /** Statements at which a thread may have to wait for others. */
-const waits: ReadonlySet<Stmt['s']> = new Set<Stmt['s']>(['barrier', 'fragment', 'mma']);
+const waits: ReadonlySet<Stmt['s']> = new Set<Stmt['s']>(['barrier', 'fragment', 'mma', 'fold']);
 
 const failing =
   (kernel: Kernel) =>
@@ -143,19 +143,19 @@ const compiler = (kernel: Kernel, mem: Memory) => {
       case 'cast':
         return one(x.x, (v) => foldCast(v, x.x.dtype, x.dtype));
       case 'bitcast':
-        if (x.x.dtype === 'bf16') {
-          const a = expr(x.x);
-          const bits = (v: Value, i: number): number => bitsOf(at(v, i), 'bf16');
+        if (x.x.dtype === 'bf16' || x.x.dtype === 'f16') {
+          const [a, of] = [expr(x.x), x.x.dtype];
+          const bits = (v: Value, i: number): number => bitsOf(at(v, i), of);
           return (t) => {
             const v = a(t);
             return each(x.lanes, (i) => (bits(v, 2 * i) | (bits(v, 2 * i + 1) << 16)) >>> 0);
           };
         }
-        if (x.dtype === 'bf16') {
-          const a = expr(x.x);
+        if (x.dtype === 'bf16' || x.dtype === 'f16') {
+          const [a, of] = [expr(x.x), x.dtype];
           return (t) => {
             const v = a(t);
-            return each(x.lanes, (i) => numberOf((at(v, i >> 1) >>> (16 * (i % 2))) & 0xffff, 'bf16'));
+            return each(x.lanes, (i) => numberOf((at(v, i >> 1) >>> (16 * (i % 2))) & 0xffff, of));
           };
         }
         return one(x.x, (v) => foldBitcast(v, x.x.dtype, x.dtype));
@@ -351,6 +351,21 @@ const compiler = (kernel: Kernel, mem: Memory) => {
           run: function* (t) {
             const given = [x(t), y(t), t.values.get(s.name)] as readonly (readonly number[])[];
             yield { at: s, given, together, take: (sums) => void t.values.set(s.name, sums) };
+          },
+        };
+      }
+      case 'fold': {
+        const x = expr(s.x);
+        const together: Meeting['together'] = (all) => {
+          let now = all.map(([v]) => (v as readonly number[])[0] as number);
+          for (let apart = 1; apart < s.width; apart *= 2)
+            now = now.map((v, t) => foldBinary(s.op, v, now[t ^ apart] as number, s.x.dtype) as number);
+          return now.map((v) => [v]);
+        };
+        return {
+          kind: 'stops',
+          run: function* (t) {
+            yield { at: s, given: [[x(t) as number]], together, take: ([v]) => void t.values.set(s.name, v as number) };
           },
         };
       }

@@ -49,7 +49,7 @@ export type Expr = Typed &
      */
     | { readonly k: 'dot2'; readonly x: Expr; readonly y: Expr; readonly z: Expr }
     | { readonly k: 'cast'; readonly x: Expr }
-    /** The same bits: of f32, i32 and u32, lane by lane, and of two bf16 lanes as one of u32, the first in the low half. */
+    /** The same bits: of f32, i32 and u32, lane by lane, and of two lanes of bf16 or f16 as one of u32, the first in the low half. */
     | { readonly k: 'bitcast'; readonly x: Expr }
     | { readonly k: 'splat'; readonly x: Expr }
     /** base, base + 1, ...: an index (or i32) vector. */
@@ -94,6 +94,8 @@ export type Stmt =
   | { readonly s: 'fragment'; readonly name: string; readonly from: string; readonly index: Expr; readonly turned: boolean }
   /** The variable `name` (f32.8), a thread's part of 16 x 16 sums, gets the products of two fragments of `of`, its warp together (matrix.ts). */
   | { readonly s: 'mma'; readonly name: string; readonly of: KMatrix; readonly x: Expr; readonly y: Expr }
+  /** One number of `width` neighbouring threads of a warp, by a fixed tree: x of thread i with that of i xor 1, then xor 2 and so on. Each gets it. */
+  | { readonly s: 'fold'; readonly name: string; readonly op: KReduce; readonly width: number; readonly x: Expr }
   /**
    * Begins to copy `lanes` elements, 4, 8 or 16 bytes at a multiple of as many, of a buffer that is read only to a shared array. Elements from
    * `count` on are 0 and touch no memory. Nobody may touch the goal before the thread that copies has waited.

@@ -5,7 +5,7 @@ import { interpretKernel } from '../../compiler/kernel/interpret.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
 import { bitsOf } from '../../compiler/kernel/scalar.ts';
 import { runOn } from '../cpu/helper.ts';
-import { product } from '../kernel/matrix.ts';
+import { folded, product } from '../kernel/matrix.ts';
 import { emulated, emulator } from './emulated.ts';
 
 const inputs = (of: 'bf16' | 'f16') => {
@@ -39,6 +39,16 @@ emulated('the emulator', () => {
     const y = new Float32Array(256 * warps);
     interpretKernel(k, { ...inputs(of), y });
     expect(await runOn(await emulator({ device }), [k], inputs(of))).toEqual({ y });
+  });
+
+  test('folds numbers of neighbours as the interpreter does', async () => {
+    const x = Float32Array.from({ length: 64 }, (_, i) => ((i * 37) % 64) / 4);
+    const [y, z] = [new Float32Array(64), new Uint32Array(256)];
+    interpretKernel(parseKernel(folded), { x, y, z });
+    for (const device of [0, 1, 2]) {
+      const got = await runOn(await emulator({ device, poison: 0 }), [parseKernel(folded)], { x });
+      expect(got).toEqual({ y, z });
+    }
   });
 
   const text = product('bf16', false, 2);

@@ -38,3 +38,11 @@ export const product = (
   store y[add(place, 136)] = lane.6(sums)
   store y[add(place, 137)] = lane.7(sums)
 }`;
+
+/** 64 threads: y[t] is the maximum of x over eight neighbours, and z[t] the bits of what two of them add up to, with its own number. */
+export const folded = `kernel folded(x: f32[64] read, y: f32[64] write, z: u32[256] write) grid=[1 1 1] threads=64 {
+  fold.max most = 8 of load x[thread]
+  store y[thread] = most
+  fold.add both = 2 of load x[thread]
+  store z[mul(thread, 4)] = bitcast.u32(cast.f16(splat.8(both)))
+}`;

@@ -56,6 +56,10 @@ template <int N, class T, class S, class I, class J> static inline void fv_copy(
   if (count > 0) { from.inside("copies", index); from.inside("copies", index + count - 1); if ((unsigned long)(from.p + index) % (N * sizeof(T))) fv_crooked(from.name, index, N); }
   fv_begin_copy(p.at + at * (long)sizeof(T), from.p + index, sizeof(T), N, count, p.name, at);
 }
+template <class T> struct fv_exchanged { T mine, theirs; int apart; };
+template <class T> static void fv_exchanges(void **all) { fv_exchanged<T> **p = (fv_exchanged<T> **)all; for (int t = 0; t < 32; t++) p[t]->theirs = p[t ^ p[t]->apart]->mine; }
+template <class T> static inline T fv_exchange(T x, int apart, int line) { fv_exchanged<T> mine = {x, x, apart}; fv_meet("a number of another thread", line, fv_exchanges<T>, &mine); return mine.theirs; }
+#define FV_EXCHANGE(x, h) fv_exchange(x, h, __LINE__)
 template <int N> static inline void fv_wait() { fv_wait_copies(N); }
 `;
 
