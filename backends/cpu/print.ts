@@ -122,6 +122,8 @@ const text = (e: Expr, c: Context): string => {
       return c.name(e.name);
     case 'block':
       return `b_${e.axis}`;
+    case 'place':
+      throw new Error('internal: matrix units in C');
     case 'thread':
       return '0L';
     case 'unary':

@@ -132,6 +132,8 @@ const text = (e: Expr, c: Context): string => {
       return `b_${e.axis}`;
     case 'thread':
       return 'b_thread';
+    case 'place':
+      return `fv_${e.axis}s(b_thread)`;
     case 'unary':
       return printUnary(e, c);
     case 'binary':

@@ -12,7 +12,7 @@
 import { FoveaError } from '../error.ts';
 import type { Compare } from '../graph/types.ts';
 import { foldBinary, foldCast, foldCompare, foldUnary } from './scalar.ts';
-import type { Expr, KBinary, KHalf, KReduce, KType, KUnary } from './types.ts';
+import type { Expr, KAxis, KBinary, KHalf, KReduce, KType, KUnary } from './types.ts';
 
 export type ExprOf<K extends Expr['k']> = Extract<Expr, { readonly k: K }>;
 /** An operand of a binary operation: a number takes its dtype from the other side. */
@@ -81,6 +81,8 @@ export const index = (value: number): Expr => constant(value, 'index');
 export const ref = (name: string, dtype: KType, lanes = 1): Expr => ({ k: 'ref', name, dtype, lanes });
 export const block = (axis: 0 | 1 | 2): Expr => ({ k: 'block', axis, dtype: 'index', lanes: 1 });
 export const thread: Expr = { k: 'thread', dtype: 'index', lanes: 1 };
+/** Rows or columns of a thread's sums of 16 x 16. */
+export const place = (axis: KAxis): Expr => ({ k: 'place', axis, dtype: 'index', lanes: 8 });
 
 export const isConst = (x: Expr, value?: number): x is ExprOf<'const'> =>
   x.k === 'const' && (value === undefined || Object.is(x.value, value));
@@ -299,6 +301,7 @@ export const operands = (x: Expr): readonly Expr[] => {
     case 'ref':
     case 'block':
     case 'thread':
+    case 'place':
       return [];
     case 'unary':
     case 'cast':
@@ -330,6 +333,7 @@ export const rebuild = (x: Expr, by: (operand: Expr) => Expr): Expr => {
     case 'ref':
     case 'block':
     case 'thread':
+    case 'place':
       return x;
     case 'unary':
       return unary(x.op, by(x.x));

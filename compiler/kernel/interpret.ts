@@ -15,7 +15,7 @@
 import { FoveaError } from '../error.ts';
 import type { HostData } from '../graph/types.ts';
 import { operands } from './expr.ts';
-import { fragments, multiplied } from './matrix.ts';
+import { fragments, multiplied, placeOfSum, warp } from './matrix.ts';
 import { type Memory, memory, type Place } from './memory.ts';
 import { printExpr } from './print.ts';
 import { bitsOf, foldBinary, foldBitcast, foldCast, foldCompare, foldDot2, foldFma, foldUnary, numberOf } from './scalar.ts';
@@ -112,6 +112,10 @@ const compiler = (kernel: Kernel, mem: Memory) => {
         return (t) => t.block[x.axis];
       case 'thread':
         return (t) => t.thread;
+      case 'place': {
+        const axis = x.axis === 'row' ? 0 : 1;
+        return (t) => each(x.lanes, (i) => placeOfSum(t.thread % warp, i)[axis]);
+      }
       case 'unary':
         return one(x.x, (v) => foldUnary(x.op, v, x.dtype));
       case 'binary':

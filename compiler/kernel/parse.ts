@@ -109,6 +109,10 @@ export const parseKernel = (text: string): Kernel => {
       return /^[012]$/.test(suffix)
         ? { k: 'block', axis: Number(suffix) as 0 | 1 | 2, dtype: 'index', lanes: 1 }
         : fail('block.0 to block.2');
+    if (head === 'place')
+      return suffix === 'row' || suffix === 'column'
+        ? { k: 'place', axis: suffix, dtype: 'index', lanes: 8 }
+        : fail('place.row or place.column');
     if (t === 'thread') return { k: 'thread', dtype: 'index', lanes: 1 };
     if (head === 'load') {
       const from = word();

@@ -64,6 +64,8 @@ const text = (x: Expr, print: (x: Expr) => string): string => {
       return `block.${x.axis}`;
     case 'thread':
       return 'thread';
+    case 'place':
+      return `place.${x.axis}`;
     case 'unary':
       return `${x.op}(${print(x.x)})`;
     case 'binary':

@@ -20,6 +20,7 @@ export type KUnary = 'neg' | 'exp' | 'log' | 'sin' | 'cos' | 'tanh' | 'sqrt' | '
 export type KBinary = 'add' | 'sub' | 'mul' | 'div' | 'pow' | 'max' | 'min' | 'rem' | 'and' | 'or' | 'xor' | 'shiftLeft' | 'shiftRight';
 export type KReduce = 'add' | 'max' | 'min';
 export type KHalf = 'low' | 'high';
+export type KAxis = 'row' | 'column';
 /** What matrix units multiply. */
 export type KMatrix = 'bf16' | 'f16';
 
@@ -35,6 +36,8 @@ export type Expr = Typed &
     | { readonly k: 'ref'; readonly name: string }
     | { readonly k: 'block'; readonly axis: 0 | 1 | 2 }
     | { readonly k: 'thread' }
+    /** Row or column of each of the eight sums of 16 x 16 that a thread of a warp holds (matrix.ts), as index.8. */
+    | { readonly k: 'place'; readonly axis: KAxis }
     | { readonly k: 'unary'; readonly op: KUnary; readonly x: Expr }
     /** index div and rem are floor division and its remainder on operands >= 0. */
     | { readonly k: 'binary'; readonly op: KBinary; readonly x: Expr; readonly y: Expr }

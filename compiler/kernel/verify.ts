@@ -63,6 +63,7 @@ export const reserved: ReadonlySet<string> = new Set<string>([
   ...[
     'block',
     'thread',
+    'place',
     'index',
     'select',
     'fma',
@@ -105,6 +106,8 @@ const typed = (x: Expr): boolean => {
     case 'block':
     case 'thread':
       return x.dtype === 'index' && x.lanes === 1;
+    case 'place':
+      return x.dtype === 'index' && x.lanes === sumsType.lanes;
     case 'unary':
       return same(x, x.x) && unaryTypes[x.op].includes(x.dtype);
     case 'binary':
@@ -323,7 +326,11 @@ const meetings = (kernel: Kernel, fail: (message: string) => never): void => {
     const old = known.get(x);
     if (old !== undefined) return old;
     const r =
-      x.k === 'thread' || (x.k === 'ref' && varying.has(x.name)) || (x.k === 'load' && !steady.has(x.from)) || operands(x).some(varies);
+      x.k === 'thread' ||
+      x.k === 'place' ||
+      (x.k === 'ref' && varying.has(x.name)) ||
+      (x.k === 'load' && !steady.has(x.from)) ||
+      operands(x).some(varies);
     known.set(x, r);
     return r;
   };

@@ -12,7 +12,7 @@
  */
 import { body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
-import { placeOfSum, side, warp } from '../kernel/matrix.ts';
+import { side, warp } from '../kernel/matrix.ts';
 import type { Expr, KMatrix } from '../kernel/types.ts';
 import { startOf, unflatten } from './batch.ts';
 import { finishVector } from './gemm-finish.ts';
@@ -91,19 +91,10 @@ export const lowerGemmMatrix = (spec: GemmSpec, { bm, bn, bk, wm, wn, stages }: 
 
   const pitch = bn + spread;
   const tile = k.alloc('tile', 'shared', 'f32', side * (bm / wm) * pitch);
-  const lane = k.let('lane', e.rem(e.thread, warp));
-  // this thread's first number of a fragment
-  const corner = k.let(
-    'corner',
-    e.add(e.mul(e.add(e.mul(e.div(own, over), side), e.div(lane, 4)), pitch), e.add(column, e.mul(e.rem(lane, 4), 2))),
-  );
-  const keep = (line: readonly Expr[]): void =>
-    line.forEach((sum, j) => {
-      for (const s of list(8)) {
-        const [r, c] = placeOfSum(0, s);
-        k.store(tile, e.add(corner, r * pitch + c + j * side), e.lane(sum, s));
-      }
-    });
+  // where the sums of a thread lie in the sixteen rows of its warp
+  const corner = e.add(e.mul(e.div(own, over), side * pitch), column);
+  const places = k.let('places', e.add(e.add(e.mul(e.place('row'), pitch), e.place('column')), corner));
+  const keep = (line: readonly Expr[]): void => line.forEach((sum, j) => k.store(tile, e.add(places, j * side), sum));
   const finish = (pass: Expr): void =>
     k.for('made', 0, (side * (bm / wm) * bn) / lanes, threads, (from) => {
       const v = k.let('v', e.add(from, e.thread));

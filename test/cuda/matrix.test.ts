@@ -84,8 +84,8 @@ emulated('the emulator', () => {
     ['copies past the end', '= b[mul(thread, 8)]', '= b[add(mul(thread, 8), 8)]', /thread 31: copies v_b\[256\], which has 256 elements/],
     [
       'copies that nobody waits for',
-      '  let place',
-      '  barrier\n  if lt(thread, 1) { copy.8 left[0] = a[0] }\n  let place',
+      '  store y',
+      '  barrier\n  if lt(thread, 1) { copy.8 left[0] = a[0] }\n  store y',
       /ends while copies to left are under way/,
     ],
     [

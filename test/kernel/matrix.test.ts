@@ -105,8 +105,8 @@ describe('what the interpreter finds', () => {
     ],
     [
       'copies that nobody waits for',
-      '  let place',
-      '  if lt(thread, 1) { copy.8 left[0] = a[0] }\n  let place',
+      '  store y',
+      '  if lt(thread, 1) { copy.8 left[0] = a[0] }\n  store y',
       /race: store left|ends while copies to left are under way/,
     ],
   ])('%s', (_, from, to, says) => {

@@ -28,15 +28,7 @@ export const product = (
   fragment z = right[${turned ? straight : other}]${turned ? ' turned' : ''}
   var sums: f32.8 = 0:f32.8
   mma.${of} sums = x, z
-  let place: index = add(mul(div(thread, 32), 256), add(mul(div(rem(thread, 32), 4), 16), mul(rem(thread, 4), 2)))
-  store y[place] = lane.0(sums)
-  store y[add(place, 1)] = lane.1(sums)
-  store y[add(place, 128)] = lane.2(sums)
-  store y[add(place, 129)] = lane.3(sums)
-  store y[add(place, 8)] = lane.4(sums)
-  store y[add(place, 9)] = lane.5(sums)
-  store y[add(place, 136)] = lane.6(sums)
-  store y[add(place, 137)] = lane.7(sums)
+  store y[add(add(mul(place.row, 16:index.8), place.column), splat.8(mul(div(thread, 32), 256)))] = sums
 }`;
 
 /** 64 threads: y[t] is the maximum of x over eight neighbours, and z[t] the bits of what two of them add up to, with its own number. */
