@@ -155,7 +155,13 @@ emulated('attention', () => {
     [9, 70, 5, 'f32', 1],
     [67, 33, 34, 'f32', 2],
     [33, 65, 12, 'bf16', 0],
+    [70, 129, 64, 'f16', 2],
+    [18, 20, 24, 'bf16', 1],
   ] as const)('of %i queries and %i keys of width %i, its gradients and products, %s, on device %i', async (n, m, d, precision, device) => {
-    await attends(await emulator({ device }), [n, m, d], precision);
+    await attends(await emulator({ device }), [n, m, d], precision, async (_, { plan }) => {
+      // rows of halves take matrix units
+      for (const k of plan?.kernels.filter((k) => /stream/.test(k.name)) ?? [])
+        expect(/mma\.\w+ /.test(printKernel(k)), k.name).toBe(precision !== 'f32');
+    });
   });
 });
