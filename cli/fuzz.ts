@@ -4,6 +4,7 @@
  *
  *   fovea fuzz --programs 10000 --seed 1
  *   fovea fuzz --programs 1 --seed 417 --law vmap
+ *   fovea fuzz --backend cuda --emulate --dtype bf16    contractions of bf16, as matrix units take them
  *   fovea fuzz --program found.txt --law vmap           a program that was printed, kept in a file
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -13,6 +14,7 @@ import { Command, Option } from 'commander';
 import { cpu, cpuTarget } from '../backends/cpu/index.ts';
 import { cuda } from '../backends/cuda/index.ts';
 import { FoveaError } from '../compiler/error.ts';
+import type { FloatType } from '../compiler/graph/types.ts';
 import {
   type Failure,
   type FuzzReport,
@@ -37,6 +39,7 @@ interface FuzzCommandOptions {
   readonly seed: number;
   readonly backend: string;
   readonly emulate?: boolean;
+  readonly dtype: FloatType;
   readonly law?: string;
   readonly jobs?: number;
   readonly seconds: number;
@@ -90,6 +93,11 @@ export const fuzzCommand = (given: Given = standard): Command =>
     .option('--seed <n>', 'of the first program; the next has the next seed', whole('--seed', 0), 1)
     .option('--backend <name>', `where to run: ${backendNames.join(' or ')}`, 'cpu')
     .addOption(emulateOption())
+    .addOption(
+      new Option('--dtype <name>', 'operands of contractions where programs run on the backend')
+        .choices(['f32', 'bf16', 'f16'])
+        .default('f32'),
+    )
     .option('--law <name>', `only this law: ${given.laws.map((l) => l.name).join(', ')}`)
     .option('--jobs <n>', 'processes that share the programs (default: as many as there are processors)', whole('--jobs', 1))
     .option('--seconds <n>', 'that a job may spend on one law and program, or on a batch that compiles', whole('--seconds', 1), 300)
@@ -99,9 +107,9 @@ export const fuzzCommand = (given: Given = standard): Command =>
 const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
 
 /** A failure as text: what is wrong, the program, how to see it again. */
-const told = (f: Failure, { backend, emulate, program: file }: FuzzCommandOptions, known: readonly Law[]): string => {
+const told = (f: Failure, { backend, emulate, dtype, program: file }: FuzzCommandOptions, known: readonly Law[]): string => {
   const [programs, seed] = f.beside ? [f.beside.programs, f.beside.seed] : [1, f.seed];
-  const rest = `--backend ${backend}${emulate ? ' --emulate' : ''}${known.some((l) => l.name === f.law) ? ` --law '${f.law}'` : ''}`;
+  const rest = `--backend ${backend}${emulate ? ' --emulate' : ''}${dtype === 'f32' ? '' : ` --dtype ${dtype}`}${known.some((l) => l.name === f.law) ? ` --law '${f.law}'` : ''}`;
   const drawn = f.beside ? ', beside others' : f.program ? ', shrunk' : '';
   const of = file === undefined ? `${f.program ? 'for the program of' : 'for'} seed ${f.seed}${drawn}` : `for the program in ${file}`;
   return [
@@ -158,7 +166,7 @@ async function runFuzz(options: FuzzCommandOptions, given: Given): Promise<void>
   try {
     const common = {
       seed: options.seed,
-      variants: await given.variantsOf(options.backend, options.emulate),
+      variants: { ...(await given.variantsOf(options.backend, options.emulate)), precision: options.dtype },
       target: cpuTarget(2),
       laws: held,
     };
@@ -169,11 +177,11 @@ async function runFuzz(options: FuzzCommandOptions, given: Given): Promise<void>
       line.show(`${done} of ${options.programs} programs, ${(done / took()).toFixed(1)} a second, ${seconds(left)} left`, tenth > kept);
       kept = tenth;
     };
-    const { programs, seed, backend, emulate, law } = options;
+    const { programs, seed, backend, emulate, dtype, law } = options;
     const jobs = options.jobs ?? Math.min(availableParallelism(), Math.ceil(programs / enough));
     // jobs know the laws and backends of the command alone
     const alone = program !== undefined || jobs === 1 || given !== standard;
-    const args = ['--backend', backend, ...(emulate ? ['--emulate'] : []), ...(law ? ['--law', law] : [])];
+    const args = ['--backend', backend, ...(emulate ? ['--emulate'] : []), '--dtype', dtype, ...(law ? ['--law', law] : [])];
     const report: FuzzReport = program
       ? await tryProgram(program, common)
       : alone

@@ -4,8 +4,15 @@
  */
 import type { Memory } from './collectives.ts';
 import type { Graph, HostData, TensorType } from './graph/types.ts';
-import type { Kernel } from './kernel/types.ts';
+import type { Kernel, KMatrix } from './kernel/types.ts';
 import type { Plan } from './plan/types.ts';
+
+/** Units that multiply matrices of 16 x 16 halves, a warp of 32 threads together, and copies that run beside them (kernel/matrix.ts). */
+export interface MatrixUnit {
+  readonly dtypes: readonly KMatrix[];
+  /** Multiply-adds that a processor starts in a cycle. */
+  readonly products: number;
+}
 
 /** Sizes in bytes, counts as integers, peaks per second and over all threads. */
 export interface Target {
@@ -20,6 +27,8 @@ export interface Target {
   readonly registers: number;
   /** `dot2` is one instruction, at lanes of vectorBytes: contractions of bf16 are faster as pairs than as f32. */
   readonly bf16Dot: boolean;
+  /** Absent where there is none. */
+  readonly matrix?: MatrixUnit;
   readonly sharedBytes: number;
   readonly maxBuffers: number;
   /** Alignment of buffer offsets in the arena. */

@@ -6,7 +6,7 @@
  *   seen[3].again[0]        result 0 of program 3 in the second run
  */
 import { compileGraph } from '../compiler/compile.ts';
-import type { HostData } from '../compiler/graph/types.ts';
+import type { FloatType, HostData } from '../compiler/graph/types.ts';
 import type { Plan } from '../compiler/plan/types.ts';
 import type { Backend, Executable } from '../compiler/target.ts';
 import { encode, results } from './host.ts';
@@ -18,6 +18,8 @@ export interface Variants {
   readonly plain: Backend;
   readonly threads: Backend;
   readonly poisoned: Backend;
+  /** Of the operands of contractions. Default f32. */
+  readonly precision?: FloatType;
 }
 
 type Results = readonly HostData[];
@@ -29,17 +31,19 @@ export interface Observation {
   readonly poisoned: Results;
   /** Launches that threads shared in the run `threads`; counted at the first of the programs that ran together, 0 at the others. */
   readonly shared: number;
+  /** Of the operands of contractions. */
+  readonly precision: FloatType;
 }
 
 /** The programs as one graph, compiled; backends with equal targets share one plan. */
-const compiler = (programs: readonly Program[]): ((backend: Backend) => Promise<Executable>) => {
+const compiler = (programs: readonly Program[], precision: FloatType): ((backend: Backend) => Promise<Executable>) => {
   const graph = together(programs.map((p) => p.graph));
   const plans = new Map<string, Plan>();
   return async (backend) => {
     const target = backend.kind === 'plan' ? JSON.stringify(backend.target) : '';
     const known = plans.get(target);
     if (backend.kind === 'plan' && known) return backend.prepare(known);
-    const { executable, report } = await compileGraph(graph, { backend });
+    const { executable, report } = await compileGraph(graph, { backend, precision });
     if (report.plan) plans.set(target, report.plan);
     return executable;
   };
@@ -65,8 +69,11 @@ const run = async (
 };
 
 /** One observation a program. Errors of compilation are thrown. */
-export const observe = async (programs: readonly Program[], { plain, threads, poisoned }: Variants): Promise<readonly Observation[]> => {
-  const compiled = compiler(programs);
+export const observe = async (
+  programs: readonly Program[],
+  { plain, threads, poisoned, precision = 'f32' }: Variants,
+): Promise<readonly Observation[]> => {
+  const compiled = compiler(programs, precision);
   const [once, again] = (await run(programs, await compiled(plain), 2)).results as [Results, Results];
   const two = await run(programs, await compiled(threads), 1);
   const [filled] = (await run(programs, await compiled(poisoned), 1)).results as [Results];
@@ -81,6 +88,7 @@ export const observe = async (programs: readonly Program[], { plain, threads, po
       threads: own(two.results[0] as Results),
       poisoned: own(filled),
       shared: k === 0 ? two.shared : 0,
+      precision,
     };
   });
 };

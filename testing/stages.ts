@@ -1,6 +1,6 @@
 /** A program at the stages of the compiler, each made once however many laws look at it. */
-import { passes } from '../compiler/compile.ts';
-import type { Graph } from '../compiler/graph/types.ts';
+import { passes, passesFor } from '../compiler/compile.ts';
+import type { FloatType, Graph } from '../compiler/graph/types.ts';
 import { buildPlan } from '../compiler/plan/build.ts';
 import type { Plan } from '../compiler/plan/types.ts';
 import type { Target } from '../compiler/target.ts';
@@ -32,5 +32,14 @@ const plans: (t: Target) => (g: Graph) => Plan = once((target) =>
 /** The plan of a graph alone, without donation. */
 export const planOf = (g: Graph, target: Target): Plan => plans(target)(g);
 
-/** The results in float64 with their bounds. */
-export const truth: (p: Program) => readonly Bounded[] = once(({ graph, inputs }) => bounded(graph, inputs));
+/** The graph in which every rounding of contractions' operands is a cast, as the precision pass leaves it. */
+export const castGraph = (g: Graph, precision: FloatType): Graph => {
+  const all = passesFor(precision);
+  const at = all.findIndex(([name]) => name === 'precision');
+  return all.slice(0, at + 1).reduce((x, [, pass]) => pass(x), g);
+};
+
+const plain: (p: Program) => readonly Bounded[] = once(({ graph, inputs }) => bounded(graph, inputs));
+/** The results in float64 with their bounds, of a program whose contractions take operands of a precision. */
+export const truth = (p: Program, precision: FloatType = 'f32'): readonly Bounded[] =>
+  precision === 'f32' ? plain(p) : bounded(castGraph(p.graph, precision), p.inputs);

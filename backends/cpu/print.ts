@@ -122,6 +122,8 @@ const text = (e: Expr, c: Context): string => {
       return c.name(e.name);
     case 'block':
       return `b_${e.axis}`;
+    case 'place':
+      throw new Error('internal: matrix units in C');
     case 'thread':
       return '0L';
     case 'unary':
@@ -280,6 +282,13 @@ const printStmt = (s: Stmt, c: Context): void => {
     case 'barrier':
       // one thread a block: nobody to wait for
       break;
+    case 'fragment':
+    case 'fold':
+    case 'mma':
+    case 'copy':
+    case 'commit':
+    case 'wait':
+      throw new Error('internal: matrix units in C');
   }
 };
 

@@ -21,6 +21,7 @@ extern __shared__ __align__(128) u8 fv_shared[];
 #define FV_PARTS(N, P) const __grid_constant__ fv_parts<N, P> parts
 #define FV_EXPORT(name, N, P)
 #define FV_BARRIER() __syncthreads()
+#define FV_EXCHANGE(x, h) __shfl_xor_sync(0xffffffffu, x, h)
 #define FV_BLOCK blockIdx.x
 #define FV_THREAD threadIdx.x
 #define FV_FMA(x, y, z) __fmaf_rn(x, y, z)
@@ -65,6 +66,9 @@ const vectors = [
   `template <int N, class T> FV_INLINE fv_vec<T, N> fv_ramp(T x) { fv_vec<T, N> r; ${each} r.v[j] = x + j; return r; }`,
   `template <class T, class S, int N> FV_INLINE fv_vec<T, N> fv_to(fv_vec<S, N> x) { fv_vec<T, N> r; ${each} r.v[j] = (T)x.v[j]; return r; }`,
   `template <class T, int N> FV_INLINE fv_vec<T, N> fv_select(fv_vec<bool, N> c, fv_vec<T, N> x, fv_vec<T, N> y) { ${each} x.v[j] = c.v[j] ? x.v[j] : y.v[j]; return x; }`,
+  'template <class I> FV_INLINE fv_vec<I, 8> fv_rows(I t) { fv_vec<I, 8> r; FV_UNROLL(8) for (int j = 0; j < 8; j++) r.v[j] = t % 32 / 4 + j / 2 % 2 * 8; return r; }',
+  'template <class I> FV_INLINE fv_vec<I, 8> fv_columns(I t) { fv_vec<I, 8> r; FV_UNROLL(8) for (int j = 0; j < 8; j++) r.v[j] = t % 4 * 2 + j % 2 + j / 4 * 8; return r; }',
+  'template <int N> FV_INLINE fv_vec<u32, N / 2> fv_words(fv_vec<u16, N> x) { fv_vec<u32, N / 2> r; FV_UNROLL(N) for (int j = 0; j < N / 2; j++) r.v[j] = x.v[2 * j] | (u32)x.v[2 * j + 1] << 16; return r; }',
   `template <int H, class T, int N> FV_INLINE fv_vec<T, N> fv_zip(fv_vec<T, N> x, fv_vec<T, N> y) { fv_vec<T, N> r; ${each} r.v[j] = j % 2 ? y.v[H * N / 2 + j / 2] : x.v[H * N / 2 + j / 2]; return r; }`,
 ].join('\n');
 

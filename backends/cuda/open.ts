@@ -5,6 +5,7 @@
 import { FoveaError } from '../../compiler/error.ts';
 import type { Target } from '../../compiler/target.ts';
 import { bind, type Driver } from './driver.ts';
+import { matrixOf } from './gpus.ts';
 import type { loadDriver } from './libraries.ts';
 
 export interface Device {
@@ -112,6 +113,7 @@ export const openDevice = (lib: ReturnType<typeof loadDriver>, ordinal: number):
       vectorBytes: 16,
       registers: 255,
       bf16Dot: false,
+      matrix: matrixOf(capability),
       sharedBytes: get(attribute.sharedOptin),
       maxBuffers: 64,
       alignment: 256,

@@ -5,12 +5,17 @@
  */
 import { scalars } from '../native/math.ts';
 import { head } from './head.ts';
+import { type MatrixFunction, matrixFunctions } from './matrix.ts';
 
 export interface Prelude {
   /** Adds a function and what it calls; returns its name. */
   use(name: string, lanes: number): string;
   /** The maximum, minimum or sum of a vector's lanes, by halves. */
   across(op: 'add' | 'max' | 'min', type: string): string;
+  /** The same of neighbouring threads, by pairs. */
+  fold(op: 'add' | 'max' | 'min', type: string): string;
+  /** A function of matrix.ts; its name. */
+  matrix(name: MatrixFunction): string;
   pieces(): readonly string[];
 }
 
@@ -38,16 +43,29 @@ export const prelude = (): Prelude => {
     }
     return id;
   };
+  const join = (op: 'add' | 'max' | 'min', type: string, x: string, y: string): string =>
+    op === 'add' ? (type === 'i32' ? `fv_add(${x}, ${y})` : `${x} + ${y}`) : `${use(`${op}_${type}`, 1)}(${x}, ${y})`;
   return {
     use,
+    fold: (op, type) => {
+      const id = `fv_fold_${op}_${type}`;
+      const step = join(op, type, 'x', 'FV_EXCHANGE(x, h)');
+      made.set(
+        id,
+        `template <int N> FV_INLINE ${type} ${id}(${type} x) { FV_UNROLL(5) for (int h = 1; h < N; h *= 2) x = ${step}; return x; }`,
+      );
+      return id;
+    },
     across: (op, type) => {
       const id = `fv_across_${op}_${type}`;
-      const join = (x: string, y: string): string =>
-        op === 'add' ? (type === 'i32' ? `fv_add(${x}, ${y})` : `${x} + ${y}`) : `${use(`${op}_${type}`, 1)}(${x}, ${y})`;
-      const step = join('x.v[j]', 'x.v[j + h]');
+      const step = join(op, type, 'x.v[j]', 'x.v[j + h]');
       const body = `FV_UNROLL(N) for (int h = N / 2; h >= 1; h /= 2) FV_UNROLL(N) for (int j = 0; j < h; j++) x.v[j] = ${step}; return x.v[0];`;
       made.set(id, `template <int N> FV_INLINE ${type} ${id}(fv_vec<${type}, N> x) { ${body} }`);
       return id;
+    },
+    matrix: (name) => {
+      made.set(`matrix ${name}`, matrixFunctions[name]);
+      return `fv_${name}`;
     },
     pieces: () => [...head, ...made.values()],
   };

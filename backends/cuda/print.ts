@@ -132,6 +132,8 @@ const text = (e: Expr, c: Context): string => {
       return `b_${e.axis}`;
     case 'thread':
       return 'b_thread';
+    case 'place':
+      return `fv_${e.axis}s(b_thread)`;
     case 'unary':
       return printUnary(e, c);
     case 'binary':
@@ -148,7 +150,8 @@ const text = (e: Expr, c: Context): string => {
       return convert(e.x.dtype, e.dtype, e.lanes, print(e.x, c), c);
     case 'bitcast':
       if (e.dtype === e.x.dtype) return print(e.x, c);
-      if (e.dtype === 'bf16' || e.x.dtype === 'bf16') throw new Error('internal: pairs of bf16 in CUDA');
+      if (bytesOf[e.x.dtype as DType] === 2 && e.dtype === 'u32') return `fv_words(${print(e.x, c)})`;
+      if (bytesOf[e.dtype as DType] === 2) throw new Error('internal: words as pairs of halves in CUDA');
       return `${c.fns.use(`bits_${scalar(e.x.dtype, c)}_${scalar(e.dtype, c)}`, e.lanes)}(${print(e.x, c)})`;
     case 'splat':
       return e.lanes === 1 ? print(e.x, c) : `fv_splat<${e.lanes}>(${print(e.x, c)})`;
@@ -271,6 +274,30 @@ const printStmt = (s: Stmt, c: Context): void => {
       break;
     case 'barrier':
       line(c, 'FV_BARRIER();');
+      break;
+    case 'fragment':
+      statement(c, [s.index], ([at]) =>
+        line(c, `const fv_vec<u32, 4> ${c.name(s.name)} = ${c.fns.matrix('fragment')}<${s.turned}>(${c.name(s.from)}, ${at});`),
+      );
+      break;
+    case 'fold':
+      statement(c, [s.x], ([x]) =>
+        line(c, `const ${type(s.x.dtype, 1, c)} ${c.name(s.name)} = ${c.fns.fold(s.op, scalar(s.x.dtype, c))}<${s.width}>(${x});`),
+      );
+      break;
+    case 'mma':
+      statement(c, [s.x, s.y], ([x, y]) => line(c, `${c.fns.matrix(`mma_${s.of}`)}(${c.name(s.name)}, ${x}, ${y});`));
+      break;
+    case 'copy':
+      statement(c, s.count ? [s.at, s.index, s.count] : [s.at, s.index], ([at, from, count]) =>
+        line(c, `${c.fns.matrix('copy')}<${s.lanes}>(${c.name(s.to)}, ${at}, ${c.name(s.from)}, ${from}, ${count ?? s.lanes});`),
+      );
+      break;
+    case 'commit':
+      line(c, `${c.fns.matrix('commit')}();`);
+      break;
+    case 'wait':
+      line(c, `${c.fns.matrix('wait')}<${s.pending}>();`);
       break;
   }
 };

@@ -180,6 +180,8 @@ const text = (e: Expr, c: Context): string => {
       return c.name(e.name);
     case 'block':
       return `b_${e.axis}`;
+    case 'place':
+      throw new Error('internal: matrix units in WGSL');
     case 'thread':
       return 'b_thread';
     case 'unary':
@@ -332,6 +334,13 @@ const printStmt = (s: Stmt, c: Context): void => {
     case 'barrier':
       line(c, 'workgroupBarrier();');
       break;
+    case 'fragment':
+    case 'fold':
+    case 'mma':
+    case 'copy':
+    case 'commit':
+    case 'wait':
+      throw new Error('internal: matrix units in WGSL');
   }
 };
 

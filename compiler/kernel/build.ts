@@ -11,7 +11,7 @@
  */
 import { FoveaError } from '../error.ts';
 import { accessMask, address, constant, index, type Operand, type Place, ref } from './expr.ts';
-import type { Expr, KType, Stmt } from './types.ts';
+import type { Expr, KMatrix, KReduce, KType, Stmt } from './types.ts';
 import { reserved } from './verify.ts';
 
 export interface Body {
@@ -26,6 +26,15 @@ export interface Body {
   if(cond: Expr, then: () => void, otherwise?: () => void): void;
   prefetch(from: Place, at: Expr): void;
   barrier(): void;
+  /** A fragment of a shared array, as u32.4; `turned`: its lines run the other way. */
+  fragment(name: string, from: Place, at: Expr, turned: boolean): Expr;
+  /** One number of `width` neighbouring threads. */
+  fold(name: string, op: KReduce, width: number, x: Expr): Expr;
+  /** Adds the products of two fragments to a variable. */
+  mma(sum: Expr, of: KMatrix, x: Expr, y: Expr): void;
+  copy(to: Place, at: Expr, from: Place, index: Expr, lanes: number, count?: Expr): void;
+  commit(): void;
+  wait(pending: number): void;
   /** Appends finished statements. */
   push(...statements: readonly Stmt[]): void;
   /** A name that no other call gave. */
@@ -106,6 +115,30 @@ export const body = (taken: readonly string[] = []): Body => {
     },
     barrier: () => {
       out.push({ s: 'barrier' });
+    },
+    fragment: (name, from, at, turned) => {
+      const n = fresh(name);
+      out.push({ s: 'fragment', name: n, from: from.name, index: at, turned });
+      return ref(n, 'u32', 4);
+    },
+    fold: (name, op, width, x) => {
+      const n = fresh(name);
+      out.push({ s: 'fold', name: n, op, width, x });
+      return ref(n, x.dtype);
+    },
+    mma: (sum, of, x, y) => {
+      if (sum.k !== 'ref') throw new FoveaError('FV0201', `mma: takes a variable, got ${sum.k}`);
+      out.push({ s: 'mma', name: sum.name, of, x, y });
+    },
+    copy: (to, at, from, index, lanes, count) => {
+      const s = { s: 'copy', to: to.name, at, from: from.name, index, lanes } as const;
+      out.push(count ? { ...s, count } : s);
+    },
+    commit: () => {
+      out.push({ s: 'commit' });
+    },
+    wait: (pending) => {
+      out.push({ s: 'wait', pending });
     },
     push: (...statements) => {
       out.push(...statements);

@@ -12,7 +12,7 @@
 import { FoveaError } from '../error.ts';
 import type { Compare } from '../graph/types.ts';
 import { foldBinary, foldCast, foldCompare, foldUnary } from './scalar.ts';
-import type { Expr, KBinary, KHalf, KReduce, KType, KUnary } from './types.ts';
+import type { Expr, KAxis, KBinary, KHalf, KReduce, KType, KUnary } from './types.ts';
 
 export type ExprOf<K extends Expr['k']> = Extract<Expr, { readonly k: K }>;
 /** An operand of a binary operation: a number takes its dtype from the other side. */
@@ -81,6 +81,8 @@ export const index = (value: number): Expr => constant(value, 'index');
 export const ref = (name: string, dtype: KType, lanes = 1): Expr => ({ k: 'ref', name, dtype, lanes });
 export const block = (axis: 0 | 1 | 2): Expr => ({ k: 'block', axis, dtype: 'index', lanes: 1 });
 export const thread: Expr = { k: 'thread', dtype: 'index', lanes: 1 };
+/** Rows or columns of a thread's sums of 16 x 16. */
+export const place = (axis: KAxis): Expr => ({ k: 'place', axis, dtype: 'index', lanes: 8 });
 
 export const isConst = (x: Expr, value?: number): x is ExprOf<'const'> =>
   x.k === 'const' && (value === undefined || Object.is(x.value, value));
@@ -211,16 +213,18 @@ export const cast = (x: Expr, dtype: KType): Expr => {
 };
 
 const words: readonly KType[] = ['f32', 'i32', 'u32'];
-/** Lanes after a bitcast, or undefined where there is none: between 32-bit dtypes, and between two bf16 and one u32. */
+const halves: readonly KType[] = ['bf16', 'f16'];
+/** Lanes after a bitcast, or undefined where there is none: between 32-bit dtypes, and between two bf16, or two f16, and one u32. */
 export const bitcastLanes = (x: { readonly dtype: KType; readonly lanes: number }, dtype: KType): number | undefined => {
-  if (x.dtype === 'bf16' && dtype === 'u32') return x.lanes % 2 === 0 ? x.lanes / 2 : undefined;
-  if (x.dtype === 'u32' && dtype === 'bf16') return x.lanes * 2;
+  if (halves.includes(x.dtype) && dtype === 'u32') return x.lanes % 2 === 0 ? x.lanes / 2 : undefined;
+  if (x.dtype === 'u32' && halves.includes(dtype)) return x.lanes * 2;
   return words.includes(x.dtype) && words.includes(dtype) ? x.lanes : undefined;
 };
 /** The same bits as another dtype. */
 export const bitcast = (x: Expr, dtype: KType): Expr => {
   const lanes = bitcastLanes(x, dtype);
-  if (lanes === undefined) return bad(`bitcast: from ${say(x)} to ${dtype}: only between f32, i32 and u32, and pairs of bf16 and u32`);
+  if (lanes === undefined)
+    return bad(`bitcast: from ${say(x)} to ${dtype}: only between f32, i32 and u32, and pairs of bf16 or f16 and u32`);
   return x.dtype === dtype ? x : { k: 'bitcast', x, dtype, lanes };
 };
 
@@ -297,6 +301,7 @@ export const operands = (x: Expr): readonly Expr[] => {
     case 'ref':
     case 'block':
     case 'thread':
+    case 'place':
       return [];
     case 'unary':
     case 'cast':
@@ -328,6 +333,7 @@ export const rebuild = (x: Expr, by: (operand: Expr) => Expr): Expr => {
     case 'ref':
     case 'block':
     case 'thread':
+    case 'place':
       return x;
     case 'unary':
       return unary(x.op, by(x.x));

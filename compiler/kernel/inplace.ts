@@ -36,9 +36,18 @@ const exprs = (s: Stmt): readonly Expr[] => {
     case 'if':
       return [s.cond];
     case 'prefetch':
+    case 'fragment':
       return [s.index];
+    case 'fold':
+      return [s.x];
+    case 'mma':
+      return [s.x, s.y];
+    case 'copy':
+      return s.count ? [s.at, s.index, s.count] : [s.at, s.index];
     case 'alloc':
     case 'barrier':
+    case 'commit':
+    case 'wait':
       return [];
   }
 };
@@ -83,6 +92,8 @@ export const mayAlias = (kernel: Kernel, r: string, w: string): boolean => {
       each(exprs(s), (x) => {
         if (x.k === 'load' && x.from === r) reads.push(access(path, at, x.lanes, x.index, x.mask));
       });
+      // what a copy reads, and when, is its own affair
+      if (s.s === 'copy' && s.from === r) reads.push({ ...access(path, at, s.lanes, s.index, undefined), steady: false });
       if (s.s === 'store' && s.to === w) writes.push(access(path, at, s.value.lanes, s.index, s.mask));
       if (s.s === 'for') walk(s.body, `${path}${i}.`);
       if (s.s === 'if') {

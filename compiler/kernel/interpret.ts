@@ -2,22 +2,25 @@
  * Runs a kernel on typed arrays, slowly and with suspicion: the meaning of K, against which printers and passes are
  * tested. All blocks and threads run; between barriers the threads of a block run one after another, in an order that a
  * correct kernel cannot notice. Reported as FV0201: accesses out of bounds, elements of register and shared arrays read
- * before they are written, elements of a `write` buffer written twice, barriers that not all threads reach, division by zero, and races (an element written by one
- * block or thread and touched by another, with no barrier between them).
+ * before they are written, elements of a `write` buffer written twice, barriers that not all threads reach, division by zero, races (an element written by one
+ * block or thread and touched by another, with no barrier between them), and elements that are touched while a copy to them is under way: it comes when
+ * its thread waits for it, and no sooner.
  *
  *   interpretKernel(kernel, { a: new Float32Array(1024), b, c }, { order: 'reverse' })
  *
  * Expressions and statements are compiled to closures over the bindings of one thread; a statement that contains a
- * barrier becomes a generator, which stops there.
+ * barrier, or something that a warp does together, becomes a generator, which stops there (threads.ts).
  */
 
 import { FoveaError } from '../error.ts';
 import type { HostData } from '../graph/types.ts';
 import { operands } from './expr.ts';
+import { fragments, multiplied, placeOfSum, warp } from './matrix.ts';
 import { type Memory, memory, type Place } from './memory.ts';
 import { printExpr } from './print.ts';
 import { bitsOf, foldBinary, foldBitcast, foldCast, foldCompare, foldDot2, foldFma, foldUnary, numberOf } from './scalar.ts';
-import type { Expr, Kernel, KReduce, Stmt } from './types.ts';
+import { type Copies, copies, type Meeting, runThreads, type Stop } from './threads.ts';
+import type { Expr, Kernel, KMatrix, KReduce, KType, Stmt } from './types.ts';
 
 export interface InterpretOptions {
   /** Order of the blocks, and of the threads between barriers; `{ seed }` shuffles. */
@@ -35,10 +38,11 @@ interface Thread {
   readonly shared: Map<string, Place>;
   readonly block: readonly [number, number, number];
   readonly thread: number;
+  readonly copies: Copies<Thread>;
 }
 type Eval = (t: Thread) => Value;
 type Exec = (t: Thread) => void;
-type Steps = (t: Thread) => Generator<void, void, void>;
+type Steps = (t: Thread) => Generator<Stop, void, void>;
 type Step = { readonly kind: 'plain'; readonly run: Exec } | { readonly kind: 'stops'; readonly run: Steps };
 
 const each = (lanes: number, f: (i: number) => number): Value => (lanes === 1 ? f(0) : Array.from({ length: lanes }, (_, i) => f(i)));
@@ -54,10 +58,19 @@ const reduce = (op: KReduce, x: readonly number[], dtype: Expr['dtype']): number
   return v[0] as number;
 };
 
-const compiler = (kernel: Kernel, mem: Memory) => {
-  const fail = (message: string, t: Thread): never => {
+/** Statements at which a thread may have to wait for others. */
+const waits: ReadonlySet<Stmt['s']> = new Set<Stmt['s']>(['barrier', 'fragment', 'mma', 'fold']);
+
+const failing =
+  (kernel: Kernel) =>
+  (message: string, t: Thread): never => {
     throw new FoveaError('FV0201', `kernel ${kernel.name}, block ${t.block.join(' ')}, thread ${t.thread}: ${message}`);
   };
+
+const compiler = (kernel: Kernel, mem: Memory) => {
+  const fail = failing(kernel);
+  /** Types of arrays by name. */
+  const dtypes = new Map<string, KType>();
   const known = new Map<Expr, Eval>();
   /** Counts statements as they run: within one, an expression that is used twice is computed once. */
   let now = 0;
@@ -101,6 +114,10 @@ const compiler = (kernel: Kernel, mem: Memory) => {
         return (t) => t.block[x.axis];
       case 'thread':
         return (t) => t.thread;
+      case 'place': {
+        const axis = x.axis === 'row' ? 0 : 1;
+        return (t) => each(x.lanes, (i) => placeOfSum(t.thread % warp, i)[axis]);
+      }
       case 'unary':
         return one(x.x, (v) => foldUnary(x.op, v, x.dtype));
       case 'binary':
@@ -132,19 +149,19 @@ const compiler = (kernel: Kernel, mem: Memory) => {
       case 'cast':
         return one(x.x, (v) => foldCast(v, x.x.dtype, x.dtype));
       case 'bitcast':
-        if (x.x.dtype === 'bf16') {
-          const a = expr(x.x);
-          const bits = (v: Value, i: number): number => bitsOf(at(v, i), 'bf16');
+        if (x.x.dtype === 'bf16' || x.x.dtype === 'f16') {
+          const [a, of] = [expr(x.x), x.x.dtype];
+          const bits = (v: Value, i: number): number => bitsOf(at(v, i), of);
           return (t) => {
             const v = a(t);
             return each(x.lanes, (i) => (bits(v, 2 * i) | (bits(v, 2 * i + 1) << 16)) >>> 0);
           };
         }
-        if (x.dtype === 'bf16') {
-          const a = expr(x.x);
+        if (x.dtype === 'bf16' || x.dtype === 'f16') {
+          const [a, of] = [expr(x.x), x.dtype];
           return (t) => {
             const v = a(t);
-            return each(x.lanes, (i) => numberOf((at(v, i >> 1) >>> (16 * (i % 2))) & 0xffff, 'bf16'));
+            return each(x.lanes, (i) => numberOf((at(v, i >> 1) >>> (16 * (i % 2))) & 0xffff, of));
           };
         }
         return one(x.x, (v) => foldBitcast(v, x.x.dtype, x.dtype));
@@ -191,7 +208,7 @@ const compiler = (kernel: Kernel, mem: Memory) => {
   };
 
   const stops = (s: Stmt): boolean =>
-    s.s === 'barrier' || (s.s === 'for' && s.body.some(stops)) || (s.s === 'if' && (s.body.some(stops) || s.otherwise.some(stops)));
+    waits.has(s.s) || (s.s === 'for' && s.body.some(stops)) || (s.s === 'if' && (s.body.some(stops) || s.otherwise.some(stops)));
   const sequence = (body: readonly Stmt[]): Step => {
     const steps = body.map(stmt);
     if (!body.some(stops)) {
@@ -236,6 +253,7 @@ const compiler = (kernel: Kernel, mem: Memory) => {
         return { kind: 'plain', run: (t) => void t.values.set(s.name, v(t)) };
       }
       case 'alloc':
+        dtypes.set(s.name, s.dtype);
         return {
           kind: 'plain',
           run: (t) => {
@@ -303,9 +321,79 @@ const compiler = (kernel: Kernel, mem: Memory) => {
         return {
           kind: 'stops',
           run: function* () {
-            yield;
+            yield 'barrier';
           },
         };
+      case 'fragment': {
+        const at = expr(s.index);
+        const of = dtypes.get(s.from) as KMatrix;
+        const together: Meeting['together'] = (all) =>
+          fragments(
+            all.map(([line]) => line as readonly number[]),
+            s.turned,
+          );
+        return {
+          kind: 'stops',
+          run: function* (t) {
+            const [from, first] = [t.places.get(s.from) as Place, at(t) as number];
+            if (first % 8 !== 0) fail(`${s.from}[${first}] is no start of eight elements`, t);
+            const line = Array.from({ length: 8 }, (_, n) => bitsOf(mem.load(from, first + n, t, fail), of));
+            yield { at: s, given: [line], together, take: (words) => void t.values.set(s.name, words) };
+          },
+        };
+      }
+      case 'mma': {
+        const [x, y] = [expr(s.x), expr(s.y)];
+        const together: Meeting['together'] = (all) => {
+          const [xs, ys, sums] = [0, 1, 2].map((i) => all.map((given) => given[i] as readonly number[])) as [
+            number[][],
+            number[][],
+            number[][],
+          ];
+          return multiplied(s.of, xs, ys, sums);
+        };
+        return {
+          kind: 'stops',
+          run: function* (t) {
+            const given = [x(t), y(t), t.values.get(s.name)] as readonly (readonly number[])[];
+            yield { at: s, given, together, take: (sums) => void t.values.set(s.name, sums) };
+          },
+        };
+      }
+      case 'fold': {
+        const x = expr(s.x);
+        const together: Meeting['together'] = (all) => {
+          let now = all.map(([v]) => (v as readonly number[])[0] as number);
+          for (let apart = 1; apart < s.width; apart *= 2)
+            now = now.map((v, t) => foldBinary(s.op, v, now[t ^ apart] as number, s.x.dtype) as number);
+          return now.map((v) => [v]);
+        };
+        return {
+          kind: 'stops',
+          run: function* (t) {
+            yield { at: s, given: [[x(t) as number]], together, take: ([v]) => void t.values.set(s.name, v as number) };
+          },
+        };
+      }
+      case 'copy': {
+        const [at, index, count] = [expr(s.at), expr(s.index), s.count && expr(s.count)];
+        return {
+          kind: 'plain',
+          run: (t) => {
+            const [goal, first, few] = [at(t) as number, index(t) as number, (count?.(t) ?? s.lanes) as number];
+            if (goal % s.lanes !== 0) fail(`copies ${s.lanes} elements to ${s.to}[${goal}]`, t);
+            if (few > 0 && first % s.lanes !== 0) fail(`copies ${s.lanes} elements from ${s.from}[${first}]`, t);
+            if (!(few >= 0 && few <= s.lanes)) fail(`copies ${few} of ${s.lanes} elements`, t);
+            const from = t.places.get(s.from) as Place;
+            const values = Array.from({ length: s.lanes }, (_, l) => (l < few ? mem.load(from, first + l, t, fail) : 0));
+            t.copies.begin(t.places.get(s.to) as Place, goal, values, t);
+          },
+        };
+      }
+      case 'commit':
+        return { kind: 'plain', run: (t) => t.copies.commit() };
+      case 'wait':
+        return { kind: 'plain', run: (t) => t.copies.wait(s.pending, t) };
     }
   };
   return sequence(kernel.body);
@@ -348,22 +436,16 @@ export const interpretKernel = (kernel: Kernel, buffers: Readonly<Record<string,
         shared,
         block,
         thread,
+        copies: copies(mem, failing(kernel)),
       }),
     );
-    if (program.kind === 'plain') {
-      for (const t of threads) program.run(t);
-      continue;
-    }
-    const running = threads.map((t) => program.run(t));
-    for (let left = running.length; left > 0; ) {
-      const done = running.filter((g) => g.next().done).length;
-      if (done !== 0 && done !== left)
-        throw new FoveaError(
-          'FV0201',
-          `kernel ${kernel.name}, block ${block.join(' ')}: ${done} of ${left} threads ended while others wait at a barrier`,
-        );
-      left -= done;
-      mem.barrier();
-    }
+    if (program.kind === 'plain') for (const t of threads) program.run(t);
+    else
+      runThreads(
+        threads.map((t) => [t.thread, program.run(t)]),
+        mem.barrier,
+        `kernel ${kernel.name}, block ${block.join(' ')}`,
+      );
+    for (const t of threads) t.copies.end(t);
   }
 };

@@ -16,6 +16,8 @@ export const own = (x: Expr): string => {
       return x.name;
     case 'block':
       return String(x.axis);
+    case 'place':
+      return x.axis;
     case 'lane':
       return String(x.i);
     case 'load':

@@ -3,7 +3,8 @@
  * written may, until the next barrier of the block, be touched by the same thread only, and never by another block.
  *
  * Every element keeps its last writer and its readers as one number, an epoch: (block, phase between barriers, thread).
- * Several readers of one block and phase become "many threads"; readers of several blocks become "many blocks".
+ * Several readers of one block and phase become "many threads"; readers of several blocks become "many blocks". An element to which a copy is
+ * under way belongs to nobody.
  */
 import type { HostData } from '../graph/types.ts';
 import { bitsOf, numberOf } from './scalar.ts';
@@ -26,6 +27,8 @@ export interface Place {
   /** Register arrays belong to one thread: nothing to track but what was written. */
   readonly space: 'buffer' | 'shared' | 'register';
   readonly written: Uint8Array | undefined;
+  /** Of shared arrays, the thread, from 1 on, whose copy to an element is under way; 0 where none is. */
+  readonly coming: Int32Array;
   /** Last writer and reader of each element: block, phase, thread; -1 nobody, -2 several. Empty for register arrays. */
   readonly writes: Owners;
   readonly reads: Owners;
@@ -45,6 +48,9 @@ export interface Memory {
   barrier(): void;
   load<T extends Who>(p: Place, i: number, t: T, fail: Fail<T>): number;
   store<T extends Who>(p: Place, i: number, v: number, t: T, fail: Fail<T>): void;
+  /** A copy to an element of a shared array begins; and it comes. */
+  begin<T extends Who>(p: Place, i: number, t: T, fail: Fail<T>): void;
+  come<T extends Who>(p: Place, i: number, v: number, t: T, fail: Fail<T>): void;
 }
 
 export const memory = (): Memory => {
@@ -75,6 +81,24 @@ export const memory = (): Memory => {
     if (b === -1) return false;
     return b !== block || (o.phase[i] === phase && o.thread[i] !== thread);
   };
+  const arrived = <T extends Who>(p: Place, i: number, what: string, t: T, fail: Fail<T>): void => {
+    if (p.coming[i]) fail(`${what} ${p.name}[${i}], where a copy of thread ${(p.coming[i] as number) - 1} is under way`, t);
+  };
+  const store = <T extends Who>(p: Place, i: number, v: number, t: T, fail: Fail<T>): void => {
+    bounds(p, i, 'store', t, fail);
+    arrived(p, i, 'store', t, fail);
+    if (p.writes.block.length > 0) {
+      if (p.once && p.writes.block[i] === block && p.writes.thread[i] === t.thread)
+        fail(`store ${p.name}[${i}] writes an element twice`, t);
+      if (apart(p.writes, i, t.thread) || apart(p.reads, i, t.thread))
+        fail(`race: store ${p.name}[${i}], touched by another block or thread`, t);
+      p.writes.block[i] = block;
+      p.writes.phase[i] = phase;
+      p.writes.thread[i] = t.thread;
+    }
+    if (p.written) p.written[i] = 1;
+    p.write(i, v);
+  };
   return {
     buffer: (b, data) => ({
       name: b.name,
@@ -83,6 +107,7 @@ export const memory = (): Memory => {
       once: b.access === 'write',
       space: 'buffer',
       written: undefined,
+      coming: new Int32Array(0),
       writes: owners(b.access === 'read' ? 0 : b.size),
       reads: owners(b.access === 'read' ? 0 : b.size),
     }),
@@ -99,6 +124,7 @@ export const memory = (): Memory => {
         once: false,
         space,
         written: new Uint8Array(size),
+        coming: new Int32Array(tracked),
         writes: owners(tracked),
         reads: owners(tracked),
       };
@@ -112,6 +138,7 @@ export const memory = (): Memory => {
     },
     load: (p, i, t, fail) => {
       bounds(p, i, 'load', t, fail);
+      arrived(p, i, 'load', t, fail);
       if (p.written && !p.written[i]) fail(`load ${p.name}[${i}] reads an element that was never written`, t);
       if (p.writes.block.length > 0) {
         if (apart(p.writes, i, t.thread)) fail(`race: load ${p.name}[${i}], written by another block or thread`, t);
@@ -125,19 +152,15 @@ export const memory = (): Memory => {
       }
       return p.read(i);
     },
-    store: (p, i, v, t, fail) => {
-      bounds(p, i, 'store', t, fail);
-      if (p.writes.block.length > 0) {
-        if (p.once && p.writes.block[i] === block && p.writes.thread[i] === t.thread)
-          fail(`store ${p.name}[${i}] writes an element twice`, t);
-        if (apart(p.writes, i, t.thread) || apart(p.reads, i, t.thread))
-          fail(`race: store ${p.name}[${i}], touched by another block or thread`, t);
-        p.writes.block[i] = block;
-        p.writes.phase[i] = phase;
-        p.writes.thread[i] = t.thread;
-      }
-      if (p.written) p.written[i] = 1;
-      p.write(i, v);
+    store,
+    begin: (p, i, t, fail) => {
+      // what was there is gone from here on
+      store(p, i, Number.NaN, t, fail);
+      p.coming[i] = t.thread + 1;
+    },
+    come: (p, i, v, t, fail) => {
+      p.coming[i] = 0;
+      store(p, i, v, t, fail);
     },
   };
 };

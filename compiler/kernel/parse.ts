@@ -109,6 +109,10 @@ export const parseKernel = (text: string): Kernel => {
       return /^[012]$/.test(suffix)
         ? { k: 'block', axis: Number(suffix) as 0 | 1 | 2, dtype: 'index', lanes: 1 }
         : fail('block.0 to block.2');
+    if (head === 'place')
+      return suffix === 'row' || suffix === 'column'
+        ? { k: 'place', axis: suffix, dtype: 'index', lanes: 8 }
+        : fail('place.row or place.column');
     if (t === 'thread') return { k: 'thread', dtype: 'index', lanes: 1 };
     if (head === 'load') {
       const from = word();
@@ -162,6 +166,18 @@ export const parseKernel = (text: string): Kernel => {
     while (peek() !== '}') out.push(stmt(scope));
     at++;
     return out;
+  };
+  /** `place[index]`, or `place[index of count]`. */
+  const element = (scope: Scope): { readonly place: string; readonly index: Expr; readonly count?: Expr } => {
+    const place = word();
+    if (!scope.has(place)) fail('a buffer or array before this');
+    eat('[');
+    const index = expr(scope);
+    const some = peek() === 'of';
+    if (some) at++;
+    const r = some ? { place, index, count: expr(scope) } : { place, index };
+    eat(']');
+    return r;
   };
   const stmt = (scope: Map<string, Type>): Stmt => {
     const s = take();
@@ -221,15 +237,51 @@ export const parseKernel = (text: string): Kernel => {
         return { s, cond, body, otherwise: block(scope) };
       }
       case 'prefetch': {
-        const from = word();
-        if (!scope.has(from)) fail('a buffer or array before this');
-        eat('[');
-        const index = expr(scope);
-        eat(']');
+        const { place: from, index } = element(scope);
         return { s, from, index };
       }
       case 'barrier':
+      case 'commit':
         return { s };
+      case 'wait':
+        return { s, pending: count() };
+      case 'fragment': {
+        const name = word();
+        eat('=');
+        const { place: from, index } = element(scope);
+        const turned = peek() === 'turned';
+        if (turned) at++;
+        scope.set(name, { dtype: 'u32', lanes: 4 });
+        return { s, name, from, index, turned };
+      }
+      case 'fold.add':
+      case 'fold.max':
+      case 'fold.min': {
+        const name = word();
+        eat('=');
+        const width = count();
+        eat('of');
+        const x = expr(scope);
+        scope.set(name, { dtype: x.dtype, lanes: 1 });
+        return { s: 'fold', name, op: s.slice(5) as KReduce, width, x };
+      }
+      case 'mma.bf16':
+      case 'mma.f16': {
+        const name = word();
+        eat('=');
+        const x = expr(scope);
+        eat(',');
+        return { s: 'mma', name, of: s === 'mma.bf16' ? 'bf16' : 'f16', x, y: expr(scope) };
+      }
+      case 'copy.2':
+      case 'copy.4':
+      case 'copy.8':
+      case 'copy.16': {
+        const goal = element(scope);
+        eat('=');
+        const { place: from, index, count: few } = element(scope);
+        return { s: 'copy', to: goal.place, at: goal.index, from, index, lanes: Number(s.slice(5)), ...(few && { count: few }) };
+      }
       default:
         at--;
         return fail('a statement');

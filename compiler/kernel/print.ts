@@ -64,6 +64,8 @@ const text = (x: Expr, print: (x: Expr) => string): string => {
       return `block.${x.axis}`;
     case 'thread':
       return 'thread';
+    case 'place':
+      return `place.${x.axis}`;
     case 'unary':
       return `${x.op}(${print(x.x)})`;
     case 'binary':
@@ -120,7 +122,23 @@ const stmt = (s: Stmt, indent: string): string[] => {
     case 'prefetch':
       return [`${indent}prefetch ${s.from}[${printExpr(s.index)}]`];
     case 'barrier':
-      return [`${indent}barrier`];
+    case 'commit':
+      return [indent + s.s];
+    case 'fragment':
+      return [`${indent}fragment ${s.name} = ${s.from}[${printExpr(s.index)}]${s.turned ? ' turned' : ''}`];
+    case 'fold':
+      return [`${indent}fold.${s.op} ${s.name} = ${s.width} of ${printExpr(s.x)}`];
+    case 'mma': {
+      const print = printer([s.x, s.y]);
+      return [`${indent}mma.${s.of} ${s.name} = ${print(s.x)}, ${print(s.y)}`];
+    }
+    case 'copy': {
+      const print = printer(s.count ? [s.at, s.index, s.count] : [s.at, s.index]);
+      const [at, from] = [print(s.at), print(s.index)];
+      return [`${indent}copy.${s.lanes} ${s.to}[${at}] = ${s.from}[${from}${s.count ? ` of ${print(s.count)}` : ''}]`];
+    }
+    case 'wait':
+      return [`${indent}wait ${s.pending}`];
   }
 };
 

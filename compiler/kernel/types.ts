@@ -20,6 +20,9 @@ export type KUnary = 'neg' | 'exp' | 'log' | 'sin' | 'cos' | 'tanh' | 'sqrt' | '
 export type KBinary = 'add' | 'sub' | 'mul' | 'div' | 'pow' | 'max' | 'min' | 'rem' | 'and' | 'or' | 'xor' | 'shiftLeft' | 'shiftRight';
 export type KReduce = 'add' | 'max' | 'min';
 export type KHalf = 'low' | 'high';
+export type KAxis = 'row' | 'column';
+/** What matrix units multiply. */
+export type KMatrix = 'bf16' | 'f16';
 
 interface Typed {
   readonly dtype: KType;
@@ -33,6 +36,8 @@ export type Expr = Typed &
     | { readonly k: 'ref'; readonly name: string }
     | { readonly k: 'block'; readonly axis: 0 | 1 | 2 }
     | { readonly k: 'thread' }
+    /** Row or column of each of the eight sums of 16 x 16 that a thread of a warp holds (matrix.ts), as index.8. */
+    | { readonly k: 'place'; readonly axis: KAxis }
     | { readonly k: 'unary'; readonly op: KUnary; readonly x: Expr }
     /** index div and rem are floor division and its remainder on operands >= 0. */
     | { readonly k: 'binary'; readonly op: KBinary; readonly x: Expr; readonly y: Expr }
@@ -47,7 +52,7 @@ export type Expr = Typed &
      */
     | { readonly k: 'dot2'; readonly x: Expr; readonly y: Expr; readonly z: Expr }
     | { readonly k: 'cast'; readonly x: Expr }
-    /** The same bits: of f32, i32 and u32, lane by lane, and of two bf16 lanes as one of u32, the first in the low half. */
+    /** The same bits: of f32, i32 and u32, lane by lane, and of two lanes of bf16 or f16 as one of u32, the first in the low half. */
     | { readonly k: 'bitcast'; readonly x: Expr }
     | { readonly k: 'splat'; readonly x: Expr }
     /** base, base + 1, ...: an index (or i32) vector. */
@@ -87,7 +92,30 @@ export type Stmt =
   /** A hint to bring the element's memory line near. It computes nothing, and the element need not exist. */
   | { readonly s: 'prefetch'; readonly from: string; readonly index: Expr }
   /** All threads of the block; only in control flow that is uniform over the block. */
-  | { readonly s: 'barrier' };
+  | { readonly s: 'barrier' }
+  /** Together with the other threads of its warp, a thread reads its part of 16 x 16 halves of shared memory, as u32.4 (matrix.ts); index: of its line of eight. */
+  | { readonly s: 'fragment'; readonly name: string; readonly from: string; readonly index: Expr; readonly turned: boolean }
+  /** The variable `name` (f32.8), a thread's part of 16 x 16 sums, gets the products of two fragments of `of`, its warp together (matrix.ts). */
+  | { readonly s: 'mma'; readonly name: string; readonly of: KMatrix; readonly x: Expr; readonly y: Expr }
+  /** One number of `width` neighbouring threads of a warp, by a fixed tree: x of thread i with that of i xor 1, then xor 2 and so on. Each gets it. */
+  | { readonly s: 'fold'; readonly name: string; readonly op: KReduce; readonly width: number; readonly x: Expr }
+  /**
+   * Begins to copy `lanes` elements, 4, 8 or 16 bytes at a multiple of as many, of a buffer that is read only to a shared array. Elements from
+   * `count` on are 0 and touch no memory. Nobody may touch the goal before the thread that copies has waited.
+   */
+  | {
+      readonly s: 'copy';
+      readonly to: string;
+      readonly at: Expr;
+      readonly from: string;
+      readonly index: Expr;
+      readonly lanes: number;
+      readonly count?: Expr;
+    }
+  /** Makes a group of the copies that the thread began since the last one. */
+  | { readonly s: 'commit' }
+  /** Waits until all but the last `pending` groups of the thread have come. Other threads see them after a barrier. */
+  | { readonly s: 'wait'; readonly pending: number };
 
 export interface KBuffer {
   readonly name: string;

@@ -7,8 +7,9 @@
  *   FV0201: kernel add, 'set i = 3': i is not a variable
  */
 import { FoveaError } from '../error.ts';
-import { dtypes } from '../graph/types.ts';
+import { bytesOf, dtypes } from '../graph/types.ts';
 import { binaryTypes, bitcastLanes, operands, unaryTypes } from './expr.ts';
+import { fragmentType, sumsType, warp } from './matrix.ts';
 import { printExpr, printStatements } from './print.ts';
 import type { Expr, Kernel, KType, Stmt } from './types.ts';
 
@@ -18,7 +19,13 @@ interface Type {
 }
 type Bound =
   | (Type & { readonly is: 'value' | 'variable' | 'loop' })
-  | { readonly is: 'place'; readonly dtype: KType; readonly read: boolean; readonly write: boolean; readonly uniform: boolean };
+  | {
+      readonly is: 'place';
+      readonly dtype: KType;
+      readonly read: boolean;
+      readonly write: boolean;
+      readonly space: 'buffer' | 'shared' | 'register';
+    };
 type Scope = Map<string, Bound>;
 
 /** Words of the text form, which no name may be. */
@@ -44,10 +51,19 @@ export const reserved: ReadonlySet<string> = new Set<string>([
     'barrier',
     'register',
     'shared',
+    'fragment',
+    'turned',
+    'fold',
+    'mma',
+    'copy',
+    'of',
+    'commit',
+    'wait',
   ],
   ...[
     'block',
     'thread',
+    'place',
     'index',
     'select',
     'fma',
@@ -90,6 +106,8 @@ const typed = (x: Expr): boolean => {
     case 'block':
     case 'thread':
       return x.dtype === 'index' && x.lanes === 1;
+    case 'place':
+      return x.dtype === 'index' && x.lanes === sumsType.lanes;
     case 'unary':
       return same(x, x.x) && unaryTypes[x.op].includes(x.dtype);
     case 'binary':
@@ -176,6 +194,8 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
     check(x.dtype === dtype && x.lanes === 1, () => `${printExpr(x)} is ${say(x)}, not ${dtype}`);
   };
 
+  const whole = (): void => check(kernel.threads % warp === 0, () => `${kernel.threads} threads are no whole number of warps`);
+
   const block = (outer: Scope, body: readonly Stmt[]): void => {
     const scope: Scope = new Map(outer);
     for (const s of body) {
@@ -200,7 +220,7 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
       }
       case 'alloc':
         check(Number.isInteger(s.size) && s.size > 0, () => `size ${s.size}`);
-        bind(scope, s.name, { is: 'place', dtype: s.dtype, read: true, write: true, uniform: false });
+        bind(scope, s.name, { is: 'place', dtype: s.dtype, read: true, write: true, space: s.space });
         return;
       case 'store': {
         expr(scope, s.index);
@@ -231,7 +251,46 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
         scalar(scope, s.index, 'index');
         return;
       case 'barrier':
+      case 'commit':
         return;
+      case 'wait':
+        check(Number.isInteger(s.pending) && s.pending >= 0, () => `${s.pending} groups`);
+        return;
+      case 'fragment': {
+        const p = place(scope, s.from);
+        whole();
+        check(p.space === 'shared' && isHalf(p.dtype), () => `${s.from} is no shared array of bf16 or f16`);
+        scalar(scope, s.index, 'index');
+        bind(scope, s.name, { is: 'value', ...fragmentType });
+        return;
+      }
+      case 'fold':
+        whole();
+        expr(scope, s.x);
+        check(s.x.lanes === 1 && numbers.includes(s.x.dtype), () => `${printExpr(s.x)} is ${say(s.x)}, no number`);
+        check([2, 4, 8, 16, 32].includes(s.width), () => `${s.width} threads`);
+        bind(scope, s.name, { is: 'value', dtype: s.x.dtype, lanes: 1 });
+        return;
+      case 'mma': {
+        const b = scope.get(s.name);
+        whole();
+        check(b?.is === 'variable' && say(b) === say(sumsType), () => `${s.name} is no variable of ${say(sumsType)}`);
+        for (const x of [s.x, s.y]) {
+          expr(scope, x);
+          check(say(x) === say(fragmentType), () => `${printExpr(x)} is ${say(x)}, not a fragment`);
+        }
+        return;
+      }
+      case 'copy': {
+        const [to, from] = [place(scope, s.to), place(scope, s.from)];
+        check(to.space === 'shared', () => `${s.to} is no shared array`);
+        check(from.space === 'buffer' && !from.write, () => `${s.from} is no buffer that is read only`);
+        check(to.dtype === from.dtype, () => `${s.to} holds ${to.dtype}, and ${s.from} ${from.dtype}`);
+        const bytes = from.dtype === 'index' ? 0 : s.lanes * bytesOf[from.dtype];
+        check([4, 8, 16].includes(bytes), () => `${s.lanes} elements of ${from.dtype} are not 4, 8 or 16 bytes`);
+        for (const x of [s.at, s.index, ...(s.count ? [s.count] : [])]) scalar(scope, x, 'index');
+        return;
+      }
     }
   };
 
@@ -249,16 +308,16 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
       dtype: b.dtype,
       read: b.access !== 'write',
       write: b.access !== 'read',
-      uniform: b.access === 'read',
+      space: 'buffer',
     });
   }
   block(top, kernel.body);
-  if (kernel.threads > 1) barriers(kernel, fail);
+  if (kernel.threads > 1) meetings(kernel, fail);
   return kernel;
 };
 
-/** Every barrier stands in control flow that all threads of a block take alike. */
-const barriers = (kernel: Kernel, fail: (message: string) => never): void => {
+/** Barriers, and what warps do together, stand in control flow that all threads of a block take alike. */
+const meetings = (kernel: Kernel, fail: (message: string) => never): void => {
   const steady = new Set(kernel.buffers.filter((b) => b.access === 'read').map((b) => b.name));
   const varying = new Set<string>();
   // what was found before a name turned varying is found again in the next walk
@@ -267,7 +326,11 @@ const barriers = (kernel: Kernel, fail: (message: string) => never): void => {
     const old = known.get(x);
     if (old !== undefined) return old;
     const r =
-      x.k === 'thread' || (x.k === 'ref' && varying.has(x.name)) || (x.k === 'load' && !steady.has(x.from)) || operands(x).some(varies);
+      x.k === 'thread' ||
+      x.k === 'place' ||
+      (x.k === 'ref' && varying.has(x.name)) ||
+      (x.k === 'load' && !steady.has(x.from)) ||
+      operands(x).some(varies);
     known.set(x, r);
     return r;
   };
@@ -285,6 +348,10 @@ const barriers = (kernel: Kernel, fail: (message: string) => never): void => {
         walk(s.body, inner, report);
         walk(s.otherwise, inner, report);
       } else if (s.s === 'barrier' && apart && report) fail('a barrier in control flow that depends on the thread');
+      else if (s.s === 'fragment' || s.s === 'mma' || s.s === 'fold') {
+        varying.add(s.name);
+        if (apart && report) fail('a warp parts before what it does together');
+      }
     }
   };
   for (let before = -1; before !== varying.size; ) {

@@ -48,9 +48,20 @@ const mapExprs = (body: readonly Stmt[], f: (x: Expr) => Expr): readonly Stmt[] 
         return { ...s, cond, body: mapExprs(s.body, f), otherwise: mapExprs(s.otherwise, f) };
       }
       case 'prefetch':
+      case 'fragment':
         return { ...s, index: f(s.index) };
+      case 'fold':
+        return { ...s, x: f(s.x) };
+      case 'mma':
+        return { ...s, x: f(s.x), y: f(s.y) };
+      case 'copy': {
+        const [at, index] = [f(s.at), f(s.index)];
+        return s.count ? { ...s, at, index, count: f(s.count) } : { ...s, at, index };
+      }
       case 'alloc':
       case 'barrier':
+      case 'commit':
+      case 'wait':
         return s;
     }
   });

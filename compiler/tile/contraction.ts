@@ -10,6 +10,8 @@ import { type Affine, add, type Indices, indices, linear, scale } from './affine
 import { code } from './code.ts';
 import { held, rounded, shapeOf } from './emit.ts';
 import { lowerGemm } from './gemm.ts';
+import { lowerGemmMatrix } from './gemm-matrix.ts';
+import { matrixChooser, matrixFor } from './gemm-matrix-schedule.ts';
 import { gemmChooser, gemmKey } from './gemm-schedule.ts';
 import { lowerGemmShared } from './gemm-shared.ts';
 import { sharedChooser } from './gemm-shared-schedule.ts';
@@ -71,6 +73,11 @@ export const lowerContraction = (job: Job): Lowering => {
   const spec: GemmSpec = { batch, m, n, k, a: side(0), b: side(1), acc, epilogue };
   const after = primsOf(job.group).filter((p) => p !== 'dot');
   const key = gemmKey(spec, after);
+  const unit = matrixFor(spec, job.target);
+  if (unit) {
+    const choice = choose(job.schedules, matrixChooser(spec, job.target, unit, key));
+    return { ...lowerGemmMatrix(spec, choice.schedule), choice };
+  }
   if (job.target.maxThreads > 1) {
     const choice = choose(job.schedules, sharedChooser(spec, job.target, key));
     return { ...lowerGemmShared(spec, choice.schedule), choice };

@@ -20,26 +20,38 @@ export interface Finished {
   readonly whole: { readonly rows: boolean; readonly columns: boolean };
 }
 
-export const finish = (k: Body, { m, n, epilogue }: Pick<GemmSpec, 'm' | 'n' | 'epilogue'>, batch: readonly Expr[], t: Finished): void => {
+/** One vector of sums, at `from` of `place`: its epilogue, or that of each of its columns that exists. `whole`: all of them do. */
+export const finishVector = (
+  k: Body,
+  { n, epilogue }: Pick<GemmSpec, 'n' | 'epilogue'>,
+  batch: readonly Expr[],
+  { row, column: col, lanes, whole }: { readonly row: Expr; readonly column: Expr; readonly lanes: number; readonly whole: boolean },
+  place: e.Place,
+  from: Expr,
+): void => {
+  const vector = (): void => {
+    const sum = k.let('sum', e.load(place, from, lanes));
+    k.push(...epilogue({ batch, row, col, lanes, colMultiple: lanes }, sum));
+  };
+  const single = (): void =>
+    k.for('c', col, n, 1, (c) => {
+      const sum = k.let('sum', e.load(place, e.add(from, e.sub(c, col))));
+      k.push(...epilogue({ batch, row, col: c, lanes: 1, colMultiple: 1 }, sum));
+    });
+  if (whole) vector();
+  else if (n < lanes) single();
+  else k.if(e.compare('le', e.add(col, lanes), n), vector, single);
+};
+
+export const finish = (k: Body, spec: Pick<GemmSpec, 'm' | 'n' | 'epilogue'>, batch: readonly Expr[], t: Finished): void => {
   const { lanes } = t;
-  const last = t.whole.rows ? e.index(t.rows) : k.let('last', e.min(e.sub(e.index(m), t.row), t.rows));
+  const last = t.whole.rows ? e.index(t.rows) : k.let('last', e.min(e.sub(e.index(spec.m), t.row), t.rows));
   k.for('r', 0, last, 1, (r) => {
     const row = k.let('row', e.add(t.row, r));
     k.for('v', 0, t.width, lanes, (v) => {
       const col = k.let('col', t.column(v));
       const from = k.let('from', e.add(t.at, e.add(e.mul(r, t.width), v)));
-      const whole = (): void => {
-        const sum = k.let('sum', e.load(t.place, from, lanes));
-        k.push(...epilogue({ batch, row, col, lanes, colMultiple: lanes }, sum));
-      };
-      const single = (): void =>
-        k.for('c', col, n, 1, (c) => {
-          const sum = k.let('sum', e.load(t.place, e.add(from, e.sub(c, col))));
-          k.push(...epilogue({ batch, row, col: c, lanes: 1, colMultiple: 1 }, sum));
-        });
-      if (t.whole.columns) whole();
-      else if (n < lanes) single();
-      else k.if(e.compare('le', e.add(col, lanes), n), whole, single);
+      finishVector(k, spec, batch, { row, column: col, lanes, whole: t.whole.columns }, t.place, from);
     });
   });
 };

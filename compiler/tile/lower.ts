@@ -22,7 +22,9 @@ import { lowerScatter } from './scatter.ts';
 import type { Choice } from './schedules.ts';
 import { lowerStream } from './stream.ts';
 import { lowerStreamGrad } from './stream-grad.ts';
+import { lowerStreamGradMatrix } from './stream-grad-matrix.ts';
 import { lowerStreamGradShared } from './stream-grad-shared.ts';
+import { lowerStreamMatrix } from './stream-matrix.ts';
 import { lowerStreamShared } from './stream-shared.ts';
 
 export interface Lowered {
@@ -42,8 +44,8 @@ const templates: { readonly [T in Exclude<Template, 'transfer'>]: (job: Job) => 
   map: lowerMap,
   reduce: lowerReduce,
   gemm: lowerContraction,
-  stream: (job) => (job.target.maxThreads > 1 ? lowerStreamShared(job) : lowerStream(job)),
-  'stream-grad': (job) => (job.target.maxThreads > 1 ? lowerStreamGradShared(job) : lowerStreamGrad(job)),
+  stream: (job) => (job.target.maxThreads > 1 ? (lowerStreamMatrix(job) ?? lowerStreamShared(job)) : lowerStream(job)),
+  'stream-grad': (job) => (job.target.maxThreads > 1 ? (lowerStreamGradMatrix(job) ?? lowerStreamGradShared(job)) : lowerStreamGrad(job)),
   scatter: lowerScatter,
   cumsum: lowerCumsum,
 };

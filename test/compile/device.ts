@@ -1,8 +1,8 @@
 /** What programs must do on any device whose kernels have blocks of several threads: the tests of webgpu and of cuda run these. */
 import { expect } from 'vitest';
-import { type CompileReport, compileGraph, type Precision } from '../../compiler/compile.ts';
+import { type CompileReport, compileGraph } from '../../compiler/compile.ts';
 import { builder } from '../../compiler/graph/builder.ts';
-import { type DType, hostArrays } from '../../compiler/graph/types.ts';
+import { type DType, type FloatType, hostArrays } from '../../compiler/graph/types.ts';
 import type { Backend, Executable } from '../../compiler/target.ts';
 import { bounded, compare } from '../../testing/bound.ts';
 import { programOf } from '../../testing/fuzz.ts';
@@ -36,7 +36,7 @@ export const generated = async (on: Backend, from: number, to: number): Promise<
 export const attends = async (
   on: Backend,
   [n, m, d]: readonly [number, number, number],
-  precision: Precision & string,
+  precision: FloatType,
   also?: (executable: Executable, report: CompileReport) => Promise<void>,
 ): Promise<void> => {
   const g = attention(n, m, d);

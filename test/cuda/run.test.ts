@@ -4,7 +4,13 @@ import { cuda } from '../../backends/cuda/index.ts';
 import { compileGraph } from '../../compiler/compile.ts';
 import { FoveaError } from '../../compiler/error.ts';
 import { builder } from '../../compiler/graph/builder.ts';
+import type { Graph } from '../../compiler/graph/types.ts';
+import { printKernel } from '../../compiler/kernel/print.ts';
+import { bounded, compare } from '../../testing/bound.ts';
+import { decode, encode, results } from '../../testing/host.ts';
+import { castGraph } from '../../testing/stages.ts';
 import { attends, generated, narrow } from '../compile/device.ts';
+import { draw } from '../tile/attention.ts';
 import { emulated, emulator } from './emulated.ts';
 
 const doubled = (size = 5) => {
@@ -107,12 +113,55 @@ emulated('what is refused', () => {
   });
 });
 
+emulated('contractions of halves', () => {
+  /** gelu(x w + b) + x in one layout of x and w, and its sums down the rows: an epilogue with vectors of several operands, or their elements at the edge. */
+  const layer = (m: number, n: number, k: number, x: 0 | 1, w: 0 | 1): Graph => {
+    const b = builder();
+    const f32 = (...shape: number[]) => b.param({ dtype: 'f32', shape });
+    const [left, right, bias, residual] = [x ? f32(k, m) : f32(m, k), w ? f32(k, n) : f32(n, k), f32(n), f32(m, n)];
+    const dot = b.one({ prim: 'dot', dtype: 'f32', batch: [[], []], contract: [[x ? 0 : 1], [w ? 0 : 1]] }, [left, right]);
+    const y = b.add(b.mul(b.tanh(b.add(dot, b.broadcast(bias, [m, n], [1]))), dot), residual);
+    return b.build([y]);
+  };
+  test.each([
+    [70, 130, 96, 'bf16'],
+    [33, 65, 37, 'f16'],
+    [128, 64, 200, 'f16'],
+    [5, 300, 9, 'bf16'],
+  ] as const)('%i x %i of %i products of %s, in all layouts', async (m, n, k, precision) => {
+    for (const [x, w] of [
+      [0, 0],
+      [0, 1],
+      [1, 0],
+      [1, 1],
+    ] as const) {
+      const graph = layer(m, n, k, x, w);
+      const inputs = draw(graph, m);
+      const { executable, report } = await compileGraph(graph, { backend: await emulator({ device: (x + w) as 0 | 1 | 2 }), precision });
+      expect(report.plan?.kernels.map(printKernel).join('\n')).toMatch(new RegExp(`mma.${precision} `));
+      inputs.forEach((t, i) => executable.write(i, encode(t)));
+      await executable.run();
+      const [got] = await results(executable);
+      executable.dispose();
+      const seen = compare(bounded(castGraph(graph, precision), inputs), [decode('f32', got as Float32Array)]);
+      expect(seen.wrong).toBeUndefined();
+      expect(seen.checked).toBe(m * n);
+    }
+  });
+});
+
 emulated('attention', () => {
   test.each([
     [9, 70, 5, 'f32', 1],
     [67, 33, 34, 'f32', 2],
     [33, 65, 12, 'bf16', 0],
+    [70, 129, 64, 'f16', 2],
+    [18, 20, 24, 'bf16', 1],
   ] as const)('of %i queries and %i keys of width %i, its gradients and products, %s, on device %i', async (n, m, d, precision, device) => {
-    await attends(await emulator({ device }), [n, m, d], precision);
+    await attends(await emulator({ device }), [n, m, d], precision, async (_, { plan }) => {
+      // rows of halves take matrix units
+      for (const k of plan?.kernels.filter((k) => /stream/.test(k.name)) ?? [])
+        expect(/mma\.\w+ /.test(printKernel(k)), k.name).toBe(precision !== 'f32');
+    });
   });
 });

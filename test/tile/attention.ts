@@ -1,11 +1,12 @@
 /** Attention as a user writes it, arguments for it, and what the precision pass makes of a program. */
-import { type Precision, passesFor } from '../../compiler/compile.ts';
+import { passesFor } from '../../compiler/compile.ts';
 import { type Tensor64, tensor64 } from '../../compiler/graph/interpret.ts';
 import { countOf } from '../../compiler/graph/tensor64.ts';
-import type { Graph } from '../../compiler/graph/types.ts';
+import type { FloatType, Graph } from '../../compiler/graph/types.ts';
 import { einsum, type F32, grad, softmax, spec, sum, trace } from '../../dsl/index.ts';
 import { rounded } from '../../testing/host.ts';
 import { numbers } from '../../testing/numbers.ts';
+import { castGraph } from '../../testing/stages.ts';
 
 export type Rows = F32<'B N D'>;
 export const look = (q: Rows, k: Rows, v: Rows): F32<string> =>
@@ -50,9 +51,9 @@ export const draw = (g: Graph, seed: number): readonly Tensor64[] => {
 };
 
 /** The graph in which every rounding is a cast, and what the pipeline makes of it. */
-export const staged = (g: Graph, precision: Precision): { readonly said: Graph; readonly final: Graph } => {
+export const staged = (g: Graph, precision: FloatType): { readonly said: Graph; readonly final: Graph } => {
   const passes = passesFor(precision);
   const at = passes.findIndex(([name]) => name === 'precision') + 1;
-  const said = passes.slice(0, at).reduce((x, [, pass]) => pass(x), g);
+  const said = castGraph(g, precision);
   return { said, final: passes.slice(at).reduce((x, [, pass]) => pass(x), said) };
 };

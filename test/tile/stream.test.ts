@@ -3,8 +3,10 @@
  * every tile, one row, one key, rows of any width, batches, operands that lie anywhere. In the checking interpreter and, where there is a
  * compiler, as C; equal bits for one thread and two. With rows of bf16 and f16, against the graph in which every rounding is a cast.
  */
+
 import { describe, expect, it, test } from 'vitest';
 import { cpu, cpuTarget } from '../../backends/cpu/index.ts';
+import { gpus } from '../../backends/cuda/gpus.ts';
 import { compileGraph, type Precision } from '../../compiler/compile.ts';
 import { interpret, type Tensor64, tensor64 } from '../../compiler/graph/interpret.ts';
 import type { Graph, HostData } from '../../compiler/graph/types.ts';
@@ -84,6 +86,8 @@ const halves: readonly (readonly [name: string, precision: 'bf16' | 'f16', targe
   ['bf16, widened', 'bf16', { ...(targets[1] as Target), bf16Dot: false }],
   ['bf16, 64 threads', 'bf16', targets[4] as Target],
   ['f16', 'f16', { ...(targets[1] as Target), bf16Dot: true }],
+  ['bf16, matrix units', 'bf16', gpus.sm_80],
+  ['f16, matrix units of few threads', 'f16', { ...gpus.sm_90a, maxThreads: 64, sharedBytes: 48 << 10, workers: 2 }],
 ];
 const odd: readonly (readonly [b: number, n: number, m: number, d: number, e: number])[] = [
   [2, 2, 3, 2, 2],
@@ -134,6 +138,8 @@ test('scores far below zero, where what is past the last row or key would have a
     );
     const want = truth({ graph: g, inputs });
     for (const target of targets) expect(compare(want, runKernels(compiled(g), target, inputs)).wrong).toBeUndefined();
+    const { said, final } = staged(g, 'bf16');
+    expect(compare(bounded(said, inputs), runKernels(final, gpus.sm_80, inputs)).wrong).toBeUndefined();
   }
 });
 

@@ -31,7 +31,11 @@ import { numbers } from '../../testing/numbers.ts';
 import { gradGraph, jvpGraph, vmapGraph } from '../../testing/transforms.ts';
 
 const law = (name: string) => laws.find((l) => l.name === name);
-const context = { seed: 5, target: {} as never, seen: { once: [], again: [], threads: [], poisoned: [], shared: 0 } };
+const context = {
+  seed: 5,
+  target: {} as never,
+  seen: { once: [], again: [], threads: [], poisoned: [], shared: 0, precision: 'f32' as const },
+};
 
 type Q = F32<'2 3 5 4'>;
 type K = F32<'2 3 7 4'>;

@@ -3,8 +3,9 @@ import type { HostData, Value } from '../../compiler/graph/types.ts';
 import { compare } from '../bound.ts';
 import { decode } from '../host.ts';
 import type { Observation } from '../observe.ts';
-import { truth } from '../stages.ts';
+import { castGraph, truth } from '../stages.ts';
 import type { Law } from './law.ts';
+import { halves } from './precision.ts';
 
 const agrees: Law = {
   name: 'backend',
@@ -12,7 +13,8 @@ const agrees: Law = {
   runs: true,
   check: (p, { seen, note }) => {
     const got = seen.once.map((d, i) => decode((p.graph.results[i] as Value).type.dtype, d));
-    const { wrong, checked, elements } = compare(truth(p), got);
+    const { wrong, checked, elements } = compare(truth(p, seen.precision), got);
+    if (seen.precision !== 'f32') note?.('contractions of halves', halves(castGraph(p.graph, seen.precision)));
     note?.('elements', elements);
     note?.('elements with a bound', checked);
     return wrong;

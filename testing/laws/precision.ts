@@ -12,7 +12,8 @@ import { exposed } from '../transforms.ts';
 import type { Law } from './law.ts';
 
 const signature = (g: Graph): string => [...g.params, ...g.results].map((v) => showType(v.type)).join();
-const halves = (g: Graph): number =>
+/** Contractions whose operands are bf16 or f16, and whose result is not. */
+export const halves = (g: Graph): number =>
   g.nodes.filter((n) => n.op.prim === 'dot' && n.op.dtype === 'f32' && n.inputs.every((v) => v.type.dtype !== 'f32')).length;
 
 export const precisionLaws: readonly Law[] = [

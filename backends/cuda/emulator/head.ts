@@ -3,6 +3,8 @@
  * a buffer is checked against its size; of shared memory the emulator knows who touched each element last and since which barrier, so that a
  * missing barrier is found whatever the order of threads, and so is an element that nobody wrote.
  */
+import { matrixHead } from './matrix.ts';
+
 export const emulatorHead = `
 #define FV_EMULATED 1
 #define __global__
@@ -22,7 +24,7 @@ export const emulatorHead = `
 
 struct fv_block;
 struct fv_fiber { int thread; unsigned block; fv_block *of; };
-/* tags: 2^11 * moment + thread + 1, of the last who wrote an element of shared memory, and who read it (thread 2046: several) */
+/* tags: 2^11 * moment + thread + 1, of the last who wrote an element of shared memory, and who read it (thread 2046: several); fv_flying + thread while a copy is under way */
 struct fv_block { unsigned char *shared; unsigned long *wrote, *read, begun, now; unsigned sharedBytes; };
 extern "C" {
 extern fv_fiber *fv_me;
@@ -31,17 +33,21 @@ void fv_outside(const char *what, const char *name, long i, long size) __attribu
 void fv_unwritten(const char *name, long i) __attribute__((noreturn, cold));
 void fv_race(const char *what, const char *name, long i, int other) __attribute__((noreturn, cold));
 void fv_crooked(const char *name, long i, int lanes) __attribute__((noreturn, cold));
+void fv_underway(const char *what, const char *name, long i, int other) __attribute__((noreturn, cold));
 }
 enum { fv_several = 2046 };
+enum : unsigned long { fv_flying = 1ul << 63 };
 /* element i of an array at byte a of shared memory */
 static inline void fv_sees(const char *name, long a, long i) {
   fv_block *b = fv_me->of; unsigned long me = fv_me->thread + 1, w = b->wrote[a], &r = b->read[a];
+  if (w & fv_flying) fv_underway("reads", name, i, (int)(w & 2047));
   if ((w >> 11) < b->begun) fv_unwritten(name, i);
   if ((w >> 11) == b->now && (w & 2047) != me) fv_race("reads", name, i, (int)(w & 2047) - 1);
   r = (r >> 11) == b->now && (r & 2047) != me ? b->now << 11 | fv_several : b->now << 11 | me;
 }
 static inline void fv_changes(const char *name, long a, long i) {
   fv_block *b = fv_me->of; unsigned long me = fv_me->thread + 1, &w = b->wrote[a], r = b->read[a];
+  if (w & fv_flying) fv_underway("writes", name, i, (int)(w & 2047));
   if ((w >> 11) == b->now && (w & 2047) != me) fv_race("writes", name, i, (int)(w & 2047) - 1);
   if ((r >> 11) == b->now && (r & 2047) != me) fv_race("writes", name, i, (int)(r & 2047) - 1);
   w = b->now << 11 | me;
@@ -90,4 +96,4 @@ template <int N, class T, class I> static inline void fv_storeWhole(const fv_arr
   if ((p.at + i * sizeof(T)) % (N * sizeof(T))) fv_crooked(p.name, i, N);
   for (int j = 0; j < N; j++) p[i + j] = x.v[j];
 }
-`;
+${matrixHead}`;

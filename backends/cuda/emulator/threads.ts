@@ -1,6 +1,6 @@
 /**
- * The threads of a block, as fibers of one thread of the system: each runs until it meets the others at a barrier, in the order that the device
- * has (forward, reverse, or another order for each block). A thread that ends while others wait, or threads that wait at barriers of different lines,
+ * The threads of a block, as fibers of one thread of the system: each runs until it meets the others at a barrier, or those of its warp (matrix.ts), in the
+ * order that the device has (forward, reverse, or another order for each block). A thread that ends while others wait, or threads that wait at barriers of different lines,
  * are faults: a GPU may hang there or go on with what it has. The first fault ends the launch and is told in words.
  */
 export const emulatorThreads = `
@@ -81,14 +81,16 @@ enum { fv_kept = 20, fv_return = 11 };
 
 enum { fv_stack = 128 << 10, fv_most = 1024, fv_arena = 228 << 10 };
 fv_fiber *fv_me = nullptr;
-struct fv_thread : fv_fiber { void *sp; int line; bool ended; };
+struct fv_copying { long to; const void *from; int size, all, some; unsigned group; const char *name; long i; };
+enum fv_state { fv_ready, fv_waiting, fv_meeting, fv_ended };
+struct fv_thread : fv_fiber { void *sp; int line; fv_state state; const char *what; void *mine; std::vector<fv_copying> copies; unsigned groups; };
 struct fv_order { int kind; unsigned seed; };  /* 0 forward, 1 reverse, 2 another for each block */
 struct fv_work { void (*entry)(const void *); const void *parts; unsigned grid; int threads; unsigned sharedBytes; fv_order order; };
 
 /* what one thread of the system needs to run blocks */
 struct fv_runner {
-  fv_thread t[fv_most]; fv_block block; char *stacks; void *home; const fv_work *work; int fault; std::string said;
-  int order[fv_most]; int count, at, arrived, alive;
+  fv_thread t[fv_most]; fv_block block; char *stacks; void *home; const fv_work *work; int fault = 0; std::string said;
+  int order[fv_most]; int count, at, alive;
   fv_runner() {
     stacks = (char *)mmap(0, (size_t)fv_stack * fv_most, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     memset(&block, 0, sizeof block);
@@ -105,6 +107,7 @@ static void fv_leave(int code, const char *text) {
   fv_switch(&me->sp, r->home); __builtin_unreachable();
 }
 extern "C" void fv_outside(const char *what, const char *name, long i, long size) { char s[200]; snprintf(s, sizeof s, "%s %s[%ld], which has %ld elements", what, name, i, size); fv_leave(700, s); __builtin_unreachable(); }
+extern "C" void fv_underway(const char *what, const char *name, long i, int other) { char s[200]; snprintf(s, sizeof s, "%s %s[%ld] of shared memory, where a copy of thread %d is under way", what, name, i, other); fv_leave(719, s); __builtin_unreachable(); }
 extern "C" void fv_unwritten(const char *name, long i) { char s[200]; snprintf(s, sizeof s, "reads %s[%ld] of shared memory, which nobody wrote", name, i); fv_leave(719, s); __builtin_unreachable(); }
 extern "C" void fv_race(const char *what, const char *name, long i, int other) { char s[240], o[40]; if (other + 1 == fv_several) snprintf(o, sizeof o, "other threads"); else snprintf(o, sizeof o, "thread %d", other); snprintf(s, sizeof s, "%s %s[%ld] of shared memory, which %s touched since the last barrier", what, name, i, o); fv_leave(719, s); __builtin_unreachable(); }
 extern "C" void fv_crooked(const char *name, long i, int lanes) { char s[200]; snprintf(s, sizeof s, "takes %d elements of %s from %ld on at once, which is no multiple of their size", lanes, name, i); fv_leave(716, s); __builtin_unreachable(); }
@@ -112,13 +115,15 @@ extern "C" void fv_crooked(const char *name, long i, int lanes) { char s[200]; s
 /* to the next thread in order that can run, or home where there is none */
 static void fv_next(void **from) {
   fv_runner *r = fv_here;
-  while (r->at < r->count) { fv_thread *t = &r->t[r->order[r->at++]]; if (t->ended) continue; fv_me = t; if (&t->sp != from) fv_switch(from, t->sp); return; }
+  while (r->at < r->count) { fv_thread *t = &r->t[r->order[r->at++]]; if (t->state != fv_ready) continue; fv_me = t; if (&t->sp != from) fv_switch(from, t->sp); return; }
   fv_switch(from, r->home);
 }
-extern "C" void fv_barrier(int line) { fv_thread *me = (fv_thread *)fv_me; me->line = line; fv_here->arrived++; fv_next(&me->sp); }
+extern "C" void fv_barrier(int line) { fv_thread *me = (fv_thread *)fv_me; me->line = line; me->state = fv_waiting; fv_next(&me->sp); }
 static void fv_begin() {
   fv_runner *r = fv_here; r->work->entry(r->work->parts);
-  fv_thread *me = (fv_thread *)fv_me; me->ended = true; r->alive--; fv_next(&me->sp); __builtin_unreachable();
+  fv_thread *me = (fv_thread *)fv_me; me->state = fv_ended; r->alive--;
+  if (!me->copies.empty()) { char s[160]; snprintf(s, sizeof s, "ends while copies to %s are under way", me->copies[0].name); fv_leave(719, s); }
+  fv_next(&me->sp); __builtin_unreachable();
 }
 static void fv_arrange(fv_runner *r, unsigned block) {
   int n = r->count; const fv_order &o = r->work->order;
@@ -128,21 +133,30 @@ static void fv_arrange(fv_runner *r, unsigned block) {
   for (int i = n - 1; i > 0; i--) { s = s * 1664525u + 1013904223u; int j = (s >> 8) % (i + 1); int t = r->order[i]; r->order[i] = r->order[j]; r->order[j] = t; }
 }
 static int fv_run(fv_runner *r, const fv_work &w, unsigned block) {
+  /* copies that a fault cut off come no more */
+  if (r->fault) memset(r->block.wrote, 0, fv_arena * sizeof(long));
   r->work = &w; r->count = r->alive = w.threads; r->fault = 0;
   fv_block &b = r->block; b.begun = ++b.now; b.sharedBytes = w.sharedBytes;
   memset(b.shared, 0xff, w.sharedBytes);
   for (int i = 0; i < w.threads; i++) {
-    fv_thread &t = r->t[i]; t.thread = i; t.block = block; t.of = &b; t.ended = false; t.line = 0;
+    fv_thread &t = r->t[i]; t.thread = i; t.block = block; t.of = &b; t.state = fv_ready; t.line = 0; t.copies.clear(); t.groups = 0;
     /* tops are staggered, so that stacks do not meet in one line of the cache */
     void **top = (void **)(r->stacks + (size_t)(i + 1) * fv_stack - 128 - (i & 15) * 192);
     top = (void **)((uintptr_t)top & ~(uintptr_t)63); *--top = nullptr; top -= 1 + fv_kept; memset(top, 0, 8 * (fv_kept + 1)); top[fv_return] = (void *)fv_begin; t.sp = top;
   }
-  while (r->alive > 0) {
-    int before = r->alive; r->arrived = 0; r->at = 0; fv_arrange(r, block); fv_next(&r->home);
-    if (r->fault) return r->fault;
+  auto fault = [&](const char *text) { char s[160]; snprintf(s, sizeof s, "block %u: %s", block, text); r->said = s; return r->fault = 719; };
+  for (int before = r->alive; r->alive > 0; before = r->alive) {
+    fv_arrange(r, block);
+    /* threads of a warp that met go on, until all have ended or wait for others */
+    for (bool again = true; again;) {
+      r->at = 0; fv_next(&r->home); if (r->fault) return r->fault;
+      again = false; for (int i = 0; i < w.threads; i++) again |= r->t[i].state == fv_ready;
+    }
+    char s[160]; int line = -1;
+    for (int i = 0; i < w.threads; i++) if (r->t[i].state == fv_meeting) { snprintf(s, sizeof s, "thread %d waits for %s, and others of its warp do not come", i, r->t[i].what); return fault(s); }
     if (r->alive == 0) break;
-    if (r->arrived != before) { char s[120]; snprintf(s, sizeof s, "block %u: %d of %d threads ended while others wait at a barrier", block, before - r->alive, before); r->said = s; return r->fault = 719; }
-    int line = -1; for (int i = 0; i < w.threads; i++) if (!r->t[i].ended) { if (line < 0) line = r->t[i].line; else if (line != r->t[i].line) { char s[120]; snprintf(s, sizeof s, "block %u: threads wait at different barriers", block); r->said = s; return r->fault = 719; } }
+    if (r->alive != before) { snprintf(s, sizeof s, "%d of %d threads ended while others wait at a barrier", before - r->alive, before); return fault(s); }
+    for (int i = 0; i < w.threads; i++) if (r->t[i].state == fv_waiting) { if (line < 0) line = r->t[i].line; else if (line != r->t[i].line) return fault("threads wait at different barriers"); r->t[i].state = fv_ready; }
     b.now++;
   }
   return 0;
