@@ -73,15 +73,15 @@ export const groups: readonly Row[] = [
       name: 'gemm: the last tile has all its rows',
       fault: 'off by one',
       file: finish,
-      from: "k.let('last', e.min(e.sub(e.index(m), t.row), t.rows))",
+      from: "k.let('last', e.min(e.sub(e.index(spec.m), t.row), t.rows))",
       to: 'e.index(t.rows)',
     },
     {
       name: 'gemm: the last vector has all its columns',
       fault: 'dropped check',
       file: finish,
-      from: "else k.if(e.compare('le', e.add(col, lanes), n), whole, single);",
-      to: 'else whole();',
+      from: "else k.if(e.compare('le', e.add(col, lanes), n), vector, single);",
+      to: 'else vector();',
     },
     {
       name: 'gemm of shared tiles: a block of more threads than there are',

@@ -163,8 +163,8 @@ export const text: readonly Row[] = [
     name: 'a plan is named without its donations',
     fault: 'dropped term',
     file: 'compiler/plan/key.ts',
-    from: 'JSON.stringify({ sizes, donated, precision, target })',
-    to: 'JSON.stringify({ sizes, precision, target })',
+    from: 'JSON.stringify({ sizes, donated, precision, target, ranks })',
+    to: 'JSON.stringify({ sizes, precision, target, ranks })',
     test: kept,
   },
   {
