@@ -11,7 +11,6 @@ import type { Target } from '../target.ts';
 import type { Group } from '../tile/group.ts';
 import { findAnchors, walkTree } from './anchor.ts';
 import { type Draft, groupNodes } from './group.ts';
-import { withoutNormalisers } from './log-softmax.ts';
 import { isAlias, type Normal, normalise } from './normalise.ts';
 import type { Fused } from './types.ts';
 
@@ -87,7 +86,7 @@ export const fuse = (g: Graph, target: Target): Fused => {
     const made = draft.members.flatMap((m) => (n.nodes[m] as Node).outputs);
     const outputs = made.filter((v) => read.has(v) || results.has(v));
     const { scope, phase } = (n.nodes[draft.members[draft.members.length - 1] as number] as Node).meta;
-    return withoutNormalisers({ template: draft.template, nodes, inputs, outputs, reason: reasonOf(draft, outputs, n), scope, phase });
+    return { template: draft.template, nodes, inputs, outputs, reason: reasonOf(draft, outputs, n), scope, phase };
   });
   const aliases = new Map<Value, Value>();
   for (const m of n.nodes) {

@@ -63,7 +63,8 @@ export const rowwise = (w: Work, c: Code, row: Expr, arrays: readonly e.Place[])
   };
   const cover = tiers(inner, s.lanes, s.unroll, s.threads);
   const widest = Math.max(...cover.map((t) => t.unroll));
-  for (let stage = 0; stage < w.passes; stage++) {
+  /** The results of the reductions of a stage, made by a pass over the row. */
+  const sweep = (stage: number): ReadonlyMap<Value, Expr> => {
     const states = w.reductions
       .filter((r) => r.stage === stage)
       .map(
@@ -129,13 +130,36 @@ export const rowwise = (w: Work, c: Code, row: Expr, arrays: readonly e.Place[])
     };
     if (space.reduced === inner || space.reduced === 0) pass(undefined);
     else c.loop(e.index(0), e.index(space.reduced / inner), 1, pass);
+    const results = new Map<Value, Expr>();
     for (const { reduction, wide, narrow } of states) {
       const { monoid } = reduction;
       const name = (state: State): State => state.map((x) => c.name(x));
       const lanes = wide.length > 0 ? name(monoid.across(name(tree(monoid, wide)))) : undefined;
       const state = lanes && narrow ? monoid.combine(lanes, narrow) : (lanes ?? narrow ?? []);
-      done.set(reduction.value, c.name(monoid.result(meet(c, monoid, name(state), s.threads))));
+      results.set(reduction.value, c.name(monoid.result(meet(c, monoid, name(state), s.threads))));
     }
+    return results;
+  };
+  /** The same by a shorter way, as long as that is finite. */
+  const shortly = (stage: number, ways: ReadonlyMap<Value, Value>): ReadonlyMap<Value, Expr> => {
+    const { ix, o } = kept(1, 1);
+    const em = emitterOf(w.job, ix, finished(done, o));
+    const found = c.bind([...ways.values()].map((v) => em.at(v, indexOf(ix, v, o)))).map((x) => c.variable(x));
+    const endless = found.map((x) => e.not(e.lt(e.unary('abs', x), Number.POSITIVE_INFINITY)));
+    c.when(
+      endless.reduce((x, y) => e.or(x, y)),
+      () => {
+        const written = sweep(stage);
+        [...ways.keys()].forEach((v, i) => {
+          c.set(found[i] as Expr, written.get(v) as Expr);
+        });
+      },
+    );
+    return new Map([...ways.keys()].map((v, i) => [v, c.name(found[i] as Expr)]));
+  };
+  for (let stage = 0; stage < w.passes; stage++) {
+    const ways = w.shortcuts.get(stage);
+    for (const [v, x] of ways ? shortly(stage, ways) : sweep(stage)) done.set(v, x);
   }
   const { ix, o } = kept(1, 1);
   const em = emitterOf(w.job, ix, finished(done, o));

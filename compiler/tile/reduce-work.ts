@@ -12,6 +12,7 @@ import type { Node, Prim, Value } from '../graph/types.ts';
 import { held, sizeOf } from './emit.ts';
 import { type Job, lanesFor } from './job.ts';
 import { type Monoid, monoidOf } from './monoid.ts';
+import { type Shortcut, shortcutsOf } from './reduce-shortcut.ts';
 import { isReduction, reductionSpace, type Space } from './space.ts';
 
 export interface ReduceSchedule {
@@ -44,6 +45,8 @@ export interface Work {
   readonly full: readonly { readonly name: string; readonly value: Value; readonly stage: number }[];
   readonly kept: readonly { readonly name: string; readonly value: Value }[];
   readonly rows: readonly Row[];
+  /** Passes that are made only where a shorter way to their reductions ends in what is not finite: what it is, by reduction. */
+  readonly shortcuts: ReadonlyMap<number, ReadonlyMap<Value, Value>>;
   readonly schedule: ReduceSchedule;
 }
 
@@ -105,25 +108,52 @@ const rowsOf = (job: Job, space: Space, passes: readonly (readonly Value[])[]): 
   return [...kept].slice(0, most).map((value) => ({ value, stage: first.get(value) as number }));
 };
 
-export const workOf = (job: Job): Work => {
+const stagesOf = (nodes: readonly Node[]): { readonly stage: ReadonlyMap<Value, number>; readonly reductions: readonly Reduction[] } => {
   const stage = new Map<Value, number>();
   const reductions: Reduction[] = [];
-  for (const node of job.group.nodes) {
+  for (const node of nodes) {
     const before = Math.max(0, ...node.inputs.map((v) => stage.get(v) ?? 0));
     const value = node.outputs[0] as Value;
     stage.set(value, isReduction(node) ? before + 1 : before);
     if (isReduction(node)) reductions.push({ node, value, operand: node.inputs[0] as Value, monoid: monoidOf(node), stage: before });
   }
-  const space = reductionSpace((reductions[0] as Reduction).node);
-  const outputs = job.outputs.map((o) => ({ ...o, stage: stage.get(o.value) ?? 0 }));
+  return { stage, reductions };
+};
+
+/** The job with the nodes of shorter ways, and the passes that these replace: those that make nothing else. */
+const shortened = (job: Job, reductions: readonly Reduction[], busy: ReadonlySet<number>): Pick<Work, 'job' | 'shortcuts'> => {
+  const ways = shortcutsOf(job.group);
+  const shortcuts = new Map<number, ReadonlyMap<Value, Value>>();
+  const more: Node[] = [];
+  for (const stage of new Set(reductions.map((r) => r.stage))) {
+    const here = reductions.filter((r) => r.stage === stage).map((r) => [r.value, ways.get(r.value)] as const);
+    if (busy.has(stage) || here.some(([, way]) => !way)) continue;
+    shortcuts.set(stage, new Map(here.map(([v, way]) => [v, (way as Shortcut).value])));
+    more.push(...here.flatMap(([, way]) => (way as Shortcut).nodes));
+  }
+  if (more.length === 0) return { job, shortcuts };
+  const makers = new Map(more.map((n) => [n.outputs[0] as Value, n]));
+  const group = { ...job.group, nodes: [...job.group.nodes, ...more] };
+  return { job: { ...job, group, maker: (v) => makers.get(v) ?? job.maker(v) }, shortcuts };
+};
+
+export const workOf = (given: Job): Work => {
+  const written = stagesOf(given.group.nodes);
+  const space = reductionSpace((written.reductions[0] as Reduction).node);
+  const outputs = given.outputs.map((o) => ({ ...o, stage: written.stage.get(o.value) ?? 0 }));
   const full = outputs.filter((o) => sizeOf(o.value) !== space.kept);
+  const schedule = reduceSchedule(given, space);
+  const alone = schedule.threads === 1 && space.rowwise && space.reduced > 1;
+  const { job, shortcuts } = alone
+    ? shortened(given, written.reductions, new Set(full.map((o) => o.stage)))
+    : { job: given, shortcuts: new Map() };
+  const { reductions } = job === given ? written : stagesOf(job.group.nodes);
   const passes = 1 + Math.max(...reductions.map((r) => r.stage), ...full.map((o) => o.stage));
   const roots = Array.from({ length: passes }, (_, s) => [
-    ...reductions.filter((r) => r.stage === s).map((r) => r.operand),
+    // a pass that is hardly ever made is not worth keeping anything for
+    ...reductions.filter((r) => r.stage === s && !shortcuts.has(s)).map((r) => r.operand),
     ...full.filter((o) => o.stage === s).map((o) => o.value),
   ]);
-  const schedule = reduceSchedule(job, space);
-  const keeps = schedule.threads === 1 && space.rowwise && space.reduced > 1;
   return {
     job,
     space,
@@ -131,7 +161,8 @@ export const workOf = (job: Job): Work => {
     passes,
     full,
     kept: outputs.filter((o) => sizeOf(o.value) === space.kept),
-    rows: keeps ? rowsOf(job, space, roots) : [],
+    rows: alone ? rowsOf(job, space, roots) : [],
+    shortcuts,
     schedule,
   };
 };

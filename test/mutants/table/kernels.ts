@@ -9,8 +9,34 @@ const monoid = 'compiler/tile/monoid.ts';
 const scatter = 'compiler/tile/scatter.ts';
 const expr = 'compiler/kernel/expr.ts';
 const gemmTest = 'test/tile/gemm.test.ts';
+const shortcut = 'compiler/tile/reduce-shortcut.ts';
+const shortcutTest = 'test/tile/reduce-shortcut.test.ts';
 
 export const kernels: readonly Row[] = [
+  {
+    name: 'a shorter way to sums whose terms may cancel',
+    fault: 'dropped check',
+    file: shortcut,
+    from: "return x && reduced(perRow(max, axes), 'reduceMax', axes) === x ? { c, lse } : undefined;",
+    to: 'return x && max ? { c, lse } : undefined;',
+    test: shortcutTest,
+  },
+  {
+    name: 'a shorter way as if the weights were 1 together',
+    fault: 'dropped term',
+    file: shortcut,
+    from: "node({ prim: 'mul' }, [lse, weights], row)], row)",
+    to: 'weights && lse], row)',
+    test: shortcutTest,
+  },
+  {
+    name: 'a shorter way that ends in infinity is believed',
+    fault: 'dropped check',
+    file: 'compiler/tile/reduce-row.ts',
+    from: "e.not(e.lt(e.unary('abs', x), Number.POSITIVE_INFINITY))",
+    to: "e.not(e.compare('eq', x, x))",
+    test: shortcutTest,
+  },
   {
     name: 'pad ends one early',
     fault: 'off by one',

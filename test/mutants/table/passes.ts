@@ -170,22 +170,6 @@ export const passes: readonly Row[] = [
     to: 'if (missing && stack.length > 1) stack.push(maker.get(missing) as Node);',
   },
   {
-    name: 'the normaliser leaves a sum whose rows are not at most 0',
-    fault: 'dropped check',
-    file: 'compiler/fuse/log-softmax.ts',
-    from: "return x && reduced(perRow(max, axes), 'reduceMax', axes) === x ? { c, lse } : undefined;",
-    to: 'return x && max ? { c, lse } : undefined;',
-    test: 'test/fuse/log-softmax.test.ts',
-  },
-  {
-    name: 'the normaliser leaves a sum as if its weights were 1 together',
-    fault: 'dropped term',
-    file: 'compiler/fuse/log-softmax.ts',
-    from: "node({ prim: 'sub' }, [of, node({ prim: 'mul' }, [lse, weights], like(out))], out);",
-    to: "node({ prim: 'sub' }, [of, weights && lse], out);",
-    test: 'test/fuse/log-softmax.test.ts',
-  },
-  {
     name: 'a scale stays out where it is needed',
     fault: 'dropped check',
     file: 'compiler/passes/scales.ts',

@@ -1,17 +1,18 @@
 /**
- * The normaliser of a log-softmax leaves the sums of its group. It is the same for a whole row, but known only when the row has been summed
- * once, so a sum that contains it needs a pass over the row of its own:
+ * A shorter way to some sums. The normaliser of a log-softmax is the same for a whole row, but known only when the row has been summed once,
+ * so a sum that contains it needs a pass over the row of its own:
  *
- *   sum(t (c - lse))    ->    sum(t c) - lse sum(t)        c = x - max(x),  lse = log(sum(exp(c)))
+ *   sum(t (c - lse))    =    sum(t c) - lse sum(t)        c = x - max(x),  lse = log(sum(exp(c)))
  *
- * All three sums on the right are made in one pass over x and t, which is cross-entropy in two passes where it took three. No bound is
- * lost: c is at most 0 and lse at least 0, so every c - lse is the sum of two numbers of one sign, and none is larger than it was. That is why the
- * maximum must be that of the same row, and a log-sum-exp without one is left alone.
+ * All three sums on the right are made in one pass over x and t: cross-entropy takes two passes instead of three. No bound is lost, for c is
+ * at most 0 and lse at least 0, so that |c - lse| = |c| + lse; that is why the maximum must be that of the same row, and a log-sum-exp
+ * without one is left alone. What may differ is what is not finite (an infinite weight at the maximum, weights whose sum leaves the range):
+ * where the short way ends there, the row is summed as it is written.
  */
 import { linksOf } from '../graph/links.ts';
 import type { Node, Op, OpOf, Prim, Value } from '../graph/types.ts';
-import { shapeOf } from '../tile/emit.ts';
-import type { Group } from '../tile/group.ts';
+import { shapeOf } from './emit.ts';
+import type { Group } from './group.ts';
 
 type Of<P extends Prim> = Node & { readonly op: OpOf<P> };
 
@@ -79,44 +80,34 @@ const finder = (group: Group): ((sum: Of<'reduceSum'>) => Found | undefined) => 
   };
 };
 
-/** The same results; nodes that nobody reads any more are gone. */
-export const withoutNormalisers = (group: Group): Group => {
-  if (group.template !== 'reduce') return group;
-  const find = finder(group);
-  let changed = false;
-  const nodes = group.nodes.flatMap((n): readonly Node[] => {
-    const found = n.op.prim === 'reduceSum' ? find(n as Of<'reduceSum'>) : undefined;
-    if (!found) return [n];
-    changed = true;
-    const out = n.outputs[0] as Value;
-    const made: Node[] = [];
-    // values of a group are told apart as objects; a number only names one in a message
-    const node = (op: Op, inputs: readonly Value[], result: Value): Value => {
-      made.push({ op, inputs, outputs: [result], meta: n.meta });
-      return result;
-    };
-    const like = (v: Value): Value => ({ id: out.id, type: v.type });
-    const of = node(
-      { prim: 'reduceSum', axes: (n as Of<'reduceSum'>).op.axes },
-      [node({ prim: 'mul' }, [found.c, found.t], like(found.c))],
-      like(out),
-    );
-    const weights = node({ prim: 'reduceSum', axes: (n as Of<'reduceSum'>).op.axes }, [found.t], like(out));
-    const lse = node({ prim: 'reshape', shape: shapeOf(out) }, [found.lse], like(out));
-    node({ prim: 'sub' }, [of, node({ prim: 'mul' }, [lse, weights], like(out))], out);
-    return made;
-  });
-  return changed ? { ...group, nodes: live(nodes, group.outputs) } : group;
-};
+/** What a sum equals if that is finite, and the nodes that make it. */
+export interface Shortcut {
+  readonly value: Value;
+  readonly nodes: readonly Node[];
+}
 
-const live = (nodes: readonly Node[], results: readonly Value[]): readonly Node[] => {
-  const needed = new Set(results);
-  return [...nodes]
-    .reverse()
-    .filter((n) => {
-      if (!n.outputs.some((v) => needed.has(v))) return false;
-      for (const v of n.inputs) needed.add(v);
-      return true;
-    })
-    .reverse();
+/** The sums of the group that have a shorter way. */
+export const shortcutsOf = (group: Group): ReadonlyMap<Value, Shortcut> => {
+  const find = finder(group);
+  const out = new Map<Value, Shortcut>();
+  // values are told apart as objects; their numbers are for messages only
+  let id = Math.max(0, ...group.nodes.flatMap((n) => n.outputs.map((v) => v.id)));
+  for (const n of group.nodes) {
+    if (n.op.prim !== 'reduceSum') continue;
+    const found = find(n as Of<'reduceSum'>);
+    if (!found) continue;
+    const { op, meta } = n as Of<'reduceSum'>;
+    const nodes: Node[] = [];
+    const node = (op: Op, inputs: readonly Value[], like: Value): Value => {
+      const made: Value = { id: ++id, type: like.type };
+      nodes.push({ op, inputs, outputs: [made], meta });
+      return made;
+    };
+    const row = n.outputs[0] as Value;
+    const of = node(op, [node({ prim: 'mul' }, [found.c, found.t], found.c)], row);
+    const weights = node(op, [found.t], row);
+    const lse = node({ prim: 'reshape', shape: shapeOf(row) }, [found.lse], row);
+    out.set(row, { value: node({ prim: 'sub' }, [of, node({ prim: 'mul' }, [lse, weights], row)], row), nodes });
+  }
+  return out;
 };
