@@ -13,9 +13,10 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
-import { flatten, type HostTensor, type Progress, type ShardPlan, type Strategy, strategies, type Tune } from '../index.ts';
+import type { FloatType } from '../compiler/graph/types.ts';
+import { flatten, type HostTensor, type Progress, reduceTypes, type ShardPlan, type Strategy, strategies, type Tune } from '../index.ts';
 import { type Checkpoint, completeSteps, openCheckpoint, stepName, writeCheckpoint } from '../models/checkpoint/index.ts';
-import { batchPlacement } from '../models/dinov2/ranks.ts';
+import { batchPlacement, reduceBy } from '../models/dinov2/ranks.ts';
 import { initState, stateSpec } from '../models/dinov2/state.ts';
 import { type Recipe, recipes } from '../models/recipes.ts';
 import { lossCurve, metricsLog } from '../models/train/keep.ts';
@@ -47,6 +48,7 @@ interface TrainOptions {
   readonly group?: number;
   readonly shards?: number;
   readonly strategy: Strategy;
+  readonly reduce: FloatType;
   readonly debug?: true;
 }
 
@@ -82,6 +84,7 @@ export const trainCommand = (): Command =>
     .addOption(
       new Option('--strategy <how>', 'what is split over ranks, and when it is gathered').choices(strategies).default('SHARD_GRAD_OP'),
     )
+    .addOption(new Option('--reduce <type>', 'how gradients travel; those of heads always as f32').choices(reduceTypes).default('f32'))
     .option('--debug', 'print the stack of an error')
     .action(runTrain);
 
@@ -117,6 +120,7 @@ const sameRun = (seed: number, recipe: Recipe, before: Recipe, { seed: other }: 
 
 const planOf = (o: TrainOptions, recipe: Recipe): ShardPlan => ({
   strategy: o.strategy,
+  reduce: reduceBy(o.reduce),
   ...(o.group ? { group: o.group } : {}),
   // argument 1 is the batch
   place: (at) => (at.startsWith('1.') ? batchPlacement(recipe, at.slice(2)) : undefined),
@@ -241,7 +245,7 @@ const train = async (options: TrainOptions, job: Job, interrupt: Interrupt): Pro
     'the recipe': createHash('sha256').update(JSON.stringify(recipe)).digest('hex').slice(0, 16),
     'the seed': String(options.seed),
     'the precision': options.precision,
-    'the strategy': `${options.strategy} in groups of ${options.group ?? job.size}`,
+    'the strategy': `${options.strategy} in groups of ${options.group ?? job.size}, gradients as ${options.reduce}`,
     'the number of images': String(images.pictures.length),
     'the step': String(from.step),
     'the hash of the weights': weightsText(from.state, earlier),
