@@ -5,7 +5,7 @@
  *   mpirun -n 2 npx fovea train --recipe demo --steps 800 --batch 16        the same images a step
  *   srun -n 16 npx fovea train --recipe vitl14 --data images --strategy FULL_SHARD
  *
- * Every rank has the recipe's batch, as in the original. Checkpoints are written in parts, and a run goes on from the newest with --resume, or from that of a
+ * Every rank has the recipe's batch, as in the original, or with --shards several of them: one process does what four ranks do with --shards 4. Checkpoints are written in parts, and a run goes on from the newest with --resume, or from that of a
  * step, on any number of ranks. Rank 0 prints; what is wrong is found before anything is compiled, on all ranks, and told once.
  */
 import { createHash } from 'node:crypto';
@@ -60,7 +60,7 @@ export const trainCommand = (): Command =>
     .description('train DINOv2 by a recipe, on one process or on the ranks of mpirun and srun')
     .addOption(new Option('--recipe <name>', 'model, data settings and schedules').choices(Object.keys(recipes)).default('demo'))
     .option('--steps <n>', 'steps of the whole run, over which the schedules span', whole('--steps', 1), 800)
-    .option('--batch <n>', "images of a step on each rank (default: the recipe's)", whole('--batch', 2))
+    .option('--batch <n>', "images of a step in each shard, of which a rank has one (default: the recipe's)", whole('--batch', 2))
     .option('--seed <n>', 'decides initial weights, order of images, crops and masks', whole('--seed', 0), 0)
     .option('--data <dir>', 'a folder of JPEG, PNG, WebP or GIF images (default: the bundled Fashion-MNIST images)', path('--data'))
     .option('--out <dir>', 'folder for metrics and checkpoints (default: runs/train-<recipe>-<seed>)', path('--out'))
@@ -92,9 +92,9 @@ export const trainCommand = (): Command =>
 const recipeOf = (o: TrainOptions, size: number, earlier: Recipe | undefined): Recipe => {
   const base = recipes[o.recipe];
   const shards = o.shards ?? (size === 1 ? (earlier?.shards ?? 1) : size);
-  if (size > 1 && shards !== size)
-    throw new FoveaError('FV0803', `--shards ${shards} on ${size} ranks: each rank has one shard`, {
-      hint: `Leave --shards out, or start ${shards} ranks.`,
+  if (shards % size !== 0)
+    throw new FoveaError('FV0803', `--shards ${shards} on ${size} ranks: each rank has as many shards as the others`, {
+      hint: `Leave --shards out, or give a multiple of ${size}.`,
     });
   const all = { ...base, batch: (o.batch ?? base.batch) * shards };
   return spanning(shards > 1 ? { ...all, shards } : all, o.steps);
