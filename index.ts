@@ -24,7 +24,7 @@ export { type CompileReport, type Precision, type Tune, tunes } from './compiler
 export { type Code, codes, FoveaError, type Loc } from './compiler/error.ts';
 export type { Plan } from './compiler/plan/types.ts';
 export { partOf, wholeOf } from './compiler/shard/host.ts';
-export { type ShardPlan, type Strategy, strategies } from './compiler/shard/plan.ts';
+export { reduceTypes, type ShardPlan, type Strategy, strategies } from './compiler/shard/plan.ts';
 export type { Backend, Executable, PlanStore, Progress, Target } from './compiler/target.ts';
 export * from './dsl/index.ts';
 export { type Device, type DeviceTensor, type Input, toHost } from './program.ts';

@@ -24,7 +24,10 @@ export class Shared extends Error {}
 export const jobOf = async (): Promise<Job> => {
   const launch = launchOf();
   const world = launch && (await mpiWorld(launch));
-  const peers = world?.communicator ?? alone;
+  return jobOn(world?.communicator ?? alone, world);
+};
+
+export const jobOn = (peers: Peers, world?: World): Job => {
   const { rank, size } = peers;
   const exchange = (text: string) => peers.exchange(text);
   const together = async <T>(work: () => T | Promise<T>): Promise<T> => {

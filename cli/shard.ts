@@ -7,14 +7,14 @@
  */
 import { writeFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
-import { cpuTarget } from '../backends/cpu/index.ts';
-import { planStore } from '../backends/native/plans.ts';
+import { cpu, cpuTarget } from '../backends/cpu/index.ts';
 import { compileGraph } from '../compiler/compile.ts';
 import { FoveaError } from '../compiler/error.ts';
+import { bytesOf, type FloatType } from '../compiler/graph/types.ts';
 import { type StepCost, stepCost } from '../compiler/plan/cost.ts';
 import { timelineSvg, timelineText } from '../compiler/plan/timeline.ts';
-import { type Executable, type Strategy, strategies, trace } from '../index.ts';
-import { batchPlacement } from '../models/dinov2/ranks.ts';
+import { type Executable, reduceTypes, type Strategy, strategies, trace } from '../index.ts';
+import { batchPlacement, reduceBy } from '../models/dinov2/ranks.ts';
 import { batchSpec, hyperSpec, stateSpec, trainStep } from '../models/dinov2.ts';
 import { stepPrecision } from '../models/precision.ts';
 import { geometry } from '../models/recipes/geometry.ts';
@@ -27,7 +27,9 @@ interface ShardOptions {
   readonly ranks: readonly number[];
   readonly group?: number;
   readonly batch: number;
+  readonly dropPath?: number;
   readonly strategy: Strategy;
+  readonly reduce: FloatType;
   readonly prefetch: number;
   readonly tflops: number;
   readonly memory: number;
@@ -36,26 +38,46 @@ interface ShardOptions {
   readonly timeline?: string;
 }
 
+/** From 0 to less than 1. FV0503. */
+const rate = (text: string): number => {
+  const x = text.trim() === '' ? Number.NaN : Number(text);
+  if (x >= 0 && x < 1) return x;
+  throw new FoveaError('FV0503', `--drop-path ${text || "''"}: expected a number from 0 to less than 1`, {
+    hint: 'For example: --drop-path 0.4.',
+  });
+};
+
 /** `1,8,64` */
 const counts = (text: string): readonly number[] => text.split(',').map(whole('--ranks', 1));
 
-/** DINOv2's ViT-g recipe with the backbone of an architecture; without stochastic depth, which leaves out a part of the arithmetic. */
-const recipeOf = (arch: ShardOptions['arch'], batch: number, ranks: number): Recipe => ({
+/** DINOv2's ViT-g recipe with the backbone of an architecture, or another share of branches that stochastic depth leaves out. */
+const recipeOf = ({ arch, batch, dropPath: rate = recipes.vitg14.dropPath.rate }: ShardOptions, ranks: number): Recipe => ({
   ...recipes.vitg14,
   name: arch,
   model: { ...recipes.vitg14.model, ...architectures[arch] },
   shards: ranks,
   batch: batch * ranks,
-  dropPath: { rate: 0, uniform: true },
+  dropPath: { ...recipes.vitg14.dropPath, rate },
 });
 
-/** Bytes that a rank must send for the parameters alone: its part of each gather and scatter of what is gathered as bf16 and reduced as float32. */
-const least = (student: number, teacher: number, strategy: Strategy, group: number, ranks: number): number => {
+/** Elements of a network's parameters in its backbone and in its heads. */
+interface Elements {
+  readonly backbone: number;
+  readonly heads: number;
+}
+
+/**
+ * Bytes that a rank must send for the parameters alone: its part of each gather, as bf16, and of each scatter of gradients, those of heads as float32.
+ */
+const least = (n: Elements, o: Pick<ShardOptions, 'strategy' | 'reduce'>, group: number, ranks: number): number => {
   const part = (group - 1) / group;
+  const all = n.backbone + n.heads;
+  if (o.strategy === 'NO_SHARD') return ((2 * (ranks - 1)) / ranks) * 4 * all;
+  const gradients = bytesOf[o.reduce] * n.backbone + 4 * n.heads;
   const across = group === ranks ? 0 : (2 * (ranks / group - 1)) / (ranks / group) / group;
-  if (strategy === 'NO_SHARD') return ((2 * (ranks - 1)) / ranks) * 4 * student;
-  const gathers = (strategy === 'FULL_SHARD' ? 2 : 1) * student + teacher;
-  return part * (2 * gathers + 4 * student) + across * 4 * student;
+  // the student's, once or for each phase, and the teacher's
+  const gathers = (o.strategy === 'FULL_SHARD' ? 3 : 2) * 2 * all;
+  return part * (gathers + gradients) + across * gradients;
 };
 
 interface Row {
@@ -65,7 +87,7 @@ interface Row {
 }
 
 const rowOf = async (o: ShardOptions, ranks: number): Promise<Row> => {
-  const r = recipeOf(o.arch, o.batch, ranks);
+  const r = recipeOf(o, ranks);
   const { sizes } = geometry(r);
   const traced = trace(trainStep(r), [stateSpec(r), batchSpec(r), hyperSpec()], { dims: sizes });
   // the new state is written over the old one
@@ -76,13 +98,14 @@ const rowOf = async (o: ShardOptions, ranks: number): Promise<Row> => {
     kind: 'plan',
     name: 'paper',
     target: cpuTarget(1),
-    plans: planStore(),
+    plans: cpu({ threads: 1 }).plans,
     prepare: (): Promise<Executable> => Promise.resolve({ inputs: [], outputs: [], aliases: [] } as unknown as Executable),
   } as const;
   const group = o.group ?? ranks;
   const plan = {
     group,
     strategy: o.strategy,
+    reduce: reduceBy(o.reduce),
     prefetch: o.prefetch,
     place: (p: string) => (p.startsWith('1.') ? batchPlacement(r, p.slice(2)) : undefined),
   };
@@ -95,14 +118,15 @@ const rowOf = async (o: ShardOptions, ranks: number): Promise<Row> => {
   });
   if (!report.plan) throw new Error('internal: the step has no plan');
   const machine = { flops: o.tflops * 1e12, memory: o.memory * 1e9, link: o.link * 1e9, latency: o.latency * 1e-6 };
-  const elements = (network: string): number =>
+  const elements = (path: RegExp): number =>
     traced.inputs
-      .filter((i) => i.path.startsWith(`0.${network}.`))
+      .filter((i) => path.test(i.path))
       .reduce((n, i) => n + i.shape.reduce<number>((m, d) => m * (typeof d === 'number' ? d : 1), 1), 0);
+  const parameters = { backbone: elements(/^0\.student\.backbone\./), heads: elements(/^0\.student\..*_head\./) };
   return {
     ranks,
     cost: stepCost(report.plan, { world: ranks, shard: group, replica: ranks / group }, machine),
-    least: least(elements('student'), elements('teacher'), o.strategy, group, ranks),
+    least: least(parameters, o, group, ranks),
   };
 };
 
@@ -129,7 +153,7 @@ async function run(o: ShardOptions): Promise<void> {
     throw new FoveaError('FV0503', '--timeline: one picture shows one number of ranks', { hint: 'Give one number: --ranks 8.' });
   const group = o.group === undefined ? '' : `, groups of ${o.group}`;
   console.log(
-    `${o.arch}, ${o.batch} images a rank, ${o.strategy}${group}, bf16; ${o.tflops} TFLOP/s, memory ${o.memory} GB/s, link ${o.link} GB/s, ${o.latency} us a transfer`,
+    `${o.arch}, ${o.batch} images a rank, ${o.strategy}${group}, bf16${o.reduce === 'f32' ? '' : ` (gradients ${o.reduce})`}; ${o.tflops} TFLOP/s, memory ${o.memory} GB/s, link ${o.link} GB/s, ${o.latency} us a transfer`,
   );
   console.log(line(columns));
   for (const ranks of o.ranks) {
@@ -148,7 +172,9 @@ export const shardCommand = (): Command =>
     .option('--ranks <list>', 'numbers of ranks', counts, [1, 8, 64])
     .option('--group <n>', 'ranks that share one copy of the parameters: all unless given', whole('--group', 1))
     .option('--batch <n>', 'images of each rank', whole('--batch', 2), 12)
+    .option('--drop-path <rate>', "share of branches that stochastic depth leaves out (default: the recipe's)", rate)
     .addOption(new Option('--strategy <name>', 'what is kept in pieces').choices(strategies).default('FULL_SHARD'))
+    .addOption(new Option('--reduce <type>', 'how gradients travel; those of heads always as f32').choices(reduceTypes).default('f32'))
     .option('--prefetch <n>', 'gathers that start ahead', whole('--prefetch', 0), 1)
     .option('--tflops <n>', 'arithmetic of a rank, in 10^12 operations a second', whole('--tflops', 1), 400)
     .option('--memory <n>', 'bandwidth of its memory, in GB a second', whole('--memory', 1), 3000)

@@ -5,7 +5,7 @@
  *   mpirun -n 2 npx fovea train --recipe demo --steps 800 --batch 16        the same images a step
  *   srun -n 16 npx fovea train --recipe vitl14 --data images --strategy FULL_SHARD
  *
- * Every rank has the recipe's batch, as in the original. Checkpoints are written in parts, and a run goes on from the newest with --resume, or from that of a
+ * Every rank has the recipe's batch, as in the original, or with --shards several of them: one process does what four ranks do with --shards 4. Checkpoints are written in parts, and a run goes on from the newest with --resume, or from that of a
  * step, on any number of ranks. Rank 0 prints; what is wrong is found before anything is compiled, on all ranks, and told once.
  */
 import { createHash } from 'node:crypto';
@@ -13,9 +13,10 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
-import { flatten, type HostTensor, type Progress, type ShardPlan, type Strategy, strategies, type Tune } from '../index.ts';
+import type { FloatType } from '../compiler/graph/types.ts';
+import { flatten, type HostTensor, type Progress, reduceTypes, type ShardPlan, type Strategy, strategies, type Tune } from '../index.ts';
 import { type Checkpoint, completeSteps, openCheckpoint, stepName, writeCheckpoint } from '../models/checkpoint/index.ts';
-import { batchPlacement } from '../models/dinov2/ranks.ts';
+import { batchPlacement, reduceBy } from '../models/dinov2/ranks.ts';
 import { initState, stateSpec } from '../models/dinov2/state.ts';
 import { type Recipe, recipes } from '../models/recipes.ts';
 import { lossCurve, metricsLog } from '../models/train/keep.ts';
@@ -47,6 +48,7 @@ interface TrainOptions {
   readonly group?: number;
   readonly shards?: number;
   readonly strategy: Strategy;
+  readonly reduce: FloatType;
   readonly debug?: true;
 }
 
@@ -58,7 +60,7 @@ export const trainCommand = (): Command =>
     .description('train DINOv2 by a recipe, on one process or on the ranks of mpirun and srun')
     .addOption(new Option('--recipe <name>', 'model, data settings and schedules').choices(Object.keys(recipes)).default('demo'))
     .option('--steps <n>', 'steps of the whole run, over which the schedules span', whole('--steps', 1), 800)
-    .option('--batch <n>', "images of a step on each rank (default: the recipe's)", whole('--batch', 2))
+    .option('--batch <n>', "images of a step in each shard, of which a rank has one (default: the recipe's)", whole('--batch', 2))
     .option('--seed <n>', 'decides initial weights, order of images, crops and masks', whole('--seed', 0), 0)
     .option('--data <dir>', 'a folder of JPEG, PNG, WebP or GIF images (default: the bundled Fashion-MNIST images)', path('--data'))
     .option('--out <dir>', 'folder for metrics and checkpoints (default: runs/train-<recipe>-<seed>)', path('--out'))
@@ -82,6 +84,7 @@ export const trainCommand = (): Command =>
     .addOption(
       new Option('--strategy <how>', 'what is split over ranks, and when it is gathered').choices(strategies).default('SHARD_GRAD_OP'),
     )
+    .addOption(new Option('--reduce <type>', 'how gradients travel; those of heads always as f32').choices(reduceTypes).default('f32'))
     .option('--debug', 'print the stack of an error')
     .action(runTrain);
 
@@ -89,9 +92,9 @@ export const trainCommand = (): Command =>
 const recipeOf = (o: TrainOptions, size: number, earlier: Recipe | undefined): Recipe => {
   const base = recipes[o.recipe];
   const shards = o.shards ?? (size === 1 ? (earlier?.shards ?? 1) : size);
-  if (size > 1 && shards !== size)
-    throw new FoveaError('FV0803', `--shards ${shards} on ${size} ranks: each rank has one shard`, {
-      hint: `Leave --shards out, or start ${shards} ranks.`,
+  if (shards % size !== 0)
+    throw new FoveaError('FV0803', `--shards ${shards} on ${size} ranks: each rank has as many shards as the others`, {
+      hint: `Leave --shards out, or give a multiple of ${size}.`,
     });
   const all = { ...base, batch: (o.batch ?? base.batch) * shards };
   return spanning(shards > 1 ? { ...all, shards } : all, o.steps);
@@ -117,6 +120,7 @@ const sameRun = (seed: number, recipe: Recipe, before: Recipe, { seed: other }: 
 
 const planOf = (o: TrainOptions, recipe: Recipe): ShardPlan => ({
   strategy: o.strategy,
+  reduce: reduceBy(o.reduce),
   ...(o.group ? { group: o.group } : {}),
   // argument 1 is the batch
   place: (at) => (at.startsWith('1.') ? batchPlacement(recipe, at.slice(2)) : undefined),
@@ -241,7 +245,7 @@ const train = async (options: TrainOptions, job: Job, interrupt: Interrupt): Pro
     'the recipe': createHash('sha256').update(JSON.stringify(recipe)).digest('hex').slice(0, 16),
     'the seed': String(options.seed),
     'the precision': options.precision,
-    'the strategy': `${options.strategy} in groups of ${options.group ?? job.size}`,
+    'the strategy': `${options.strategy} in groups of ${options.group ?? job.size}, gradients as ${options.reduce}`,
     'the number of images': String(images.pictures.length),
     'the step': String(from.step),
     'the hash of the weights': weightsText(from.state, earlier),

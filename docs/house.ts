@@ -105,6 +105,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'compiler/target',
     'compiler/compile',
     'compiler/shard',
+    'compiler/collectives',
   ],
   cli: [
     'index',

@@ -26,7 +26,7 @@ import { verifyResults, verifySchedule } from './verify.ts';
 export const place = (g: Graph, { mesh, layout }: Placing): Graph => {
   const placed = propagate(g, mesh, layout);
   verifyResults(placed.graph, placed.placement);
-  const own = localise(placed, mesh);
+  const own = localise(placed, mesh, layout.reduceAs);
   verify(own);
   return own;
 };

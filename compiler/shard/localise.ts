@@ -16,7 +16,7 @@ import { choose } from './rules.ts';
 export const rankName = 'rank';
 
 /** Numbers that tell ranks apart, each made at most once. */
-const rankOf = (b: Builder, mesh: Mesh, rank: Value): Rank => {
+const rankOf = (b: Builder, mesh: Mesh, rank: Value, reduceAs: Rank['reduceAs']): Rank => {
   const once = (f: () => Value): (() => Value) => {
     let made: Value | undefined;
     return () => {
@@ -30,6 +30,7 @@ const rankOf = (b: Builder, mesh: Mesh, rank: Value): Rank => {
     b,
     mesh,
     rank: () => rank,
+    reduceAs,
     place: once(() => (one ? rank : b.rem(rank, size()))),
     group: once(() => (one ? b.constant(0, 'i32') : b.div(rank, size()))),
   };
@@ -74,7 +75,7 @@ const flatSum = (r: Rank, n: Node, x: Value): Value => {
 /** A region on a rank's share of its operands; nothing is moved in it (propagate.ts). */
 const localRegion = (g: Graph, ins: readonly Placement[], mesh: Mesh): Graph => {
   const b = builder();
-  const rank = rankOf(b, mesh, undefined as never);
+  const rank = rankOf(b, mesh, undefined as never, () => 'f32');
   const env = new Map<Value, readonly [Value, Placement]>();
   g.params.forEach((p, i) => env.set(p, [b.param(localType(p.type, ins[i] as Placement, mesh), p.name), ins[i] as Placement]));
   for (const n of g.nodes) {
@@ -104,12 +105,12 @@ const localRegion = (g: Graph, ins: readonly Placement[], mesh: Mesh): Graph => 
   return b.build(g.results.map((r) => env.get(r)?.[0] as Value));
 };
 
-export const localise = ({ graph: g, placement }: Placed, mesh: Mesh): Graph => {
+export const localise = ({ graph: g, placement }: Placed, mesh: Mesh, reduceAs: Rank['reduceAs'] = () => 'f32'): Graph => {
   const b = builder();
   const at = (v: Value): Placement => placement.get(v) as Placement;
   const env = new Map<Value, Value>();
   for (const p of g.params) env.set(p, b.param(localType(p.type, at(p), mesh), p.name));
-  const r = rankOf(b, mesh, b.param({ dtype: 'i32', shape: [] }, rankName));
+  const r = rankOf(b, mesh, b.param({ dtype: 'i32', shape: [] }, rankName), reduceAs);
   const local = (n: Node, ins: readonly Value[]): readonly Value[] => {
     const { op } = n;
     const [x, first] = [n.inputs[0], n.outputs[0] as Value];

@@ -1,7 +1,7 @@
 /**
  * A reshard as one rank does it: a collective and views around it, or, from whole to a part, no word to anybody.
  *
- *   flat -> R   all-gather [m] -> [F m], a slice without the padding          P -> flat   reduce-scatter [F m] -> [m]
+ *   flat -> R   all-gather [m] -> [F m], a slice without the padding          P -> flat   reduce-scatter [F m] -> [m], as bf16 if a plan says so
  *   S -> R      all-gather, parts put side by side                            R -> S, R -> flat   the own part, by the number of the rank
  *   P -> R      all-reduce; so max -> R and min -> R                          R -> P      the tensor on rank 0, zeros on the others
  *
@@ -9,7 +9,7 @@
  */
 import type { Builder } from '../graph/builder.ts';
 import { countOf, sizesOf } from '../graph/tensor64.ts';
-import type { GroupName, Node, Placement, Reduction, Split, TensorType, Transfer, Value } from '../graph/types.ts';
+import type { DType, GroupName, Node, Placement, Reduction, Split, TensorType, Transfer, Value } from '../graph/types.ts';
 import { isSplit, type Mesh, partsOf, pieceOf } from './placement.ts';
 
 export interface Rank {
@@ -19,6 +19,8 @@ export interface Rank {
   readonly rank: () => Value;
   readonly place: () => Value;
   readonly group: () => Value;
+  /** The type in which the gradients of a unit are reduced and scattered. */
+  readonly reduceAs: (unit: string) => DType;
 }
 
 const sizeOf = ({ ranks, shard }: Mesh, group: GroupName): number =>
@@ -119,8 +121,10 @@ export const moved = (r: Rank, x: Value, whole: TensorType, from: Placement, to:
     return entry(b, pieces(r, x), r.place(), 0);
   }
   if (from === 'P' && to === 'flat') {
-    const mine = collective(r, pieces(r, x), { kind: 'reduce-scatter', group: 'shard', reduction: 'sum', unit });
-    return reduced(r, mine, 'replica', 'sum', unit);
+    // narrower on the way, in both groups; who carries adds up in float32
+    const as = x.type.dtype === 'f32' && mesh.ranks > 1 ? r.reduceAs(unit) : x.type.dtype;
+    const mine = collective(r, pieces(r, b.cast(x, as)), { kind: 'reduce-scatter', group: 'shard', reduction: 'sum', unit });
+    return b.cast(reduced(r, mine, 'replica', 'sum', unit), x.type.dtype);
   }
   if (to !== 'R') return never();
   if (isSplit(from)) return fromSplit(r, x, whole, from, unit);

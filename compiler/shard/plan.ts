@@ -12,12 +12,14 @@
  */
 import { FoveaError } from '../error.ts';
 import { prodDim } from '../graph/dim.ts';
-import { type Graph, isFloat, type Placement, type TensorType, type Value } from '../graph/types.ts';
+import { type FloatType, type Graph, isFloat, type Placement, type TensorType, type Value } from '../graph/types.ts';
 import { checkMesh, checkPlacement, type Mesh } from './placement.ts';
 import type { Layout } from './propagate.ts';
 
 export const strategies = ['NO_SHARD', 'SHARD_GRAD_OP', 'FULL_SHARD'] as const;
 export type Strategy = (typeof strategies)[number];
+
+export const reduceTypes = ['f32', 'bf16', 'f16'] as const satisfies readonly FloatType[];
 
 export interface ShardPlan {
   /** One for all units, or one by unit. Default SHARD_GRAD_OP. */
@@ -28,6 +30,11 @@ export interface ShardPlan {
   readonly place?: (path: string, type: TensorType) => Placement | undefined;
   /** The unit of a parameter, by its path. Default: up to the number of a block. */
   readonly unit?: (path: string) => string;
+  /**
+   * The type in which gradients are reduced and scattered, for all units or by unit; sums are made in float32 and rounded once. Default f32. Gradients
+   * of what is whole on every rank (NO_SHARD, a tensor with fewer elements than ranks) are always reduced as they are.
+   */
+  readonly reduce?: FloatType | ((unit: string) => FloatType);
   /** Units that are gathered ahead of the one that computes. Default 1. */
   readonly prefetch?: number;
   /** Most bytes of gathered parameters alive at once; fewer units are gathered ahead where they would not fit. Default: no limit. */
@@ -52,6 +59,15 @@ export const strategyOf = ({ strategy = 'SHARD_GRAD_OP' }: ShardPlan, unit: stri
   if (!strategies.includes(s))
     throw new FoveaError('FV0702', `unknown strategy '${s}' for ${unit}`, { hint: `Known: ${strategies.join(', ')}.` });
   return s;
+};
+
+const reduceOf = ({ reduce = 'f32' }: ShardPlan, unit: string): FloatType => {
+  const t = typeof reduce === 'function' ? reduce(unit) : reduce;
+  if (!reduceTypes.includes(t))
+    throw new FoveaError('FV0702', `gradients of ${unit || 'the step'} cannot be reduced as '${t}'`, {
+      hint: `Known: ${reduceTypes.join(', ')}.`,
+    });
+  return t;
 };
 
 /** Where the inputs and results of a step lie on a mesh. */
@@ -87,12 +103,14 @@ export const placingOf = (g: Pick<Graph, 'params' | 'results'>, donated: readonl
     inputUnits: units,
     outputUnits: g.results.map((_, o) => units[at(o)] ?? ''),
     regather: (u) => strategyOf(plan, u) === 'FULL_SHARD',
+    reduceAs: (u) => reduceOf(plan, u),
   };
   return { mesh, layout };
 };
 
 /** All that a program for one rank depends on besides the step, as text: plans are kept by it, functions of a plan by what they answer. */
 export const placingText = ({ mesh, layout }: Placing, { prefetch, gatheredBytes, bucketBytes }: ShardPlan): string => {
-  const again = [...new Set([...layout.inputUnits, ...layout.outputUnits, ''])].filter(layout.regather);
-  return JSON.stringify({ mesh, ...layout, again, prefetch, gatheredBytes: `${gatheredBytes}`, bucketBytes: `${bucketBytes}` });
+  const units = [...new Set([...layout.inputUnits, ...layout.outputUnits, ''])];
+  const [again, reduced] = [units.filter(layout.regather), units.map(layout.reduceAs)];
+  return JSON.stringify({ mesh, ...layout, again, reduced, prefetch, gatheredBytes: `${gatheredBytes}`, bucketBytes: `${bucketBytes}` });
 };

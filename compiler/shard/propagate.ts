@@ -11,7 +11,7 @@
  */
 import { type Builder, builder } from '../graph/builder.ts';
 import { eqType } from '../graph/infer.ts';
-import type { Graph, Node, Phase, Placement, Prim, Split, TensorType, Value } from '../graph/types.ts';
+import type { DType, Graph, Node, Phase, Placement, Prim, Split, TensorType, Value } from '../graph/types.ts';
 import { isStretched } from './move.ts';
 import { isSplit, type Mesh, partsOf, samePlacement } from './placement.ts';
 import { choose } from './rules.ts';
@@ -26,6 +26,8 @@ export interface Layout {
   readonly outputUnits: readonly string[];
   /** Whether a unit's gathered parameters are freed after the forward phase and gathered again. */
   readonly regather: (unit: string) => boolean;
+  /** The type in which the gradients of a unit are reduced and scattered. */
+  readonly reduceAs: (unit: string) => DType;
 }
 
 export interface Placed {

@@ -5,7 +5,7 @@
  *   joinBatches(r, [batch of rank 0, batch of rank 1])        crop-major over all images: crop 0 of all, crop 1 of all, local crops
  */
 import { FoveaError } from '../../compiler/error.ts';
-import type { Placement } from '../../compiler/graph/types.ts';
+import type { FloatType, Placement } from '../../compiler/graph/types.ts';
 import { flatten, type HostOf, type HostTensor, host, rebuild } from '../../dsl/index.ts';
 import type { Recipe } from '../recipes.ts';
 import type { Batch } from './types.ts';
@@ -39,6 +39,12 @@ export const batchPlacement = (r: Recipe, path: string): Placement => {
   if (runs === 0) return 'R';
   return runs === 1 ? { split: 0 } : { split: 0, parts: Array.from({ length: runs }, () => r.batch) };
 };
+
+/** How gradients travel, by unit: those of heads in float32 whatever the others do, as in the original. */
+export const reduceBy =
+  (type: FloatType) =>
+  (unit: string): FloatType =>
+    /\.(dino|ibot)_head$/.test(unit) ? 'f32' : type;
 
 /** Rows of all shards, run by run. */
 const interleaved = (parts: readonly HostTensor[], runs: number): HostTensor => {

@@ -46,7 +46,7 @@ export interface RunOptions {
   /** Where schedules of kernels come from, as `compile` takes it. */
   readonly tune?: Tune;
   readonly progress?: Progress;
-  /** This rank of several: it makes the batches of its own shard. Without it, batches of all shards of the recipe. */
+  /** This rank of several: it makes the batches of its own shards, of which each rank has as many. Without it, those of all. */
   readonly shards?: { readonly world: Communicator; readonly plan: ShardPlan };
   /** What a run before has left, and its steps; first values of the recipe unless given. */
   readonly from?: { readonly state: Loaded<SpecOf<State>> | HostOf<State>; readonly step: number };
@@ -93,24 +93,29 @@ const terms = (losses: StepMetrics['losses']): string =>
     .map(([name, x]) => `${name} ${Number.isFinite(x) ? x.toFixed(3) : x}`)
     .join(', ');
 
-/** The batch of a step: of one shard, or of all of them side by side. Shard w of W takes every W-th batch of one stream of images. */
-const batchesOf = (recipe: Recipe, images: ImageSet, seed: number, rank: number | undefined): ((t: number) => HostOf<Batch>) => {
+/** The batch of a step: of the shards of a rank side by side. Shard w of W takes every W-th batch of one stream of images. */
+const batchesOf = (
+  recipe: Recipe,
+  images: ImageSet,
+  seed: number,
+  { rank, size }: Pick<Communicator, 'rank' | 'size'>,
+): ((t: number) => HostOf<Batch>) => {
   const { shards = 1 } = recipe;
+  const each = shards / size;
   const one = ofOneShard(recipe);
   const [cropsAt, keepAt] = [batches(images, batchRecipe(one), seed), keepLists(one, seed)];
   const own = (t: number): HostOf<Batch> =>
     (recipe.dropPath.rate > 0 ? { ...cropsAt(t), keep: keepAt(t) } : cropsAt(t)) as unknown as HostOf<Batch>;
-  if (rank !== undefined) return (t) => own(t * shards + rank);
   return (t) =>
     joinBatches(
       recipe,
-      Array.from({ length: shards }, (_, w) => own(t * shards + w)),
+      Array.from({ length: each }, (_, w) => own(t * shards + rank * each + w)),
     );
 };
 
 export const startRun = async (options: RunOptions): Promise<Run> => {
   const { recipe, images, backend, seed, precision = 'f32', tune, progress, shards, from } = options;
-  const batchAt = batchesOf(recipe, images, seed, shards?.world.rank);
+  const batchAt = batchesOf(recipe, images, seed, shards?.world ?? { rank: 0, size: 1 });
   const step = await compile(trainStep(recipe), [stateSpec(recipe), batchSpec(recipe), hyperSpec()], {
     backend,
     dims: geometry(recipe).sizes,

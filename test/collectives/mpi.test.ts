@@ -1,4 +1,6 @@
 /** MPI, under every launcher that is here: collectives against their definition, ranks that die, libraries that do not fit. */
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { launchOf } from '../../backends/collectives/mpi/launch.ts';
 import { openLibrary } from '../../backends/collectives/mpi/library.ts';
@@ -38,6 +40,23 @@ describe.skipIf(launchers.length === 0)('over MPI', () => {
         expect(seconds).toBeLessThan(12);
       });
   }
+  test('srun: by its variable alone, where what it gives to MPI is what mpirun gives', async (t) => {
+    const l = launchers.find((x) => x.name === 'Open MPI');
+    if (!l) return t.skip('no mpirun of Open MPI here');
+    const asSrun = ['env', '-u', 'OMPI_COMM_WORLD_SIZE', 'SLURM_STEP_NUM_TASKS=2'];
+    const { status, stdout, stderr } = await underMpi(l, 2, [...asSrun, ...script('fault.ts', 'leaves')], { patient: true });
+    expect({ status, stderr, stdout }).toMatchObject({ stdout: expect.stringMatching(dead) });
+  });
+  test('srun that tells MPI nothing: every process is alone, and refused', async () => {
+    const [command = '', ...args] = script('fault.ts', 'killed');
+    const { status, stdout } = spawnSync(command, args, {
+      encoding: 'utf8',
+      env: { ...process.env, SLURM_STEP_NUM_TASKS: '2' },
+      cwd: join(import.meta.dirname, '../..'),
+    });
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/^refused: FV0803: srun started 2 processes, but .+ sees 1$/m);
+  });
   test('a library that belongs to another launcher sees one process each, and is refused', async (t) => {
     const [a, b] = launchers;
     if (!a || !b) return t.skip('one launcher here; with those of Open MPI and of MPICH this runs');

@@ -98,6 +98,7 @@ describe('what is taken again', () => {
       [2, { prefetch: 2 }],
       [2, { gatheredBytes: 100 }],
       [2, { bucketBytes: 100 }],
+      [2, { reduce: 'bf16' }],
     ];
     for (const [ranks, plan] of others) expect([plan, (await on(ranks, plan)).kept]).toEqual([plan, false]);
     expect((await compiled(still(store), { donated: [1] }, step)).kept).toBe(false);

@@ -2,9 +2,9 @@
 import { describe, expect, test } from 'vitest';
 import { simulated } from '../../backends/collectives/simulated.ts';
 import { cpu } from '../../backends/cpu/index.ts';
-import { compile, FoveaError, type HostOf, type Input, type Strategy, shard, toHost } from '../../index.ts';
+import { compile, FoveaError, flatten, type HostOf, type HostTensor, type Input, type Strategy, shard, toHost } from '../../index.ts';
 import { batches, loadFashion } from '../../models/data/index.ts';
-import { batchPlacement, joinBatches, ofOneShard } from '../../models/dinov2/ranks.ts';
+import { batchPlacement, joinBatches, ofOneShard, reduceBy } from '../../models/dinov2/ranks.ts';
 import { type Batch, batchSpec, hyperAt, hyperSpec, initState, type State, stateSpec, trainStep } from '../../models/dinov2.ts';
 import { geometry } from '../../models/recipes/geometry.ts';
 import { batchRecipe, keepLists } from '../../models/recipes/inputs.ts';
@@ -41,10 +41,20 @@ const alone = async (): Promise<readonly number[]> => {
   return losses;
 };
 
+/** Elements of what is flat of a tree, on each rank of a group. */
+const piecesOf = (tree: unknown, group: number): number =>
+  flatten(tree).reduce((n, { leaf }) => {
+    const count = (leaf as HostTensor).data.length;
+    return n + (count < group ? 0 : Math.ceil(count / group));
+  }, 0);
+
 /** Losses as every rank sees them, and the bytes that each holds. */
-const together = async (ranks: number, strategy: Strategy, group = ranks) => {
+const together = async (ranks: number, strategy: Strategy, group = ranks, reduce?: 'bf16') => {
   const runs = simulated(ranks).map(async (world) => {
-    const program = await shard(trainStep(r), world, { strategy, place, group })(specs(), options);
+    const program = await shard(trainStep(r), world, { strategy, place, group, ...(reduce ? { reduce: reduceBy(reduce) } : {}) })(
+      specs(),
+      options,
+    );
     const losses: number[] = [];
     let [state] = program.own(initState(r, 5), batchAt(0), hyperAt(r)(1));
     for (let t = 0; t < steps; t++) {
@@ -56,6 +66,8 @@ const together = async (ranks: number, strategy: Strategy, group = ranks) => {
     const { arenaBytes, collectives } = program.report.plan as NonNullable<typeof program.report.plan>;
     program.dispose();
     await world.close();
+    const narrowed = collectives.filter((c) => c.kind === 'reduce-scatter' && c.dtype !== 'f32').flatMap((c) => c.segments);
+    expect(narrowed.reduce((n, s) => n + s.count, 0)).toBe(reduce ? piecesOf(initState(r, 5).student.backbone, group) : 0);
     return { losses, arenaBytes, gathers: collectives.filter((c) => c.kind === 'all-gather').length };
   });
   return Promise.all(runs);
@@ -77,6 +89,10 @@ describe('a training step on ranks', () => {
         // every rank computes the same number
         expect(one.losses).toEqual(ranks[0]?.losses);
       }
+    // gradients of the backbone are rounded to 8 bits, sums of them once more
+    const narrow = await together(2, 'SHARD_GRAD_OP', 2, 'bf16');
+    narrow[0]?.losses.forEach((x, i) => expect(Math.abs(x / (want[i] as number) - 1)).toBeLessThan(i === 0 ? 3e-6 : 2 ** -8));
+    expect(narrow[0]?.losses).not.toEqual(two[0]?.losses);
     // gathered twice, and kept
     expect(two[0]?.gathers).toBeGreaterThan(four[0]?.gathers as number);
     expect(four[0]?.arenaBytes).toBeLessThan(two[0]?.arenaBytes as number);

@@ -20,7 +20,14 @@ const step = parse(`graph (%0 x: f32[4 2], %1 w: f32[2 3]) {
   return %4
 }`);
 const place = (inputs: readonly Placement[], again = true): Placed =>
-  propagate(step, mesh, { inputs, outputs: [inputs[1] as Placement], inputUnits: ['', 'w'], outputUnits: ['w'], regather: () => again });
+  propagate(step, mesh, {
+    inputs,
+    outputs: [inputs[1] as Placement],
+    inputUnits: ['', 'w'],
+    outputUnits: ['w'],
+    regather: () => again,
+    reduceAs: () => 'f32',
+  });
 
 describe('FSDP from placements', () => {
   test('a flat weight is gathered, its gradient is reduced and scattered, the optimizer stays on the rank', () => {
@@ -67,6 +74,18 @@ describe('FSDP from placements', () => {
       "
     `);
   });
+});
+
+test('a gradient is narrow on its way to the pieces of its weight, and nowhere else', () => {
+  const narrow = localise(place([{ split: 0 }, 'flat']), mesh, (unit) => (unit === 'w' ? 'bf16' : 'f32'));
+  expect(text(narrow)).toContain(`  %8: bf16[2 3] = cast(%7) dtype=bf16
+  %9: bf16[6] = reshape(%8) shape=[6]
+  %10: bf16[2 3] = reshape(%9) shape=[2 3]
+  %11: bf16[3] = collective(%10) kind=reduce-scatter group=shard ranks=2 reduction=sum unit=w
+  %12: f32[3] = cast(%11) dtype=f32
+  %13: f32[3] = sub(%1, %12)
+`);
+  expect(localise(place([{ split: 0 }, 'R']), mesh, () => 'bf16').nodes.filter((n) => n.op.prim === 'cast')).toEqual([]);
 });
 
 describe('transfers', () => {

@@ -35,6 +35,8 @@ const drawn = (g: Graph, pick: (n: number) => number): { readonly mesh: Mesh; re
     return way < 4 && splits.length > 0 ? (splits[pick(splits.length)] as Placement) : 'R';
   };
   const again = pick(2) === 0;
+  // in float64 no type rounds
+  const as = pick(2) === 0 ? 'f32' : 'bf16';
   return {
     mesh,
     layout: {
@@ -43,6 +45,7 @@ const drawn = (g: Graph, pick: (n: number) => number): { readonly mesh: Mesh; re
       inputUnits: g.params.map((_, i) => `unit${i % 2}`),
       outputUnits: g.results.map(() => 'unit2'),
       regather: () => again,
+      reduceAs: () => as,
     },
     plan: { prefetch: pick(4), gatheredBytes: pick(4) === 0 ? 100 : Number.POSITIVE_INFINITY, bucketBytes: pick(4) === 0 ? 64 : 1 << 20 },
   };
@@ -55,7 +58,7 @@ const sharded = (p: Program, seed: number, note: (what: string, n: number) => vo
   const { mesh, layout, plan } = drawn(g, pick);
   const placed = propagate(g, mesh, layout);
   verifyResults(placed.graph, placed.placement);
-  const one = transfers(plan).reduce((x: Graph, [, pass]) => pass(x), localise(placed, mesh));
+  const one = transfers(plan).reduce((x: Graph, [, pass]) => pass(x), localise(placed, mesh, layout.reduceAs));
   verify(one);
   verifySchedule(one, mesh);
   const args = Array.from({ length: mesh.ranks }, (_, r) =>

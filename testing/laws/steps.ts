@@ -88,7 +88,7 @@ const strategiesAgree = (p: Program, seed: number, note: Note): string | undefin
   const groups = [1, 2, 3, 4, 5, 6, 7, 8].filter((d) => W % d === 0);
   const plans: readonly ShardPlan[] = [
     ...strategies.map((strategy) => ({ strategy })),
-    { strategy: strategies[pick(3)] as (typeof strategies)[number], group: groups[pick(groups.length)] as number },
+    { strategy: strategies[pick(3)] as (typeof strategies)[number], group: groups[pick(groups.length)] as number, reduce: 'bf16' },
   ];
   for (const plan of plans) {
     const name = `${W} ranks of ${B} rows, ${plan.strategy} in groups of ${plan.group ?? W}`;
