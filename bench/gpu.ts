@@ -1,6 +1,7 @@
 /**
  * Everything that wants a real GPU, in one call: the laws, parity, the ladder of contractions from hand-written WGSL up, attention, forward passes
- * and the training step on the webgpu backend, or on cuda (without the hand-written rungs, and with PyTorch's cuBLAS beside), and one table of it. What fails is said and does not end the rest; the exit status is 1 then.
+ * and the training step on the webgpu backend, or on cuda (without the hand-written rungs), and one table of it. With --python PyTorch runs beside on cuda: cuBLAS,
+ * its flash attention, and the models of bench/forward.ts and bench/step.ts, eager and compiled. What fails is said and does not end the rest; the exit status is 1 then.
  *
  *   npx tsx bench/gpu.ts                                        on a GPU: some minutes
  *   npx tsx bench/gpu.ts --backend cuda --python PATH           on an NVIDIA GPU; PATH is a Python with torch
@@ -27,7 +28,9 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '700000' },
     shapes: { type: 'string', default: '2056x1152x384,2056x384x384,2056x1536x384,2056x384x1536,357x65536x256,4096x4096x4096' },
     attention: { type: 'string', default: '8x6x257x64,1x12x1370x64,1x2x5000x64' },
-    models: { type: 'string', default: 'vits14,vitb14' },
+    models: { type: 'string', default: 'vits14,vitb14,vitl14' },
+    step: { type: 'string', default: 'vitl14' },
+    batch: { type: 'string', default: '4' },
     runs: { type: 'string', default: '10' },
     skip: { type: 'string', default: '' },
     groups: { type: 'string' },
@@ -88,19 +91,38 @@ const bench = async (...args: readonly string[]): Promise<void> => {
   }
 };
 
-/** The same product by PyTorch on the GPU. */
-const cublas = async (path: string, shape: string, dtype: string): Promise<void> => {
-  const peer = python('cuBLAS', path, 'gemm.py', words({ shape, dtype, device: 'cuda' }));
+/** The same work by a script of bench/peers on the GPU, where there is a Python for it. */
+const torch = async (
+  what: string,
+  script: string,
+  shape: string,
+  options: Readonly<Record<string, string | number>>,
+  flops: number,
+): Promise<void> => {
+  if (values.python === undefined) return;
+  const peer = python(what, values.python, script, words({ shape, device: 'cuda', ...options }));
   try {
     await peer.run(3);
     const ms = 1e3 * median((await peer.run(Number(values.runs))).seconds);
-    const [m, n, k] = shape.split('x').map(Number) as [number, number, number];
-    const rate = `${((2 * m * n * k) / ms / 1e6).toPrecision(4)} GFLOP/s`;
-    rows.push({ what: `gemm NT by PyTorch (cuBLAS) ${dtype}`, shape, ms: ms.toPrecision(4), rate, peak: '', error: '' });
+    rows.push({ what, shape, ms: ms.toPrecision(4), rate: `${(flops / ms / 1e6).toPrecision(4)} GFLOP/s`, peak: '', error: '' });
   } finally {
     peer.stop();
   }
 };
+/** A script of bench that compares whole models; it prints its own table. */
+const contest = (script: string, options: Readonly<Record<string, string | number>>): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const args = [
+      '--import',
+      'tsx',
+      join(import.meta.dirname, script),
+      ...words({ python: values.python ?? '', backend: 'cuda', ...options }),
+    ];
+    spawn(process.execPath, args, { stdio: 'inherit' }).on('close', (code) =>
+      code === 0 ? resolve() : reject(new Error(`${script}: exit status ${code}`)),
+    );
+  });
+const peers = 'eager,compiled,bf16,bf16-compiled';
 
 await part('laws', async () => console.log((await fovea('fuzz', '--programs', values.programs, '--seed', values.seed)).join('\n')));
 await part('parity', async () => {
@@ -119,22 +141,35 @@ await part('gemm', async () => {
     }
     for (const dtype of values.dtypes.split(',')) {
       await bench('gemm', '--shape', shape, '--layout', 'NT', '--dtype', dtype);
-      if (values.python !== undefined) await cublas(values.python, shape, dtype);
+      await torch(`gemm NT by PyTorch (cuBLAS) ${dtype}`, 'gemm.py', shape, { dtype }, 2 * m * n * k);
     }
   }
 });
 await part('attention', async () => {
   for (const shape of values.attention.split(',')) {
-    await bench('attention', '--shape', shape);
-    await bench('attention', '--shape', shape, '--backward');
+    const [images, heads, tokens, width] = shape.split('x').map(Number) as [number, number, number, number];
+    const flops = 4 * images * heads * tokens * tokens * width;
+    for (const dtype of values.dtypes.split(',')) {
+      await bench('attention', '--shape', shape, '--dtype', dtype);
+      await torch(`attention by PyTorch ${dtype}`, 'attention.py', shape, { dtype }, flops);
+      await bench('attention', '--shape', shape, '--dtype', dtype, '--backward');
+      await torch(`attention backward by PyTorch ${dtype}`, 'attention.py', shape, { dtype, backward: 1 }, 2.5 * flops);
+    }
   }
 });
 await part('map', () => bench('map', '--model', 'vits14'));
 await part('reduce', () => bench('reduce', '--model', 'vits14'));
 await part('forward', async () => {
-  for (const model of values.models.split(',')) await bench('forward', '--model', model, '--batch', '8');
+  for (const model of values.models.split(',')) {
+    for (const dtype of values.dtypes.split(',')) await bench('forward', '--model', model, '--batch', '8', '--dtype', dtype);
+    if (values.python !== undefined) await contest('forward.ts', { model, batch: 8, peers });
+  }
 });
-await part('step', () => bench('step', '--model', 'vits14', '--batch', '4', '--no-check'));
+await part('step', async () => {
+  const { step: model, batch } = values;
+  for (const dtype of values.dtypes.split(',')) await bench('step', '--model', model, '--batch', batch, '--dtype', dtype, '--no-check');
+  if (values.python !== undefined) await contest('step.ts', { model, batch, peers });
+});
 
 const head: Row = { what: 'what', shape: 'shape', ms: 'median ms', rate: 'rate', peak: 'of peak', error: 'error' };
 console.log(`\n| ${Object.values(head).join(' | ')} |\n|${'---|'.repeat(Object.keys(head).length)}`);

@@ -3,6 +3,7 @@
  *
  *   npx tsx bench/step.ts --python PATH                          the demo's step, float32
  *   npx tsx bench/step.ts --python PATH --model vits14           4 images, crops of 2 x 224 and 8 x 98, heads of 65,536 prototypes
+ *   npx tsx bench/step.ts --python PATH --model vitl14 --backend cuda --peers bf16,bf16-compiled      all of them on a GPU
  *
  * PATH is a Python with torch; without it only Fovea is timed. Both programs have the same work but for one thing: Fovea's heads take
  * the largest number of masked patches that a batch can have, the port (bench/peers/dinov2_torch.py) as many as its batch has. Ratios
@@ -20,12 +21,13 @@ const { values } = parseArgs({
     model: { type: 'string', default: 'demo' },
     batch: { type: 'string' },
     threads: { type: 'string', default: String(availableParallelism()) },
+    backend: { type: 'string', default: 'cpu' },
     rounds: { type: 'string', default: '8' },
     runs: { type: 'string', default: '5' },
     peers: { type: 'string', default: 'eager,compiled,bf16' },
   },
 });
-const { model, threads, python: path } = values;
+const { model, threads, backend, python: path } = values;
 const batch = Number(values.batch ?? (model === 'demo' ? demo.batch : 4));
 
 /** What the port is told of a model; its own defaults are the demo's recipe. */
@@ -44,12 +46,17 @@ const modes: Readonly<Record<string, readonly [name: string, options: Readonly<R
 const peer = (mode: string) => {
   const known = modes[mode];
   if (known === undefined) throw new Error(`unknown peer ${mode}; there are ${Object.keys(modes).join(', ')}`);
-  return python(known[0], path as string, 'dinov2_torch.py', words({ time: 1, batch, threads, ...portOf(model), ...known[1] }));
+  return python(
+    known[0],
+    path as string,
+    'dinov2_torch.py',
+    words({ time: 1, batch, threads, device: backend === 'cuda' ? 'cuda' : 'cpu', ...portOf(model), ...known[1] }),
+  );
 };
 console.log(`${cpus()[0]?.model}, ${threads} threads; training step of ${model}, ${batch} images`);
 await contest(
   [
-    ...['f32', 'bf16'].map((dtype) => fovea(`Fovea, ${dtype}`, ['step', ...words({ model, batch, dtype, threads })])),
+    ...['f32', 'bf16'].map((dtype) => fovea(`Fovea, ${dtype}`, ['step', ...words({ model, batch, dtype, threads, backend })])),
     ...(path === undefined ? [] : values.peers.split(',')).map(peer),
   ],
   { rounds: Number(values.rounds), runs: Number(values.runs), images: batch },

@@ -35,7 +35,7 @@ export interface CudaOptions {
    * checked. Its devices 0, 1 and 2 run the threads of a block forward, in reverse and shuffled.
    */
   readonly emulate?: boolean;
-  /** Launches one by one, so that the launch at which a kernel fails is named. Slower. */
+  /** Launches one by one, so that the launch at which a kernel fails is named, with its scope and the user's line. Slower. */
   readonly check?: boolean;
   /** A word that fills the arena of each program when it is loaded: what nobody wrote then shows in the results. */
   readonly poison?: number;
@@ -83,7 +83,8 @@ export const cuda = async ({
     name: 'cuda',
     target: device.target,
     device: device.name,
-    plans: plans ? planStore() : undefined,
+    // kept plans know no lines of the user's program
+    plans: plans && !check ? planStore() : undefined,
     prepare: async (plan, progress) => {
       const parts = partsOf(plan);
       const printed = plan.kernels.map((k: Kernel, i) => printCuda(k, parts[i]));

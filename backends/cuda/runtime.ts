@@ -1,6 +1,7 @@
 /**
  * Runs a plan on a GPU: an arena, the modules of its kernels, and one CUDA graph of all launches, which a step replays. Work is put in one stream and
- * waited for by its events, so the event loop stays free. Results come through pinned memory.
+ * waited for by its events, so the event loop stays free. Results come through pinned memory, and so do inputs that are written again and again: a
+ * batch is copied once on this side, and the GPU fetches it while JavaScript goes on.
  */
 import { FoveaError } from '../../compiler/error.ts';
 import { type HostData, hostArrays } from '../../compiler/graph/types.ts';
@@ -26,12 +27,21 @@ export interface LoadOptions {
   readonly check: boolean;
 }
 
+/** Pinned memory of one input; busy until the GPU has fetched it. */
+interface Mirror {
+  readonly at: bigint;
+  readonly bytes: Uint8Array;
+  busy: boolean;
+}
+
 const wrong = (message: string): never => {
   throw new FoveaError('FV0305', message);
 };
 const gib = (n: number): string => `${(n / 2 ** 30).toFixed(2)} GiB`;
 /** Bytes that pass through pinned memory at once. */
 const chunk = 16 << 20;
+/** Bytes of the largest input that gets pinned memory of its own. */
+const mirrored = 256 << 20;
 
 /** FV0202: the GPU has no room. FV0313: it is lost. */
 export const load = async (
@@ -87,13 +97,35 @@ export const load = async (
     const launch = (c: LaunchCall): unknown =>
       cu.cuLaunchKernel(c.function, c.blocks, 1, 1, c.threads, 1, 1, c.sharedBytes, stream, c.arguments, 0n);
 
-    const wait = (): Promise<void> => {
+    const mirrors = new Map<number, Mirror>();
+    const written = new Set<number>();
+    const wait = async (): Promise<void> => {
       cu.cuEventRecord(finished, stream);
-      return until(cu, finished);
+      await until(cu, finished);
+      // the stream has passed all that was put there before
+      for (const m of mirrors.values()) m.busy = false;
     };
     /** The driver has copied what is not pinned memory when it returns, to where the GPU fetches it in turn: the caller may change its data. */
-    const upload = (offset: number, data: Uint8Array): void => {
-      if (data.length > 0) cu.cuMemcpyHtoDAsync_v2(arena + BigInt(offset), addressOf(data), data.length, stream);
+    const upload = (offset: number, data: Uint8Array, from = data.length > 0 ? addressOf(data) : 0n): void => {
+      if (data.length > 0) cu.cuMemcpyHtoDAsync_v2(arena + BigInt(offset), from, data.length, stream);
+    };
+    /** Input i through pinned memory, from the second time on: weights are written once. False where that memory is still to be fetched. */
+    const byMirror = (i: number, offset: number, data: Uint8Array): boolean => {
+      if (!written.has(i) || data.length === 0 || data.length > mirrored) {
+        written.add(i);
+        return false;
+      }
+      let m = mirrors.get(i);
+      if (!m) {
+        const at = owned(cu.cuMemHostAlloc(data.length, 0), cu.cuMemFreeHost);
+        m = { at, bytes: new Uint8Array(memoryAt(at, data.length)), busy: false };
+        mirrors.set(i, m);
+      }
+      if (m.busy) return false;
+      m.bytes.set(data);
+      m.busy = true;
+      upload(offset, m.bytes, m.at);
+      return true;
     };
     const bytesOf = (data: HostData): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     if (poison !== undefined) cu.cuMemsetD32Async(arena, poison, bytes / 4, stream);
@@ -165,6 +197,8 @@ export const load = async (
             {
               hint: `The kernel is ${plan.kernels[l.kernel]?.name}; its code lies in ${codes[l.kernel]?.path}.`,
               cause: e,
+              loc: l.loc,
+              scope: l.scope,
             },
           );
         }
@@ -182,7 +216,8 @@ export const load = async (
         if (data.constructor !== Host) wrong(`input ${i} (${s.type.dtype}) takes a ${Host.name}, got a ${data.constructor.name}`);
         if (data.length !== elements(s))
           wrong(`input ${i} has ${elements(s)} elements (${s.type.dtype}[${s.type.shape.join(' ')}]), got ${data.length}`);
-        upload(s.offset, bytesOf(data));
+        const bytes = bytesOf(data);
+        if (!byMirror(i, s.offset, bytes)) upload(s.offset, bytes);
       },
       run: () =>
         alone('run', async () => {

@@ -11,7 +11,8 @@ not here: stochastic depth, registers and distribution. Images are Fashion-MNIST
     16.1 GFLOP a step, 6.43 TFLOP in all; k-NN before {'cls': 63.0, 'mean': 61.2, 'both': 63.4}
     ...                                   k-NN after  {'cls': 71.2, 'mean': 64.1, 'both': 71.8}
 
-With --time 1 nothing is learned and no image is read: steps are timed by protocol.py, on noise, for bench/step.ts.
+With --time 1 nothing is learned and no image is read: steps are timed by protocol.py, on noise, for bench/step.ts; with --device cuda on a GPU, float32 without
+tf32.
 
 The defaults are the demo's recipe; its weights start wider than DINOv2's 0.02, which is made for widths of 384 and more.
 Needs torch and numpy. One JSON line with the settings and the result goes to --log.
@@ -114,7 +115,7 @@ class ViT(nn.Module):
     def positions(self, grid):
         if grid == self.grid:
             return self.pos_embed
-        r = self.resize.setdefault(grid, cubic_matrix(self.grid, grid))
+        r = self.resize.setdefault(grid, cubic_matrix(self.grid, grid).to(self.pos_embed.device))
         p = self.pos_embed[0, 1:].view(self.grid, self.grid, -1)
         p = torch.einsum('ai,ijd,bj->abd', r, p, r).reshape(1, grid * grid, -1)
         return torch.cat([self.pos_embed[:, :1], p], 1)
@@ -173,7 +174,7 @@ def objective(cfg, student, teacher, batch, temp):
     heads = lambda net, cls, rows: (  # logits in float32, as the losses are
         (net['head'](cls).float(), net['ibot_head'](rows).float()) if cfg.separate
         else net['head'](torch.cat([cls, rows])).float().split([cls.shape[0], rows.shape[0]]))
-    low = lambda: torch.autocast('cpu', dtype=torch.bfloat16, enabled=bool(cfg.bf16))
+    low = lambda: torch.autocast(cfg.device, dtype=torch.bfloat16, enabled=bool(cfg.bf16))
     with torch.no_grad(), low():
         t_cls, t_patch = teacher['backbone'](batch['global'])
         t_cls = torch.cat([t_cls[b:], t_cls[:b]])
@@ -325,11 +326,12 @@ def main():
         dino=1.0, ibot=1.0, koleo=0.1, mask_probability=0.5, mask_lo=0.1, mask_hi=0.5, global_lo=0.5, local_lo=0.2,
         local_hi=0.5, flip=0.5, jitter=0.4, blur=0.2, blur_sigma=1.0, train=6000, bank=3000, test=1000, threads=1,
         data=os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../data/fashion-mnist'), log='', every=50, eval_every=0, name='', time=0, compile=0,
-        separate=0, bf16=0).items():
+        separate=0, bf16=0, device='cpu').items():
         add(name, value)
     cfg = p.parse_args()
     torch.set_num_threads(cfg.threads)
     torch.manual_seed(cfg.seed)
+    torch.backends.cuda.matmul.allow_tf32 = False
     g = torch.Generator().manual_seed(cfg.seed + 1)
     rng = np.random.default_rng(cfg.seed + 2)
 
@@ -337,7 +339,7 @@ def main():
         return nn.ModuleDict({'backbone': ViT(cfg.size, cfg.patch, cfg.dim, cfg.depth, cfg.heads, cfg.ratio, cfg.layer_scale, cfg.std, cfg.pos_std),
                               'head': Head(cfg.dim, cfg.hidden, cfg.bottleneck, cfg.prototypes, cfg.head_std),
                               **({'ibot_head': Head(cfg.dim, cfg.hidden, cfg.bottleneck, cfg.prototypes, cfg.head_std)} if cfg.separate else {})})
-    student, teacher = network(), network()
+    student, teacher = network().to(cfg.device), network().to(cfg.device)
     teacher.load_state_dict(student.state_dict())
     teacher.requires_grad_(False)
     groups = {}
@@ -373,9 +375,15 @@ def main():
         m, indices, weights = masks(cfg, cfg.size // cfg.patch, rng)
         noise = lambda count, side: torch.randn(count, 3, side, side, generator=g)
         batch = {'global': noise(2 * cfg.batch, cfg.size), 'local': noise(cfg.locals * cfg.batch, cfg.local_size), 'masks': m, 'indices': indices, 'weights': weights}
+        batch = {k: v.to(cfg.device) for k, v in batch.items()}
         for group in opt.param_groups:
             group['lr'], group['weight_decay'] = 1e-4 * group['lr_mult'], 0.04 * group['wd_mult']
-        return serve(lambda: update(batch, 0.05, 0.99))
+
+        def once():
+            update(batch, 0.05, 0.99)
+            if cfg.device == 'cuda':
+                torch.cuda.synchronize()
+        return serve(once)
 
     find = lambda stem: next(os.path.join(cfg.data, f) for f in sorted(os.listdir(cfg.data)) if f.startswith(stem))
     images = idx(find('train-images'))[: cfg.train].float().div(255).unsqueeze(1)

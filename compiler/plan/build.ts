@@ -10,7 +10,7 @@ import { FoveaError } from '../error.ts';
 import { fuse } from '../fuse/fuse.ts';
 import { eqType } from '../graph/infer.ts';
 import { isEmpty } from '../graph/tensor64.ts';
-import type { Graph, Value } from '../graph/types.ts';
+import type { Graph, Prim, Value } from '../graph/types.ts';
 import { printKernel } from '../kernel/print.ts';
 import type { Kernel } from '../kernel/types.ts';
 import { verifyKernel } from '../kernel/verify.ts';
@@ -26,6 +26,8 @@ import { placesOf, usesOf } from './places.ts';
 import { shareKernels, tables } from './share.ts';
 import { collectivesOf, transferOf } from './transfers.ts';
 import type { Chosen, Lifetime, Plan, Slot } from './types.ts';
+
+const heavy: ReadonlySet<Prim> = new Set<Prim>(['dot', 'call', 'reduceSum', 'cumsum', 'scatterAdd']);
 
 /** All blocks of a kernel, on buffers of its own sizes. */
 const whole = ({ grid, buffers }: Kernel, values: readonly Value[], group?: number): StepPart => ({
@@ -82,10 +84,12 @@ const launchesOf = (g: Graph, target: Target, schedules: Schedules | undefined) 
   };
   const steps = groups.map((group): Step => {
     const { scope, phase, reason } = group;
+    // of what gives the kernel its template, or of the first node that has a line
+    const loc = (group.nodes.find((n) => heavy.has(n.op.prim) && n.meta.loc) ?? group.nodes.find((n) => n.meta.loc))?.meta.loc;
     const i = numberOf.get(group);
     if (i === undefined) return transferOf(group, root);
     const { kernel, buffers, flops, bytes, label } = lowering[i] as Lowered;
-    const rest = { scope, phase, label, reason, flops, bytes };
+    const rest = { scope, phase, label, reason, flops, bytes, ...(loc && { loc }) };
     const one = common.get(kernel);
     const numbers = one?.numbers.get(kernel);
     const part = whole(kernel, buffers.map(root), i);

@@ -59,7 +59,7 @@ export const printPlan = ({ plan, key, nodes }: SavedPlan): string => {
     inputs: plan.inputs,
     outputs: plan.outputs,
     aliases: plan.aliases,
-    launches: plan.launches,
+    launches: plan.launches.map(({ loc: _, ...l }) => l),
     collectives: plan.collectives,
     events: plan.events,
     constants: plan.constants.map(({ slot, data }) => ({ slot, data: data.map(written) })),

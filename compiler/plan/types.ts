@@ -5,6 +5,7 @@
  * A plan for one rank of several also has collectives, which start and end between launches.
  */
 import type { Collective, PlanEvent } from '../collectives.ts';
+import type { Loc } from '../error.ts';
 import type { Phase, TensorType } from '../graph/types.ts';
 import type { Kernel } from '../kernel/types.ts';
 import type { Schedule } from '../target.ts';
@@ -34,6 +35,8 @@ export interface Launch {
    */
   readonly parts: readonly Part[];
   readonly scope: string;
+  /** The user's line that it comes from; not kept with the plan, since lines move. */
+  readonly loc?: Loc | undefined;
   readonly phase: Phase;
   /** What it computes (template and main primitives) and why the group ends where it ends. */
   readonly label: string;

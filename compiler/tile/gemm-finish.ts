@@ -39,19 +39,23 @@ export const finishVector = (
       k.push(...epilogue({ batch, row, col: c, lanes: 1, colMultiple: 1 }, sum));
     });
   if (whole) vector();
+  else if (n % lanes === 0) k.if(e.lt(col, n), vector);
   else if (n < lanes) single();
   else k.if(e.compare('le', e.add(col, lanes), n), vector, single);
 };
 
 export const finish = (k: Body, spec: Pick<GemmSpec, 'm' | 'n' | 'epilogue'>, batch: readonly Expr[], t: Finished): void => {
   const { lanes } = t;
-  const last = t.whole.rows ? e.index(t.rows) : k.let('last', e.min(e.sub(e.index(spec.m), t.row), t.rows));
-  k.for('r', 0, last, 1, (r) => {
+  // of as many rows as there are in any case: a loop that may end early would keep the tile from being registers
+  k.for('r', 0, t.rows, 1, (r) => {
     const row = k.let('row', e.add(t.row, r));
-    k.for('v', 0, t.width, lanes, (v) => {
-      const col = k.let('col', t.column(v));
-      const from = k.let('from', e.add(t.at, e.add(e.mul(r, t.width), v)));
-      finishVector(k, spec, batch, { row, column: col, lanes, whole: t.whole.columns }, t.place, from);
-    });
+    const line = (): void =>
+      k.for('v', 0, t.width, lanes, (v) => {
+        const col = k.let('col', t.column(v));
+        const from = k.let('from', e.add(t.at, e.add(e.mul(r, t.width), v)));
+        finishVector(k, spec, batch, { row, column: col, lanes, whole: t.whole.columns }, t.place, from);
+      });
+    if (t.whole.rows) line();
+    else k.if(e.lt(row, spec.m), line);
   });
 };

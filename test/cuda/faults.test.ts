@@ -87,7 +87,8 @@ emulated('after a fault', () => {
   test('its program says so again and again, the launch is named where launches are checked, and a new program runs', async () => {
     const on = await emulator({ check: true });
     const plan = planOf([good, bad], [0, 1]);
-    const named = plan.launches.map((l, i) => ({ ...l, scope: `student/blocks.${i}/attn`, label: 'map: reverse' }));
+    const loc = { file: 'model.ts', line: 12, col: 3 };
+    const named = plan.launches.map((l, i) => ({ ...l, scope: `student/blocks.${i}/attn`, label: 'map: reverse', loc }));
     const exe = await on.prepare({ ...plan, launches: named });
     const error = await exe.run().catch((e: unknown) => e);
     expect(error).toBeInstanceOf(FoveaError);
@@ -97,6 +98,8 @@ emulated('after a fault', () => {
         /student\/blocks\.1\/attn, map: reverse \(fwd, launch 1 of 2\): .*thread 63: touches x\[64\], which has 64 elements/,
       ),
       hint: expect.stringMatching(/^The kernel is turned; its code lies in .*\.cubin\.$/),
+      loc,
+      scope: 'student/blocks.1/attn',
     });
     await expect(exe.run()).rejects.toMatchObject({ code: 'FV0313' });
     await expect(exe.read(0)).rejects.toMatchObject({ code: 'FV0313' });

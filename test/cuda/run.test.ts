@@ -40,6 +40,24 @@ emulated('programs', () => {
     await narrow(await emulator(), [1, 3, 64, 1001]);
   });
 
+  test('inputs that are written again and again, between runs and before them', async () => {
+    const { executable } = await compileGraph(doubled(70_000), { backend: await emulator() });
+    const values = (n: number): Float32Array => Float32Array.from({ length: 70_000 }, (_, i) => n * i);
+    for (const n of [1, 2, 3]) {
+      const data = values(n);
+      executable.write(0, data);
+      // the caller may do with its array what it likes
+      data.fill(Number.NaN);
+      await executable.run();
+      expect(await executable.read(0)).toEqual(values(2 * n));
+    }
+    // what was written last counts, though the one before is still on its way
+    for (const n of [5, 6, 7]) executable.write(0, values(n));
+    await executable.run();
+    expect(await executable.read(0)).toEqual(values(14));
+    executable.dispose();
+  });
+
   test('the event loop stays free while a step runs', async () => {
     const b = builder();
     const x = b.param({ dtype: 'f32', shape: [128, 512] });

@@ -36,6 +36,7 @@ export const areas = [
   'tuning',
   'C',
   'WGSL',
+  'CUDA',
   'text',
   'interpreter',
 ] as const;

@@ -10,6 +10,7 @@ import type { MatrixUnit, Target } from '../../compiler/target.ts';
 import { lowerGemmMatrix } from '../../compiler/tile/gemm-matrix.ts';
 import { type MatrixSchedule, matrixChooser, matrixFor } from '../../compiler/tile/gemm-matrix-schedule.ts';
 import type { GemmSpec } from '../../compiler/tile/gemm-spec.ts';
+import { linesOf } from '../../compiler/tile/matrix-tile.ts';
 
 import { check, kernelOf, type Lower, type Problem, run, spec } from './gemm.ts';
 
@@ -72,6 +73,9 @@ describe('gemm for matrix units', () => {
     // lines of 32 numbers from an odd start, and the other way round
     for (const even of [2, 4, 8]) expect(new Set(copies(even))).toContain(even);
     expect(copies(1)).toEqual([]);
+    // starts, lines and batches all count
+    const piece = (base: number, batch: readonly number[], line: number): number => linesOf({ base, batch, outer: line, inner: 1 }).piece;
+    expect([piece(8, [], 64), piece(4, [], 64), piece(8, [], 37), piece(8, [34], 64), piece(8, [0, 64], 4)]).toEqual([8, 4, 1, 2, 4]);
   });
 });
 

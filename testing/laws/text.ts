@@ -81,11 +81,12 @@ const kernelText: Law = {
 
 const planText: Law = {
   name: 'plan text',
-  says: 'parse(print(p)) = p, for the whole plan',
+  says: 'parse(print(p)) = p, for the whole plan but the lines of launches, which are not kept',
   check: ({ graph }, { target, seed }) => {
     const saved = { plan: planOf(graph, target), key: String(seed), nodes: graph.nodes.length };
     const { plan: back, ...about } = parsePlan(printPlan(saved));
-    const { kernels, ...rest } = saved.plan;
+    const { kernels, launches, ...parts } = saved.plan;
+    const rest = { ...parts, launches: launches.map(({ loc: _, ...l }) => l) };
     const { kernels: read, ...others } = back;
     if (about.key !== saved.key || about.nodes !== saved.nodes) return 'what the plan was made of reads back otherwise';
     if (!isDeepStrictEqual(others, rest)) return 'launches, slots, constants or lifetimes read back otherwise';

@@ -73,8 +73,8 @@ export const groups: readonly Row[] = [
       name: 'gemm: the last tile has all its rows',
       fault: 'off by one',
       file: finish,
-      from: "k.let('last', e.min(e.sub(e.index(spec.m), t.row), t.rows))",
-      to: 'e.index(t.rows)',
+      from: 'else k.if(e.lt(row, spec.m), line);',
+      to: 'else line();',
     },
     {
       name: 'gemm: the last vector has all its columns',

@@ -3,6 +3,7 @@ import type { Area, Mutant, Row } from '../mutant.ts';
 import { attention } from './attention.ts';
 import { batching } from './batching.ts';
 import { c } from './c.ts';
+import { cuda } from './cuda.ts';
 import { fusion } from './fusion.ts';
 import { groups } from './groups.ts';
 import { interpreter } from './interpreter.ts';
@@ -30,6 +31,7 @@ const tables: { readonly [A in Area]: readonly Row[] } = {
   tuning,
   C: c,
   WGSL: wgsl,
+  CUDA: cuda,
   text,
   interpreter,
 };

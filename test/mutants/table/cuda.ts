@@ -1,0 +1,145 @@
+/** Faults of kernels for CUDA: how they are printed, what warps do together, and the templates for matrix units. The PTX itself runs on a GPU alone. */
+import type { Row } from '../mutant.ts';
+
+const print = 'backends/cuda/print.ts';
+const matrix = 'compiler/kernel/matrix.ts';
+const tile = 'compiler/tile/matrix-tile.ts';
+const gemm = 'compiler/tile/gemm-matrix.ts';
+const stream = 'compiler/tile/stream-matrix.ts';
+const parts = 'compiler/tile/stream-matrix-parts.ts';
+const grad = 'compiler/tile/stream-grad-matrix.ts';
+const runs = 'test/cuda/run.test.ts';
+const units = 'test/cuda/matrix.test.ts';
+const gemmTest = 'test/tile/gemm-matrix.test.ts';
+const streamTest = 'test/tile/stream.test.ts';
+
+export const cuda: readonly Row[] = [
+  {
+    name: 'vectors are read at once wherever they lie',
+    fault: 'dropped check',
+    file: print,
+    from: 'divisor(index, c.divisors) % lanes === 0',
+    to: 'divisor(index, c.divisors) > 0',
+    test: runs,
+  },
+  {
+    name: 'arrays in shared memory lie over each other',
+    fault: 'dropped term',
+    file: print,
+    from: 'c.sharedBytes += Math.ceil(',
+    to: 'c.sharedBytes += 0 * Math.ceil(',
+    test: runs,
+  },
+  {
+    name: 'blocks of later parts count from the first one',
+    fault: 'off by one',
+    file: print,
+    from: 'if (fv_p > 0) b_all',
+    to: 'if (fv_p > 1) b_all',
+    test: runs,
+  },
+  {
+    name: 'a thread waits for all copies but one more',
+    fault: 'off by one',
+    file: print,
+    from: "c.fns.matrix('wait')}<${s.pending}>",
+    to: "c.fns.matrix('wait')}<${s.pending + 1}>",
+    test: units,
+  },
+  {
+    name: 'the squares of a left fragment as those of a right one',
+    fault: 'swapped operand',
+    file: matrix,
+    from: 'down ? [j & 1, j >> 1] : [j >> 1, j & 1]',
+    to: '[j >> 1, j & 1]',
+    test: 'test/kernel/matrix.test.ts',
+  },
+  {
+    name: 'right fragments named as left ones',
+    fault: 'swapped operand',
+    file: tile,
+    from: "(as === 'x') === p.deep",
+    to: 'p.deep',
+    test: gemmTest,
+  },
+  {
+    name: 'chunks are read where the next line has them',
+    fault: 'off by one',
+    file: tile,
+    from: "k.let('turn', turn(p, line))",
+    to: "k.let('turn', turn(p, e.add(line, 1)))",
+    test: gemmTest,
+  },
+  {
+    name: 'long copies of lines that start anywhere',
+    fault: 'dropped check',
+    file: tile,
+    from: '[base, between, ...batch].every(',
+    to: '[base].every(',
+    test: gemmTest,
+  },
+  {
+    name: 'the last copy of a line is whole',
+    fault: 'dropped check',
+    file: tile,
+    from: 'e.min(e.sub(e.index(along.size), a), piece)',
+    to: 'e.index(piece)',
+    test: gemmTest,
+  },
+  {
+    name: 'a panel is used before it has come',
+    fault: 'off by one',
+    file: gemm,
+    from: 'k.wait(ahead - 1);',
+    to: 'k.wait(ahead);',
+    test: gemmTest,
+  },
+  {
+    name: 'no barrier before the next panel',
+    fault: 'dropped term',
+    file: gemm,
+    from: 'k.wait(ahead - 1);\n    k.barrier();',
+    to: 'k.wait(ahead - 1);',
+    test: gemmTest,
+  },
+  {
+    name: 'keys past the last one have weights',
+    fault: 'dropped check',
+    file: stream,
+    from: "masks[j] ? k.let('weight', e.select(masks[j], weight, 0)) : weight",
+    to: 'weight',
+    test: streamTest,
+  },
+  {
+    name: 'earlier results keep their size',
+    fault: 'dropped term',
+    file: stream,
+    from: 'for (const x of results) k.set(x, e.mul(x, shrink));',
+    to: '',
+    test: streamTest,
+  },
+  {
+    name: 'a row has the maximum of two of its four threads',
+    fault: 'wrong constant',
+    file: stream,
+    from: "k.fold('peak', 'max', 4, highest[w])",
+    to: "k.fold('peak', 'max', 2, highest[w])",
+    test: streamTest,
+  },
+  {
+    name: 'both rows of a thread get the numbers of the first',
+    fault: 'swapped operand',
+    file: parts,
+    from: 'e.splat(low, 8), e.splat(high, 8)',
+    to: 'e.splat(low, 8), e.splat(low, 8)',
+    test: streamTest,
+  },
+  {
+    name: 'slopes without delta',
+    fault: 'dropped term',
+    file: grad,
+    from: 'e.sub(x, numbersOf(delta, j, slot))',
+    to: 'x',
+    test: streamTest,
+  },
+];
