@@ -5,39 +5,48 @@
  *   fovea compile examples/quickstart.ts#step --out step          import { load } from './step/index.js'; in Node, with no package
  *   fovea compile model.ts#step --backend webgpu --out web        the same in a page; the folder is served as it is
  *   fovea compile model.ts#step --target x86-64-v3 --out step     for any processor with AVX2
+ *   fovea compile model.ts#step --backend cuda --target sm_80 --out gpu    for GPUs like the A100, on a machine that has NVRTC
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import type { CpuTarget } from '../backends/cpu/index.ts';
 import { findPackageFile } from '../models/data/package.ts';
 import { cannotWrite } from '../models/weights/index.ts';
 import { number } from './bench/print.ts';
 import { artefact, exportBackend, exportBackends } from './compile/artefact.ts';
-import { path, whole } from './options.ts';
+import { startOf } from './compile/start.ts';
+import { emulateOption, path, whole } from './options.ts';
 import { type ProgramOptions, programCommand, userProgram } from './program.ts';
 
 interface CompileOptions extends ProgramOptions {
   readonly backend: (typeof exportBackends)[number];
   readonly out: string;
-  readonly target?: CpuTarget;
+  readonly target?: string;
   readonly threads?: number;
+  readonly emulate?: boolean;
 }
 
 export const compileCommand = (): Command =>
   programCommand('compile', 'compile a function ahead of time, to a folder that runs without Fovea')
     .requiredOption('--out <dir>', 'the folder to write', path('--out'))
     .addOption(new Option('--backend <name>', 'what it runs on').choices(exportBackends).default('cpu'))
-    .option('--target <level>', 'of cpu: native, or a level that machines share, as x86-64-v3')
+    .option(
+      '--target <level>',
+      'of cpu: native, or a level that machines share, as x86-64-v3; of cuda: sm_80 or sm_90a, where there is no GPU',
+    )
     .option('--threads <n>', 'of cpu: threads that schedules are made for', whole('--threads', 1))
+    .addOption(emulateOption())
     .action(runCompile);
 
 const kib = (n: number): string => `${number(n / 1024)} KiB`;
 
-async function runCompile(target: string, { backend: name, out, dims, target: level, threads, precision }: CompileOptions): Promise<void> {
+async function runCompile(
+  target: string,
+  { backend: name, out, dims, precision, target: level, threads, emulate }: CompileOptions,
+): Promise<void> {
   const program = await userProgram(target, { dims });
   const { version } = JSON.parse(readFileSync(findPackageFile('package.json'), 'utf8')) as { version: string };
-  const files = await artefact(program, exportBackend(name, level, threads), precision, version);
+  const files = await artefact(program, await exportBackend(name, { target: level, threads, emulate }), precision, version);
   const folder = resolve(out);
   try {
     mkdirSync(folder, { recursive: true });
@@ -49,4 +58,9 @@ async function runCompile(target: string, { backend: name, out, dims, target: le
   const total = sizes.reduce((n, [, size]) => n + size, 0);
   console.log(`${program.shown}#${program.name} for ${name}: ${sizes.length} files, ${kib(total)}, in ${out}`);
   for (const [file, size] of sizes) console.log(`  ${file.padEnd(14)} ${kib(size)}`);
+  const start = name === 'cpu' ? startOf(folder) : undefined;
+  if (start)
+    console.log(
+      `from the start of Node to the end of the first step ${start.done.toFixed(0)} ms: Node ${start.node.toFixed(0)}, loading ${(start.loaded - start.node).toFixed(0)}, the step ${(start.done - start.loaded).toFixed(0)}`,
+    );
 }

@@ -37,15 +37,18 @@ export const tuneOption = (): Option =>
 /** `B=8,N=16`. FV0503. */
 export const sizesOption =
   (option: string) =>
-  (text: string): Record<string, number> =>
-    Object.fromEntries(
-      text.split(',').map((part) => {
-        const [, name, n] = part.trim().match(/^(\.\.\.\d+|[A-Za-z_]\w*)=(\d+)$/) ?? [];
-        if (name === undefined)
-          throw new FoveaError('FV0503', `${option} ${text}: '${part}' is no size`, { hint: `For example: ${option} B=2,N=3.` });
-        return [name, Number(n)];
-      }),
-    );
+  (text: string): Record<string, number> => {
+    const sizes: Record<string, number> = {};
+    for (const part of text.split(',')) {
+      const [, name, n] = part.trim().match(/^(\.\.\.\d+|[A-Za-z_]\w*)=(\d+)$/) ?? [];
+      if (name === undefined)
+        throw new FoveaError('FV0503', `${option} ${text}: '${part}' is no size`, { hint: `For example: ${option} B=2,N=3.` });
+      if (name in sizes)
+        throw new FoveaError('FV0503', `${option} ${text}: ${name} is given twice`, { hint: `For example: ${option} B=2,N=3.` });
+      sizes[name] = Number(n);
+    }
+    return sizes;
+  };
 
 export const emulateOption = (): Option =>
   new Option('--emulate', 'with --backend cuda: its kernels on the processor, with every access checked');

@@ -63,7 +63,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'compiler/compile',
   ],
   'compiler/frontend': ['compiler/error'],
-  export: ['program', 'backends/cpu', 'backends/webgpu', 'compiler/error', 'compiler/plan'],
+  export: ['program', 'backends/cpu', 'backends/cuda', 'backends/webgpu', 'compiler/error', 'compiler/plan'],
   program: ['dsl', 'compiler/error', 'compiler/graph', 'compiler/target'],
   'backends/collectives': [
     'backends/native',
@@ -115,6 +115,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'models/eval',
     'models/parity',
     'testing',
+    'backends/native',
     'backends/reference',
     'backends/cpu',
     'backends/cuda',

@@ -13,7 +13,7 @@ export interface Manifest {
   readonly fovea: string;
   readonly version: number;
   readonly name: string;
-  readonly backend: 'cpu' | 'webgpu';
+  readonly backend: 'cpu' | 'webgpu' | 'cuda';
   /** SHA-256 of each file, in hexadecimal. */
   readonly files: Readonly<Record<string, string>>;
   readonly needs: {
@@ -24,6 +24,9 @@ export interface Manifest {
     readonly flags?: readonly string[];
     /** webgpu: limits of the device. */
     readonly limits?: Readonly<Record<string, number>>;
+    /** cuda: as sm_90a, and the most shared memory of a block. */
+    readonly architecture?: string;
+    readonly sharedBytes?: number;
   };
 }
 
@@ -40,12 +43,13 @@ export interface Opened {
   readonly document: ProgramDocument;
   readonly plan: Plan;
   readonly text: (name: string) => Promise<string>;
+  readonly bytes: (name: string) => Uint8Array;
 }
 
 const damaged = (what: string, cause?: unknown): FoveaError =>
   new FoveaError('FV0204', what, { hint: 'Export the program again, or copy the whole folder.', cause });
 
-const bytesOf = async (name: string, base: string): Promise<Uint8Array> => {
+const readBytes = async (name: string, base: string): Promise<Uint8Array> => {
   const url = new URL(name, base);
   try {
     if (url.protocol === 'file:') {
@@ -71,7 +75,7 @@ const utf8 = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 export const openExport = async (base: string, backend: Manifest['backend']): Promise<Opened> => {
   let manifest: Manifest;
   try {
-    manifest = JSON.parse(utf8(await bytesOf('manifest.json', base))) as Manifest;
+    manifest = JSON.parse(utf8(await readBytes('manifest.json', base))) as Manifest;
   } catch (e) {
     throw e instanceof FoveaError ? e : damaged('manifest.json is damaged', e);
   }
@@ -81,20 +85,22 @@ export const openExport = async (base: string, backend: Manifest['backend']): Pr
     );
   const files = new Map<string, Uint8Array>();
   for (const [name, hash] of Object.entries(manifest.files)) {
-    const bytes = await bytesOf(name, base);
+    const bytes = await readBytes(name, base);
     if ((await sha256(bytes)) !== hash) throw damaged(`${name} is not the file that was exported: its hash does not fit`);
     files.set(name, bytes);
   }
-  const text = async (name: string): Promise<string> => {
-    const bytes = files.get(name);
-    if (!bytes) throw damaged(`the manifest has no ${name}`);
-    return utf8(bytes);
+  const bytes = (name: string): Uint8Array => {
+    const found = files.get(name);
+    if (!found) throw damaged(`the manifest has no ${name}`);
+    return found;
   };
+  const text = async (name: string): Promise<string> => utf8(bytes(name));
   return {
     manifest,
     document: JSON.parse(await text('program.json')) as ProgramDocument,
     plan: parsePlan(await text('plan.txt')).plan,
     text,
+    bytes,
   };
 };
 

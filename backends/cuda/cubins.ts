@@ -20,6 +20,13 @@ export interface Compiler {
   /** Most kernels of a unit. */
   readonly unit: number;
 }
+/** `emulated`: the version of the emulator, whose code is no GPU's. */
+export const compilerOf = (nvrtc: Nvrtc, architecture: string, emulated: string | undefined, unit = 4): Compiler => ({
+  nvrtc,
+  architecture,
+  unit,
+  version: hash('cuda 1', nvrtc.version, emulated ?? ''),
+});
 /** Where a kernel's code lies: an image, of which several kernels may be parts, and its name there. */
 export interface Code {
   readonly path: string;

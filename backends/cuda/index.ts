@@ -11,9 +11,8 @@ import { FoveaError } from '../../compiler/error.ts';
 import type { Kernel } from '../../compiler/kernel/types.ts';
 import type { Plan } from '../../compiler/plan/types.ts';
 import type { PlanStore, Progress, Target } from '../../compiler/target.ts';
-import { hash } from '../native/cache.ts';
 import { planStore } from '../native/plans.ts';
-import { compileAll } from './cubins.ts';
+import { compileAll, compilerOf, imageOf } from './cubins.ts';
 import { buildEmulator } from './emulator/build.ts';
 import { partsOf } from './launches.ts';
 import { loadDriver, loadNvrtc } from './libraries.ts';
@@ -62,7 +61,7 @@ export const cuda = async ({
   emulate = false,
   check = false,
   poison,
-  unit = 4,
+  unit,
   plans = process.env['FOVEA_PLANS'] !== 'off',
 }: CudaOptions = {}): Promise<CudaBackend> => {
   const emulator = emulate ? await buildEmulator() : undefined;
@@ -77,7 +76,7 @@ export const cuda = async ({
       },
     );
   const architecture = `sm_${device.capability}`;
-  const compiler = { nvrtc, architecture, unit, version: hash('cuda 1', nvrtc.version, emulator?.version ?? '') };
+  const compiler = compilerOf(nvrtc, architecture, emulator?.version, unit);
   return {
     kind: 'plan',
     name: 'cuda',
@@ -89,7 +88,7 @@ export const cuda = async ({
       const parts = partsOf(plan);
       const printed = plan.kernels.map((k: Kernel, i) => printCuda(k, parts[i]));
       const codes = await compileAll(printed, compiler, progress);
-      return load(device, plan, printed, codes, { poison, check });
+      return load(device, plan, printed, codes, { poison, check, imageOf });
     },
   };
 };

@@ -5,7 +5,8 @@
 import type { Kernel } from '../../compiler/kernel/types.ts';
 import type { Part, Plan } from '../../compiler/plan/types.ts';
 import { addressOf } from './driver.ts';
-import { mostParts, type Printed } from './print.ts';
+import type { Printed } from './print.ts';
+import { mostParts } from './rows.ts';
 
 export interface LaunchCall {
   /** Of the plan. */
@@ -26,7 +27,12 @@ const power = (n: number): number => 2 ** Math.ceil(Math.log2(n));
 export const partsOf = ({ kernels, launches }: Plan): readonly number[] =>
   kernels.map((k, i) => power(Math.max(1, ...launches.filter((l) => l.kernel === i).map((l) => Math.min(mostParts(k), l.parts.length)))));
 
-export const launchesOf = (plan: Plan, printed: readonly Printed[], functions: readonly bigint[], arena: bigint): readonly LaunchCall[] => {
+export const launchesOf = (
+  plan: Plan,
+  printed: readonly Pick<Printed, 'sharedBytes'>[],
+  functions: readonly bigint[],
+  arena: bigint,
+): readonly LaunchCall[] => {
   const rows = partsOf(plan);
   const called = (launch: number, kernel: number, parts: readonly Part[]): LaunchCall => {
     const k = plan.kernels[kernel] as Kernel;
@@ -42,7 +48,7 @@ export const launchesOf = (plan: Plan, printed: readonly Printed[], functions: r
       function: functions[kernel] as bigint,
       blocks,
       threads: k.threads,
-      sharedBytes: (printed[kernel] as Printed).sharedBytes,
+      sharedBytes: printed[kernel]?.sharedBytes ?? 0,
       arguments: BigUint64Array.of(addressOf(parameter)),
       parameter,
     };

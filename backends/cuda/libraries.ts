@@ -109,7 +109,8 @@ const load = ({ what, variable, names, folders, file, install }: Wanted): Loaded
       // NVRTC opens its library of built-in functions by its bare name: it has to be there already
       if (path.includes('/'))
         for (const f of list(dirname(path))) if (/^libnvrtc-builtins\.so/.test(f)) koffi.load(join(dirname(path), f), { global: true });
-      return koffi.load(path);
+      // one that is named may be the emulator, whose kernels find its functions among those of the process
+      return koffi.load(path, { global: named !== undefined });
     } catch (e) {
       failed.push(`${basename(path)}: ${e instanceof Error ? e.message : String(e)}`);
     }

@@ -17,12 +17,6 @@ import { type Prelude, prelude } from './prelude.ts';
 
 /** The name of the function, unless another is asked for; who compiles it defines it as a macro. */
 export const kernelSymbol = 'FV_KERNEL';
-/** Bytes of a launch's parameters: what every driver takes. */
-const parameterBytes = 4096;
-/** Parts that one launch of a kernel may have at most. */
-export const mostParts = (k: Kernel): number => 2 ** Math.floor(Math.log2(parameterBytes / rowBytes(k)));
-/** Of a row of parts: where it ends, and a pointer for each buffer. */
-export const rowBytes = (k: Kernel): number => 8 * (1 + k.buffers.length);
 
 const reserved = new Set(
   'alignas alignof and asm auto bool break case catch char class const constexpr continue decltype default delete do double else enum explicit export extern false float for friend goto if inline int long mutable namespace new not operator or private protected public register return short signed sizeof static struct switch template this throw true try typedef typename union unsigned using virtual void volatile while xor f32 f64 i32 u32 i64 u64 u16 u8 parts min max abs sqrt exp log sin cos pow threadIdx blockIdx blockDim gridDim'.split(

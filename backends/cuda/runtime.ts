@@ -9,7 +9,6 @@ import { hostData } from '../../compiler/kernel/scalar.ts';
 import type { Plan, Slot } from '../../compiler/plan/types.ts';
 import type { Executable } from '../../compiler/target.ts';
 import type { Code } from './cubins.ts';
-import { imageOf } from './cubins.ts';
 import { addressOf, memoryAt } from './driver.ts';
 import { type LaunchCall, launchesOf } from './launches.ts';
 import type { Device } from './open.ts';
@@ -25,6 +24,8 @@ export interface LoadOptions {
   readonly poison: number | undefined;
   /** Launches one by one, and says which of them failed. */
   readonly check: boolean;
+  /** The machine code at the path of a kernel's code. */
+  readonly imageOf: (path: string) => Promise<Buffer>;
 }
 
 /** Pinned memory of one input; busy until the GPU has fetched it. */
@@ -47,9 +48,9 @@ const mirrored = 256 << 20;
 export const load = async (
   device: Device,
   plan: Plan,
-  printed: readonly Printed[],
+  printed: readonly Pick<Printed, 'sharedBytes'>[],
   codes: readonly Code[],
-  { poison, check }: LoadOptions,
+  { poison, check, imageOf }: LoadOptions,
 ): Promise<CudaExecutable> => {
   const { cu } = device;
   cu.cuCtxSetCurrent(device.context);
@@ -89,7 +90,7 @@ export const load = async (
       modules.set(path, owned(cu.cuModuleLoadData(await imageOf(path)), cu.cuModuleUnload));
     const functions = codes.map(({ path, symbol }, i) => {
       const f = cu.cuModuleGetFunction(modules.get(path) as bigint, symbol);
-      const { sharedBytes } = printed[i] as Printed;
+      const { sharedBytes } = printed[i] as Pick<Printed, 'sharedBytes'>;
       if (sharedBytes > 48 << 10) cu.cuFuncSetAttribute(f, 8, sharedBytes);
       return f;
     });

@@ -5,6 +5,7 @@
 import type { Finding } from '../../compiler/frontend/findings.ts';
 import { declared, graphSizes, isDeclared } from '../../dsl/declared.ts';
 import { FoveaError, trace } from '../../index.ts';
+import { leavesOfProgram } from '../../program.ts';
 import { load, usersOwn } from '../exports.ts';
 import { fileStart } from './tracer.ts';
 
@@ -39,7 +40,10 @@ export const traceFile = async (file: string): Promise<{ readonly findings: read
     if (!isDeclared(value)) continue;
     const d = declared(value);
     attempt(name, () =>
-      usersOwn(name, file, () => trace(d.run as (...xs: unknown[]) => unknown, d.args as unknown[], { dims: graphSizes(d.dims) })),
+      // leaves with one name are refused by whoever compiles it
+      leavesOfProgram(
+        usersOwn(name, file, () => trace(d.run as (...xs: unknown[]) => unknown, d.args as unknown[], { dims: graphSizes(d.dims) })),
+      ),
     ) && traced.push(name);
   }
   return { findings, traced };

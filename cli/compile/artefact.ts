@@ -6,7 +6,9 @@ import { extname, join } from 'node:path';
 import { addonSource } from '../../backends/cpu/addon.ts';
 import { type CpuTarget, cpu } from '../../backends/cpu/index.ts';
 import { buildAddon } from '../../backends/cpu/toolchain.ts';
+import { cudaExport } from '../../backends/cuda/export.ts';
 import { webgpuParts } from '../../backends/webgpu/export.ts';
+import { FoveaError } from '../../compiler/error.ts';
 import { explain } from '../../compiler/explain/explain.ts';
 import type { Declaration, Shapes } from '../../compiler/frontend/declare.ts';
 import { bindDim } from '../../compiler/graph/dim.ts';
@@ -17,6 +19,7 @@ import { isSpec } from '../../dsl/params.ts';
 import { isLeaf, walk } from '../../dsl/tree.ts';
 import { type Manifest, type ProgramDocument, version } from '../../export/document.ts';
 import { type Plan, type Precision, type Target, trace } from '../../index.ts';
+import { findPackageFile } from '../../models/data/package.ts';
 import type { Leaf } from '../../program.ts';
 import type { UserProgram } from '../program.ts';
 
@@ -31,7 +34,13 @@ export interface ExportBackend {
   readonly target: Target;
   readonly parts: (plan: Plan) => Promise<Parts>;
   readonly options: string;
+  /** What has to be installed where the program goes. */
+  readonly packages?: Readonly<Record<string, string>>;
 }
+
+/** As this package asks for it. */
+const koffiVersion = (): string =>
+  (JSON.parse(readFileSync(findPackageFile('package.json'), 'utf8')) as { dependencies: { koffi: string } }).dependencies.koffi;
 
 const cpuExport = (level: CpuTarget | undefined, threads: number | undefined): ExportBackend => {
   const backend = cpu({ ...(level ? { target: level } : {}), ...(threads ? { threads } : {}) });
@@ -71,9 +80,42 @@ const webgpuExport = (): ExportBackend => {
   };
 };
 
-export const exportBackends = ['cpu', 'webgpu'] as const;
-export const exportBackend = (name: (typeof exportBackends)[number], level?: CpuTarget, threads?: number): ExportBackend =>
-  ({ cpu: () => cpuExport(level, threads), webgpu: webgpuExport })[name]();
+const cudaBackend = async (architecture: string | undefined, emulate: boolean): Promise<ExportBackend> => {
+  const { target, parts } = await cudaExport(architecture, emulate);
+  return {
+    name: 'cuda',
+    target,
+    options: '{ readonly device?: number }',
+    packages: { koffi: koffiVersion() },
+    parts: async (plan) => {
+      const { kernels, images, source, architecture: made } = await parts(plan);
+      const files = new Map<string, string | Uint8Array>([['kernels.json', JSON.stringify(kernels)], ['kernels.cu', source], ...images]);
+      return { files, needs: { architecture: made, sharedBytes: Math.max(0, ...kernels.map((k) => k.sharedBytes)) } };
+    },
+  };
+};
+
+export interface ExportOptions {
+  /** Of cpu: native or a level of processors; of cuda: an architecture. */
+  readonly target?: string | undefined;
+  readonly threads?: number | undefined;
+  /** Of cuda: code for the emulator. */
+  readonly emulate?: boolean | undefined;
+}
+export const exportBackends = ['cpu', 'webgpu', 'cuda'] as const;
+/** FV0503, FV0616: no such target. FV0301, FV0310, FV0311: nothing to compile with, or for. */
+export const exportBackend = async (
+  name: (typeof exportBackends)[number],
+  { target, threads, emulate = false }: ExportOptions = {},
+): Promise<ExportBackend> => {
+  if (emulate && name !== 'cuda')
+    throw new FoveaError('FV0503', `--emulate: the ${name} backend has no emulator`, { hint: 'Add --backend cuda.' });
+  return {
+    cpu: async () => cpuExport(target as CpuTarget | undefined, threads),
+    webgpu: async () => webgpuExport(),
+    cuda: () => cudaBackend(target, emulate),
+  }[name]();
+};
 
 /** The loader, bundled from where this file lies: sources or what they were built to. */
 const bundle = async (name: Manifest['backend']): Promise<string> => {
@@ -85,8 +127,8 @@ const bundle = async (name: Manifest['backend']): Promise<string> => {
     write: false,
     format: 'esm',
     target: 'es2022',
-    platform: name === 'cpu' ? 'node' : 'browser',
-    external: ['node:*', 'webgpu'],
+    platform: name === 'webgpu' ? 'browser' : 'node',
+    external: ['node:*', 'webgpu', 'koffi'],
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: 'none',
@@ -133,10 +175,16 @@ const declarationOf = async (program: UserProgram, options: string): Promise<str
   const { declared: d } = program;
   const names = parameterNames(String(d.module?.body ?? d.run));
   const sizes = Object.entries(program.dims).map(([n, v]) => `${n} = ${v}`);
+  // of a pattern, and not what another argument is called
+  const unnamed = (i: number): string => {
+    let name = `arg${i}`;
+    while (names.includes(name)) name = `_${name}`;
+    return name;
+  };
   const declaration: Declaration = {
     about: `${program.shown}#${program.name}${sizes.length > 0 ? `, with ${sizes.join(', ')}` : ''}. Written by fovea compile.`,
     args: d.args.map((a, i) => ({
-      name: names.length === d.args.length ? (names[i] ?? `arg${i}`) : `arg${i}`,
+      name: names.length === d.args.length ? (names[i] ?? unnamed(i)) : unnamed(i),
       shapes: shapesOf(a, (x) => (isSpec(x) ? { shape: x.shape, dtype: x.dtype } : { fixed: x })),
     })),
     result: resultShapes(program),
@@ -167,7 +215,10 @@ export const artefact = async (program: UserProgram, backend: ExportBackend, pre
     ['manifest.json', `${JSON.stringify(manifest, null, 2)}\n`],
     ['index.js', await bundle(backend.name)],
     ['index.d.ts', await declarationOf(program, backend.options)],
-    ['package.json', `${JSON.stringify({ type: 'module', main: 'index.js', types: 'index.d.ts', private: true })}\n`],
+    [
+      'package.json',
+      `${JSON.stringify({ type: 'module', main: 'index.js', types: 'index.d.ts', private: true, ...(backend.packages ? { dependencies: backend.packages } : {}) })}\n`,
+    ],
     ...all,
   ]);
 };

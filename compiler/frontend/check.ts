@@ -1,7 +1,7 @@
 /** The static half of `fovea check`: types and purity of the files that were asked for and of what they import of the user's. */
 import type ts from 'typescript';
 import type { Finding } from './findings.ts';
-import { type Project, project } from './project.ts';
+import { largest, type Project, project } from './project.ts';
 import { purity } from './purity.ts';
 import { findingOf } from './sentences.ts';
 import { userFiles } from './tensors.ts';
@@ -26,12 +26,25 @@ export interface Checker {
   readonly learn: () => void;
 }
 
+const mb = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`;
+const left = (file: string, bytes: number): Finding => ({
+  file,
+  ...{ line: 1, col: 1, endLine: 1, endCol: 2, related: [] },
+  code: 'FV0402',
+  severity: 'error',
+  message: `the file has ${mb(bytes)}, and files up to ${mb(largest)} are checked. Read large data when the program runs`,
+});
+
 export const checker = (asked: readonly string[]): Checker => {
   const p = project(asked);
   const impurities = purity();
   const round = (): Round => {
     const { program, settle, diagnosticsOf, anew } = p.now();
     const files = userFiles(program, asked);
+    if (p.tooLarge.size > 0) {
+      const findings = [...p.tooLarge].map(([file, bytes]) => left(file, bytes));
+      return { files: files.map((f) => f.fileName), parses: false, findings: () => findings, anew };
+    }
     const syntax = files.flatMap((f) => program.getSyntacticDiagnostics(f));
     const findings = (): readonly Finding[] => {
       const mine = new Set(files);

@@ -29,7 +29,12 @@ export interface Project {
   readonly again: (files: readonly string[]) => void;
   /** Faults of the configuration itself. */
   readonly faults: readonly ts.Diagnostic[];
+  /** Files that were left out, with their bytes. */
+  readonly tooLarge: ReadonlyMap<string, number>;
 }
+
+/** Bytes of the largest file that is read: what people write is smaller by far, and what programs write can take all memory. */
+export const largest = 8 << 20;
 
 const fallback: ts.CompilerOptions = {
   target: tsc.ScriptTarget.ES2023,
@@ -61,10 +66,14 @@ export const project = (files: readonly string[]): Project => {
   host.jsDocParsingMode = tsc.JSDocParsingMode.ParseForTypeErrors;
   const read = host.getSourceFile.bind(host);
   const kept = new Map<string, ts.SourceFile | undefined>();
+  const tooLarge = new Map<string, number>();
   let turn = 0;
   host.getSourceFile = (file, how) => {
     if (!kept.has(file)) {
-      const source = read(file, how);
+      const size = tsc.sys.getFileSize?.(file) ?? 0;
+      if (size > largest) tooLarge.set(file, size);
+      else tooLarge.delete(file);
+      const source = size > largest ? tsc.createSourceFile(file, '', how) : read(file, how);
       kept.set(file, source && Object.assign(source, { version: `${turn} ${tsc.sys.createHash?.(source.text) ?? source.text}` }));
     }
     return kept.get(file);
@@ -107,5 +116,6 @@ export const project = (files: readonly string[]): Project => {
       for (const f of all) kept.delete(f);
     },
     faults,
+    tooLarge,
   };
 };

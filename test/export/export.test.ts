@@ -1,17 +1,19 @@
 /** Exported programs: equal to the direct run bit for bit, in a folder with nothing but Node and in a page; damaged and foreign ones are refused. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import ts from 'typescript';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cpu } from '../../backends/cpu/index.ts';
+import { buildEmulator } from '../../backends/cuda/emulator/build.ts';
+import { cuda } from '../../backends/cuda/index.ts';
 import { webgpuParts } from '../../backends/webgpu/export.ts';
 import { webgpu } from '../../backends/webgpu/index.ts';
 import { artefact, exportBackend } from '../../cli/compile/artefact.ts';
 import { userProgram } from '../../cli/program.ts';
 import type { Backend } from '../../index.ts';
-import { compile } from '../../index.ts';
+import { compile, FoveaError } from '../../index.ts';
 import { launch, serve } from '../web/browser.ts';
 import { threeSteps } from './fixtures/run.mjs';
 import { step } from './fixtures/step.ts';
@@ -25,11 +27,18 @@ beforeAll(async () => {
   const program = await userProgram(join(fixtures, 'step.ts#step'));
   for (const name of ['cpu', 'webgpu'] as const) {
     mkdirSync(at(name));
-    for (const [file, data] of await artefact(program, exportBackend(name, undefined, 2), 'f32', '0'))
+    for (const [file, data] of await artefact(program, await exportBackend(name, { threads: name === 'cpu' ? 2 : undefined }), 'f32', '0'))
       writeFileSync(join(at(name), file), data);
     copyFileSync(join(fixtures, 'run.mjs'), join(at(name), 'run.mjs'));
   }
 }, 120_000);
+
+/** Needs a C++ compiler; FV0301 without. */
+const emulator = await buildEmulator().catch((e: unknown) => {
+  if (!(e instanceof FoveaError) || e.code !== 'FV0301') throw e;
+  console.warn(`export for CUDA skipped: ${e.message}. ${e.hint}`);
+  return undefined;
+});
 
 const direct = async (backend: Backend): Promise<string> =>
   threeSteps(await compile(step, step.args as never, { backend, dims: step.dims, donate: step.donate }));
@@ -100,6 +109,51 @@ test('a damaged file, a missing one, and another machine are refused with what t
     expect(refused(manifest((m) => Object.assign(m.needs, { flags: ['avx1024f'] })))).toMatch(
       /^FV0205: .* with avx1024f, which this machine has not\n {2}Export it here, or/,
     );
+});
+
+describe.skipIf(!emulator)('cuda', () => {
+  const dir = at('cuda');
+  const run = (code: string, env: Readonly<Record<string, string>> = {}) =>
+    spawnSync(process.execPath, ['--input-type=module', '-e', code], {
+      cwd: dir,
+      encoding: 'utf8',
+      env: { FOVEA_CUDA_DRIVER: emulator?.path ?? '', ...env },
+    });
+  beforeAll(async () => {
+    mkdirSync(join(dir, 'node_modules'), { recursive: true });
+    const program = await userProgram(join(fixtures, 'step.ts#step'));
+    for (const [file, data] of await artefact(program, await exportBackend('cuda', { emulate: true }), 'f32', '0'))
+      writeFileSync(join(dir, file), data);
+    copyFileSync(join(fixtures, 'run.mjs'), join(dir, 'run.mjs'));
+    symlinkSync(join(import.meta.dirname, '../../node_modules/koffi'), join(dir, 'node_modules/koffi'));
+  }, 120_000);
+
+  test('a folder with koffi alone gives the bits of the direct run, behind the double of the driver', { timeout: 60_000 }, async () => {
+    const { stdout, stderr } = run(script.replace('{ threads: 2 }', '{ device: 0 }'));
+    expect(stderr).toBe('');
+    expect(stdout.trim()).toBe(await direct(await cuda({ emulate: true })));
+    const imports = [...readFileSync(join(dir, 'index.js'), 'utf8').matchAll(/import ?[\w{},*$ ]+ ?from ?"([^"]+)"/g)].map(
+      ([, from]) => from,
+    );
+    expect(imports.filter((i) => !i?.startsWith('node:'))).toEqual(['koffi']);
+    expect(statSync(join(dir, 'index.js')).size).toBeLessThan(96 << 10);
+    expect(readFileSync(join(dir, 'kernels.cu'), 'utf8')).toContain('__global__');
+    expect(JSON.parse(readFileSync(join(dir, 'package.json'), 'utf8')).dependencies).toHaveProperty('koffi');
+  });
+
+  test('another architecture, a damaged kernel, and no driver are refused', () => {
+    const load = `import { load } from './index.js'; await load().catch((e) => console.log(e.report()));`;
+    const changed = (file: string, change: (text: string) => string): string => {
+      const before = readFileSync(join(dir, file));
+      writeFileSync(join(dir, file), change(before.toString('latin1')), 'latin1');
+      const { stdout } = run(load);
+      writeFileSync(join(dir, file), before);
+      return stdout;
+    };
+    expect(changed('manifest.json', (t) => t.replace(/"sm_\d+a?"/, '"sm_70"'))).toMatch(/^FV0205: the program is exported for sm_70 /);
+    expect(changed('kernels0.cubin', (t) => `${t.slice(0, 100)}x${t.slice(101)}`)).toMatch(/^FV0204: kernels0\.cubin is not the file/);
+    expect(run(load, { FOVEA_CUDA_DRIVER: '/nowhere/libcuda.so' }).stdout).toMatch(/^FV0310: FOVEA_CUDA_DRIVER is /);
+  });
 });
 
 const linux = process.platform === 'linux' && process.arch === 'x64';
