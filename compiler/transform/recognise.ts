@@ -12,7 +12,7 @@
  */
 import { attention, isAttention } from '../graph/attention.ts';
 import { type Builder, builder } from '../graph/builder.ts';
-import type { Graph, Node, OpOf, Value } from '../graph/types.ts';
+import type { Graph, Node, OpOf, Prim, Value } from '../graph/types.ts';
 import { needed } from './linearize.ts';
 
 type Dot = Node & { readonly op: OpOf<'dot'> };
@@ -135,12 +135,23 @@ const peel = (s: Site, v: Value, alone: boolean): { readonly value: Value; reado
 const free = (v: Value, ...taken: readonly (readonly number[])[]): readonly number[] =>
   v.type.shape.map((_, i) => i).filter((i) => !taken.some((t) => t.includes(i)));
 
+const changes: ReadonlySet<Prim> = new Set<Prim>(['add', 'sub', 'mul', 'div', 'select', 'max', 'min', 'cast', 'transpose', 'reshape']);
+/** Whether v is made, number by number, of a softmax: masked, dropped, scaled. */
+const changed = (s: Site, v: Value, depth = 3): boolean => {
+  const n = s.maker(v);
+  if (!n || depth === 0 || !changes.has(n.op.prim)) return false;
+  return n.inputs.some((x) => softmaxOf(s, x) !== undefined || changed(s, x, depth - 1));
+};
+
 /** Attention that ends in this contraction; a text where it nearly is; undefined where no softmax is in sight. */
 const match = (s: Site, n: Dot): Match | string | undefined => {
   for (const side of [0, 1] as const) {
     const weights = n.inputs[side] as Value;
     const found = softmaxOf(s, weights);
-    if (found === undefined) continue;
+    if (found === undefined) {
+      if (changed(s, weights)) return 'the weights are changed between their softmax and the contraction';
+      continue;
+    }
     if (typeof found === 'string') return found;
     if (s.uses(weights) !== 1) return 'the weights are read by more than one contraction';
     const scores = peel(s, found, true);

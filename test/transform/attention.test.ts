@@ -111,6 +111,7 @@ const misses: { readonly [name: string]: readonly [f: (q: Q, k: K, v: V) => unkn
     },
     'more than one contraction',
   ],
+  'the weights are scaled': [(q, k, v) => look(softmax(scores(q, k)).mul(2), v), 'changed between their softmax and the contraction'],
   'the scores are read twice': [
     (q, k, v) => {
       const s = scores(q, k);
@@ -136,6 +137,7 @@ test('a softmax over the queries is none', () => {
     return einsum('b h m n, b h m e -> b h n e', w, v);
   }) as never);
   expect(tagsIn(recognise(g))).toEqual(['softmax']);
+  expect(nearMisses(g).map((m) => m.why)).toEqual(['the weights are not summed over the axis of their softmax']);
 });
 
 test('a sum that is held constant is no softmax: its derivative is another', () => {
