@@ -120,8 +120,9 @@ test('what a kernel looks like', () => {
       sums[b_thread] = fv_bf16_f32(((x[t0 >> 1u] >> ((u32(t0) & 1u) << 4u)) & 0xffffu));
       workgroupBarrier();
       for (var i = 0i; i < 4i; i += 2i) {
-        let t1 = fv_f32_bf16_x2((fv_bf16_f32_x2(vec2<u32>(((x[i >> 1u] >> ((u32(i) & 1u) << 4u)) & 0xffffu), ((x[(i + 1) >> 1u] >> ((u32((i + 1)) & 1u) << 4u)) & 0xffffu))) * vec2<f32>(sums[0i])));
-        fv_put16s_y(i + 0, t1);
+        let t1 = x[i >> 1u];
+        let t2 = fv_f32_bf16_x2((fv_bf16_f32_x2(vec2<u32>(t1 & 0xffffu, t1 >> 16u)) * vec2<f32>(sums[0i])));
+        fv_put16s_y(i + 0, t2);
       }
     }
     "
