@@ -293,6 +293,8 @@ const printStmt = (s: Stmt, c: Context): void => {
     case 'wait':
       line(c, `${c.fns.matrix('wait')}<${s.pending}>();`);
       break;
+    case 'exchange':
+      throw new Error('internal: exchanges are not printed as CUDA');
   }
 };
 

@@ -8,6 +8,8 @@ export interface WebGpuOptions {
   readonly patience?: number;
   /** Bytes of a buffer and of a binding at most, below the device's own limits: for tests of what happens there. */
   readonly most?: Partial<Sizes>;
+  /** Use nothing beyond what every device has: no exchanges within subgroups, no type f16. */
+  readonly plain?: boolean;
 }
 
 export interface Opened {

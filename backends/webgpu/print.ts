@@ -41,6 +41,8 @@ const block = (c: Printer, body: readonly Stmt[]): void => {
 };
 
 interface Printer extends Context {
+  /** Extensions of the language. */
+  readonly uses: Set<string>;
   /** Declarations of shared arrays. */
   readonly shared: string[];
   /** Elements of the vectors that memory is made of. */
@@ -107,6 +109,10 @@ const printStmt = (s: Stmt, c: Printer): void => {
     case 'commit':
     case 'wait':
       throw new Error('internal: matrix units in WGSL');
+    case 'exchange':
+      statement(c, [s.value], ([v]) => line(c, `let ${c.name(s.name)} = subgroupShuffleXor(${v}, ${s.by}u);`));
+      c.uses.add('subgroups');
+      break;
   }
 };
 
@@ -131,6 +137,7 @@ export const printWgsl = (k: Kernel, places: Places = apart(k), dialect: Dialect
     memory: new Map(bindings.of),
     divisors: new Map(),
     vectors,
+    uses: new Set(dialect.f16 ? ['f16'] : []),
     shared: [],
     lines: [],
     locals: new Map(),
@@ -149,7 +156,7 @@ export const printWgsl = (k: Kernel, places: Places = apart(k), dialect: Dialect
   c.indent--;
   block(c, k.body);
   return [
-    ...(dialect.f16 ? ['enable f16;'] : []),
+    ...[...c.uses].map((u) => `enable ${u};`),
     ...bindings.declared,
     ...(many ? [`@group(0) @binding(${bindings.count}) var<uniform> fv_blocks: u32;`] : []),
     c.fns.text(),
