@@ -1,7 +1,7 @@
 /** The WebGPU backend on whatever gives adapters: a browser's `navigator.gpu`, or Dawn in Node. */
 import type { Kernel } from '../../compiler/kernel/types.ts';
 import type { Plan } from '../../compiler/plan/types.ts';
-import type { Progress, Target } from '../../compiler/target.ts';
+import type { PlanStore, Progress, Target } from '../../compiler/target.ts';
 import { openDevice, type WebGpuOptions } from './device.ts';
 import type { Dialect } from './dialect.ts';
 import { printWgsl } from './print.ts';
@@ -18,6 +18,7 @@ export interface WebGpuBackend {
   readonly adapter: string;
   /** What its kernels use beyond what every device has; of subgroups, target.subgroup. */
   readonly dialect: Dialect;
+  readonly plans?: PlanStore | undefined;
   readonly source: (kernel: Kernel) => string;
   prepare(plan: Plan, progress?: Progress): Promise<WebGpuExecutable>;
   /** Lets the device go; executables of it end with it. */
@@ -64,6 +65,7 @@ export const webgpuOn = async (gpu: GPU, options: WebGpuOptions = {}): Promise<W
     name: 'webgpu',
     target: webgpuTarget(device, subgroup),
     dialect,
+    plans: options.plans,
     adapter: name,
     source: (k) => printWgsl(k, undefined, dialect),
     prepare: (plan, progress) => load(opened, plan, (k, places) => printWgsl(plan.kernels[k] as Kernel, places, dialect), progress),

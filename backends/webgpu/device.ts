@@ -1,4 +1,5 @@
 /** A device of WebGPU that somebody can run plans on: what it is, how long to wait for it, how much it holds. */
+import type { PlanStore } from '../../compiler/target.ts';
 import { requestDevice } from './adapter.ts';
 import type { Sizes } from './arena.ts';
 import { type Life, lifeOf } from './life.ts';
@@ -10,6 +11,8 @@ export interface WebGpuOptions {
   readonly most?: Partial<Sizes>;
   /** Use nothing beyond what every device has: no exchanges within subgroups, no type f16. */
   readonly plain?: boolean;
+  /** Where finished plans are kept: in a browser, `plansInCache`. */
+  readonly plans?: PlanStore | undefined;
 }
 
 export interface Opened {
