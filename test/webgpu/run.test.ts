@@ -1,11 +1,15 @@
 /** Programs on WebGPU against float64 within their bounds, the text of a kernel, memory in parts of words, and what is refused. */
 import { describe, expect, test } from 'vitest';
-import { printWgsl, type WebGpuBackend, webgpu } from '../../backends/webgpu/index.ts';
+import { openDevice } from '../../backends/webgpu/device.ts';
+import { dawn, printWgsl, type WebGpuBackend, webgpu } from '../../backends/webgpu/index.ts';
+import { load } from '../../backends/webgpu/runtime.ts';
 import { compileGraph } from '../../compiler/compile.ts';
 import { builder } from '../../compiler/graph/builder.ts';
 import { type DType, type HostData, hostArrays } from '../../compiler/graph/types.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
+import { type F32, scope, spec, trace } from '../../dsl/index.ts';
 import { results } from '../../testing/host.ts';
+import { planOf } from '../../testing/stages.ts';
 import { attends, generated, narrow } from '../compile/device.ts';
 
 let made: Promise<WebGpuBackend> | undefined;
@@ -153,5 +157,16 @@ describe('what is refused', () => {
     other.destroy();
     await new Promise((r) => setTimeout(r, 50));
     await expect(lost.run()).rejects.toMatchObject({ code: 'FV0308', hint: 'Compile the program again, on a new device.' });
+  });
+  test('a text that the language does not take: the kernel, the part of the program that asks for it, the line and what is wrong with it', async () => {
+    const doubledIn = trace(((x: F32<'5'>) => scope('student/head', () => x.add(x))) as never, [spec('5')] as never).graph;
+    const plan = planOf(doubledIn, (await backend()).target);
+    const opened = await openDevice(await dawn());
+    const text = (): string => 'fn helper() {}\n@compute @workgroup_size(1) fn main() { let x: f32 = true; }';
+    await expect(load(opened, plan, text)).rejects.toMatchObject({
+      code: 'FV0302',
+      message: expect.stringMatching(/^WebGPU refuses kernel k0_\w+ of student\/head, line 2: .*: @compute @workgroup_size\(1\) fn main/),
+    });
+    opened.device.destroy();
   });
 });
