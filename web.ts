@@ -5,5 +5,5 @@
  *   import { compile, webgpu } from 'fovea/web';
  *   const step = await compile(trainStep, specs, { backend: await webgpu() });
  */
-export { type WebGpuBackend, webgpu } from './backends/webgpu/browser.ts';
+export { plansInCache, versionOf, type WebGpuBackend, webgpu } from './backends/webgpu/browser.ts';
 export * from './index.ts';

@@ -4,9 +4,10 @@
  * its flash attention, and the models of bench/forward.ts and bench/step.ts, eager and compiled. What fails is said and does not end the rest; the exit status is 1 then.
  *
  *   npx tsx bench/gpu.ts                                        on a GPU: some minutes
+ *   npx tsx bench/gpu.ts --chrome PATH                          besides, jax-js, tfjs and ONNX Runtime Web in that browser, if they are installed
  *   npx tsx bench/gpu.ts --backend cuda --python PATH           on an NVIDIA GPU; PATH is a Python with torch
  *   npx tsx bench/gpu.ts --backend cuda --emulate --programs 20 --shapes 64x64x64 --skip parity,attention,map,reduce,forward,step
- *   npx tsx bench/gpu.ts --programs 20 --shapes 257x1152x384 --skip parity,forward,step      on a software driver
+ *   npx tsx bench/gpu.ts --programs 20 --shapes 257x1152x384 --attention 1x2x33x16 --skip parity,forward,step      on a software driver
  *
  * Fovea is the built command (`npm run build`). Times are by the device's clock where it has one, the hand-written rungs' from this side.
  */
@@ -16,6 +17,7 @@ import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { dawn } from '../backends/webgpu/index.ts';
 import { median, python, words } from './contenders.ts';
+import { installed, runPeers } from './gpu/browser.ts';
 import { rungs, timePlain } from './gpu/plain.ts';
 
 const { values } = parseArgs({
@@ -34,6 +36,7 @@ const { values } = parseArgs({
     runs: { type: 'string', default: '10' },
     skip: { type: 'string', default: '' },
     groups: { type: 'string' },
+    chrome: { type: 'string' },
   },
 });
 const skipped = new Set(values.skip.split(','));
@@ -156,6 +159,25 @@ await part('attention', async () => {
       await torch(`attention backward by PyTorch ${dtype}`, 'attention.py', shape, { dtype, backward: 1 }, 2.5 * flops);
     }
   }
+});
+await part('peers', async () => {
+  if (values.backend !== 'webgpu') return;
+  if (!installed()) {
+    console.error('peers: jax-js, tfjs and ONNX Runtime Web are not there; npm ci --prefix bench/gpu/peers installs them');
+    return;
+  }
+  const cases = (['gemm', 'attention'] as const).flatMap((what) =>
+    (what === 'gemm' ? values.shapes : values.attention).split(',').map((shape) => ({ what, shape: shape.split('x').map(Number) })),
+  );
+  const found = await runPeers(cases, Number(values.runs), values.chrome);
+  found.forEach((list, i) => {
+    const { what, shape } = cases[i] as (typeof cases)[number];
+    for (const { name, ms = 0, gflops = 0, error = 0, failed } of list) {
+      const row = { what: `${what === 'gemm' ? 'gemm NT' : what} by ${name} f32`, shape: shape.join('x') };
+      if (failed !== undefined) rows.push({ ...row, ms: '', rate: '', peak: '', error: failed });
+      else rows.push({ ...row, ms: ms.toPrecision(4), rate: `${gflops.toPrecision(4)} GFLOP/s`, peak: '', error: error.toPrecision(3) });
+    }
+  });
 });
 await part('map', () => bench('map', '--model', 'vits14'));
 await part('reduce', () => bench('reduce', '--model', 'vits14'));

@@ -21,6 +21,8 @@ export interface Target {
   readonly workers: number;
   /** Threads of one block; 1 = schedules without barriers. */
   readonly maxThreads: number;
+  /** Neighbouring threads, from a multiple of so many on, that exchange values without memory, however many more it may be; 1 = none. */
+  readonly subgroup: number;
   /** Widest vector of a lane type, 64 = AVX-512. */
   readonly vectorBytes: number;
   /** Vector registers that a register tile may use. */

@@ -107,6 +107,7 @@ export const cpuTarget = (threads: number, arch: Architecture = architecture()):
     name: 'cpu',
     workers: threads,
     maxThreads: 1,
+    subgroup: 1,
     vectorBytes: arch.vectorBytes,
     registers: arch.vectorRegisters,
     bf16Dot: arch.bf16Dot,

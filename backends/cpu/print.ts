@@ -289,6 +289,8 @@ const printStmt = (s: Stmt, c: Context): void => {
     case 'commit':
     case 'wait':
       throw new Error('internal: matrix units in C');
+    case 'exchange':
+      throw new Error('internal: one thread a block has nobody to exchange with');
   }
 };
 

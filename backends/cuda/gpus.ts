@@ -8,7 +8,16 @@ import type { MatrixUnit, Target } from '../../compiler/target.ts';
 const products: Readonly<Record<number, number>> = { 80: 1024, 86: 256, 87: 512, 89: 256, 90: 1280, 100: 1024, 120: 512 };
 export const matrixOf = (capability: number): MatrixUnit => ({ dtypes: ['bf16', 'f16'], products: products[capability] ?? 512 });
 
-const common = { name: 'cuda', maxThreads: 1024, vectorBytes: 16, registers: 255, bf16Dot: false, maxBuffers: 64, alignment: 256 } as const;
+const common = {
+  name: 'cuda',
+  maxThreads: 1024,
+  subgroup: 1,
+  vectorBytes: 16,
+  registers: 255,
+  bf16Dot: false,
+  maxBuffers: 64,
+  alignment: 256,
+} as const;
 
 export const gpus: Readonly<Record<'sm_80' | 'sm_90a', Target>> = {
   sm_80: {

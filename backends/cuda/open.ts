@@ -110,6 +110,8 @@ export const openDevice = (lib: ReturnType<typeof loadDriver>, ordinal: number):
       name: 'cuda',
       workers: processors,
       maxThreads: get(attribute.maxThreads),
+      // shuffles are not printed yet: threads meet in shared memory
+      subgroup: 1,
       vectorBytes: 16,
       registers: 255,
       bf16Dot: false,

@@ -7,12 +7,13 @@
  *   fv_storeWhole<4>(c, at, (fv_loadWhole<4>(a, at) + fv_loadWhole<4>(b, at)));
  */
 import { bytesOf, type DType } from '../../compiler/graph/types.ts';
+import { divisor, learn } from '../../compiler/kernel/divisors.ts';
 import { repeated } from '../../compiler/kernel/expr.ts';
 import { identifiers } from '../../compiler/kernel/names.ts';
 import { infix, operators, uniformValue } from '../../compiler/kernel/symbols.ts';
 import type { Expr, Kernel, KType, Stmt } from '../../compiler/kernel/types.ts';
 import { element as cElement, literal as cLiteral, scalarOf } from '../native/ctypes.ts';
-import { divisor, ofLoop } from './divisors.ts';
+
 import { type Prelude, prelude } from './prelude.ts';
 
 /** The name of the function, unless another is asked for; who compiles it defines it as a macro. */
@@ -212,7 +213,6 @@ const printFor = (s: Stmt & { readonly s: 'for' }, c: Context): void =>
     const t = scalar(s.from.dtype, c);
     const [first, last] = [uniformValue(s.from), uniformValue(s.to)];
     const trips = first !== undefined && last !== undefined ? Math.max(1, Math.ceil((last - first) / s.step)) : undefined;
-    c.divisors.set(s.name, ofLoop(s.from, s.step, c.divisors));
     // the bound is evaluated once: the body may write what it reads
     const simple = last !== undefined || s.to.k === 'ref';
     if (!simple) line(c, `const ${t} ${i}_end = ${to};`);
@@ -224,10 +224,10 @@ const printFor = (s: Stmt & { readonly s: 'for' }, c: Context): void =>
   });
 
 const printStmt = (s: Stmt, c: Context): void => {
+  learn(s, c.divisors);
   switch (s.s) {
     case 'let':
     case 'var':
-      if (s.s === 'let' && s.value.lanes === 1 && s.value.dtype === 'index') c.divisors.set(s.name, divisor(s.value, c.divisors));
       statement(c, [s.value], ([v]) =>
         line(c, `${s.s === 'let' ? 'const ' : ''}${type(s.value.dtype, s.value.lanes, c)} ${c.name(s.name)} = ${v};`),
       );
@@ -293,6 +293,8 @@ const printStmt = (s: Stmt, c: Context): void => {
     case 'wait':
       line(c, `${c.fns.matrix('wait')}<${s.pending}>();`);
       break;
+    case 'exchange':
+      throw new Error('internal: exchanges are not printed as CUDA');
   }
 };
 

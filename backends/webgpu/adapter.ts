@@ -11,6 +11,9 @@ const wanted = [
   'maxComputeWorkgroupSizeX',
 ] as const;
 
+/** Times of launches, where they are measured; and what probe.ts tries out. */
+const features = ['timestamp-query', 'shader-f16', 'subgroups'] as const;
+
 /** What a page or a worker of a browser has; undefined elsewhere. */
 export const ofBrowser = (): GPU | undefined => (globalThis as { readonly navigator?: { readonly gpu?: GPU } }).navigator?.gpu;
 
@@ -23,8 +26,7 @@ export const requestDevice = async (gpu: GPU): Promise<{ readonly device: GPUDev
     });
   const requiredLimits = Object.fromEntries(wanted.map((l) => [l, adapter.limits[l]]));
   try {
-    // times of launches, where they are measured
-    const requiredFeatures = (['timestamp-query'] as const).filter((f) => adapter.features.has(f));
+    const requiredFeatures = features.filter((f) => adapter.features.has(f));
     const device = await adapter.requestDevice({ requiredLimits, requiredFeatures });
     return { device, name: adapter.info.description || adapter.info.architecture || adapter.info.vendor || 'WebGPU' };
   } catch (cause) {

@@ -23,6 +23,8 @@ export interface Arena {
   destroy(): void;
 }
 
+/** Bytes that the largest vectors of a kernel fill: bindings are whole ones, so that the last is not cut off. */
+export const up16 = (n: number): number => Math.ceil(n / 16) * 16;
 /** Bytes in whole words. */
 export const up4 = (n: number): number => Math.ceil(n / 4) * 4;
 const gib = (n: number): string => `${(n / 2 ** 30).toFixed(2)} GiB`;
@@ -32,7 +34,7 @@ export const arenaOf = async (device: GPUDevice, bytes: number, sizes: Sizes): P
   device.pushErrorScope('out-of-memory');
   const buffers = Array.from({ length: Math.max(1, Math.ceil(bytes / sizes.buffer)) }, (_, n) =>
     device.createBuffer({
-      size: Math.max(256, Math.min(sizes.buffer, up4(bytes) - n * sizes.buffer)),
+      size: Math.max(256, Math.min(sizes.buffer, up16(bytes) - n * sizes.buffer)),
       usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
       label: `arena ${n}`,
     }),

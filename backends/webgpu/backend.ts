@@ -1,9 +1,11 @@
 /** The WebGPU backend on whatever gives adapters: a browser's `navigator.gpu`, or Dawn in Node. */
 import type { Kernel } from '../../compiler/kernel/types.ts';
 import type { Plan } from '../../compiler/plan/types.ts';
-import type { Progress, Target } from '../../compiler/target.ts';
+import type { PlanStore, Progress, Target } from '../../compiler/target.ts';
 import { openDevice, type WebGpuOptions } from './device.ts';
+import type { Dialect } from './dialect.ts';
 import { printWgsl } from './print.ts';
+import { abilitiesOf, none } from './probe.ts';
 import { load, type WebGpuExecutable } from './runtime.ts';
 
 export type { WebGpuOptions } from './device.ts';
@@ -14,6 +16,9 @@ export interface WebGpuBackend {
   readonly target: Target;
   /** As the adapter calls itself. */
   readonly adapter: string;
+  /** What its kernels use beyond what every device has; of subgroups, target.subgroup. */
+  readonly dialect: Dialect;
+  readonly plans?: PlanStore | undefined;
   readonly source: (kernel: Kernel) => string;
   prepare(plan: Plan, progress?: Progress): Promise<WebGpuExecutable>;
   /** Lets the device go; executables of it end with it. */
@@ -21,10 +26,11 @@ export interface WebGpuBackend {
 }
 
 /** The capability record of a device. Peaks are guesses that rank schedules: WebGPU does not tell them. */
-export const webgpuTarget = ({ limits }: Pick<GPUDevice, 'limits'>): Target => ({
+export const webgpuTarget = ({ limits }: Pick<GPUDevice, 'limits'>, subgroup = 1): Target => ({
   name: 'webgpu',
   workers: 32,
   maxThreads: limits.maxComputeInvocationsPerWorkgroup,
+  subgroup,
   vectorBytes: 16,
   registers: 64,
   bf16Dot: false,
@@ -43,17 +49,26 @@ export const commonLimits = {
   minStorageBufferOffsetAlignment: 256,
 };
 
-/** FV0307: no adapter or no device. */
+/** FV0307: no adapter or no device; FV0308, FV0309: it does not answer. */
 export const webgpuOn = async (gpu: GPU, options: WebGpuOptions = {}): Promise<WebGpuBackend> => {
   const opened = await openDevice(gpu, options);
-  const { device, name } = opened;
+  const { device, name, life } = opened;
+  const { f16, subgroup } = options.plain
+    ? none
+    : await abilitiesOf(device, life, (device.adapterInfo as GPUAdapterInfo | undefined)?.subgroupMinSize ?? 1).catch((e: unknown) => {
+        device.destroy();
+        throw e;
+      });
+  const dialect: Dialect = { f16 };
   return {
     kind: 'plan',
     name: 'webgpu',
-    target: webgpuTarget(device),
+    target: webgpuTarget(device, subgroup),
+    dialect,
+    plans: options.plans,
     adapter: name,
-    source: (k) => printWgsl(k),
-    prepare: (plan, progress) => load(opened, plan, (k, places) => printWgsl(plan.kernels[k] as Kernel, places), progress),
+    source: (k) => printWgsl(k, undefined, dialect),
+    prepare: (plan, progress) => load(opened, plan, (k, places) => printWgsl(plan.kernels[k] as Kernel, places, dialect), progress),
     destroy: () => device.destroy(),
   };
 };

@@ -8,6 +8,7 @@ import { ofBrowser } from './adapter.ts';
 import { type WebGpuBackend, type WebGpuOptions, webgpuOn } from './backend.ts';
 
 export { type WebGpuBackend, type WebGpuOptions, webgpuTarget } from './backend.ts';
+export { plansInCache, versionOf } from './plans.ts';
 export { printWgsl } from './print.ts';
 export type { WebGpuExecutable } from './runtime.ts';
 

@@ -1,4 +1,5 @@
 /** A device of WebGPU that somebody can run plans on: what it is, how long to wait for it, how much it holds. */
+import type { PlanStore } from '../../compiler/target.ts';
 import { requestDevice } from './adapter.ts';
 import type { Sizes } from './arena.ts';
 import { type Life, lifeOf } from './life.ts';
@@ -8,6 +9,10 @@ export interface WebGpuOptions {
   readonly patience?: number;
   /** Bytes of a buffer and of a binding at most, below the device's own limits: for tests of what happens there. */
   readonly most?: Partial<Sizes>;
+  /** Use nothing beyond what every device has: no exchanges within subgroups, no type f16. */
+  readonly plain?: boolean;
+  /** Where finished plans are kept: in a browser, `plansInCache`. */
+  readonly plans?: PlanStore | undefined;
 }
 
 export interface Opened {

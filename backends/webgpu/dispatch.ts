@@ -2,7 +2,7 @@
 import { bytesOf } from '../../compiler/graph/types.ts';
 import type { Kernel } from '../../compiler/kernel/types.ts';
 import type { Launch, Part, Plan } from '../../compiler/plan/types.ts';
-import { type Arena, type Piece, up4 } from './arena.ts';
+import { type Arena, type Piece, up16 } from './arena.ts';
 import type { Places } from './bindings.ts';
 import type { Pipelines } from './pipelines.ts';
 import { counted, lineOfBlocks } from './print.ts';
@@ -16,7 +16,7 @@ const slices = <P extends Pick<Piece, 'bytes'>>(
   const numbers = new Map<number, number>();
   const ends: { readonly offset: number; bytes: number }[] = [];
   const places = k.buffers.map((b, i) => {
-    const bytes = Math.max(4, up4((sizes[i] as number) * bytesOf[b.dtype]));
+    const bytes = Math.max(16, up16((sizes[i] as number) * bytesOf[b.dtype]));
     const offset = offsets[i] as number;
     // a buffer without elements lies nowhere
     const key = b.size === 0 ? -1 - i : offset;

@@ -2,7 +2,7 @@
 import type { Kernel } from '../../compiler/kernel/types.ts';
 import type { Plan } from '../../compiler/plan/types.ts';
 import type { Target } from '../../compiler/target.ts';
-import { up4 } from './arena.ts';
+import { up16 } from './arena.ts';
 import { commonLimits, webgpuTarget } from './backend.ts';
 import type { Places } from './bindings.ts';
 import { placesOf } from './dispatch.ts';
@@ -20,8 +20,8 @@ export const webgpuParts = (): { readonly target: Target; readonly parts: (plan:
     printed: placesOf(plan).map(({ kernel, places }) => ({ kernel, places, text: printWgsl(plan.kernels[kernel] as Kernel, places) })),
     limits: {
       ...commonLimits,
-      maxBufferSize: up4(plan.arenaBytes),
-      maxStorageBufferBindingSize: Math.max(4, ...plan.lifetimes.map((l) => up4(l.slot.bytes))),
+      maxBufferSize: up16(plan.arenaBytes),
+      maxStorageBufferBindingSize: Math.max(16, ...plan.lifetimes.map((l) => up16(l.slot.bytes))),
     },
   }),
 });

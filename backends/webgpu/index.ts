@@ -13,14 +13,14 @@ export type { WebGpuExecutable } from './runtime.ts';
 
 /** An instance is kept: Dawn's devices live as long as it does. */
 let instance: Promise<GPU> | undefined;
-/** Dawn. FV0307: it is not there. */
-export const dawn = async (): Promise<GPU> => {
+/** Dawn, with options of its own besides. FV0307: it is not there. */
+export const dawn = async (options: readonly string[] = []): Promise<GPU> => {
   try {
     const { create, globals } = await import('webgpu');
     Object.assign(globalThis, globals);
     // no kernel reads shared memory that it has not written (the laws run every kernel in an interpreter that watches), and a
     // profile wants times as they are
-    return create(['enable-dawn-features=disable_workgroup_init', 'disable-dawn-features=timestamp_quantization']);
+    return create(['enable-dawn-features=disable_workgroup_init', 'disable-dawn-features=timestamp_quantization', ...options]);
   } catch (cause) {
     throw new FoveaError('FV0307', `WebGPU is not there: ${cause instanceof Error ? cause.message : String(cause)}`, {
       hint: 'In Node, install the package webgpu; in a browser, choose one that has navigator.gpu.',

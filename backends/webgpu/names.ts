@@ -9,3 +9,6 @@ const reserved = new Set(
 /** Two underscores in a row are the language's, too. */
 export const legal = (id: string): string =>
   reserved.has(id) || /^(fv|b_|t\d+$)/.test(id) || id.includes('__') ? `v_${id.replace(/__+/g, '_')}` : id;
+
+/** Of a vector. */
+export const components = ['x', 'y', 'z', 'w'] as const;

@@ -4,9 +4,11 @@
  *   use('exp', 4)  ->  'fv_exp_x4', and text() defines fv_isnan_x4 and fv_exp_x4
  */
 import type { KType } from '../../compiler/kernel/types.ts';
+import type { Dialect } from './dialect.ts';
 import { functions, type WgslFunction } from './math.ts';
+import { components } from './names.ts';
 
-export type Register = 'f32' | 'i32' | 'u32' | 'bool';
+export type Register = 'f32' | 'f16' | 'i32' | 'u32' | 'bool';
 const registers: { readonly [T in KType]: Register } = {
   f32: 'f32',
   f16: 'u32',
@@ -16,11 +18,9 @@ const registers: { readonly [T in KType]: Register } = {
   bool: 'bool',
   index: 'i32',
 };
-/** Type of a value in a register, without its lanes. f16 and bf16 are their bits. */
-export const registerOf = (dtype: KType): Register => registers[dtype];
-const vector = (t: Register, lanes: number): string => (lanes === 1 ? t : `vec${lanes}<${t}>`);
-/** Type of a value. */
-export const wgslType = (dtype: KType, lanes: number): string => vector(registerOf(dtype), lanes);
+/** Type of a value in a register, without its lanes. bf16 are their bits, and so are f16 where a device has no such type. */
+export const registerOf = (dtype: KType, { f16 }: Dialect): Register => (f16 && dtype === 'f16' ? 'f16' : registers[dtype]);
+export const vectorOf = (t: Register, lanes: number): string => (lanes === 1 ? t : `vec${lanes}<${t}>`);
 
 export interface Prelude {
   use(name: string, lanes: number): string;
@@ -29,7 +29,6 @@ export interface Prelude {
 
 const letters = { F: 'f32', I: 'i32', U: 'u32', B: 'bool' } as const;
 const names = ['x', 'y', 'z'];
-const components = ['x', 'y', 'z', 'w'];
 const suffix = (lanes: number): string => (lanes === 1 ? '' : `_x${lanes}`);
 
 // a variable, so that what is made of it is no constant: WGSL refuses constants that are not finite
@@ -43,7 +42,7 @@ export const prelude = (): Prelude => {
     const fn = functions[name] as WgslFunction;
     const inner = fn.each ? 1 : lanes;
     for (const used of fn.uses ?? []) use(used, functions[used]?.each ? 1 : inner);
-    const type = (l: keyof typeof letters, n: number): string => vector(letters[l], n);
+    const type = (l: keyof typeof letters, n: number): string => vectorOf(letters[l], n);
     const head = (n: number): string =>
       `fn fv_${name}${suffix(n)}(${fn.args.map((a, i) => `${names[i]}: ${type(a, n)}`).join(', ')}) -> ${type(fn.result, n)}`;
     const body = (n: number): string =>

@@ -1,234 +1,30 @@
 /**
- * Prints a kernel as one WGSL module. Vectors have 2 or 4 lanes; `index` is i32; f16 and bf16 are their bits in a u32, and arithmetic is on
- * f32. A dispatch is of blocks in a row, of which a line has at most 65,535; blocks of kernels that may need more are counted by a uniform.
+ * Prints a kernel as one WGSL module: statements, and what stands around them (expressions.ts, access.ts). A dispatch is of blocks in a row, of which a
+ * line has at most 65,535; blocks of kernels that may need more are counted by a uniform.
  *
  *   store c[at] = add(load.4 a[at], load.4 b[at])
- *   let t0 = (vec4<f32>(a[at], a[at + 1], ...) + vec4<f32>(b[at], ...)); c[at] = t0.x; c[at + 1] = t0.y; ...
+ *   let t0 = (a[at >> 2u] + b[at >> 2u]); c[at >> 2u] = t0;                                 at a multiple of 4
+ *   let t0 = (vec4<f32>(a[at], a[at + 1], ...) + vec4<f32>(b[at], ...)); c[at] = t0.x; ...  elsewhere
  */
 import { bytesOf, type DType } from '../../compiler/graph/types.ts';
+import { learn } from '../../compiler/kernel/divisors.ts';
 import { repeated } from '../../compiler/kernel/expr.ts';
 import { identifiers } from '../../compiler/kernel/names.ts';
-import { bitsOf, toBf16, toF16 } from '../../compiler/kernel/scalar.ts';
-import { infix, operators, uniformValue } from '../../compiler/kernel/symbols.ts';
 import type { Expr, Kernel, KType, Stmt } from '../../compiler/kernel/types.ts';
-import { apart, type Bindings, bindingsOf, type Places } from './bindings.ts';
+import { stores } from './access.ts';
+import { apart, bindingsOf, type Places } from './bindings.ts';
+import { type Context, line, local, print } from './context.ts';
+import { type Dialect, plain } from './dialect.ts';
+import { literal, text } from './expressions.ts';
+import { elements } from './memory.ts';
 import { legal } from './names.ts';
-import { type Prelude, prelude, registerOf, wgslType } from './prelude.ts';
+import { prelude, registerOf, vectorOf } from './prelude.ts';
+import { vectorsOf } from './vectors.ts';
 
 /** Blocks of a line of a dispatch. */
 export const lineOfBlocks = 65535;
 /** Whether a dispatch may have more lines than one, so that the kernel must know how many blocks there are. */
 export const counted = (k: Kernel): boolean => k.grid[0] * k.grid[1] * k.grid[2] > lineOfBlocks;
-
-const components = ['x', 'y', 'z', 'w'];
-
-interface Context {
-  readonly name: (name: string) => string;
-  readonly fns: Prelude;
-  readonly buffers: Bindings['of'];
-  readonly shared: string[];
-  readonly lines: string[];
-  /** Text of the nodes that have a local, valid within one statement. */
-  locals: Map<Expr, string>;
-  indent: number;
-  count: number;
-}
-
-const line = (c: Context, s: string): void => {
-  c.lines.push('  '.repeat(c.indent) + s);
-};
-
-/** Of float32: (2 - 2^-23) 2^127. */
-const largest = (2 - 2 ** -23) * 2 ** 127;
-
-const float = (x: number, c: Context): string => {
-  const v = Math.fround(x);
-  if (Number.isNaN(v)) return `${c.fns.use('nan', 1)}()`;
-  if (!Number.isFinite(v)) return v > 0 ? `${c.fns.use('inf', 1)}()` : `(-${c.fns.use('inf', 1)}())`;
-  if (v === 0) return Object.is(v, -0) ? '(-0.0f)' : '0.0f';
-  let digits = 1;
-  // WGSL takes no number past the largest, even where it would be rounded to that
-  const taken = (x: number): boolean => Math.fround(x) === v && Math.abs(x) <= largest;
-  while (!taken(Number(v.toPrecision(digits)))) digits++;
-  const text = `${Number(v.toPrecision(digits))}f`;
-  return v < 0 ? `(${text})` : text;
-};
-
-const literal = (x: number, dtype: KType, c: Context): string => {
-  switch (dtype) {
-    case 'f32':
-      return float(x, c);
-    case 'bf16':
-      return `${bitsOf(toBf16(Math.fround(x)), 'bf16')}u`;
-    case 'f16':
-      return `${bitsOf(toF16(Math.fround(x)), 'f16')}u`;
-    case 'bool':
-      return x === 0 ? 'false' : 'true';
-    case 'u32':
-      return `${Math.trunc(x) >>> 0}u`;
-    default:
-      return x < 0 ? `i32(${Math.trunc(x)})` : `${Math.trunc(x)}i`;
-  }
-};
-
-/** A name for a node whose lanes are taken apart. */
-const local = (e: Expr, c: Context): string => {
-  const known = c.locals.get(e) ?? (e.k === 'ref' ? c.name(e.name) : undefined);
-  if (known !== undefined) return known;
-  const value = text(e, c);
-  const id = `t${c.count++}`;
-  line(c, `let ${id} = ${value};`);
-  c.locals.set(e, id);
-  return id;
-};
-const print = (e: Expr, c: Context): string => c.locals.get(e) ?? text(e, c);
-const vector = (dtype: KType, parts: readonly string[]): string => `${wgslType(dtype, parts.length)}(${parts.join(', ')})`;
-const printUnary = (e: Expr & { readonly k: 'unary' }, c: Context): string => {
-  const x = print(e.x, c);
-  const register = registerOf(e.dtype);
-  switch (e.op) {
-    case 'neg':
-      return register === 'u32' ? `(~${x} + ${wgslType('u32', e.lanes)}(1u))` : `(-${x})`;
-    case 'not':
-      return register === 'bool' ? `(!${x})` : `(~${x})`;
-    case 'floor':
-      return e.dtype === 'f32' ? `floor(${x})` : x;
-    case 'abs':
-    case 'sqrt':
-      return `${e.op}(${x})`;
-    case 'sign':
-      return register === 'i32' ? `sign(${x})` : `${c.fns.use(`sign_${register}`, e.lanes)}(${x})`;
-    default:
-      return `${c.fns.use(e.op, e.lanes)}(${x})`;
-  }
-};
-
-const printBinary = (e: Expr & { readonly k: 'binary' }, c: Context): string => {
-  const [x, y] = [print(e.x, c), print(e.y, c)];
-  const known = uniformValue(e.y);
-  const register = registerOf(e.dtype);
-  const plain = `(${x} ${infix[e.op]} ${y})`;
-  const called = (name: string): string => `${c.fns.use(name, e.lanes)}(${x}, ${y})`;
-  switch (e.op) {
-    case 'div':
-    case 'rem':
-      if (e.dtype === 'f32') return e.op === 'div' ? plain : called('rem_f32');
-      return (known !== undefined && known > 0) || e.dtype === 'index' ? plain : called(`${e.op}_${register}`);
-    case 'shiftLeft':
-    case 'shiftRight':
-      return known !== undefined && known < 32 ? plain : called(e.op);
-    case 'pow':
-      return called('pow');
-    case 'max':
-    case 'min':
-      return e.dtype === 'f32' ? called(`${e.op}_f32`) : `${e.op}(${x}, ${y})`;
-    case 'xor':
-      return register === 'bool' ? `(${x} != ${y})` : plain;
-    default:
-      return plain;
-  }
-};
-
-const convert = (from: KType, to: KType, lanes: number, x: string, c: Context): string => {
-  if (from === to) return x;
-  const type = wgslType(to, lanes);
-  if (from === 'bf16' || from === 'f16') return convert('f32', to, lanes, `${c.fns.use(`${from}_f32`, lanes)}(${x})`, c);
-  if (to === 'bf16' || to === 'f16') return `${c.fns.use(`f32_${to}`, lanes)}(${convert(from, 'f32', lanes, x, c)})`;
-  if (to === 'bool') return `(${x} != ${wgslType(from, lanes)}(0))`;
-  if (from === 'f32') return `${c.fns.use(`f32_${registerOf(to)}`, lanes)}(${x})`;
-  return registerOf(from) === registerOf(to) ? x : `${type}(${x})`;
-};
-
-/** Element `i` of a buffer or array, as a value. */
-const element = (from: string, i: string, c: Context): string => c.buffers.get(from)?.load(i) ?? `${c.name(from)}[${i}]`;
-
-/** Index of each lane. Indices of masked-off lanes may lie anywhere: reading there is defined, and gives something. */
-const places = (index: Expr, lanes: number, c: Context): readonly string[] => {
-  if (lanes === 1) return [index.lanes === 1 ? print(index, c) : local(index, c)];
-  const at = local(index, c);
-  return Array.from({ length: lanes }, (_, k) => (index.lanes > 1 ? `${at}.${components[k]}` : k === 0 ? at : `(${at} + ${k})`));
-};
-
-const printLoad = (e: Expr & { readonly k: 'load' }, c: Context): string => {
-  const narrow = c.buffers.has(e.from) && bytesOf[e.dtype as DType] < 4;
-  // the index occurs twice in what reads a part of a word
-  const at = narrow && e.lanes === 1 ? [local(e.index, c)] : places(e.index, e.lanes, c);
-  const parts = at.map((i) => element(e.from, i, c));
-  const value = parts.length === 1 ? (parts[0] as string) : vector(e.dtype, parts);
-  if (!e.mask) return value;
-  const zero = `${wgslType(e.dtype, e.lanes)}(${registerOf(e.dtype) === 'bool' ? 'false' : '0'})`;
-  return `select(${zero}, ${value}, ${print(e.mask, c)})`;
-};
-
-const printAcross = (e: Expr & { readonly k: 'across' }, c: Context): string => {
-  let parts = Array.from({ length: e.x.lanes }, (_, k) => `${local(e.x, c)}.${components[k]}`);
-  const join = (x: string, y: string): string =>
-    e.op === 'add' ? `(${x} + ${y})` : e.dtype === 'f32' ? `${c.fns.use(`${e.op}_f32`, 1)}(${x}, ${y})` : `${e.op}(${x}, ${y})`;
-  // halves are combined until one lane is left
-  while (parts.length > 1) {
-    const half = parts.length / 2;
-    parts = parts.slice(0, half).map((x, k) => join(x, parts[k + half] as string));
-  }
-  return parts[0] as string;
-};
-
-const text = (e: Expr, c: Context): string => {
-  switch (e.k) {
-    case 'const':
-      return e.lanes === 1 ? literal(e.value, e.dtype, c) : `${wgslType(e.dtype, e.lanes)}(${literal(e.value, e.dtype, c)})`;
-    case 'ref':
-      return c.name(e.name);
-    case 'block':
-      return `b_${e.axis}`;
-    case 'place':
-      throw new Error('internal: matrix units in WGSL');
-    case 'thread':
-      return 'b_thread';
-    case 'unary':
-      return printUnary(e, c);
-    case 'binary':
-      return printBinary(e, c);
-    case 'compare': {
-      const [x, y] = [print(e.x, c), print(e.y, c)];
-      // whether a number is NaN: a comparison with itself may be assumed to hold
-      if (x === y && e.x.dtype === 'f32' && (e.cmp === 'ne' || e.cmp === 'eq'))
-        return `${e.cmp === 'eq' ? '!' : ''}${c.fns.use('isnan', e.x.lanes)}(${x})`;
-      return `(${x} ${operators[e.cmp]} ${y})`;
-    }
-    case 'select':
-      return `select(${print(e.y, c)}, ${print(e.x, c)}, ${print(e.c, c)})`;
-    case 'fma':
-      return `fma(${print(e.x, c)}, ${print(e.y, c)}, ${print(e.z, c)})`;
-    case 'cast':
-      return convert(e.x.dtype, e.dtype, e.lanes, print(e.x, c), c);
-    case 'bitcast':
-      if (e.dtype === e.x.dtype) return print(e.x, c);
-      if (e.dtype === 'bf16' || e.x.dtype === 'bf16') throw new Error('internal: WGSL has no pairs of bf16');
-      return `bitcast<${wgslType(e.dtype, e.lanes)}>(${print(e.x, c)})`;
-    case 'splat':
-      return e.lanes === 1 ? print(e.x, c) : `${wgslType(e.dtype, e.lanes)}(${print(e.x, c)})`;
-    case 'ramp': {
-      const steps = Array.from({ length: e.lanes }, (_, i) => `${i}`);
-      return e.lanes === 1 ? print(e.base, c) : `(${wgslType(e.dtype, e.lanes)}(${print(e.base, c)}) + ${vector(e.dtype, steps)})`;
-    }
-    case 'lane':
-      return e.x.lanes === 1 ? print(e.x, c) : `${local(e.x, c)}.${components[e.i]}`;
-    case 'zip': {
-      const first = e.half === 'low' ? 0 : e.lanes / 2;
-      const of = (i: number): string => `${local(i % 2 === 0 ? e.x : e.y, c)}.${components[first + (i >> 1)]}`;
-      return vector(
-        e.dtype,
-        Array.from({ length: e.lanes }, (_, i) => of(i)),
-      );
-    }
-    case 'across':
-      return e.x.lanes === 1 ? print(e.x, c) : printAcross(e, c);
-    case 'load':
-      return printLoad(e, c);
-    case 'dot2':
-      throw new Error('internal: WGSL has no products of pairs');
-  }
-};
 
 /** Names for the nodes that the roots reach by more than one path, then the roots' texts. */
 const statement = (c: Context, roots: readonly Expr[], use: (texts: readonly string[]) => void): void => {
@@ -238,55 +34,23 @@ const statement = (c: Context, roots: readonly Expr[], use: (texts: readonly str
   c.locals = new Map();
 };
 
-const block = (c: Context, body: readonly Stmt[]): void => {
+const block = (c: Printer, body: readonly Stmt[]): void => {
   c.indent++;
   for (const s of body) printStmt(s, c);
   c.indent--;
 };
 
-/** Statements that store lanes at places. */
-const stores = (s: Stmt & { readonly s: 'store' }, c: Context): void => {
-  const { value, index, mask } = s;
-  const { lanes, dtype } = value;
-  const b = c.buffers.get(s.to);
-  const bytes = b ? bytesOf[dtype as DType] : 4;
-  const bits = (x: string): string => (dtype === 'bool' ? `select(${wgslType('u32', lanes)}(0u), ${wgslType('u32', lanes)}(1u), ${x})` : x);
-  if (b && bytes < 4) {
-    const w = b.parts();
-    const group = 4 / bytes;
-    const at = local(index, c);
-    const raw = lanes === 1 ? bits(print(value, c)) : `t${c.count++}`;
-    if (lanes > 1) line(c, `let ${raw} = ${bits(print(value, c))};`);
-    if (lanes % group === 0 && index.lanes === 1 && !mask) {
-      for (let k = 0; k < lanes; k += group)
-        line(c, `${w.all}(${at} + ${k}, ${lanes === group ? raw : `${raw}.${components.slice(k, k + group).join('')}`});`);
-      return;
-    }
-    const on = mask && (lanes === 1 ? print(mask, c) : local(mask, c));
-    for (let k = 0; k < lanes; k++) {
-      const pick = (x: string, n: number): string => (n === 1 ? x : `${x}.${components[k]}`);
-      const place = index.lanes > 1 ? pick(at, lanes) : `${at} + ${k}`;
-      line(
-        c,
-        `${on === undefined ? '' : `if (${pick(on, lanes)}) { `}${w.one}(${place}, ${pick(raw, lanes)});${on === undefined ? '' : ' }'}`,
-      );
-    }
-    return;
-  }
-  const assign = (i: string, x: string): string => b?.store(i, x) ?? `${c.name(s.to)}[${i}] = ${x};`;
-  if (lanes === 1) {
-    const done = assign(print(index, c), print(value, c));
-    line(c, mask ? `if (${print(mask, c)}) { ${done} }` : done);
-    return;
-  }
-  const [at, x, on] = [places(index, lanes, c), local(value, c), mask && local(mask, c)];
-  at.forEach((i, k) => {
-    const done = assign(i, `${x}.${components[k]}`);
-    line(c, on === undefined ? done : `if (${on}.${components[k]}) { ${done} }`);
-  });
-};
+interface Printer extends Context {
+  /** Extensions of the language. */
+  readonly uses: Set<string>;
+  /** Declarations of shared arrays. */
+  readonly shared: string[];
+  /** Elements of the vectors that memory is made of. */
+  readonly vectors: ReadonlyMap<string, number>;
+}
 
-const printStmt = (s: Stmt, c: Context): void => {
+const printStmt = (s: Stmt, c: Printer): void => {
+  learn(s, c.divisors);
   switch (s.s) {
     case 'let':
     case 'var':
@@ -296,9 +60,13 @@ const printStmt = (s: Stmt, c: Context): void => {
       statement(c, [s.value], ([v]) => line(c, `${c.name(s.name)} = ${v};`));
       break;
     case 'alloc': {
-      const declaration = `${c.name(s.name)}: array<${registerOf(s.dtype)}, ${Math.max(1, s.size)}>;`;
-      if (s.space === 'shared') c.shared.push(`var<workgroup> ${declaration}`);
-      else line(c, `var ${declaration}`);
+      const [name, type] = [c.name(s.name), registerOf(s.dtype, c.dialect)];
+      if (s.space === 'register') line(c, `var ${name}: array<${type}, ${Math.max(1, s.size)}>;`);
+      else {
+        const n = c.vectors.get(s.name) ?? 1;
+        c.shared.push(`var<workgroup> ${name}: array<${vectorOf(type, n)}, ${Math.max(1, Math.ceil(s.size / n))}>;`);
+        c.memory.set(s.name, elements(type, n, { get: (i) => `${name}[${i}]`, set: (i, x) => `${name}[${i}] = ${x};` }));
+      }
       break;
     }
     case 'store':
@@ -341,22 +109,41 @@ const printStmt = (s: Stmt, c: Context): void => {
     case 'commit':
     case 'wait':
       throw new Error('internal: matrix units in WGSL');
+    case 'exchange':
+      statement(c, [s.value], ([v]) => line(c, `let ${c.name(s.name)} = subgroupShuffleXor(${v}, ${s.by}u);`));
+      c.uses.add('subgroups');
+      break;
   }
 };
 
+/** The memory that a buffer or shared array lies in: the first buffer of its place. */
+const memoryNames = (k: Kernel, { places }: Places): ((name: string) => string) => {
+  const first = new Map(k.buffers.map((b, i) => [b.name, (k.buffers[places.indexOf(places[i] as number)] ?? b).name]));
+  return (name) => first.get(name) ?? name;
+};
+
 /** `places`: where the buffers lie, each in a place of its own unless given. Entry point `main`. */
-export const printWgsl = (k: Kernel, places: Places = apart(k)): string => {
+export const printWgsl = (k: Kernel, places: Places = apart(k), dialect: Dialect = plain): string => {
   const name = identifiers(legal, 'x');
-  const bindings = bindingsOf(k, places, name);
-  const c: Context = {
+  const packed = (dtype: KType): boolean => dtype !== 'index' && bytesOf[dtype] < 4 && !(dialect.f16 && dtype === 'f16');
+  const of = memoryNames(k, places);
+  const vectors = vectorsOf(k, of, packed);
+  const scalar = (dtype: DType): string | undefined => (packed(dtype) ? undefined : registerOf(dtype, dialect));
+  const bindings = bindingsOf(k, places, { name, scalar, vector: (b) => vectors.get(b) ?? 1 });
+  const c: Printer = {
+    dialect,
     name,
     fns: prelude(),
-    buffers: bindings.of,
+    memory: new Map(bindings.of),
+    divisors: new Map(),
+    vectors,
+    uses: new Set(dialect.f16 ? ['f16'] : []),
     shared: [],
     lines: [],
     locals: new Map(),
     indent: 1,
     count: 0,
+    text,
   };
   const [x, y, z] = k.grid;
   const many = counted(k);
@@ -369,6 +156,7 @@ export const printWgsl = (k: Kernel, places: Places = apart(k)): string => {
   c.indent--;
   block(c, k.body);
   return [
+    ...[...c.uses].map((u) => `enable ${u};`),
     ...bindings.declared,
     ...(many ? [`@group(0) @binding(${bindings.count}) var<uniform> fv_blocks: u32;`] : []),
     c.fns.text(),

@@ -28,6 +28,7 @@ const exprs = (s: Stmt): readonly Expr[] => {
     case 'let':
     case 'var':
     case 'set':
+    case 'exchange':
       return [s.value];
     case 'store':
       return s.mask ? [s.index, s.value, s.mask] : [s.index, s.value];

@@ -59,7 +59,7 @@ const reduce = (op: KReduce, x: readonly number[], dtype: Expr['dtype']): number
 };
 
 /** Statements at which a thread may have to wait for others. */
-const waits: ReadonlySet<Stmt['s']> = new Set<Stmt['s']>(['barrier', 'fragment', 'mma', 'fold']);
+const waits: ReadonlySet<Stmt['s']> = new Set<Stmt['s']>(['barrier', 'exchange', 'fragment', 'mma', 'fold']);
 
 const failing =
   (kernel: Kernel) =>
@@ -394,6 +394,16 @@ const compiler = (kernel: Kernel, mem: Memory) => {
         return { kind: 'plain', run: (t) => t.copies.commit() };
       case 'wait':
         return { kind: 'plain', run: (t) => t.copies.wait(s.pending, t) };
+      case 'exchange': {
+        const v = expr(s.value);
+        const together: Meeting['together'] = (all) => all.map((_, t) => (all[t ^ s.by] as Meeting['given'])[0] as readonly number[]);
+        return {
+          kind: 'stops',
+          run: function* (t) {
+            yield { at: s, given: [[v(t) as number]], together, take: ([x]) => void t.values.set(s.name, x as number) };
+          },
+        };
+      }
     }
   };
   return sequence(kernel.body);

@@ -179,21 +179,23 @@ export const parseKernel = (text: string): Kernel => {
     eat(']');
     return r;
   };
+  /** NAME: TYPE = VALUE */
+  const bound = (scope: Map<string, Type>): { readonly name: string; readonly value: Expr } => {
+    const name = word();
+    eat(':');
+    const t = type();
+    eat('=');
+    const value = expr(scope);
+    scope.set(name, t);
+    return value.dtype !== t.dtype || value.lanes !== t.lanes ? fail(`a value of the type of ${name} before this`) : { name, value };
+  };
   const stmt = (scope: Map<string, Type>): Stmt => {
     const s = take();
     named = new Map();
     switch (s) {
       case 'let':
-      case 'var': {
-        const name = word();
-        eat(':');
-        const t = type();
-        eat('=');
-        const v = expr(scope);
-        scope.set(name, t);
-        if (v.dtype !== t.dtype || v.lanes !== t.lanes) fail(`a value of the type of ${name} before this`);
-        return { s, name, value: v };
-      }
+      case 'var':
+        return { s, ...bound(scope) };
       case 'set': {
         const name = word();
         eat('=');
@@ -281,6 +283,11 @@ export const parseKernel = (text: string): Kernel => {
         eat('=');
         const { place: from, index, count: few } = element(scope);
         return { s: 'copy', to: goal.place, at: goal.index, from, index, lanes: Number(s.slice(5)), ...(few && { count: few }) };
+      }
+      case 'exchange': {
+        const { name, value } = bound(scope);
+        eat('by');
+        return { s, name, value, by: count() };
       }
       default:
         at--;

@@ -139,6 +139,8 @@ const stmt = (s: Stmt, indent: string): string[] => {
     }
     case 'wait':
       return [`${indent}wait ${s.pending}`];
+    case 'exchange':
+      return [`${indent}exchange ${s.name}: ${typeText(s.value)} = ${printExpr(s.value)} by ${s.by}`];
   }
 };
 

@@ -115,7 +115,12 @@ export type Stmt =
   /** Makes a group of the copies that the thread began since the last one. */
   | { readonly s: 'commit' }
   /** Waits until all but the last `pending` groups of the thread have come. Other threads see them after a barrier. */
-  | { readonly s: 'wait'; readonly pending: number };
+  | { readonly s: 'wait'; readonly pending: number }
+  /**
+   * name = the value of thread (thread xor by), without memory; only where a barrier may stand, for it is no barrier: memory is as it was.
+   * `by` is a power of two below the subgroup of the target.
+   */
+  | { readonly s: 'exchange'; readonly name: string; readonly value: Expr; readonly by: number };
 
 export interface KBuffer {
   readonly name: string;

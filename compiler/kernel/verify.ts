@@ -49,6 +49,8 @@ export const reserved: ReadonlySet<string> = new Set<string>([
     'load',
     'prefetch',
     'barrier',
+    'exchange',
+    'by',
     'register',
     'shared',
     'fragment',
@@ -291,6 +293,18 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
         for (const x of [s.at, s.index, ...(s.count ? [s.count] : [])]) scalar(scope, x, 'index');
         return;
       }
+      case 'exchange':
+        expr(scope, s.value);
+        check(
+          s.value.lanes === 1 && s.value.dtype !== 'index' && numbers.includes(s.value.dtype),
+          () => `${printExpr(s.value)} is ${say(s.value)}: f32, i32 and u32 are exchanged`,
+        );
+        check(
+          power(s.by) && s.by <= 16 && kernel.threads % (2 * s.by) === 0,
+          () => `an exchange by ${s.by} among ${kernel.threads} threads`,
+        );
+        bind(scope, s.name, { is: 'value', dtype: s.value.dtype, lanes: 1 });
+        return;
     }
   };
 
@@ -348,7 +362,7 @@ const meetings = (kernel: Kernel, fail: (message: string) => never): void => {
         walk(s.body, inner, report);
         walk(s.otherwise, inner, report);
       } else if (s.s === 'barrier' && apart && report) fail('a barrier in control flow that depends on the thread');
-      else if (s.s === 'fragment' || s.s === 'mma' || s.s === 'fold') {
+      else if (s.s === 'fragment' || s.s === 'mma' || s.s === 'fold' || s.s === 'exchange') {
         varying.add(s.name);
         if (apart && report) fail('a warp parts before what it does together');
       }

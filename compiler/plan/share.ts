@@ -34,6 +34,7 @@ const mapExprs = (body: readonly Stmt[], f: (x: Expr) => Expr): readonly Stmt[] 
       case 'let':
       case 'var':
       case 'set':
+      case 'exchange':
         return { ...s, value: f(s.value) };
       case 'store': {
         const [index, value] = [f(s.index), f(s.value)];

@@ -28,6 +28,8 @@ export interface Code {
   when(cond: Expr, body: () => void, otherwise?: () => void): void;
   alloc(space: 'register' | 'shared', dtype: KType, size: number): e.Place;
   barrier(): void;
+  /** The value that thread (thread xor by) has. */
+  exchange(value: Expr, by: number): Expr;
   /** Appends a finished statement. */
   push(statement: Stmt): void;
   done(): readonly Stmt[];
@@ -156,6 +158,12 @@ export const code = (prefix = ''): Code => {
     },
     barrier: () => {
       top().out.push({ s: 'barrier' });
+    },
+    exchange: (value, by) => {
+      const name = fresh('x');
+      top().out.push({ s: 'exchange', name, value, by });
+      depths.set(name, frames.length - 1);
+      return e.ref(name, value.dtype, value.lanes);
     },
     push: (statement) => {
       top().out.push(statement);

@@ -136,7 +136,7 @@ export const rowwise = (w: Work, c: Code, row: Expr, arrays: readonly e.Place[])
       const name = (state: State): State => state.map((x) => c.name(x));
       const lanes = wide.length > 0 ? name(monoid.across(name(tree(monoid, wide)))) : undefined;
       const state = lanes && narrow ? monoid.combine(lanes, narrow) : (lanes ?? narrow ?? []);
-      results.set(reduction.value, c.name(monoid.result(meet(c, monoid, name(state), s.threads))));
+      results.set(reduction.value, c.name(monoid.result(meet(c, monoid, name(state), s.threads, w.job.target.subgroup))));
     }
     return results;
   };

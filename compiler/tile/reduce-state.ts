@@ -43,21 +43,34 @@ export const tree = (m: Monoid, states: readonly State[]): State => {
   return m.combine(tree(m, states.slice(0, half)), tree(m, states.slice(half)));
 };
 
-/** Combines the states of the block's threads through shared memory; every thread gets the result. */
-export const meet = (c: Code, m: Monoid, state: State, threads: number): State => {
-  if (threads === 1) return state;
-  const arrays = m.types.map((t) => c.alloc('shared', t, threads));
+/**
+ * Combines the states of the block's threads; every thread gets the result. Threads are paired with their neighbours, then pairs with pairs, in
+ * registers as far as a subgroup goes and through shared memory from there on: the tree is the same, and so are the bits.
+ */
+export const meet = (c: Code, m: Monoid, state: State, threads: number, subgroup: number): State => {
+  const near = Math.min(threads, subgroup);
+  let own = state;
+  // both sides combine the same two states: a combination does not ask which is first
+  for (let by = 1; by < near; by *= 2) {
+    const others = own.map((x) => c.exchange(x, by));
+    own = m.combine(own, others).map((x) => c.name(x));
+  }
+  const states = threads / near;
+  if (states === 1) return own;
+  const arrays = m.types.map((t) => c.alloc('shared', t, states));
   const write = (at: Expr, xs: State): void => xs.forEach((x, i) => c.store((arrays[i] as e.Place).name, at, x));
   const read = (at: Expr): State => arrays.map((a) => e.load(a, at));
-  write(e.thread, state);
+  if (near === 1) write(e.thread, own);
+  else c.when(e.compare('eq', e.rem(e.thread, near), 0), () => write(e.div(e.thread, near), own));
   c.barrier();
-  for (let half = threads / 2; half >= 1; half /= 2) {
-    c.when(e.lt(e.thread, half), () =>
+  for (let by = 1; by < states; by *= 2) {
+    c.when(e.lt(e.thread, states / (2 * by)), () => {
+      const at = e.mul(e.thread, 2 * by);
       write(
-        e.thread,
-        m.combine(read(e.thread), read(e.add(e.thread, half))).map((x) => c.name(x)),
-      ),
-    );
+        at,
+        m.combine(read(at), read(e.add(at, by))).map((x) => c.name(x)),
+      );
+    });
     c.barrier();
   }
   const all = read(e.index(0)).map((x) => c.name(x));

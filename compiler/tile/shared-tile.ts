@@ -2,7 +2,7 @@
  * Tiles of results that the threads of a block make together, for targets of several threads a block: rows x columns sums in registers, a
  * few rows and vectors of columns a thread, of factors that lie in shared memory. Contractions and attention are made of these.
  *
- *   stage     panel[p][r] = operand(r, p)                       neighbouring threads read neighbouring elements; what does not exist is 0
+ *   stage     panel[p][r] = operand(r, p)                       vectors of r; neighbouring threads read neighbouring elements; what does not exist is 0
  *   products  sums[r][v] = fma(a(p, r), b(p, v), sums[r][v])    for p in order
  */
 import type { Body } from '../kernel/build.ts';
@@ -64,19 +64,29 @@ export interface Extent {
 /** Whether the elements of a line of memory are the depth of a panel, not its width. */
 export const turned = ({ outer, inner }: Pick<Staged, 'outer' | 'inner'>): boolean => inner === 1 && outer !== 1;
 
-/** Copies a panel of an operand, all threads together; a barrier on either side is the caller's affair. */
+/**
+ * Copies a panel of an operand, all threads together, vectors along its lines at a time: they are read at once where the operand's lines run that
+ * way, too, and element by element where they do not. A barrier on either side is the caller's affair.
+ */
 export const stage = (k: Body, to: SharedPanel, from: Staged, r: Extent, p: Extent, threads: number): void => {
   const { depth, width, pitch, place } = to;
-  const total = depth * width;
-  const fast = turned(from) ? depth : width;
+  const lanes = lanesOf(width);
+  const across = width / lanes;
+  const total = depth * across;
   const copy = (i: Expr): void => {
+    const fast = turned(from) ? depth : across;
     const [low, high] = [k.let('low', e.rem(i, fast)), k.let('high', e.div(i, fast))];
-    const [u, d] = turned(from) ? [high, low] : [low, high];
+    const [u, d] = turned(from) ? [e.mul(high, lanes), low] : [e.mul(low, lanes), high];
     const [row, deep] = [k.let('row', e.add(r.first, u)), k.let('deep', e.add(p.first, d))];
-    const inside = [...(r.size % width === 0 ? [] : [e.lt(row, r.size)]), ...(p.size % depth === 0 ? [] : [e.lt(deep, p.size)])];
+    const rows = k.let('rows', lanes === 1 ? row : e.ramp(row, lanes));
+    const inside = [
+      ...(r.size % width === 0 ? [] : [r.size % lanes === 0 ? e.splat(e.lt(row, r.size), lanes) : e.lt(rows, r.size)]),
+      ...(p.size % depth === 0 ? [] : [e.splat(e.lt(deep, p.size), lanes)]),
+    ];
     const mask = inside.length > 0 ? inside.reduce((x, y) => e.and(x, y)) : undefined;
-    const at = e.add(from.start, e.add(e.mul(row, from.outer), e.mul(deep, from.inner)));
-    const x = e.load(from.place, at, 1, mask);
+    const start = e.add(from.start, e.mul(deep, from.inner));
+    const at = from.outer === 1 ? e.add(start, row) : e.add(e.splat(start, lanes), e.mul(rows, from.outer));
+    const x = e.load(from.place, at, lanes, mask);
     k.store(place, e.add(e.mul(d, pitch), u), from.place.dtype === place.dtype ? x : e.cast(x, place.dtype));
   };
   const each = Math.floor(total / threads);

@@ -12,6 +12,8 @@ export type ToWorker =
 export type FromWorker =
   | { readonly kind: 'ready'; readonly adapter: string; readonly images: number }
   | { readonly kind: 'working'; readonly text: string }
+  /** The plan of the training step: made now, or kept from an earlier visit; seconds for it, and for its kernels. */
+  | { readonly kind: 'planned'; readonly kept: boolean; readonly seconds: number; readonly kernels: number }
   | { readonly kind: 'step'; readonly metrics: StepMetrics; readonly rate: number }
   /** Held-out images, and their patch features as colours. */
   | { readonly kind: 'patches'; readonly images: readonly Picture[]; readonly colours: readonly Picture[] }

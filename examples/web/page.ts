@@ -77,6 +77,11 @@ worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) => {
     case 'working':
       status.textContent = data.text;
       break;
+    case 'planned': {
+      const [plan, kernels] = [data.seconds, data.kernels].map((s) => `${s.toFixed(1)} s`);
+      get('plan').textContent = `${data.kept ? 'kept from an earlier visit' : 'made'}, ${plan}; kernels ${kernels}`;
+      break;
+    }
     case 'step': {
       metrics.push(data.metrics);
       const { step, losses } = data.metrics;

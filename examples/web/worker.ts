@@ -15,7 +15,7 @@ import { demo, type Recipe } from '../../models/recipes.ts';
 import { type Extract as Extractor, featureExtractor } from '../../models/train/features.ts';
 import { accuracy, type Look, patchRows } from '../../models/train/look.ts';
 import { type Run, spanning, startRun } from '../../models/train/run.ts';
-import { FoveaError, type WebGpuBackend, webgpu } from '../../web.ts';
+import { FoveaError, plansInCache, versionOf, type WebGpuBackend, webgpu } from '../../web.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 
 /** Images that are looked at together, and shown, and pixels on a side of what a user brings. */
@@ -40,7 +40,8 @@ interface Session {
 let backend: WebGpuBackend | undefined;
 /** A device that was lost is not used again. */
 const device = async (): Promise<WebGpuBackend> => {
-  backend ??= await webgpu();
+  // this script is the whole compiler: its hash is its version
+  backend ??= await webgpu({ plans: await plansInCache(await versionOf(import.meta.url)) });
   return backend;
 };
 let sets: { readonly train: ImageSet; readonly test: ImageSet };
@@ -86,6 +87,8 @@ const train = async ({ steps, images, asked }: Asked<'train'>): Promise<void> =>
   const progress = (done: number, total: number): void => say({ kind: 'working', text: `compiling kernels ${done}/${total}` });
   say({ kind: 'working', text: 'tracing, differentiating, fusing ...' });
   const run = await startRun({ recipe, images: sets.train, backend: on, seed: 0, progress });
+  const { kept, seconds } = run.report;
+  say({ kind: 'planned', kept, seconds: seconds.passes + seconds.plan, kernels: seconds.backend });
   const size = recipe.crops.globalSize;
   const extract = await featureExtractor({ model: recipe.model, size: [size, size], batch: sizes.batch, backend: on, progress });
   const s: Session = { run, recipe, extract };

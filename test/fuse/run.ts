@@ -9,6 +9,7 @@ export const cpu: Target = {
   name: 'test',
   workers: 2,
   maxThreads: 1,
+  subgroup: 1,
   vectorBytes: 32,
   registers: 16,
   bf16Dot: true,

@@ -4,6 +4,7 @@ import { body } from '../../compiler/kernel/build.ts';
 import * as e from '../../compiler/kernel/expr.ts';
 import { interpretKernel } from '../../compiler/kernel/interpret.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
+import { printKernel } from '../../compiler/kernel/print.ts';
 import { foldCast } from '../../compiler/kernel/scalar.ts';
 import { verifyKernel } from '../../compiler/kernel/verify.ts';
 
@@ -108,10 +109,29 @@ describe('values', () => {
     for (const order of ['forward', 'reverse'] as const)
       expect(run(body, { grid: '2 1 1', threads: 4, order })).toEqual([2, 3, 0, 1, 2, 3, 0, 1]);
   });
+  it('are exchanged by threads in step, and memory is as it was', () => {
+    const body = `var v: f32 = cast.f32(thread)
+      for i = 0 to 2 step 1 {
+        exchange near: f32 = v by 1
+        exchange far: f32 = near by 4
+        set v = add(far, 10:f32)
+      }
+      store y[thread] = v`;
+    for (const order of ['forward', 'reverse'] as const)
+      expect(run(body, { threads: 8, order })).toEqual([0, 1, 2, 3, 4, 5, 6, 7].map((t) => t + 20));
+    const text = `kernel t(y: f32[8] readwrite) grid=[1 1 1] threads=8 {\n  exchange a: f32 = 1:f32 by 4\n  store y[thread] = a\n}\n`;
+    expect(printKernel(kernel(text))).toBe(text);
+  });
 });
 
 describe('faults', () => {
   const faults: readonly (readonly [string, string, RegExp, { readonly grid?: string; readonly threads?: number }?])[] = [
+    [
+      'an exchange taken for a barrier',
+      'alloc s: f32[2] shared\nstore s[thread] = 1:f32\nexchange a: f32 = 1:f32 by 1\nstore y[thread] = load s[sub(1, thread)]',
+      /race: load s\[\d\]|never written/,
+      { threads: 2 },
+    ],
     ['a store past the end', 'store y[8] = 0:f32', /store y\[8\] is out of bounds \(8 elements\)/],
     ['the last lane past the end', 'store y[0] = load.4 y[5]', /load y\[8\] is out of bounds/],
     ['a negative index', 'store y[sub(block.0, 1)] = 0:f32', /store y\[-1\] is out of bounds/],

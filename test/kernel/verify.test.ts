@@ -56,6 +56,25 @@ describe('verify', () => {
     expect(() => verifyKernel(kernel(body.replaceAll('thread', 'block.0').replace('load z[0]', 'load x[0]'), 4))).not.toThrow();
   });
 
+  it.each([
+    [
+      'under a branch on the thread',
+      'if lt(thread, 3) {\nexchange a: f32 = load x[0] by 1\n}',
+      /a warp parts before what it does together/,
+    ],
+    ['by more than there are', 'exchange a: f32 = load x[0] by 4', /an exchange by 4 among 4 threads/],
+    ['by no power of two', 'exchange a: f32 = load x[0] by 3', /an exchange by 3/],
+    ['of a vector', 'exchange a: f32.4 = load.4 x[0] by 1', /is f32.4: f32, i32 and u32 are exchanged/],
+    ['of an address', 'exchange a: index = thread by 1', /is index/],
+    [
+      'whose result decides about a barrier',
+      'exchange a: f32 = load x[0] by 1\nif lt(a, 0:f32) {\nbarrier\n}',
+      /a barrier in control flow/,
+    ],
+  ])('refuses an exchange %s', (_name, body, message) => {
+    expect(() => verifyKernel(kernel(body, 4))).toThrow(message);
+  });
+
   it('refuses random kernels after one binding, buffer or store is damaged', () => {
     const damage = (body: readonly Stmt[], which: number): readonly Stmt[] =>
       body.map(

@@ -34,6 +34,7 @@ const target: Target = {
   name: 'test',
   workers: 2,
   maxThreads: 1,
+  subgroup: 1,
   vectorBytes: 64,
   registers: 32,
   bf16Dot: true,

@@ -16,6 +16,7 @@ import { einsum, type F32, grad, rearrange, softmax, spec, sum, trace, unbind } 
 import { bounded, compare } from '../../testing/bound.ts';
 import { results } from '../../testing/host.ts';
 import { runKernels } from '../../testing/kernels.ts';
+import { numbers } from '../../testing/numbers.ts';
 import { compiled, planOf, truth } from '../../testing/stages.ts';
 import { draw, look, type Rows, staged } from './attention.ts';
 
@@ -189,4 +190,34 @@ test('infinities and NaN come out as the definition says', async () => {
   const want = interpret(g, inputs)[0]?.data as Float64Array;
   for (const got of [runKernels(compiled(g), cpuTarget(2), inputs)[0], (await run(g, inputs, 2))[0]] as ArrayLike<number>[])
     expect(Array.from(got, Number.isNaN)).toEqual(Array.from(want, Number.isNaN));
+});
+
+test('infinite rows: gradients are NaN, infinite and finite where those of the definition are, on every target', {
+  timeout: 60_000,
+}, () => {
+  const kind = (x: number): string => (Number.isNaN(x) ? 'NaN' : Number.isFinite(x) ? 'finite' : `${x}`);
+  for (const [n, m, d] of [
+    [5, 7, 3],
+    [17, 1, 2],
+    [1, 17, 1],
+  ] as const) {
+    const g = backward(specsOf(1, n, m, d, 2));
+    for (let seed = 0; seed < 12; seed++) {
+      const next = numbers(seed);
+      const inputs = draw(g, seed).map((t) =>
+        tensor64(
+          t.type,
+          Array.from(t.data, (x) => {
+            const r = next();
+            return r < 0.03 ? Number.POSITIVE_INFINITY : r < 0.06 ? Number.NEGATIVE_INFINITY : r < 0.2 ? 0 : x;
+          }),
+        ),
+      );
+      const want = interpret(g, inputs).map((t) => Array.from(t.data, kind));
+      for (const target of targets) {
+        const got = runKernels(compiled(g), target, inputs).map((x) => Array.from(x as ArrayLike<number>, kind));
+        expect(got, `${n} queries, ${m} keys, seed ${seed}`).toEqual(want);
+      }
+    }
+  }
 });

@@ -1,11 +1,15 @@
 /** Programs on WebGPU against float64 within their bounds, the text of a kernel, memory in parts of words, and what is refused. */
 import { describe, expect, test } from 'vitest';
-import { printWgsl, type WebGpuBackend, webgpu } from '../../backends/webgpu/index.ts';
+import { openDevice } from '../../backends/webgpu/device.ts';
+import { dawn, printWgsl, type WebGpuBackend, webgpu } from '../../backends/webgpu/index.ts';
+import { load } from '../../backends/webgpu/runtime.ts';
 import { compileGraph } from '../../compiler/compile.ts';
 import { builder } from '../../compiler/graph/builder.ts';
 import { type DType, type HostData, hostArrays } from '../../compiler/graph/types.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
+import { type F32, scope, spec, trace } from '../../dsl/index.ts';
 import { results } from '../../testing/host.ts';
+import { planOf } from '../../testing/stages.ts';
 import { attends, generated, narrow } from '../compile/device.ts';
 
 let made: Promise<WebGpuBackend> | undefined;
@@ -52,7 +56,7 @@ test('a device that is lost while a step runs, and one that does not answer, are
   await expect(run).rejects.toMatchObject({ code: 'FV0308' });
   await expect(async () => executable.read(0)).rejects.toMatchObject({ code: 'FV0308' });
   await expect(compileGraph(graph, { backend: dying })).rejects.toMatchObject({ code: 'FV0308' });
-  const hasty = await webgpu({ patience: 0 });
+  const hasty = await webgpu({ patience: 0, plain: true });
   await expect(compileGraph(graph, { backend: hasty })).rejects.toMatchObject({ code: 'FV0309' });
   hasty.destroy();
 });
@@ -120,8 +124,9 @@ test('what a kernel looks like', () => {
       sums[b_thread] = fv_bf16_f32(((x[t0 >> 1u] >> ((u32(t0) & 1u) << 4u)) & 0xffffu));
       workgroupBarrier();
       for (var i = 0i; i < 4i; i += 2i) {
-        let t1 = fv_f32_bf16_x2((fv_bf16_f32_x2(vec2<u32>(((x[i >> 1u] >> ((u32(i) & 1u) << 4u)) & 0xffffu), ((x[(i + 1) >> 1u] >> ((u32((i + 1)) & 1u) << 4u)) & 0xffffu))) * vec2<f32>(sums[0i])));
-        fv_put16s_y(i + 0, t1);
+        let t1 = x[i >> 1u];
+        let t2 = fv_f32_bf16_x2((fv_bf16_f32_x2(vec2<u32>(t1 & 0xffffu, t1 >> 16u)) * vec2<f32>(sums[0i])));
+        fv_put16s_y(i + 0, t2);
       }
     }
     "
@@ -152,5 +157,16 @@ describe('what is refused', () => {
     other.destroy();
     await new Promise((r) => setTimeout(r, 50));
     await expect(lost.run()).rejects.toMatchObject({ code: 'FV0308', hint: 'Compile the program again, on a new device.' });
+  });
+  test('a text that the language does not take: the kernel, the part of the program that asks for it, the line and what is wrong with it', async () => {
+    const doubledIn = trace(((x: F32<'5'>) => scope('student/head', () => x.add(x))) as never, [spec('5')] as never).graph;
+    const plan = planOf(doubledIn, (await backend()).target);
+    const opened = await openDevice(await dawn());
+    const text = (): string => 'fn helper() {}\n@compute @workgroup_size(1) fn main() { let x: f32 = true; }';
+    await expect(load(opened, plan, text)).rejects.toMatchObject({
+      code: 'FV0302',
+      message: expect.stringMatching(/^WebGPU refuses kernel k0_\w+ of student\/head, line 2: .*: @compute @workgroup_size\(1\) fn main/),
+    });
+    opened.device.destroy();
   });
 });

@@ -17,14 +17,14 @@ export const groups: readonly Row[] = [
       name: 'shared tile: rows past the last are copied',
       fault: 'dropped check',
       file: tile,
-      from: '...(r.size % width === 0 ? [] : [e.lt(row, r.size)])',
+      from: '...(r.size % width === 0 ? [] : [r.size % lanes === 0 ? e.splat(e.lt(row, r.size), lanes) : e.lt(rows, r.size)])',
       to: '...[]',
     },
     {
       name: 'shared tile: steps past the last are copied',
       fault: 'dropped check',
       file: tile,
-      from: '...(p.size % depth === 0 ? [] : [e.lt(deep, p.size)])',
+      from: '...(p.size % depth === 0 ? [] : [e.splat(e.lt(deep, p.size), lanes)])',
       to: '...[]',
     },
     {
@@ -38,8 +38,8 @@ export const groups: readonly Row[] = [
       name: 'shared tile: a panel is turned the wrong way',
       fault: 'wrong axis',
       file: tile,
-      from: 'const [u, d] = turned(from) ? [high, low] : [low, high];',
-      to: 'const [u, d] = turned(from) ? [low, high] : [high, low];',
+      from: 'const [u, d] = turned(from) ? [e.mul(high, lanes), low] : [e.mul(low, lanes), high];',
+      to: 'const [u, d] = turned(from) ? [e.mul(low, lanes), high] : [e.mul(high, lanes), low];',
     },
     {
       name: 'shared tile: vectors of a thread are neighbours',

@@ -2,24 +2,43 @@
 import { noticedBy, type Row } from '../mutant.ts';
 
 const print = 'backends/webgpu/print.ts';
+const expressions = 'backends/webgpu/expressions.ts';
+const access = 'backends/webgpu/access.ts';
+const vectors = 'backends/webgpu/vectors.ts';
 const bindings = 'backends/webgpu/bindings.ts';
 const math = 'backends/webgpu/math.ts';
 const run = 'test/webgpu/run.test.ts';
 const functions = 'test/webgpu/math.test.ts';
 
 export const wgsl: readonly Row[] = [
+  ...noticedBy('test/webgpu/print.test.ts', [
+    {
+      name: 'WGSL: memory is of vectors although one element is written alone',
+      fault: 'dropped check',
+      file: vectors,
+      from: 'list.every((a) => !a.writes || (whole(a, n) && !a.masked))',
+      to: 'true',
+    },
+    {
+      name: 'WGSL: vectors are taken from places that are no multiples',
+      fault: 'dropped check',
+      file: vectors,
+      from: 'a.lanes % n === 0 && a.divisor > 0 && a.divisor % n === 0',
+      to: 'a.lanes % n === 0',
+    },
+  ]),
   ...noticedBy(run, [
     {
       name: 'WGSL: select takes its values in the order of K',
       fault: 'swapped operand',
-      file: print,
+      file: expressions,
       from: 'return `select(${print(e.y, c)}, ${print(e.x, c)}, ${print(e.c, c)})`;',
       to: 'return `select(${print(e.x, c)}, ${print(e.y, c)}, ${print(e.c, c)})`;',
     },
     {
       name: 'WGSL: lanes of a load are one element',
       fault: 'off by one',
-      file: print,
+      file: access,
       from: '(index.lanes > 1 ? `${at}.${components[k]}` : k === 0 ? at : `(${at} + ${k})`)',
       to: '(index.lanes > 1 ? `${at}.${components[k]}` : at)',
     },

@@ -4,12 +4,13 @@
  *
  *   add(mul(block.0, 256), mul(thread, 4))   ->   4
  */
-import type { Expr } from '../../compiler/kernel/types.ts';
+import type { Expr, Stmt } from './types.ts';
 
 /** Of 0, which is a multiple of everything. */
 const most = 2 ** 20;
 const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
-const capped = (n: number): number => (n === 0 ? most : Math.min(most, Math.abs(n)));
+/** A large number counts by its powers of two alone, so that products stay exact. */
+const capped = (n: number): number => (n === 0 ? most : Math.abs(n) <= most ? Math.abs(n) : gcd(Math.abs(n), most));
 
 /** `known` are the divisors of names. */
 export const divisor = (e: Expr, known: ReadonlyMap<string, number>): number => {
@@ -32,5 +33,8 @@ export const divisor = (e: Expr, known: ReadonlyMap<string, number>): number => 
   }
 };
 
-/** Of a loop's name. */
-export const ofLoop = (from: Expr, step: number, known: ReadonlyMap<string, number>): number => gcd(divisor(from, known), step);
+/** Divisors of the names that a body binds, as far as they are addresses. */
+export const learn = (s: Stmt, known: Map<string, number>): void => {
+  if (s.s === 'let' && s.value.lanes === 1 && s.value.dtype === 'index') known.set(s.name, divisor(s.value, known));
+  if (s.s === 'for') known.set(s.name, gcd(divisor(s.from, known), s.step));
+};
