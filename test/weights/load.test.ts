@@ -1,15 +1,9 @@
 /** Weights into a model: everything that does not fit is listed, or, when asked, left as it was. */
-import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { type HostTensor, init, type LazyTensor, flatten as leavesOf, paramSpecs } from '../../dsl/index.ts';
 import { linear } from '../../models/layers.ts';
 import { flatten, loadWeights } from '../../models/weights/index.ts';
-import { scratch } from '../cli/command.ts';
-import { p, tensor, zipPth } from './torch-save.ts';
 
-const root = join(import.meta.dirname, '../..');
 const model = linear(3, 2);
 const specs = paramSpecs(model);
 const lazy = (shape: readonly number[], fill: number): LazyTensor => ({
@@ -92,23 +86,4 @@ test('host tensors are weights too', () => {
   const values = init(model, 3);
   const tensors = new Map([...flatten(values)].map(([name, t]) => [name, t as HostTensor]));
   expect(loadWeights(specs, tensors).params).toEqual(values);
-});
-
-test('the example of docs/weights.md runs', () => {
-  const dir = scratch();
-  const plan = { offset: 0, key: '0', numel: 6 };
-  const [weight, bias] = [tensor({ ...plan, size: [2, 3], stride: [3, 1] }), tensor({ ...plan, size: [2], stride: [3] })];
-  const bytes = new Uint8Array(new Float32Array([1, 2, 3, 4, 5, 6]).buffer);
-  writeFileSync(join(dir, 'dinov2_vits14_pretrain.pth'), zipPth(p.dict(['weight', weight], ['bias', bias]), { '0': bytes }));
-  const [, block] = readFileSync(join(root, 'docs/weights.md'), 'utf8').match(/```ts\n([\s\S]*?)```/) ?? [];
-  const code = (block as string).replaceAll(/'fovea(\/models\/weights\/index)?'/g, (_, inner = '/index') =>
-    JSON.stringify(`${join(root, inner)}.ts`),
-  );
-  const program = `import { linear } from ${JSON.stringify(join(root, 'models/layers.ts'))};
-const model = linear(3, 2);
-${code}
-console.log([...params.bias.load()].join(' '));`;
-  writeFileSync(join(dir, 'example.mts'), program);
-  const tsx = import.meta.resolve('tsx');
-  expect(execFileSync(process.execPath, ['--import', tsx, 'example.mts'], { cwd: dir, encoding: 'utf8' })).toBe('1 4\n');
 });
