@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { parse } from '../../compiler/graph/parse.ts';
 import { print } from '../../compiler/graph/print.ts';
-import type { Graph, Placement } from '../../compiler/graph/types.ts';
+import type { Graph, Placement, Value } from '../../compiler/graph/types.ts';
 import { bucket } from '../../compiler/shard/bucket.ts';
 import { castFirst } from '../../compiler/shard/cast-first.ts';
 import { localise } from '../../compiler/shard/localise.ts';
@@ -133,6 +133,71 @@ describe('transfers', () => {
       "
     `);
     expect(() => verifySchedule(g, mesh)).not.toThrow();
+  });
+
+  /** Three units forward and backward; what they give is read at the end, by the optimizer. */
+  const units = (copies: boolean): Graph => {
+    const [fwd, bwd, opt] = [[], [], []] as [string[], string[], string[]];
+    const all = 'ranks=2 reduction=sum';
+    for (const u of [0, 1, 2]) {
+      fwd.push(`%${10 + u}: f32[2 3] = collective(%${u}) kind=all-gather group=shard ${all} unit=u${u} ; phase=fwd`);
+      fwd.push(`%${20 + u}: f32[2 3] = mul(%${u === 0 ? 3 : 19 + u}, %${10 + u}) ; phase=fwd`);
+    }
+    for (const u of [2, 1, 0]) {
+      bwd.push(`%${30 + u}: f32[2 3] = collective(%${u}) kind=all-gather group=shard ${all} unit=u${u} ; phase=bwd`);
+      bwd.push(`%${40 + u}: f32[2 3] = mul(%${u === 2 ? 22 : 41 + u}, %${30 + u}) ; phase=bwd`);
+      opt.push(`%${50 + u}: f32[3] = collective(%${40 + u}) kind=reduce-scatter group=shard ${all} unit=u${u} ; phase=opt`);
+      const sum = copies ? `%${60 + u}: f32[3] = collective(%${50 + u}) kind=all-reduce group=replica ${all} unit=u${u} ; phase=opt` : '';
+      if (copies) opt.push(sum);
+      opt.push(`%${70 + u}: f32[3] = sub(%${u}, %${copies ? 60 + u : 50 + u}) ; phase=opt`);
+    }
+    return parse(
+      `graph (%0: f32[3], %1: f32[3], %2: f32[3], %3: f32[2 3]) {\n${[...fwd, ...bwd, ...opt].join('\n')}\nreturn %70, %71, %72\n}`,
+    );
+  };
+  /** `+gather 1` starts, `gather 1` has arrived; arithmetic by its unit, the backward one in brackets. */
+  const timeline = (g: Graph): string => {
+    const started = new Map<Value, string>();
+    return g.nodes
+      .map((n) => {
+        if (n.op.prim === 'wait') return started.get(n.inputs[0] as Value);
+        if (n.op.prim !== 'start') return `${n.op.prim}`;
+        const what = `${{ 'all-gather': 'gather', 'reduce-scatter': 'scatter', 'all-reduce': 'sum' }[n.op.kind]} ${n.op.unit}`;
+        started.set(n.outputs[0] as Value, what);
+        return `+${what}`;
+      })
+      .join(' | ');
+  };
+  const scheduled = (copies: boolean, prefetch: number, gatheredBytes = Number.POSITIVE_INFINITY): string => {
+    const g = schedule({ prefetch, gatheredBytes })(split(bucket()(units(copies))));
+    expect(() => verifySchedule(g, copies ? { ranks: 4, shard: 2 } : mesh)).not.toThrow();
+    return timeline(g);
+  };
+
+  test('gathers start as many ahead as they are told, within a phase', () => {
+    expect(scheduled(false, 0)).toMatchInlineSnapshot(
+      `"+gather u0 | gather u0 | mul | +gather u1 | gather u1 | mul | +gather u2 | gather u2 | mul | +gather u2 | gather u2 | mul | +scatter u2 | +gather u1 | gather u1 | mul | scatter u2 | +scatter u1 | +gather u0 | gather u0 | mul | scatter u1 | +scatter u0 | sub | sub | scatter u0 | sub"`,
+    );
+    expect(scheduled(false, 1)).toMatchInlineSnapshot(
+      `"+gather u0 | +gather u1 | gather u0 | mul | +gather u2 | gather u1 | mul | gather u2 | mul | +gather u2 | +gather u1 | gather u2 | mul | +scatter u2 | +gather u0 | gather u1 | mul | scatter u2 | +scatter u1 | gather u0 | mul | scatter u1 | +scatter u0 | sub | sub | scatter u0 | sub"`,
+    );
+    expect(scheduled(false, 2)).toMatchInlineSnapshot(
+      `"+gather u0 | +gather u1 | +gather u2 | gather u0 | mul | gather u1 | mul | gather u2 | mul | +gather u2 | +gather u1 | +gather u0 | gather u2 | mul | +scatter u2 | gather u1 | mul | scatter u2 | +scatter u1 | gather u0 | mul | scatter u1 | +scatter u0 | sub | sub | scatter u0 | sub"`,
+    );
+  });
+
+  test('a gather for which there is no room yet starts later', () => {
+    // one unit is 24 bytes
+    expect(scheduled(false, 2, 48)).toMatchInlineSnapshot(
+      `"+gather u0 | +gather u1 | gather u0 | mul | +gather u2 | gather u1 | mul | gather u2 | mul | +gather u2 | +gather u1 | gather u2 | mul | +scatter u2 | +gather u0 | gather u1 | mul | scatter u2 | +scatter u1 | gather u0 | mul | scatter u1 | +scatter u0 | sub | sub | scatter u0 | sub"`,
+    );
+    expect(scheduled(false, 2, 47)).toBe(scheduled(false, 0));
+  });
+
+  test('a sum over copies starts when the sums within them have landed', () => {
+    expect(scheduled(true, 1)).toMatchInlineSnapshot(
+      `"+gather u0 | +gather u1 | gather u0 | mul | +gather u2 | gather u1 | mul | gather u2 | mul | +gather u2 | +gather u1 | gather u2 | mul | +scatter u2 | +gather u0 | gather u1 | mul | scatter u2 | +sum u2 | +scatter u1 | gather u0 | mul | sum u2 | scatter u1 | +sum u1 | +scatter u0 | sub | sum u1 | sub | scatter u0 | +sum u0 | sum u0 | sub"`,
+    );
   });
 
   test.each([
