@@ -9,6 +9,7 @@ import { localise } from '../../compiler/shard/localise.ts';
 import { type Placed, propagate } from '../../compiler/shard/propagate.ts';
 import { schedule, split } from '../../compiler/shard/schedule.ts';
 import { verifySchedule } from '../../compiler/shard/verify.ts';
+import { verifyTerms } from '../../compiler/shard/verify-terms.ts';
 
 const mesh = { ranks: 2, shard: 2 };
 const text = (g: Graph): string => print(g, { meta: false });
@@ -132,7 +133,7 @@ describe('transfers', () => {
       }
       "
     `);
-    expect(() => verifySchedule(g, mesh)).not.toThrow();
+    expect(() => verifySchedule(g, mesh, two)).not.toThrow();
   });
 
   /** Three units forward and backward; what they give is read at the end, by the optimizer. */
@@ -169,8 +170,9 @@ describe('transfers', () => {
       .join(' | ');
   };
   const scheduled = (copies: boolean, prefetch: number, gatheredBytes = Number.POSITIVE_INFINITY): string => {
-    const g = schedule({ prefetch, gatheredBytes })(split(bucket()(units(copies))));
-    expect(() => verifySchedule(g, copies ? { ranks: 4, shard: 2 } : mesh)).not.toThrow();
+    const whole = units(copies);
+    const g = schedule({ prefetch, gatheredBytes })(split(bucket()(whole)));
+    expect(() => verifySchedule(g, copies ? { ranks: 4, shard: 2 } : mesh, whole)).not.toThrow();
     return timeline(g);
   };
 
@@ -211,8 +213,59 @@ describe('transfers', () => {
       %3: f32[2] = exp(%0)
       return %2
     }`;
-    expect(() => verifySchedule(parse(good), mesh)).not.toThrow();
+    expect(() => verifySchedule(parse(good), mesh, parse(good))).not.toThrow();
     const bad = _ === 'a start without a wait' ? good.replace(/.*wait.*\n/, '').replace(from, to) : good.replace(from, to);
-    expect(() => verifySchedule(parse(bad), mesh)).toThrow(/never waited for|waits for nothing|waits a second time/);
+    expect(() => verifySchedule(parse(bad), mesh, parse(good))).toThrow(/never waited for|waits for nothing|waits a second time/);
+  });
+
+  test.each([
+    ['a sum left out', '%3: f32[2] = start(%2) kind=all-reduce group=shard ranks=2 reduction=sum unit=u\n %4: f32[2] = wait(%3, %2)\n', ''],
+    ['a maximum instead', 'reduction=sum', 'reduction=max'],
+    ['another group of as many ranks', 'group=shard', 'group=replica'],
+    ['another operand', 'start(%2)', 'start(%0)'],
+  ])('%s is refused', (_, from, to) => {
+    const good = `graph (%0: f32[2], %1: f32[2]) {
+      %2: f32[2] = mul(%0, %1)
+      %3: f32[2] = start(%2) kind=all-reduce group=shard ranks=2 reduction=sum unit=u\n %4: f32[2] = wait(%3, %2)
+      %5: f32[2] = exp(%4)
+      return %5
+    }`;
+    const four = { ranks: 4, shard: 2 };
+    const bad = good.replace(from, to).replace('wait(%3, %2)', `wait(%3, ${to.includes('%0') ? '%0' : '%2'})`);
+    expect(() => verifySchedule(parse(good), four, parse(good))).not.toThrow();
+    expect(() => verifySchedule(parse(to === '' ? bad.replace('exp(%4)', 'exp(%2)') : bad), four, parse(good))).toThrow(
+      /computes what nothing did before/,
+    );
+  });
+});
+
+describe('terms of a sum', () => {
+  const split = { split: 0 } as const;
+  const placedAs = (text: string, ...where: readonly Placement[]): Placed => {
+    const graph = parse(text);
+    const values = [...graph.params, ...graph.nodes.flatMap((n) => n.outputs)];
+    return { graph, placement: new Map(values.map((v, i) => [v, where[i] as Placement])) };
+  };
+  const sum = '%1: f32[2] = reduceSum(%0) axes=[0]';
+  const graph = (rest: string): string => `graph (%0: f32[4 2]) {\n${sum}\n${rest}\n}`;
+
+  test('pass through what is linear, and are brought together', () => {
+    const good = graph('%2: f32[2] = neg(%1)\n%3: f32[2] = reshard(%2) axis=data from=P to=R\n%4: f32[2] = exp(%3)\nreturn %4');
+    expect(() => verifyTerms(placedAs(good, split, 'P', 'P', 'R', 'R'))).not.toThrow();
+  });
+
+  test.each([
+    ['a function of one term', graph('%2: f32[2] = exp(%1)\nreturn %2'), ['P', 'R'], /exp of P: one term is read/],
+    ['a product of terms', graph('%2: f32[2] = mul(%1, %1)\nreturn %2'), ['P', 'P'], /mul of P, P: one term is read/],
+    ['a term as a result', graph('return %1'), ['P'], /result 0 is P/],
+    ['a term taken for the sum', graph('return %1'), ['R'], /gives P, not R/],
+    [
+      'a sum taken for a maximum',
+      graph('%2: f32[2] = reshard(%1) axis=data from=max to=R\nreturn %2'),
+      ['P', 'R'],
+      /moved as if it were max/,
+    ],
+  ] as const)('%s is refused', (_, text, where, says) => {
+    expect(() => verifyTerms(placedAs(text, split, ...where))).toThrow(says);
   });
 });
