@@ -20,13 +20,13 @@ const step = parse(`graph (%0 x: f32[4 2], %1 w: f32[2 3]) {
   %4: f32[2 3] = sub(%1, %3) ; phase=opt
   return %4
 }`);
-const place = (inputs: readonly Placement[], again = true): Placed =>
-  propagate(step, mesh, {
+const place = (inputs: readonly Placement[], on = mesh): Placed =>
+  propagate(step, on, {
     inputs,
     outputs: [inputs[1] as Placement],
     inputUnits: ['', 'w'],
     outputUnits: ['w'],
-    regather: () => again,
+    regather: () => true,
     reduceAs: () => 'f32',
   });
 
@@ -75,6 +75,13 @@ describe('FSDP from placements', () => {
       "
     `);
   });
+});
+
+test('where a mesh has copies, a gradient is added up within each and then over them', () => {
+  const four = { ranks: 4, shard: 2 };
+  expect(text(localise(place([{ split: 0 }, 'flat'], four), four))).toMatch(
+    /kind=reduce-scatter group=shard ranks=2 reduction=sum unit=w\n.* = collective\(%10\) kind=all-reduce group=replica ranks=2 reduction=sum unit=w/,
+  );
 });
 
 test('a gradient is narrow on its way to the pieces of its weight, and nowhere else', () => {
