@@ -14,8 +14,19 @@ import { join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
 import type { FloatType } from '../compiler/graph/types.ts';
-import { flatten, type HostTensor, type Progress, reduceTypes, type ShardPlan, type Strategy, strategies, type Tune } from '../index.ts';
+import {
+  type Backend,
+  flatten,
+  type HostTensor,
+  type Progress,
+  reduceTypes,
+  type ShardPlan,
+  type Strategy,
+  strategies,
+  type Tune,
+} from '../index.ts';
 import { type Checkpoint, completeSteps, openCheckpoint, stepName, writeCheckpoint } from '../models/checkpoint/index.ts';
+import type { ImageSet } from '../models/data/picture.ts';
 import { batchPlacement, reduceBy } from '../models/dinov2/ranks.ts';
 import { initState, stateSpec } from '../models/dinov2/state.ts';
 import { type Recipe, recipes } from '../models/recipes.ts';
@@ -26,7 +37,7 @@ import { backendNames, backendOf } from './backends.ts';
 import { type Interrupt, interruptible } from './interrupt.ts';
 import { path, tuneOption, whole } from './options.ts';
 import { type OutputFolder, outputFolder } from './output.ts';
-import { progressLine, seconds } from './progress.ts';
+import { type ProgressLine, progressLine, seconds } from './progress.ts';
 import { agree, type Job, jobOf, onJob, Shared } from './ranks.ts';
 import { report } from './report.ts';
 import { describe, load, stepLine } from './training.ts';
@@ -207,6 +218,66 @@ async function runTrain(options: TrainOptions): Promise<void> {
   process.exitCode = interrupt.status() ?? process.exitCode ?? 0;
 }
 
+interface Beginning {
+  readonly recipe: Recipe;
+  readonly plan: ShardPlan;
+  readonly plain: Backend;
+  readonly images: ImageSet;
+  readonly earlier: Checkpoint | undefined;
+  readonly out: string;
+  readonly say: (text: string) => void;
+  readonly line: ProgressLine;
+}
+
+/** The run, and the steps that were done before. What it starts from, all of the state, goes with this call: a rank then holds its part. */
+const begin = async (
+  options: TrainOptions,
+  job: Job,
+  { recipe, plan, plain, images, earlier, out, say, line }: Beginning,
+): Promise<{ readonly run: Run; readonly step: number }> => {
+  const from = await job.together(() =>
+    earlier
+      ? { state: loadWeights(stateSpec(recipe), earlier.tensors, { source: earlier.folder, finite: false }).params, step: earlier.step }
+      : { state: initState(recipe, options.seed), step: 0 },
+  );
+  await agree(job, {
+    'the recipe': createHash('sha256').update(JSON.stringify(recipe)).digest('hex').slice(0, 16),
+    'the seed': String(options.seed),
+    'the precision': options.precision,
+    'the strategy': `${options.strategy} in groups of ${options.group ?? job.size}, gradients as ${options.reduce}`,
+    'the number of images': String(images.pictures.length),
+    'the step': String(from.step),
+    'the folder': out,
+    'the number of steps between two checkpoints': String(options.every),
+    'the number of checkpoints that stay': String(options.keep),
+    'the hash of the weights': weightsText(from.state, earlier),
+  });
+  if (job.world) {
+    const { library, unwatched } = job.world;
+    say(`${job.size} ranks over ${library}; ${options.strategy}, ${options.group ?? job.size} ranks a copy, ${recipe.batch} images a step`);
+    if (unwatched.length > 0) say(`ranks ${unwatched.join(', ')} cannot be reached from rank 0: whether they die, only the launcher sees`);
+  }
+  say(`${images.name}: ${images.pictures.length} training images`);
+  say(`compiling for ${plain.name} ...`);
+  const progress: Progress = (done, total, stage) => {
+    if (job.rank === 0) line.show(`${stage === 'measured' ? 'measuring schedules' : 'compiling kernels'} ${done}/${total}`);
+  };
+  const { backend, shards } = await job.together(() => onJob(job, plain, plan));
+  const { seed, precision, tune } = options;
+  const run = await startRun({
+    recipe,
+    images,
+    backend,
+    seed,
+    precision,
+    tune,
+    progress,
+    ...(shards ? { shards } : {}),
+    from,
+  });
+  return { run, step: from.step };
+};
+
 const train = async (options: TrainOptions, job: Job, interrupt: Interrupt): Promise<void> => {
   const first = job.rank === 0;
   const say = (text: string): void => {
@@ -236,44 +307,8 @@ const train = async (options: TrainOptions, job: Job, interrupt: Interrupt): Pro
       folder: first ? outputFolder(out, files, 2 * checkpointBytes(r)) : undefined,
     };
   });
-  const from = await job.together(() =>
-    earlier
-      ? { state: loadWeights(stateSpec(recipe), earlier.tensors, { source: earlier.folder, finite: false }).params, step: earlier.step }
-      : { state: initState(recipe, options.seed), step: 0 },
-  );
-  await agree(job, {
-    'the recipe': createHash('sha256').update(JSON.stringify(recipe)).digest('hex').slice(0, 16),
-    'the seed': String(options.seed),
-    'the precision': options.precision,
-    'the strategy': `${options.strategy} in groups of ${options.group ?? job.size}, gradients as ${options.reduce}`,
-    'the number of images': String(images.pictures.length),
-    'the step': String(from.step),
-    'the hash of the weights': weightsText(from.state, earlier),
-  });
-  if (job.world) {
-    const { library, unwatched } = job.world;
-    say(`${job.size} ranks over ${library}; ${options.strategy}, ${options.group ?? job.size} ranks a copy, ${recipe.batch} images a step`);
-    if (unwatched.length > 0) say(`ranks ${unwatched.join(', ')} cannot be reached from rank 0: whether they die, only the launcher sees`);
-  }
   const line = progressLine();
-  say(`${images.name}: ${images.pictures.length} training images`);
-  say(`compiling for ${plain.name} ...`);
-  const progress: Progress = (done, total, stage) => {
-    if (first) line.show(`${stage === 'measured' ? 'measuring schedules' : 'compiling kernels'} ${done}/${total}`);
-  };
-  const { backend, shards } = await job.together(() => onJob(job, plain, plan));
-  const { seed, precision, tune } = options;
-  const run = await startRun({
-    recipe,
-    images,
-    backend,
-    seed,
-    precision,
-    tune,
-    progress,
-    ...(shards ? { shards } : {}),
-    from,
-  });
+  const { run, step } = await begin(options, job, { recipe, plan, plain, images, earlier, out, say, line });
   line.clear();
   say(`training step: ${describe(run.report)}`);
   const stop = interrupt.allow(() => {
@@ -281,7 +316,7 @@ const train = async (options: TrainOptions, job: Job, interrupt: Interrupt): Pro
     say('stopping: this step is finished and a checkpoint is written (again to leave at once) ...');
   });
   if (earlier) say(`going on from step ${earlier.step}`);
-  await steps(run, recipe, options, job, { out, folder, from: from.step, stop });
+  await steps(run, recipe, options, job, { out, folder, from: step, stop });
   earlier?.close();
   say(`${seconds((performance.now() - started) / 1e3)} in all`);
 };

@@ -90,6 +90,7 @@ export interface Communicator {
   check(): void;
   /** Ends the job: what all ranks wait for fails with the reason. */
   abort(reason: string): void;
+  /** Closes those that were split off first. All ranks call it together. A second call does nothing. */
   close(): Promise<void>;
 }
 

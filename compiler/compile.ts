@@ -21,7 +21,7 @@ import { planKey } from './plan/key.ts';
 import { parsePlan, printPlan, type SavedPlan } from './plan/serialise.ts';
 import { illegal, tune } from './plan/tune.ts';
 import type { Plan } from './plan/types.ts';
-import { checkProgram, place, transfers } from './shard/index.ts';
+import { place, transfers } from './shard/index.ts';
 import type { Mesh } from './shard/placement.ts';
 import { type Placing, placingOf, placingText, type ShardPlan } from './shard/plan.ts';
 import type { Layout } from './shard/propagate.ts';
@@ -75,7 +75,7 @@ const rankPasses = (placing: Placing, plan: ShardPlan): RankPasses => ({
     ['simplify the own', simplify],
     ['cse the own', cse],
   ],
-  late: [...transfers(plan), ['verify', (g) => checkProgram(g, placing.mesh)]],
+  late: transfers(placing.mesh, plan),
 });
 export const passes = passesFor('f32');
 /** The passes of a program for one rank of several. */

@@ -91,9 +91,21 @@ export const onRanks = async (executable: Executable, plan: Plan, ranks: Communi
   };
 };
 
-/** The communicators of a mesh whose ranks share parameters in groups of `shard` neighbours. All ranks call it together. */
-export const groupsOf = async (world: Communicators['world'], shard: number): Promise<Communicators> => ({
+const split = async (world: Communicators['world'], shard: number): Promise<Communicators> => ({
   world,
   shard: shard === world.size ? world : await world.split(Math.floor(world.rank / shard), world.rank),
   replica: shard === world.size ? await world.split(world.rank, 0) : await world.split(world.rank % shard, world.rank),
 });
+/** Of each world, by the size of its groups: libraries have few communicators to give, so programs share them. */
+const groups = new WeakMap<Communicators['world'], Map<number, Promise<Communicators>>>();
+
+/**
+ * The communicators of a mesh whose ranks share parameters in groups of `shard` neighbours. All ranks call it together. They are closed with the world.
+ */
+export const groupsOf = (world: Communicators['world'], shard: number): Promise<Communicators> => {
+  const known = groups.get(world) ?? new Map<number, Promise<Communicators>>();
+  groups.set(world, known);
+  const made = known.get(shard) ?? split(world, shard);
+  known.set(shard, made);
+  return made;
+};

@@ -24,13 +24,15 @@ interface Round {
   readonly notes: (Note | undefined)[];
   readonly texts: (string | undefined)[];
   here: number;
+  /** Ranks that have done with it: when all have, it is forgotten. */
+  gone: number;
   readonly done: Promise<void>;
   settle(error?: FoveaError): void;
 }
 interface Group {
   readonly name: string;
   readonly size: number;
-  readonly rounds: Round[];
+  readonly rounds: Map<number, Round>;
   /** Of each rank, the rounds that it has joined, those under way, and whether it waits. */
   readonly joined: number[];
   readonly open: Set<number>[];
@@ -49,14 +51,14 @@ const round = (size: number): Round => {
   });
   // somebody may never wait for it
   done.catch(() => undefined);
-  return { notes: Array.from({ length: size }), texts: Array.from({ length: size }), here: 0, done, settle };
+  return { notes: Array.from({ length: size }), texts: Array.from({ length: size }), here: 0, gone: 0, done, settle };
 };
 
 const newGroup = (name: string, size: number, all: Set<Group>): Group => {
   const g: Group = {
     name,
     size,
-    rounds: [],
+    rounds: new Map(),
     joined: new Array<number>(size).fill(0),
     open: Array.from({ length: size }, () => new Set()),
     waits: Array.from({ length: size }),
@@ -118,7 +120,7 @@ const fail = (group: Group, message: string): FoveaError => {
   const error = new FoveaError('FV0704', message);
   for (const g of group.all) {
     g.failed ??= error;
-    for (const r of g.rounds) r.settle(error);
+    for (const r of g.rounds.values()) r.settle(error);
   }
   return error;
 };
@@ -129,27 +131,31 @@ const stuck = (group: Group): void => {
   const root = [...group.all][0] as Group;
   const gone = root.closed.filter(Boolean).length;
   if (waiting.length === 0 || waiting.length + gone < root.size) return;
-  if (waiting.some(({ g, at }) => (g.rounds[at as number] as Round).here === g.size)) return;
+  if (waiting.some(({ g, at }) => (g.rounds.get(at as number) as Round).here === g.size)) return;
   const { g, rank, at } = waiting[0] as { g: Group; rank: number; at: number };
   const missing = Array.from({ length: g.size }, (_, r) => r).filter((r) => (g.joined[r] as number) <= at);
   fail(group, `rank ${rank} of ${g.name} waits for ever: number ${at} was never started by rank ${missing.join(', ')}`);
 };
 
 const end = (group: Group, rank: number): Communicator => {
+  const split: Communicator[] = [];
   const next = (): { readonly r: Round; readonly sequence: number } => {
     if (group.failed) throw group.failed;
     const sequence = group.joined[rank] as number;
     group.joined[rank] = sequence + 1;
-    group.rounds[sequence] ??= round(group.size);
-    return { r: group.rounds[sequence] as Round, sequence };
+    const r = group.rounds.get(sequence) ?? round(group.size);
+    group.rounds.set(sequence, r);
+    return { r, sequence };
   };
   const until = async (sequence: number): Promise<void> => {
+    const r = group.rounds.get(sequence) as Round;
     group.waits[rank] = sequence;
     stuck(group);
     try {
-      await (group.rounds[sequence] as Round).done;
+      await r.done;
     } finally {
       group.waits[rank] = undefined;
+      if (++r.gone === group.size) group.rounds.delete(sequence);
     }
   };
   const exchange: Communicator['exchange'] = async (text) => {
@@ -196,10 +202,12 @@ const end = (group: Group, rank: number): Communicator => {
       const id = `${group.joined[rank]}:${colour}`;
       const child = group.children.get(id) ?? newGroup(`${group.name}/${colour}`, members.length, group.all);
       group.children.set(id, child);
-      return end(
+      const own = end(
         child,
         members.findIndex((m) => m.r === rank),
       );
+      split.push(own);
+      return own;
     },
     check: () => {
       if (group.failed) throw group.failed;
@@ -208,6 +216,8 @@ const end = (group: Group, rank: number): Communicator => {
       if (!group.failed) fail(group, `rank ${rank} gave up: ${reason}`);
     },
     close: async () => {
+      if (group.closed[rank]) return;
+      for (const c of split) await c.close();
       const left = [...(group.open[rank] ?? [])];
       group.closed[rank] = true;
       if (left.length > 0) throw fail(group, `rank ${rank} ends with number ${left.join(', ')} started and never waited for`);

@@ -36,8 +36,9 @@ const jobsOf = (g: Graph, most: number): readonly Job[] => {
   const depth = depths(g);
   const made = new Map<Value, number>();
   g.nodes.forEach((n, i) => {
-    // a view is made wherever it is read
-    const at = views.has(n.op.prim) ? Math.max(-1, ...n.inputs.map((v) => made.get(v) ?? -1)) : i;
+    // a view is made wherever it is read, and a reduction stands behind what it reads
+    const moves = views.has(n.op.prim) || (isCollective(n) && n.op.kind !== 'all-gather');
+    const at = moves ? Math.max(-1, ...n.inputs.map((v) => made.get(v) ?? -1)) : i;
     for (const o of n.outputs) made.set(o, at);
   });
   const open = new Map<string, { nodes: Collective[]; first: number; last: number; bytes: number }>();

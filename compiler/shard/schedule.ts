@@ -2,17 +2,19 @@
  * When does each transfer start, and when is it waited for?  `split` makes a start and a wait of every collective; `schedule` moves them apart:
  *
  *   a wait            right before the first node that computes with what arrives
- *   a reduction       starts where its last operand is made
+ *   a reduction       starts where its last operand is made. It has landed when the one of the next unit starts, whoever reads it when: until
+ *                     then whole gradients lie in memory, so those of at most two units do. Its sum over the copies of a mesh starts there
  *   a gather          starts `prefetch` gathers ahead: right before the wait of the gather that many places earlier, within its phase,
  *                     as far as the bytes of parameters that are gathered at one time stay below `gatheredBytes`
  *
  *   prefetch 1:   start 0 | start 1 | wait 0 | block 0 | start 2 | wait 1 | block 1 | ..
+ *   gradients:    block 3 | reduce 3 | block 2 | wait 3 | reduce 2 | block 1 | wait 2 | reduce 1 | ..
  *
  * All ranks run one program, so their transfers come in one order.
  */
 import { builder } from '../graph/builder.ts';
 import { countOf } from '../graph/tensor64.ts';
-import { bytesOf, type Graph, type Node, type Prim, type Value } from '../graph/types.ts';
+import { bytesOf, type Graph, type Node, type OpOf, type Prim, type Value } from '../graph/types.ts';
 import { rewrite } from '../passes/rewrite.ts';
 
 export interface ScheduleOptions {
@@ -30,24 +32,52 @@ export const split = (g: Graph): Graph =>
 const views: ReadonlySet<Prim> = new Set<Prim>(['reshape', 'slice', 'transpose', 'broadcast', 'pad', 'reverse']);
 const bytesAt = (vs: readonly Value[]): number => vs.reduce((s, v) => s + countOf(v.type) * bytesOf[v.type.dtype], 0);
 
-/** The nodes, each wait and each view of what arrives as late as its readers allow. */
+const isReduction = (n: Node): n is Node & { readonly op: OpOf<'start'> } => n.op.prim === 'start' && n.op.kind !== 'all-gather';
+
+/** The nodes, each wait and each view of what arrives as late as its readers, and the reduction of the next unit, allow. */
 const late = (g: Graph): readonly Node[] => {
+  const arriving = new Map<Value, Value>();
+  for (const n of g.nodes) if (n.op.prim === 'wait') arriving.set(n.inputs[0] as Value, n.outputs[0] as Value);
   const lazy = new Map<Value, Node>();
   const out: Node[] = [];
+  /** What is to come of the reductions under way, and the unit of the last one. */
+  let underWay: Value[] = [];
+  let unit = '';
+  const add = (n: Node): void => {
+    out.push(n);
+    if (isReduction(n)) underWay.push(arriving.get(n.outputs[0] as Value) as Value);
+  };
   const force = (v: Value): void => {
     const n = lazy.get(v);
     if (!n) return;
     for (const o of n.outputs) lazy.delete(o);
     for (const i of n.inputs) force(i);
-    out.push(n);
+    add(n);
+  };
+  const hasArrived = (v: Value): boolean => {
+    const n = lazy.get(v);
+    return !n || (n.op.prim !== 'wait' && n.inputs.every(hasArrived));
+  };
+  const land = (): void => {
+    const landing = underWay;
+    underWay = [];
+    for (const v of landing) force(v);
+    for (const [v, n] of lazy) if (isReduction(n) && n.inputs.every(hasArrived)) force(v);
   };
   for (const n of g.nodes) {
-    const waits = n.op.prim === 'wait' || (views.has(n.op.prim) && n.inputs.some((v) => lazy.has(v)));
-    if (waits) for (const o of n.outputs) lazy.set(o, n);
-    else {
-      for (const v of n.inputs) force(v);
-      out.push(n);
+    const reads = n.inputs.some((v) => lazy.has(v));
+    // a sum over copies, of what is being summed within them
+    const again = isReduction(n) && n.op.unit !== '' && reads;
+    if (n.op.prim === 'wait' || again || (views.has(n.op.prim) && reads)) {
+      for (const o of n.outputs) lazy.set(o, n);
+      continue;
     }
+    if (isReduction(n)) {
+      if (n.op.unit !== unit || unit === '') land();
+      unit = n.op.unit;
+    }
+    for (const v of n.inputs) force(v);
+    add(n);
   }
   for (const r of g.results) force(r);
   // what nobody reads has no place of its own

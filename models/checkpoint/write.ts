@@ -1,15 +1,15 @@
 /**
  * Writing a checkpoint, all ranks together. Every rank writes its own part: under another name, to the disk, then renamed. When all have done
- * so, rank 0 writes the marker in the same way, and only then older checkpoints go; so do later ones, of a run that was gone back from. Whoever is
+ * so, rank 0 writes the marker in the same way, and only when all of it is on the disk, its folder's name too, do older checkpoints go; so do later ones, of a run that was gone back from. Whoever is
  * killed at any moment leaves the one before, or this one, whole.
  *
  *   await writeCheckpoint('runs/a/checkpoints', 400, { peers, pieces, run: { seed: '0' }, keep: 2 });
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { FoveaError } from '../../compiler/error.ts';
-import { cannotWrite, writeAtomic, writingSafetensors } from '../weights/index.ts';
+import { cannotWrite, flushFolder, writeAtomic, writingSafetensors } from '../weights/index.ts';
 import type { TensorData } from '../weights/write.ts';
 import { completeSteps, type Marker, markerName, type Pieces, partName, stepName } from './format.ts';
 
@@ -109,6 +109,9 @@ export const writeCheckpoint = async (folder: string, step: number, { peers, pie
     const text: Marker = { format: 'fovea checkpoint 1', step, run, parts: [...parts] };
     writeAtomic(join(into, markerName), [Buffer.from(`${JSON.stringify(text, null, 1)}\n`)]);
     guarded(folder, () => {
+      // the folder's own name, and that of the folder of all checkpoints
+      flushFolder(folder);
+      flushFolder(dirname(folder));
       const steps = completeSteps(folder);
       const past = steps.filter((s) => s <= step);
       for (const s of [...steps.filter((s) => s > step), ...past.slice(0, -keep)]) remove(join(folder, stepName(s)));

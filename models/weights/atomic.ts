@@ -25,6 +25,7 @@ export const cannotWrite = (file: string, e: unknown): FoveaError => {
   return new FoveaError('FV0407', `cannot write ${file}: ${e instanceof Error ? e.message : String(e)}`, { hint: hints[code], cause: e });
 };
 
+/** A file or folder onto the disk. Names are there only when the folder that holds them is; not every system can open a folder. */
 const flush = (path: string): void => {
   const fd = openSync(path, 'r');
   try {
@@ -32,6 +33,10 @@ const flush = (path: string): void => {
   } finally {
     closeSync(fd);
   }
+};
+
+export const flushFolder = (path: string): void => {
+  if (process.platform !== 'win32') flush(path);
 };
 
 /**
@@ -56,8 +61,7 @@ export function* writingAtomic(file: string, parts: Iterable<Uint8Array>): Gener
     }
     renameSync(temporary, file);
     made = false;
-    // the rename itself is on the disk only when its folder is; not every system can open a folder
-    if (process.platform !== 'win32') flush(dirname(file));
+    flushFolder(dirname(file));
   } catch (e) {
     throw e instanceof FoveaError ? e : cannotWrite(file, e);
   } finally {

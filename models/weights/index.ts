@@ -1,7 +1,7 @@
 /** Weight files: safetensors in and out, PyTorch checkpoints in, names and layouts, loading into a model, atomic writing. */
 
 export { type Float, fromF32, toF32 } from '../../compiler/graph/floats.ts';
-export { cannotWrite, writeAtomic } from './atomic.ts';
+export { cannotWrite, flushFolder, writeAtomic } from './atomic.ts';
 export { configOf, configText, type HuggingFaceConfig, readConfig } from './hf-config.ts';
 export { fromHuggingFace, isHuggingFace, toHuggingFace } from './hugging-face.ts';
 export { chunkedBlocks, depthOf, flatBlocks, unwrapped, withoutHeads } from './layouts.ts';

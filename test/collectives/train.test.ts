@@ -29,6 +29,12 @@ describe.skipIf(!launcher)('two ranks', () => {
       expect(refused.status).not.toBe(0);
       expect(refused.stderr).toContain('fovea: FV0803: --ranks 3, but 2 ranks were started\n');
 
+      const own = 'exec "$@" --every $((1 + OMPI_COMM_WORLD_RANK + PMI_RANK))';
+      const apart = await underMpi(launcher!, 2, ['sh', '-c', own, 'sh', ...command, '--out', two]);
+      expect(apart.stderr).toContain(
+        'FV0803: ranks were started differently: the number of steps between two checkpoints is 1 on rank 0 and 2 on rank 1\n',
+      );
+
       const trained = await ranks('--steps', '3', '--every', '2', '--out', two);
       expect(trained).toMatchObject({ status: 0, stderr: '' });
       const alone = await fovea(['train', '--batch', '16', ...data, '--shards', '2', '--steps', '3', '--out', one]);

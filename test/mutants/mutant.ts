@@ -37,6 +37,7 @@ export const areas = [
   'C',
   'WGSL',
   'CUDA',
+  'sharding',
   'text',
   'interpreter',
 ] as const;

@@ -2,13 +2,14 @@
 import { describe, expect, test } from 'vitest';
 import { parse } from '../../compiler/graph/parse.ts';
 import { print } from '../../compiler/graph/print.ts';
-import type { Graph, Placement } from '../../compiler/graph/types.ts';
+import type { Graph, Placement, Value } from '../../compiler/graph/types.ts';
 import { bucket } from '../../compiler/shard/bucket.ts';
 import { castFirst } from '../../compiler/shard/cast-first.ts';
 import { localise } from '../../compiler/shard/localise.ts';
 import { type Placed, propagate } from '../../compiler/shard/propagate.ts';
 import { schedule, split } from '../../compiler/shard/schedule.ts';
 import { verifySchedule } from '../../compiler/shard/verify.ts';
+import { verifyTerms } from '../../compiler/shard/verify-terms.ts';
 
 const mesh = { ranks: 2, shard: 2 };
 const text = (g: Graph): string => print(g, { meta: false });
@@ -19,13 +20,13 @@ const step = parse(`graph (%0 x: f32[4 2], %1 w: f32[2 3]) {
   %4: f32[2 3] = sub(%1, %3) ; phase=opt
   return %4
 }`);
-const place = (inputs: readonly Placement[], again = true): Placed =>
-  propagate(step, mesh, {
+const place = (inputs: readonly Placement[], on = mesh): Placed =>
+  propagate(step, on, {
     inputs,
     outputs: [inputs[1] as Placement],
     inputUnits: ['', 'w'],
     outputUnits: ['w'],
-    regather: () => again,
+    regather: () => true,
     reduceAs: () => 'f32',
   });
 
@@ -74,6 +75,13 @@ describe('FSDP from placements', () => {
       "
     `);
   });
+});
+
+test('where a mesh has copies, a gradient is added up within each and then over them', () => {
+  const four = { ranks: 4, shard: 2 };
+  expect(text(localise(place([{ split: 0 }, 'flat'], four), four))).toMatch(
+    /kind=reduce-scatter group=shard ranks=2 reduction=sum unit=w\n.* = collective\(%10\) kind=all-reduce group=replica ranks=2 reduction=sum unit=w/,
+  );
 });
 
 test('a gradient is narrow on its way to the pieces of its weight, and nowhere else', () => {
@@ -132,7 +140,73 @@ describe('transfers', () => {
       }
       "
     `);
-    expect(() => verifySchedule(g, mesh)).not.toThrow();
+    expect(() => verifySchedule(g, mesh, two)).not.toThrow();
+  });
+
+  /** Three units forward and backward; what they give is read at the end, by the optimizer. */
+  const units = (copies: boolean): Graph => {
+    const [fwd, bwd, opt] = [[], [], []] as [string[], string[], string[]];
+    const all = 'ranks=2 reduction=sum';
+    for (const u of [0, 1, 2]) {
+      fwd.push(`%${10 + u}: f32[2 3] = collective(%${u}) kind=all-gather group=shard ${all} unit=u${u} ; phase=fwd`);
+      fwd.push(`%${20 + u}: f32[2 3] = mul(%${u === 0 ? 3 : 19 + u}, %${10 + u}) ; phase=fwd`);
+    }
+    for (const u of [2, 1, 0]) {
+      bwd.push(`%${30 + u}: f32[2 3] = collective(%${u}) kind=all-gather group=shard ${all} unit=u${u} ; phase=bwd`);
+      bwd.push(`%${40 + u}: f32[2 3] = mul(%${u === 2 ? 22 : 41 + u}, %${30 + u}) ; phase=bwd`);
+      opt.push(`%${50 + u}: f32[3] = collective(%${40 + u}) kind=reduce-scatter group=shard ${all} unit=u${u} ; phase=opt`);
+      const sum = copies ? `%${60 + u}: f32[3] = collective(%${50 + u}) kind=all-reduce group=replica ${all} unit=u${u} ; phase=opt` : '';
+      if (copies) opt.push(sum);
+      opt.push(`%${70 + u}: f32[3] = sub(%${u}, %${copies ? 60 + u : 50 + u}) ; phase=opt`);
+    }
+    return parse(
+      `graph (%0: f32[3], %1: f32[3], %2: f32[3], %3: f32[2 3]) {\n${[...fwd, ...bwd, ...opt].join('\n')}\nreturn %70, %71, %72\n}`,
+    );
+  };
+  /** `+gather 1` starts, `gather 1` has arrived; arithmetic by its unit, the backward one in brackets. */
+  const timeline = (g: Graph): string => {
+    const started = new Map<Value, string>();
+    return g.nodes
+      .map((n) => {
+        if (n.op.prim === 'wait') return started.get(n.inputs[0] as Value);
+        if (n.op.prim !== 'start') return `${n.op.prim}`;
+        const what = `${{ 'all-gather': 'gather', 'reduce-scatter': 'scatter', 'all-reduce': 'sum' }[n.op.kind]} ${n.op.unit}`;
+        started.set(n.outputs[0] as Value, what);
+        return `+${what}`;
+      })
+      .join(' | ');
+  };
+  const scheduled = (copies: boolean, prefetch: number, gatheredBytes = Number.POSITIVE_INFINITY): string => {
+    const whole = units(copies);
+    const g = schedule({ prefetch, gatheredBytes })(split(bucket()(whole)));
+    expect(() => verifySchedule(g, copies ? { ranks: 4, shard: 2 } : mesh, whole)).not.toThrow();
+    return timeline(g);
+  };
+
+  test('gathers start as many ahead as they are told, within a phase', () => {
+    expect(scheduled(false, 0)).toMatchInlineSnapshot(
+      `"+gather u0 | gather u0 | mul | +gather u1 | gather u1 | mul | +gather u2 | gather u2 | mul | +gather u2 | gather u2 | mul | +scatter u2 | +gather u1 | gather u1 | mul | scatter u2 | +scatter u1 | +gather u0 | gather u0 | mul | scatter u1 | +scatter u0 | sub | sub | scatter u0 | sub"`,
+    );
+    expect(scheduled(false, 1)).toMatchInlineSnapshot(
+      `"+gather u0 | +gather u1 | gather u0 | mul | +gather u2 | gather u1 | mul | gather u2 | mul | +gather u2 | +gather u1 | gather u2 | mul | +scatter u2 | +gather u0 | gather u1 | mul | scatter u2 | +scatter u1 | gather u0 | mul | scatter u1 | +scatter u0 | sub | sub | scatter u0 | sub"`,
+    );
+    expect(scheduled(false, 2)).toMatchInlineSnapshot(
+      `"+gather u0 | +gather u1 | +gather u2 | gather u0 | mul | gather u1 | mul | gather u2 | mul | +gather u2 | +gather u1 | +gather u0 | gather u2 | mul | +scatter u2 | gather u1 | mul | scatter u2 | +scatter u1 | gather u0 | mul | scatter u1 | +scatter u0 | sub | sub | scatter u0 | sub"`,
+    );
+  });
+
+  test('a gather for which there is no room yet starts later', () => {
+    // one unit is 24 bytes
+    expect(scheduled(false, 2, 48)).toMatchInlineSnapshot(
+      `"+gather u0 | +gather u1 | gather u0 | mul | +gather u2 | gather u1 | mul | gather u2 | mul | +gather u2 | +gather u1 | gather u2 | mul | +scatter u2 | +gather u0 | gather u1 | mul | scatter u2 | +scatter u1 | gather u0 | mul | scatter u1 | +scatter u0 | sub | sub | scatter u0 | sub"`,
+    );
+    expect(scheduled(false, 2, 47)).toBe(scheduled(false, 0));
+  });
+
+  test('a sum over copies starts when the sums within them have landed', () => {
+    expect(scheduled(true, 1)).toMatchInlineSnapshot(
+      `"+gather u0 | +gather u1 | gather u0 | mul | +gather u2 | gather u1 | mul | gather u2 | mul | +gather u2 | +gather u1 | gather u2 | mul | +scatter u2 | +gather u0 | gather u1 | mul | scatter u2 | +sum u2 | +scatter u1 | gather u0 | mul | sum u2 | scatter u1 | +sum u1 | +scatter u0 | sub | sum u1 | sub | scatter u0 | +sum u0 | sum u0 | sub"`,
+    );
   });
 
   test.each([
@@ -146,8 +220,59 @@ describe('transfers', () => {
       %3: f32[2] = exp(%0)
       return %2
     }`;
-    expect(() => verifySchedule(parse(good), mesh)).not.toThrow();
+    expect(() => verifySchedule(parse(good), mesh, parse(good))).not.toThrow();
     const bad = _ === 'a start without a wait' ? good.replace(/.*wait.*\n/, '').replace(from, to) : good.replace(from, to);
-    expect(() => verifySchedule(parse(bad), mesh)).toThrow(/never waited for|waits for nothing|waits a second time/);
+    expect(() => verifySchedule(parse(bad), mesh, parse(good))).toThrow(/never waited for|waits for nothing|waits a second time/);
+  });
+
+  test.each([
+    ['a sum left out', '%3: f32[2] = start(%2) kind=all-reduce group=shard ranks=2 reduction=sum unit=u\n %4: f32[2] = wait(%3, %2)\n', ''],
+    ['a maximum instead', 'reduction=sum', 'reduction=max'],
+    ['another group of as many ranks', 'group=shard', 'group=replica'],
+    ['another operand', 'start(%2)', 'start(%0)'],
+  ])('%s is refused', (_, from, to) => {
+    const good = `graph (%0: f32[2], %1: f32[2]) {
+      %2: f32[2] = mul(%0, %1)
+      %3: f32[2] = start(%2) kind=all-reduce group=shard ranks=2 reduction=sum unit=u\n %4: f32[2] = wait(%3, %2)
+      %5: f32[2] = exp(%4)
+      return %5
+    }`;
+    const four = { ranks: 4, shard: 2 };
+    const bad = good.replace(from, to).replace('wait(%3, %2)', `wait(%3, ${to.includes('%0') ? '%0' : '%2'})`);
+    expect(() => verifySchedule(parse(good), four, parse(good))).not.toThrow();
+    expect(() => verifySchedule(parse(to === '' ? bad.replace('exp(%4)', 'exp(%2)') : bad), four, parse(good))).toThrow(
+      /computes what nothing did before/,
+    );
+  });
+});
+
+describe('terms of a sum', () => {
+  const split = { split: 0 } as const;
+  const placedAs = (text: string, ...where: readonly Placement[]): Placed => {
+    const graph = parse(text);
+    const values = [...graph.params, ...graph.nodes.flatMap((n) => n.outputs)];
+    return { graph, placement: new Map(values.map((v, i) => [v, where[i] as Placement])) };
+  };
+  const sum = '%1: f32[2] = reduceSum(%0) axes=[0]';
+  const graph = (rest: string): string => `graph (%0: f32[4 2]) {\n${sum}\n${rest}\n}`;
+
+  test('pass through what is linear, and are brought together', () => {
+    const good = graph('%2: f32[2] = neg(%1)\n%3: f32[2] = reshard(%2) axis=data from=P to=R\n%4: f32[2] = exp(%3)\nreturn %4');
+    expect(() => verifyTerms(placedAs(good, split, 'P', 'P', 'R', 'R'))).not.toThrow();
+  });
+
+  test.each([
+    ['a function of one term', graph('%2: f32[2] = exp(%1)\nreturn %2'), ['P', 'R'], /exp of P: one term is read/],
+    ['a product of terms', graph('%2: f32[2] = mul(%1, %1)\nreturn %2'), ['P', 'P'], /mul of P, P: one term is read/],
+    ['a term as a result', graph('return %1'), ['P'], /result 0 is P/],
+    ['a term taken for the sum', graph('return %1'), ['R'], /gives P, not R/],
+    [
+      'a sum taken for a maximum',
+      graph('%2: f32[2] = reshard(%1) axis=data from=max to=R\nreturn %2'),
+      ['P', 'R'],
+      /moved as if it were max/,
+    ],
+  ] as const)('%s is refused', (_, text, where, says) => {
+    expect(() => verifyTerms(placedAs(text, split, ...where))).toThrow(says);
   });
 });

@@ -39,6 +39,7 @@ test('all laws hold for 150 programs on the cpu backend', { timeout: 240_000 }, 
   expect(n('steps on ranks')).toBeGreaterThan(80);
   expect(n('launches on ranks')).toBeGreaterThan(500);
   expect(n('damaged schedules')).toBeGreaterThan(1000);
+  expect(n('damaged placements')).toBeGreaterThan(5);
 });
 
 /** Programs that notice a mutant which the first 150 do not (`npm run mutants`), and the law that does. */

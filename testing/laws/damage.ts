@@ -1,12 +1,15 @@
 /**
  * Schedules of collectives, damaged in every way that leaves a program of the same kind: each start and each wait in turn is left out, doubled, moved,
- * or made to name something else. What verify takes anyway is a hole in it.
+ * or made to name something else; each pair is left out, made to reduce otherwise, and put into another group of as many ranks. Placed graphs, damaged
+ * in where they bring terms together. What verify takes anyway is a hole in it.
  */
 import { FoveaError } from '../../compiler/error.ts';
-import type { Graph, GroupName, Node, OpOf, Value } from '../../compiler/graph/types.ts';
+import { type Graph, groupNames, type Node, type OpOf, reductions, type Value } from '../../compiler/graph/types.ts';
 import { verify } from '../../compiler/graph/verify.ts';
-import type { Mesh } from '../../compiler/shard/placement.ts';
+import { isPartial, type Mesh } from '../../compiler/shard/placement.ts';
+import type { Placed } from '../../compiler/shard/propagate.ts';
 import { verifySchedule } from '../../compiler/shard/verify.ts';
+import { verifyTerms } from '../../compiler/shard/verify-terms.ts';
 
 interface Damage {
   readonly how: string;
@@ -30,14 +33,21 @@ const twin = (n: Node): Node => ({ ...n, outputs: n.outputs.map((v, k) => ({ ...
 const pairs = (from: readonly Value[], to: readonly Value[]): ReadonlyMap<Value, Value> => new Map(from.map((v, k) => [v, to[k] as Value]));
 
 const ofStart = (g: Graph, i: number, n: Start, { ranks, shard }: Mesh): readonly Damage[] => {
-  const other = (['world', 'shard', 'replica'] as readonly GroupName[]).find(
-    (name) => ({ world: ranks, shard, replica: ranks / shard })[name] !== n.op.ranks,
-  );
+  const sizes = { world: ranks, shard, replica: ranks / shard };
+  const others = groupNames.filter((name) => name !== n.op.group);
+  const as = (op: Partial<Start['op']>): Graph => instead(g, i, [{ ...n, op: { ...n.op, ...op } }]);
   const wait = g.nodes.findIndex((m) => m.op.prim === 'wait' && m.inputs[0] === n.outputs[0]);
   const whole: Node = { ...n, op: { ...n.op, prim: 'collective' } };
   return [
-    { how: 'a start among other ranks', graph: instead(g, i, [{ ...n, op: { ...n.op, ranks: n.op.ranks + 1 } }]) },
-    ...(other ? [{ how: `a start in the group ${other}`, graph: instead(g, i, [{ ...n, op: { ...n.op, group: other } }]) }] : []),
+    { how: 'a start among other ranks', graph: as({ ranks: n.op.ranks + 1 }) },
+    // of other ranks or, where the mesh has two groups of one size, of as many
+    ...others.map((group) => ({ how: `a start in the group ${group}, of ${sizes[group]} ranks`, graph: as({ group }) })),
+    ...reductions
+      .filter((r) => n.op.kind !== 'all-gather' && r !== n.op.reduction)
+      .map((reduction) => ({ how: `${n.op.kind} with ${reduction}`, graph: as({ reduction }) })),
+    ...(n.op.kind === 'all-reduce'
+      ? [{ how: 'an all-reduce left out', graph: instead(instead(g, wait, [], pairs((g.nodes[wait] as Node).outputs, n.inputs)), i, []) }]
+      : []),
     { how: 'a start that nobody waits for', graph: instead(g, i, [n, twin(n)]) },
     { how: 'a start left out', graph: instead(g, i, []) },
     {
@@ -83,14 +93,35 @@ const ofWait = (g: Graph, i: number, n: Node): readonly Damage[] => {
 export const damages = (g: Graph, mesh: Mesh): readonly Damage[] =>
   g.nodes.flatMap((n, i) => (isStart(n) ? ofStart(g, i, n, mesh) : n.op.prim === 'wait' ? ofWait(g, i, n) : []));
 
-/** Whether a damaged program is refused. */
-export const refused = (g: Graph, mesh: Mesh): boolean => {
+/** A placed graph in which each move of terms in turn is left out, or moves them as terms of something else. */
+export const misplaced = ({ graph: g, placement }: Placed): readonly { readonly how: string; readonly placed: Placed }[] =>
+  g.nodes.flatMap((n, i) => {
+    const { op } = n;
+    if (op.prim !== 'reshard' || !isPartial(op.from)) return [];
+    const as = op.from === 'P' ? 'max' : 'P';
+    const left = instead(g, i, [], pairs(n.outputs, n.inputs));
+    // what nobody reads harms nobody
+    const read = g.results.includes(n.outputs[0] as Value) || g.nodes.some((m) => m.inputs.includes(n.outputs[0] as Value));
+    return [
+      ...(read ? [{ how: `terms of ${op.from} that are not brought together`, placed: { graph: left, placement } }] : []),
+      { how: `terms of ${op.from} taken for ${as}`, placed: { graph: instead(g, i, [{ ...n, op: { ...op, from: as } }]), placement } },
+    ];
+  });
+
+const throws = (check: () => void): boolean => {
   try {
-    verify(g);
-    verifySchedule(g, mesh);
+    check();
     return false;
   } catch (e) {
     if (e instanceof FoveaError) return true;
     throw e;
   }
 };
+
+/** Whether a damaged program is refused; `whole` is the one that it was. */
+export const refused = (g: Graph, mesh: Mesh, whole: Graph): boolean =>
+  throws(() => {
+    verify(g);
+    verifySchedule(g, mesh, whole);
+  });
+export const refusedTerms = (placed: Placed): boolean => throws(() => verifyTerms(placed));

@@ -14,11 +14,11 @@ import { canLie, type Mesh } from '../../compiler/shard/placement.ts';
 import type { ShardPlan } from '../../compiler/shard/plan.ts';
 import { type Layout, propagate } from '../../compiler/shard/propagate.ts';
 import { countedTraffic, interpretRanks } from '../../compiler/shard/ranks.ts';
-import { verifyResults, verifySchedule } from '../../compiler/shard/verify.ts';
+import { verifyTerms } from '../../compiler/shard/verify-terms.ts';
 import { bounded, compare } from '../bound.ts';
 import type { Program } from '../program.ts';
 import { exposed } from '../transforms.ts';
-import { damages, refused } from './damage.ts';
+import { damages, misplaced, refused, refusedTerms } from './damage.ts';
 import { draws } from './draws.ts';
 import type { Law } from './law.ts';
 
@@ -57,10 +57,10 @@ const sharded = (p: Program, seed: number, note: (what: string, n: number) => vo
   const g = pick(2) === 0 ? inline(shown, 'drop', () => true, 'keep') : inline(shown);
   const { mesh, layout, plan } = drawn(g, pick);
   const placed = propagate(g, mesh, layout);
-  verifyResults(placed.graph, placed.placement);
-  const one = transfers(plan).reduce((x: Graph, [, pass]) => pass(x), localise(placed, mesh, layout.reduceAs));
+  verifyTerms(placed);
+  // which checks the schedule
+  const one = transfers(mesh, plan).reduce((x: Graph, [, pass]) => pass(x), localise(placed, mesh, layout.reduceAs));
   verify(one);
-  verifySchedule(one, mesh);
   const args = Array.from({ length: mesh.ranks }, (_, r) =>
     p.inputs.map((t, i): Tensor64 => {
       const type = (one.params[i] as Value).type;
@@ -84,9 +84,13 @@ const sharded = (p: Program, seed: number, note: (what: string, n: number) => vo
   if (counted.sent !== traffic.sent || counted.peak !== traffic.peak)
     return `${traffic.sent} bytes sent and ${traffic.peak} held at most, ${counted.sent} and ${counted.peak} were counted`;
   note('collectives', traffic.collectives);
+  for (const { how, placed: bad } of misplaced(placed)) {
+    note('damaged placements', 1);
+    if (!refusedTerms(bad)) return `verify takes a damaged placement: ${how}`;
+  }
   for (const { how, graph } of damages(one, mesh)) {
     note('damaged schedules', 1);
-    if (!refused(graph, mesh)) return `verify takes a damaged schedule: ${how}`;
+    if (!refused(graph, mesh, one)) return `verify takes a damaged schedule: ${how}`;
   }
   return undefined;
 };

@@ -109,7 +109,7 @@ const strategiesAgree = (p: Program, seed: number, note: Note): string | undefin
     note('steps on ranks', 1);
     for (const { how, graph } of damages(ranked.graph, ranked.placing.mesh)) {
       note('damaged schedules', 1);
-      if (!refused(graph, ranked.placing.mesh)) return `${name}: verify takes a damaged schedule: ${how}`;
+      if (!refused(graph, ranked.placing.mesh, ranked.graph)) return `${name}: verify takes a damaged schedule: ${how}`;
     }
   }
   return undefined;

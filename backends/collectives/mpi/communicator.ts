@@ -67,7 +67,8 @@ export const communicator = (job: Job, comm: Comm, owned: boolean): Communicator
   const { mpi } = job;
   const [rank, size] = [mpi.rank(comm), mpi.size(comm)];
   const flying = new Map<Ticket, Transfer>();
-  let started = 0;
+  const made: Communicator[] = [];
+  let [started, closed] = [0, false];
   const check = (): void => {
     const failure = job.failure();
     if (failure !== undefined) fail(failure);
@@ -102,11 +103,16 @@ export const communicator = (job: Job, comm: Comm, owned: boolean): Communicator
     split: async (colour, key) => {
       // MPI's own waits without end; after this everybody is here
       await exchange(job, comm, size, '');
-      return communicator(job, mpi.split(comm, colour, key), true);
+      const own = communicator(job, mpi.split(comm, colour, key), true);
+      made.push(own);
+      return own;
     },
     check,
     abort: (reason) => job.tell(reason),
     close: async () => {
+      if (closed) return;
+      closed = true;
+      for (const c of made) await c.close();
       const [left] = flying.keys();
       if (left) fail(`${left.collective.kind} ${left.sequence} of ${left.collective.scope} was started and never waited for`);
       await exchange(job, comm, size, '');

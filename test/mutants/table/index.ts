@@ -12,6 +12,7 @@ import { kernels } from './kernels.ts';
 import { passes } from './passes.ts';
 import { planning } from './planning.ts';
 import { shapes } from './shapes.ts';
+import { sharding } from './sharding.ts';
 import { text } from './text.ts';
 import { transpose } from './transpose.ts';
 import { tuning } from './tuning.ts';
@@ -32,6 +33,7 @@ const tables: { readonly [A in Area]: readonly Row[] } = {
   C: c,
   WGSL: wgsl,
   CUDA: cuda,
+  sharding,
   text,
   interpreter,
 };
