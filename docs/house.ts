@@ -49,7 +49,15 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'compiler/plan',
     'compiler/target',
   ],
-  'backends/cuda': ['backends/native', 'compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/plan', 'compiler/target'],
+  'backends/cuda': [
+    'backends/native',
+    'compiler/error',
+    'compiler/graph',
+    'compiler/kernel',
+    'compiler/plan',
+    'compiler/target',
+    'compiler/collectives',
+  ],
   'backends/webgpu': ['compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/plan', 'compiler/target'],
   'compiler/explain': [
     'compiler/error',
