@@ -75,6 +75,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   program: ['dsl', 'compiler/error', 'compiler/graph', 'compiler/target'],
   'backends/collectives': [
     'backends/native',
+    'backends/cuda',
     'compiler/error',
     'compiler/graph',
     'compiler/kernel',
