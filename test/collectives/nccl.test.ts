@@ -8,7 +8,39 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { loadNccl } from '../../backends/cuda/libraries.ts';
 import { FoveaError } from '../../compiler/error.ts';
+import { launchers, noMpi, script, underMpi } from './launch.ts';
 import { buildDouble, missing, onRanks } from './nccl/ranks.ts';
+
+interface Trained {
+  readonly rank: number;
+  readonly losses: readonly number[];
+  /** Weights by name, of what the rank holds. */
+  readonly pieces: readonly (readonly [string, readonly number[]])[];
+  readonly collectives: readonly string[];
+}
+const trained = (stdout: string): readonly Trained[] =>
+  stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Trained)
+    .sort((a, b) => a.rank - b.rank);
+
+const mpi = launchers.find((l) => l.name === 'Open MPI');
+
+/** Sums of float32 in another order, over 64 rows and 20 steps: the last bits of losses and weights. */
+const agree = (ranks: readonly Trained[], alone: Trained): void => {
+  expect(ranks.length).toBe(2);
+  expect(ranks[1]?.losses).toEqual(ranks[0]?.losses);
+  alone.losses.forEach((x, i) => expect(Math.abs((ranks[0]?.losses[i] as number) / x - 1)).toBeLessThan(3e-6));
+  expect(alone.losses.at(-1)).toBeLessThan(0.7 * (alone.losses[0] as number));
+  alone.pieces.forEach(([name, want], n) => {
+    const held = ranks.map((r) => r.pieces[n]?.[1] as readonly number[]);
+    // what has an element for each rank lies in pieces, in their order; the rest is whole
+    const got = want.length < 2 ? (held[0] as readonly number[]) : held.flat();
+    expect(got.length, name).toBe(want.length);
+    want.forEach((x, i) => expect(Math.abs((got[i] as number) - x), name).toBeLessThan(3e-6));
+  });
+};
 
 if (missing) console.warn(`collectives over NCCL: ${missing}`);
 
@@ -33,6 +65,21 @@ describe.skipIf(missing !== undefined)('over a double of NCCL', () => {
         "FV0802: all-reduce of laws: NCCL needs the program's memory on a GPU\n",
       ].join('\n'),
     );
+  });
+
+  test('a model trained on two emulated GPUs, in pieces, has the losses and the weights of one', async () => {
+    const env = { FOVEA_NCCL: library };
+    const [alone] = (await onRanks(1, 'train.ts', [], env)).map((r) => trained(r.stdout)[0] as Trained) as [Trained];
+    const ends = await onRanks(2, 'train.ts', ['FULL_SHARD'], env);
+    expect(ends.map(({ status, stderr }) => ({ status, stderr }))).toEqual(ends.map(() => ({ status: 0, stderr: '' })));
+    const ranks = ends.map((r) => trained(r.stdout)[0] as Trained);
+    expect(alone.collectives).toEqual([]);
+    expect([...new Set(ranks[0]?.collectives)].sort()).toEqual(['all-gather', 'all-reduce', 'reduce-scatter']);
+    agree(ranks, alone);
+    if (!mpi) return console.warn(`ranks that know each other by MPI: ${noMpi}`);
+    const { status, stdout, stderr } = await underMpi(mpi, 2, script('nccl/train.ts', '', '', '', 'SHARD_GRAD_OP'), { env });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    agree(trained(stdout), alone);
   });
 
   test.each([

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 enum { OK, CUDA, SYSTEM, INTERNAL, ARGUMENT, USAGE, REMOTE };
-enum { MOST = 8, SLOT = 1 << 16, CALLS = 64 };
+enum { MOST = 8, SLOT = 1 << 14, CALLS = 64 };
 enum kind { GATHER, SCATTER, REDUCE };
 
 typedef struct { char internal[128]; } id_t128;
