@@ -46,12 +46,21 @@ export interface PlanEvent {
   readonly before: number;
 }
 
-/** The arena of a rank, in this process. */
+/** The arena of a rank. */
 export interface Memory {
-  /** Where byte 0 lies; 0n where the memory has no address that C could use. */
+  /** Where byte 0 lies; 0n where the memory has no address that C could use. Of a device's memory it is the device's. */
   readonly address: bigint;
+  /** Throws FV0305 where a device has memory of its own. */
   view(offset: number, bytes: number): Uint8Array;
+  /** There where the memory is a device's: who carries puts work in one of its streams. */
+  readonly device?: Beside;
 }
+
+/**
+ * Calls `put` with a stream that runs beside the launches: what is put there begins when all has ended that is under way in the executable. Gives back
+ * a question: whether the device has come to its end. All transfers of a rank share the stream, so they run in the order of their starts.
+ */
+export type Beside = (put: (stream: bigint) => void) => () => boolean;
 
 /** What a carrier can do, as data: cost model and executor ask this, never for a name. */
 export interface CarrierCaps {

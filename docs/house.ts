@@ -49,7 +49,15 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'compiler/plan',
     'compiler/target',
   ],
-  'backends/cuda': ['backends/native', 'compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/plan', 'compiler/target'],
+  'backends/cuda': [
+    'backends/native',
+    'compiler/error',
+    'compiler/graph',
+    'compiler/kernel',
+    'compiler/plan',
+    'compiler/target',
+    'compiler/collectives',
+  ],
   'backends/webgpu': ['compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/plan', 'compiler/target'],
   'compiler/explain': [
     'compiler/error',
@@ -67,6 +75,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   program: ['dsl', 'compiler/error', 'compiler/graph', 'compiler/target'],
   'backends/collectives': [
     'backends/native',
+    'backends/cuda',
     'compiler/error',
     'compiler/graph',
     'compiler/kernel',

@@ -47,6 +47,7 @@ const table = {
   ],
   cuStreamCreate: ['@uintptr_t', 'uint flags'],
   cuStreamDestroy_v2: ['uintptr_t stream'],
+  cuStreamWaitEvent: ['uintptr_t stream', 'uintptr_t event', 'uint flags'],
   cuEventCreate: ['@uintptr_t', 'uint flags'],
   cuEventDestroy_v2: ['uintptr_t event'],
   cuEventRecord: ['uintptr_t event', 'uintptr_t stream'],

@@ -1,6 +1,6 @@
 /**
- * Where the driver library and NVRTC are looked for: what the environment names, what the system's loader finds, then the usual folders. The
- * driver comes with the driver; NVRTC with the CUDA toolkit, or with Python's package nvidia-cuda-nvrtc, of which PyTorch brings one.
+ * Where the driver library, NVRTC and NCCL are looked for: what the environment names, what the system's loader finds, then the usual folders. The
+ * driver comes with the driver; NVRTC with the CUDA toolkit, or with Python's package nvidia-cuda-nvrtc, of which PyTorch brings one, as it does of NCCL.
  *
  *   FOVEA_CUDA_DRIVER=/opt/lib/libcuda.so.1 FOVEA_NVRTC=/opt/cuda/lib64/libnvrtc.so.12 fovea demo --backend cuda
  */
@@ -45,7 +45,7 @@ const driverFolders = [
   '/usr/lib/wsl/lib',
   '/usr/local/nvidia/lib64',
 ];
-const python = ['cu*/lib', 'cuda_nvrtc/lib'].flatMap((end) =>
+const python = ['cu*/lib', 'cuda_nvrtc/lib', 'nccl/lib'].flatMap((end) =>
   [
     '/usr/local/lib/python3*',
     '/usr/lib/python3',
@@ -89,6 +89,14 @@ const nvrtc: Wanted = {
   file: /^libnvrtc\.so(\.1[23])?$/,
   install: "install the CUDA toolkit 12 or newer, or Python's package nvidia-cuda-nvrtc-cu12",
 };
+const nccl: Wanted = {
+  what: 'NCCL',
+  variable: 'FOVEA_NCCL',
+  names: ['libnccl.so.2', 'libnccl.so'],
+  folders: toolkitFolders,
+  file: /^libnccl\.so(\.2)?$/,
+  install: "install the package libnccl2, or Python's package nvidia-nccl-cu12",
+};
 
 const load = ({ what, variable, names, folders, file, install }: Wanted): Loaded => {
   const named = process.env[variable]?.trim();
@@ -128,3 +136,5 @@ const load = ({ what, variable, names, folders, file, install }: Wanted): Loaded
 const emulator = (path: string): Loaded => koffi.load(path, { global: true });
 export const loadDriver = (emulated?: string): Loaded => (emulated === undefined ? load(driver) : emulator(emulated));
 export const loadNvrtc = (emulated?: string): Loaded => (emulated === undefined ? load(nvrtc) : emulator(emulated));
+/** FV0310. */
+export const loadNccl = (): Loaded => load(nccl);

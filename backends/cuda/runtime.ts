@@ -3,11 +3,13 @@
  * waited for by its events, so the event loop stays free. Results come through pinned memory, and so do inputs that are written again and again: a
  * batch is copied once on this side, and the GPU fetches it while JavaScript goes on.
  */
+import type { Memory } from '../../compiler/collectives.ts';
 import { FoveaError } from '../../compiler/error.ts';
 import { type HostData, hostArrays } from '../../compiler/graph/types.ts';
 import { hostData } from '../../compiler/kernel/scalar.ts';
 import type { Plan, Slot } from '../../compiler/plan/types.ts';
 import type { Executable } from '../../compiler/target.ts';
+import { besideOf } from './beside.ts';
 import type { Code } from './cubins.ts';
 import { addressOf, memoryAt } from './driver.ts';
 import { type LaunchCall, launchesOf } from './launches.ts';
@@ -18,6 +20,8 @@ import { until } from './wait.ts';
 export interface CudaExecutable extends Executable {
   read(o: number): Promise<HostData>;
   profile(): Promise<Float64Array>;
+  runSome(first: number, count: number): Promise<void>;
+  readonly memory: Memory;
 }
 export interface LoadOptions {
   /** A word that fills the arena to begin with; its memory is what it was otherwise. */
@@ -132,10 +136,11 @@ export const load = async (
     if (poison !== undefined) cu.cuMemsetD32Async(arena, poison, bytes / 4, stream);
     for (const { slot, data } of plan.constants) upload(slot.offset, bytesOf(hostData(slot.type.dtype, data)));
 
-    let graph: bigint | undefined;
-    const capture = (): bigint => {
+    /** The graphs of launches that run together, by the first and their number: one, or those between collectives. */
+    const graphs = new Map<string, bigint>();
+    const capture = (some: readonly LaunchCall[]): bigint => {
       cu.cuStreamBeginCapture_v2(stream, 1);
-      for (const c of calls) launch(c);
+      for (const c of some) launch(c);
       const captured = cu.cuStreamEndCapture(stream);
       try {
         return owned(cu.cuGraphInstantiateWithFlags(captured, 0n), cu.cuGraphExecDestroy);
@@ -182,8 +187,8 @@ export const load = async (
       }
     };
     /** Launches one by one. `each` has the number of one that has just been put in the stream. */
-    const oneByOne = async (each?: (i: number) => void): Promise<void> => {
-      for (const c of calls) {
+    const oneByOne = async (some: readonly LaunchCall[], each?: (i: number) => void): Promise<void> => {
+      for (const c of some) {
         launch(c);
         each?.(c.launch);
         if (!check) continue;
@@ -205,6 +210,18 @@ export const load = async (
         }
       }
     };
+    const runSome = (first: number, count: number): Promise<void> =>
+      alone('run', async () => {
+        const some = calls.filter((c) => c.launch >= first && c.launch < first + count);
+        if (check) return oneByOne(some);
+        const name = `${first} ${count}`;
+        const graph = graphs.get(name) ?? (some.length > 0 ? capture(some) : undefined);
+        if (graph !== undefined) {
+          graphs.set(name, graph);
+          cu.cuGraphLaunch(graph, stream);
+        }
+        await wait();
+      });
     return {
       inputs: plan.inputs.map((s) => s.type),
       outputs: plan.outputs.map((s) => s.type),
@@ -220,19 +237,19 @@ export const load = async (
         const bytes = bytesOf(data);
         if (!byMirror(i, s.offset, bytes)) upload(s.offset, bytes);
       },
-      run: () =>
-        alone('run', async () => {
-          if (check) return oneByOne();
-          graph ??= calls.length > 0 ? capture() : undefined;
-          if (graph !== undefined) cu.cuGraphLaunch(graph, stream);
-          await wait();
-        }),
+      run: () => runSome(0, plan.launches.length),
+      runSome,
+      memory: {
+        address: arena,
+        view: () => wrong("a program's memory lies on the GPU: only NCCL moves it between ranks"),
+        device: besideOf(device, stream, owned),
+      },
       profile: () =>
         alone('profile', async () => {
           const events = Array.from({ length: plan.launches.length + 1 }, () => cu.cuEventCreate(0));
           try {
             cu.cuEventRecord(events[0] as bigint, stream);
-            await oneByOne((i) => cu.cuEventRecord(events[i + 1] as bigint, stream));
+            await oneByOne(calls, (i) => cu.cuEventRecord(events[i + 1] as bigint, stream));
             await wait();
             return Float64Array.from(
               plan.launches,

@@ -4,6 +4,7 @@ import { cuda } from '../../backends/cuda/index.ts';
 import { compileGraph } from '../../compiler/compile.ts';
 import { FoveaError } from '../../compiler/error.ts';
 import { builder } from '../../compiler/graph/builder.ts';
+import { parse } from '../../compiler/graph/parse.ts';
 import type { Graph } from '../../compiler/graph/types.ts';
 import { printKernel } from '../../compiler/kernel/print.ts';
 import { bounded, compare } from '../../testing/bound.ts';
@@ -38,6 +39,31 @@ emulated('programs', () => {
 
   test('elements of 1 and 2 bytes, of odd lengths too, and a result over its operand', async () => {
     await narrow(await emulator(), [1, 3, 64, 1001]);
+  });
+
+  test('some launches alone, as those between two collectives are run, give what a run gives', async () => {
+    const g = parse(`graph (%0 x: f32[64 64]) {
+  %1: f32[64 64] = dot(%0, %0) batch=[][] contract=[1][0] dtype=f32
+  %2: f32[64 64] = dot(%1, %0) batch=[][] contract=[1][0] dtype=f32
+  return %2
+}`);
+    const { executable, report } = await compileGraph(g, { backend: await emulator({ poison: 0x7fc0dead }) });
+    const launches = report.plan?.launches.length ?? 0;
+    expect(launches).toBeGreaterThan(1);
+    const data = Float32Array.from({ length: 64 * 64 }, (_, i) => Math.sin(i) / 8);
+    executable.write(0, data);
+    await executable.run();
+    const whole = await executable.read(0);
+    executable.write(
+      0,
+      data.map((v) => -v),
+    );
+    for (let i = 0; i < launches; i++) await executable.runSome?.(i, 1);
+    // an odd power
+    expect(await executable.read(0)).toEqual((whole as Float32Array).map((v) => -v));
+    expect(() => executable.memory?.view(0, 4)).toThrow('only NCCL moves it');
+    expect(executable.memory?.address).toBeGreaterThan(0n);
+    executable.dispose();
   });
 
   test('inputs that are written again and again, between runs and before them', async () => {

@@ -79,7 +79,7 @@ export const communicator = (job: Job, comm: Comm, owned: boolean): Communicator
     caps: { asyncProgress: false, deterministic: true, sums },
     start: (collective, memory) => {
       check();
-      if (memory.address === 0n)
+      if (memory.address === 0n || memory.device)
         throw new FoveaError('FV0802', `${collective.kind} of ${collective.scope}: MPI needs the program's memory in this process`, {
           hint: 'Use --backend cpu.',
         });

@@ -9,6 +9,7 @@
 import { hostname } from 'node:os';
 import type { Communicator } from '../../../compiler/collectives.ts';
 import { FoveaError } from '../../../compiler/error.ts';
+import { patienceOf } from '../patience.ts';
 import { watch } from '../watch.ts';
 import { startMpi } from './bind.ts';
 import { communicator, type Job } from './communicator.ts';
@@ -33,21 +34,13 @@ export interface World {
   kill(): Promise<void>;
 }
 
-/** Seconds that a rank waits for others before it gives up; a compilation may come between. */
-const patience = (): number => {
-  const text = process.env['FOVEA_MPI_TIMEOUT'] ?? '600';
-  const n = Number(text);
-  if (n > 0) return n;
-  throw new FoveaError('FV0503', `FOVEA_MPI_TIMEOUT is '${text}': expected seconds`, { hint: 'For example: 600.' });
-};
-
 /**
  * Starts MPI in this process: once. FV0801: there is no library. FV0802: MPI fails. FV0803: the library knows of another number of processes than
  * the launcher has started, because it belongs to another launcher.
  */
 export const mpiWorld = async (launch: Launch): Promise<World> => {
   const library = openLibrary(launch);
-  const seconds = patience();
+  const patience = patienceOf();
   const mpi = startMpi(library);
   const { world } = mpi.handles;
   const size = mpi.size(world);
@@ -56,7 +49,7 @@ export const mpiWorld = async (launch: Launch): Promise<World> => {
       hint: 'The library belongs to another launcher: set FOVEA_MPI to the library of yours, or use the launcher of the library.',
     });
   let guard: Awaited<ReturnType<typeof watch>> | undefined;
-  const job: Job = { mpi, failure: () => guard?.failure(), tell: (reason) => guard?.tell(reason), patience: seconds };
+  const job: Job = { mpi, failure: () => guard?.failure(), tell: (reason) => guard?.tell(reason), patience };
   const all = communicator(job, world, false);
   guard = await watch(all);
   const hosts = await all.exchange(hostname());

@@ -112,6 +112,9 @@ R cuEventCreate(void **e, unsigned) { fv_event *v = new fv_event; v->of = fv_cur
 R cuEventDestroy_v2(void *e) { delete (fv_event *)e; return OK; }
 R cuEventRecord(void *e, void *s) { fv_event *v = (fv_event *)e; v->pending++; R r = ((fv_stream *)s)->add([=] { v->at = fv_clock(); v->pending--; return 0; }); if (r) v->pending--; return r; }
 R cuEventQuery(void *e) { fv_event *v = (fv_event *)e; return v->of->fault ? v->of->fault : v->pending ? NOT_READY : OK; }
+/* events that are waited for are not recorded anew meanwhile; a context at fault passes nothing */
+R cuStreamWaitEvent(void *s, void *e, unsigned) { fv_event *v = (fv_event *)e; return ((fv_stream *)s)->add([=] { while (v->pending && !v->of->fault) std::this_thread::yield(); return 0; }); }
+R cuLaunchHostFunc(void *s, void (*f)(void *), void *data) { return ((fv_stream *)s)->add([=] { f(data); return 0; }); }
 R cuEventElapsedTime(float *ms, void *a, void *b) { *ms = (float)(((fv_event *)b)->at - ((fv_event *)a)->at); return OK; }
 R cuStreamBeginCapture_v2(void *s, int) { fv_stream *q = (fv_stream *)s; if (q->captured) return ILLEGAL_STATE; q->captured = new std::vector<fv_op>; return OK; }
 R cuStreamEndCapture(void *s, void **g) { fv_stream *q = (fv_stream *)s; if (!q->captured) return ILLEGAL_STATE; *g = new fv_graph{*q->captured}; delete q->captured; q->captured = nullptr; return OK; }
