@@ -1,0 +1,74 @@
+/** Rule by rule: what `fovea check` finds in a traced body of a few lines, and what it lets pass. */
+import { copyFileSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { expect, test } from 'vitest';
+import { checker } from '../../compiler/frontend/check.ts';
+import { inOrder } from '../../compiler/frontend/findings.ts';
+import { scratch } from '../cli/command.ts';
+
+const root = join(import.meta.dirname, '../..');
+
+/** Code and underlined text of what is found in files of one project, the first of which is asked for. */
+const findings = (files: Readonly<Record<string, string>>): readonly string[] => {
+  const dir = scratch();
+  copyFileSync(join(root, 'tsconfig.json'), join(dir, 'tsconfig.json'));
+  writeFileSync(join(dir, 'package.json'), '{ "type": "module" }');
+  const dsl = JSON.stringify(relative(dir, join(root, 'dsl/index.ts')));
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text.replaceAll("'fovea'", dsl));
+  const found = checker([join(dir, Object.keys(files)[0] as string)])
+    .round()
+    .findings();
+  return inOrder(found).map((f) => {
+    const line = (files[relative(dir, f.file)] as string).split('\n')[f.line - 1] as string;
+    return `${f.code} ${line.slice(f.col - 1, f.line === f.endLine ? f.endCol - 1 : undefined)}`;
+  });
+};
+
+test('a helper may call functions of a module that is imported as one name', { timeout: 60_000 }, () => {
+  const ops =
+    "import type { F32 } from 'fovea';\nexport const add = (x: F32<'N'>, y: F32<'N'>) => x.add(y);\nexport const seen: number[] = [];\n";
+  const model = `import { type F32, fn } from 'fovea';
+import * as ops from './ops.ts';
+const twice = (x: F32<'N'>) => ops.add(x, x);
+const noted = (x: F32<'N'>) => {
+  ops.seen.push(1);
+  return x;
+};
+export const f = fn(['N'], (x) => noted(ops.add(twice(x), x)));
+`;
+  expect(findings({ 'model.ts': model, 'ops.ts': ops })).toEqual(['FV0901 ops.seen.push(1)']);
+});
+
+test('whether a method changes what it is called on is known by the type that declares it', { timeout: 60_000 }, () => {
+  const body = `
+const own = { add: (n: number) => n + 1, set: (n: number) => n };
+const list: number[] = [], map = new Map<string, number>(), weak = new WeakSet<object>(), bytes = new Uint8Array(4), day = new Date(0);
+const state = { n: 0, list };
+export const f = fn(['N'], (x) => {
+  const mine: number[] = [];
+  mine.push(own.add(2), own.set(3), Object.keys(state).length);
+  Object.assign(mine, state);
+  list.push(1);
+  map.set('a', 1);
+  weak.add(state);
+  bytes.fill(1);
+  bytes.set([1]);
+  day.setFullYear(2000);
+  state.list.sort();
+  Reflect.set(state, 'n', 1);
+  Object.assign(state, { n: 2 });
+  return x;
+});
+`;
+  expect(findings({ 'model.ts': `import { fn } from 'fovea';${body}` })).toEqual([
+    'FV0901 list.push(1)',
+    "FV0901 map.set('a', 1)",
+    'FV0901 weak.add(state)',
+    'FV0901 bytes.fill(1)',
+    'FV0901 bytes.set([1])',
+    'FV0901 day.setFullYear(2000)',
+    'FV0901 state.list.sort()',
+    "FV0901 Reflect.set(state, 'n', 1)",
+    'FV0901 Object.assign(state, { n: 2 })',
+  ]);
+});
