@@ -72,3 +72,22 @@ export const f = fn(['N'], (x) => {
     'FV0901 Object.assign(state, { n: 2 })',
   ]);
 });
+
+test('functions given to scope, phase and treeMap run in the trace around them, and may change what it declares', {
+  timeout: 60_000,
+}, () => {
+  const model = `import { type F32, fn, grad, phase, scope, sum, treeMap } from 'fovea';
+let all = 0;
+export const f = fn(['N'], (x) => {
+  let n = 0;
+  let kept: F32<'N'> | undefined;
+  const leaves: unknown[] = [];
+  scope('a', () => { n += 1; all += 1; });
+  phase('opt', () => leaves.push(n));
+  treeMap((t) => { leaves.push(t); return t; }, { x });
+  const g = grad((y: F32<'N'>) => { kept = y; return sum('n ->', y); })(x);
+  return kept ? x : g;
+});
+`;
+  expect(findings({ 'model.ts': model })).toEqual(['FV0901 all', 'FV0901 kept']);
+});
