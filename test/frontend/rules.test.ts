@@ -91,3 +91,54 @@ export const f = fn(['N'], (x) => {
 `;
   expect(findings({ 'model.ts': model })).toEqual(['FV0901 all', 'FV0901 kept']);
 });
+
+test('each rule, in the forms of syntax that it knows', { timeout: 60_000 }, () => {
+  const model = `import { readFileSync } from 'node:fs';
+import { type F32, fn } from 'fovea';
+const state: { n?: number } = {};
+export const asked = fn(['N'], (x) => {
+  readFileSync('sizes.json');
+  fetch('http://localhost');
+  console.log('traced');
+  return x.mul(Number(process.env.SCALE));
+});
+export const written = fn(['N'], (x) => {
+  delete state.n;
+  state['n'] = 1;
+  return x;
+});
+class Scaled {
+  by = 2;
+  run(x: F32<'N'>) {
+    return x.mul(this.by);
+  }
+}
+export const scaled = new Scaled();
+export function* parts(x: F32<'N'>) {
+  yield x;
+}
+type S = F32<''>;
+export const decided = (x: F32<'N'>, inWhile: S, inDo: S, inFor: S, inOf: S, inSwitch: S, and: S, or: S, not: S, choice: S, inText: S) => {
+  while (inWhile) break;
+  do break; while (inDo);
+  for (; inFor; ) break;
+  for (const part of inOf) if (part) break;
+  switch (inSwitch) { default: }
+  const all = [and && 1, or || 2, !not, choice ? 1 : 2, \`\${inText}\`, -x];
+  x[0] = 1;
+  return x.mul(all.length);
+};
+`;
+  expect(findings({ 'model.ts': model }).filter((f) => f.startsWith('FV'))).toEqual([
+    "FV0902 readFileSync('sizes.json')",
+    "FV0902 fetch('http://localhost')",
+    'FV0902 console.log',
+    'FV0902 process.env',
+    'FV0901 delete state.n',
+    "FV0901 state['n']",
+    'FV0901 this',
+    'FV0904 yield x',
+    ...['inWhile', 'inDo', 'inFor', 'inOf', 'inSwitch', 'and', 'or', 'not', 'choice', 'inText', '-x'].map((t) => `FV0903 ${t}`),
+    'FV0901 x[0]',
+  ]);
+});
