@@ -63,12 +63,6 @@ interface Checked {
   readonly time: string;
 }
 
-interface Checked {
-  readonly findings: readonly Finding[];
-  readonly files: readonly string[];
-  readonly time: string;
-}
-
 /** Types and purity and, beside them in its process, the trace. What does not parse is not run; where types do not fit, they are all that is said. */
 const check = async ({ round }: Checker, { go, answer, end }: Tracer): Promise<Checked> => {
   const from = performance.now();
@@ -119,12 +113,17 @@ async function runCheck(targets: readonly string[], options: CheckOptions): Prom
     pending = undefined;
     running = true;
     const [from, mine] = [performance.now(), next];
-    const round = await check(c, mine);
-    print(round.findings);
-    console.error(`${new Date().toLocaleTimeString()}: ${round.time}, in all ${since(from)}`);
+    try {
+      const round = await check(c, mine);
+      print(round.findings);
+      console.error(`${new Date().toLocaleTimeString()}: ${round.time}, in all ${since(from)}`);
+      follow(round.files);
+    } catch (e) {
+      // the next edit may be one that can be checked
+      console.error(e instanceof FoveaError ? e.report() : e);
+    }
     mine.end();
     next = tracer(files);
-    follow(round.files);
     running = false;
     // what changed while it ran
     if (pending) schedule();

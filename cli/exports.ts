@@ -10,6 +10,7 @@ import { existsSync, realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { extname } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { inspect } from 'node:util';
 import { FoveaError, type Loc } from '../compiler/error.ts';
 import { isDeclared } from '../dsl/declared.ts';
 import { placeIn } from '../dsl/location.ts';
@@ -39,7 +40,8 @@ const withTsx = async (file: string): Promise<void> => {
 
 /** Why a file does not load, where a sentence helps. */
 const advice = (file: string, e: unknown): readonly [what: string, hint: string] => {
-  const { code } = e as NodeJS.ErrnoException;
+  // a module may throw anything
+  const code = (e as Partial<NodeJS.ErrnoException> | null | undefined)?.code;
   if (code === 'ERR_UNKNOWN_FILE_EXTENSION')
     return [
       `this Node does not run ${extname(file)} files`,
@@ -88,7 +90,10 @@ export const usersOwn = <R>(name: string, file: string, run: () => R): R => {
   try {
     return run();
   } catch (e) {
-    if (!(e instanceof Error) || e instanceof FoveaError) throw e;
+    if (e instanceof FoveaError) throw e;
+    // no stack says where
+    if (!(e instanceof Error))
+      throw new FoveaError('FV0596', `${name} throws ${inspect(e)}`, { hint: 'Throw an Error, which knows its place.', cause: e });
     // the stack names the file itself, not a link to it, as a path or as the path of a URL
     const own = realpathSync(file);
     if (![own, pathToFileURL(own).pathname].some((name) => e.stack?.includes(name))) throw e;

@@ -6,8 +6,9 @@
  *   Object.assign(step, { args: [paramSpecs(model), spec('B 2')], dims: { B: 256 }, donate: [0] })
  */
 import { FoveaError } from '../compiler/error.ts';
-import { bindDim, type Dim, dimNames, parseDim } from '../compiler/graph/dim.ts';
+import { bindDim, type Dim, dimNames } from '../compiler/graph/dim.ts';
 import { type DType, isFloat } from '../compiler/graph/types.ts';
+import { dimOf } from './context.ts';
 import { apply, isModule, type Module, signatureOf } from './module.ts';
 import { isSpec, paramSpecs, type TensorSpec } from './params.ts';
 import { flatten } from './tree.ts';
@@ -22,7 +23,7 @@ const none: ReadonlyMap<string, Dim> = new Map();
 const specOf = (text: string, local: ReadonlyMap<string, Dim>): TensorSpec => {
   const [shape, dtype = 'f32'] = text.split(':') as [string, DType?];
   const words = shape.split(/\s+/).filter(Boolean);
-  const dims = words.flatMap((w) => (w === '...' ? Object.values(dots) : [w])).map((w) => parseDim(w, local));
+  const dims = words.flatMap((w) => (w === '...' ? Object.values(dots) : [w])).map((w) => dimOf(w, local));
   return { kind: 'spec', shape: dims.map(String).join(' '), dtype, dims };
 };
 
@@ -58,7 +59,7 @@ const shown = (arg: unknown): string => {
   return `tree of ${leaves} tensor${leaves === 1 ? '' : 's'}`;
 };
 
-/** FV0503 where f declares nothing. */
+/** FV0503 where f declares nothing, FV0003 where a shape holds what is no size. */
 export const declared = (f: unknown): Declared => {
   const module = isModule(f) ? f : undefined;
   const sig = signatureOf(f);

@@ -2,18 +2,35 @@
  * The dynamic half of `fovea check`: every export that says what it takes is traced over named sizes, as `compile` would, and what the tracer
  * refuses becomes a finding at the user's line. It sees what types cannot: sizes from options, unknown shapes, claims of `.as`.
  */
+import { readFileSync } from 'node:fs';
+import { inspect } from 'node:util';
 import type { Finding } from '../../compiler/frontend/findings.ts';
 import { declared, graphSizes, isDeclared } from '../../dsl/declared.ts';
+import { placeIn } from '../../dsl/location.ts';
 import { FoveaError, trace } from '../../index.ts';
 import { leavesOfProgram } from '../../program.ts';
 import { load, usersOwn } from '../exports.ts';
 import { fileStart } from './tracer.ts';
 
-const findingOf = (e: FoveaError, file: string, name: string | undefined): Finding => {
-  const { loc } = e;
-  const spot = loc ? { file: loc.file, line: loc.line, col: loc.col, endLine: loc.line, endCol: loc.col + 1 } : fileStart(file);
-  const [where, hint] = [name === undefined ? '' : ` (tracing ${name})`, e.hint ? `. ${e.hint}` : ''];
-  return { ...spot, code: e.code, severity: 'error', message: `${e.message}${hint}${where}`, related: [] };
+/** Where a file exports a name, for errors that do not know their place; its start where that is not plain to see. */
+const exportPlace = (file: string, name: string | undefined) => {
+  if (name === undefined) return fileStart(file);
+  const own = `(?:async )?(?:const|let|var|function\\*?) ${name.replaceAll('$', '\\$')}(?![\\w$])`;
+  const start = new RegExp(`^export ${name === 'default' ? 'default\\b' : own}`);
+  const lines = readFileSync(file, 'utf8').split(/\r?\n/);
+  const at = lines.findIndex((l) => start.test(l));
+  if (at < 0) return fileStart(file);
+  return { file, line: at + 1, col: 1, endLine: at + 1, endCol: (lines[at] as string).length + 1 };
+};
+
+/** A finding, whatever was thrown: the other exports are to be heard of too. */
+const findingOf = (e: unknown, file: string, name: string | undefined): Finding => {
+  const known = e instanceof FoveaError ? e : undefined;
+  const loc = known ? known.loc : e instanceof Error ? placeIn(e.stack ?? '') : undefined;
+  const spot = loc ? { file: loc.file, line: loc.line, col: loc.col, endLine: loc.line, endCol: loc.col + 1 } : exportPlace(file, name);
+  const [where, hint] = [name === undefined ? '' : ` (tracing ${name})`, known?.hint ? `. ${known.hint}` : ''];
+  const message = known?.message ?? `Fovea itself fails: ${e instanceof Error ? e.message : inspect(e)}`;
+  return { ...spot, code: known?.code ?? 'FV0596', severity: 'error', message: `${message}${hint}${where}`, related: [] };
 };
 
 /** Names of what was traced, and what is wrong. */
@@ -24,7 +41,6 @@ export const traceFile = async (file: string): Promise<{ readonly findings: read
     try {
       return f();
     } catch (e) {
-      if (!(e instanceof FoveaError)) throw e;
       findings.push(findingOf(e, file, name));
       return undefined;
     }
@@ -33,18 +49,17 @@ export const traceFile = async (file: string): Promise<{ readonly findings: read
   try {
     exports = await load(file);
   } catch (e) {
-    if (!(e instanceof FoveaError)) throw e;
     findings.push(findingOf(e, file, undefined));
   }
   for (const [name, value] of Object.entries(exports)) {
     if (!isDeclared(value)) continue;
-    const d = declared(value);
-    attempt(name, () =>
+    attempt(name, () => {
+      const { run, args, dims } = declared(value);
       // leaves with one name are refused by whoever compiles it
-      leavesOfProgram(
-        usersOwn(name, file, () => trace(d.run as (...xs: unknown[]) => unknown, d.args as unknown[], { dims: graphSizes(d.dims) })),
-      ),
-    ) && traced.push(name);
+      return leavesOfProgram(
+        usersOwn(name, file, () => trace(run as (...xs: unknown[]) => unknown, args as unknown[], { dims: graphSizes(dims) })),
+      );
+    }) && traced.push(name);
   }
   return { findings, traced };
 };

@@ -16,20 +16,16 @@ export const isBody = (n: ts.Node | undefined): n is Body =>
   (tsc.isArrowFunction(n) || tsc.isFunctionExpression(n) || tsc.isFunctionDeclaration(n) || tsc.isMethodDeclaration(n)) &&
   n.body !== undefined;
 
-const mutators: ReadonlySet<string> = new Set([
-  'push',
-  'pop',
-  'shift',
-  'unshift',
-  'splice',
-  'sort',
-  'reverse',
-  'fill',
-  'set',
-  'add',
-  'delete',
-  'clear',
-  'copyWithin',
+/** Methods of JavaScript's own types that change what they are called on. An own `add` may be pure, and its body is visited. */
+const mutators: readonly (readonly [type: RegExp, methods: RegExp])[] = [
+  [/^(?:\w+(?:8|16|32|64|Clamped))?Array$/, /^(?:push|pop|shift|unshift|splice|sort|reverse|fill|copyWithin|set)$/],
+  [/^(?:Weak)?(?:Map|Set)$/, /^(?:set|add|delete|clear)$/],
+  [/^(?:Date|DataView)$/, /^set[A-Z]/],
+];
+/** Functions of JavaScript's own objects that change their first argument. */
+const changers: ReadonlyMap<string, ReadonlySet<string>> = new Map([
+  ['ObjectConstructor', new Set(['assign', 'defineProperty', 'defineProperties', 'setPrototypeOf', 'freeze', 'seal', 'preventExtensions'])],
+  ['Reflect', new Set(['set', 'defineProperty', 'deleteProperty', 'setPrototypeOf', 'preventExtensions'])],
 ]);
 /** Globals by name; what of them depends on when or where it is asked, all of it if undefined. */
 const changing: ReadonlyMap<string, ReadonlySet<string> | undefined> = new Map([
@@ -78,8 +74,9 @@ const rootName = (e: ts.Expression): ts.Identifier | undefined => {
   return tsc.isIdentifier(at) ? at : undefined;
 };
 const within = (d: ts.Node, f: ts.Node): boolean => d.getSourceFile() === f.getSourceFile() && d.pos >= f.pos && d.end <= f.end;
-/** Declared at the top of a file, and so alive as long as the process. */
+/** Declared at the top of a file, and so alive as long as the process; or the file, for `import * as ops`. */
 const ofFile = (d: ts.Node): boolean => {
+  if (tsc.isSourceFile(d)) return true;
   let at = d.parent;
   while (
     tsc.isVariableDeclarationList(at) ||
@@ -91,6 +88,13 @@ const ofFile = (d: ts.Node): boolean => {
     at = at.parent;
   return tsc.isSourceFile(at);
 };
+/** The built-in type or namespace that declares a method: `Map` of `seen.set`. */
+const ownerOf = (d: ts.Declaration): string => {
+  if (!d.getSourceFile().isDeclarationFile) return '';
+  const up = tsc.isModuleBlock(d.parent) ? d.parent.parent : d.parent;
+  return tsc.isInterfaceDeclaration(up) || tsc.isModuleDeclaration(up) ? up.name.text : '';
+};
+const mutates = (owner: string, method: string): boolean => mutators.some(([type, names]) => type.test(owner) && names.test(method));
 const builtIn = (d: ts.Declaration | undefined): boolean => d === undefined || d.getSourceFile().isDeclarationFile;
 
 /** Names from the top of the file to a function, by which it is found again after an edit: `layers.attention`. */
@@ -145,9 +149,11 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
       // what a function around it declares may be made anew by every trace
       return given || ofFile(d) ? d : undefined;
     };
-    const declaredAt = (id: ts.Identifier, d: ts.Declaration) => [
-      { ...spotOfNode(tsc.getNameOfDeclaration(d) ?? d), message: `'${id.text}' is declared here` },
-    ];
+    const declaredAt = (id: ts.Identifier, d: ts.Declaration) => {
+      // of a whole module the import
+      const own = tsc.isSourceFile(d) ? (checker.getSymbolAtLocation(id)?.declarations?.[0] ?? d) : d;
+      return [{ ...spotOfNode(tsc.getNameOfDeclaration(own) ?? own), message: `'${id.text}' is declared here` }];
+    };
     const changes = (n: ts.Node, target: ts.Expression, what: string): void => {
       const id = rootName(target);
       const d = id && outside(id);
@@ -180,8 +186,12 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
       const { expression: callee } = n;
       if (tsc.isIdentifier(callee) && effects.has(callee.text) && builtIn(declarationOf(callee)))
         say(n, 'FV0902', `'${callee.text}' is done once, when the body is traced, and is in no program`);
-      if (tsc.isPropertyAccessExpression(callee) && mutators.has(callee.name.text) && !isTensor(callee.expression))
-        changes(n, callee.expression, `'${callee.getText()}' changes`);
+      if (tsc.isPropertyAccessExpression(callee)) {
+        const owners = (symbolOf(checker, callee.name)?.declarations ?? []).map(ownerOf);
+        const [first] = n.arguments;
+        if (owners.some((o) => mutates(o, callee.name.text))) changes(n, callee.expression, `'${callee.getText()}' changes`);
+        else if (first && owners.some((o) => changers.get(o)?.has(callee.name.text))) changes(n, first, `'${callee.getText()}' changes`);
+      }
       const d = declarationOf(tsc.isPropertyAccessExpression(callee) ? callee.name : callee);
       if (
         d &&

@@ -32,6 +32,8 @@ const tracing: ReadonlySet<string> = new Set([
   'compile',
   'trace',
 ]);
+/** Those that run their functions in the trace around them: what the body around declares, they may change. */
+const inPlace: ReadonlySet<string> = new Set(['scope', 'phase', 'treeMap', 'treeMapWithPath']);
 /** Parameters that a module declares and its body never mentions. */
 const unused = (call: ts.CallExpression, say: Visit['say']): void => {
   const [declares, body] = [call.arguments[1], call.arguments.at(-1)];
@@ -73,7 +75,7 @@ const factsOf = (checker: ts.TypeChecker, file: ts.SourceFile, own: ReadonlySet<
       const name = languageName(checker, n.expression);
       if (name !== undefined && tracing.has(name)) {
         const bodies = name === 'module' ? n.arguments.slice(-1) : n.arguments;
-        for (const b of bodies) if (isBody(b)) visit.body(b, 'this traced body', true);
+        for (const b of bodies) if (isBody(b)) visit.body(b, 'this traced body', !inPlace.has(name));
         if (name === 'module') unused(n, visit.say);
       }
     }

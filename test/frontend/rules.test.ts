@@ -1,0 +1,144 @@
+/** Rule by rule: what `fovea check` finds in a traced body of a few lines, and what it lets pass. */
+import { copyFileSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { expect, test } from 'vitest';
+import { checker } from '../../compiler/frontend/check.ts';
+import { inOrder } from '../../compiler/frontend/findings.ts';
+import { scratch } from '../cli/command.ts';
+
+const root = join(import.meta.dirname, '../..');
+
+/** Code and underlined text of what is found in files of one project, the first of which is asked for. */
+const findings = (files: Readonly<Record<string, string>>): readonly string[] => {
+  const dir = scratch();
+  copyFileSync(join(root, 'tsconfig.json'), join(dir, 'tsconfig.json'));
+  writeFileSync(join(dir, 'package.json'), '{ "type": "module" }');
+  const dsl = JSON.stringify(relative(dir, join(root, 'dsl/index.ts')));
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text.replaceAll("'fovea'", dsl));
+  const found = checker([join(dir, Object.keys(files)[0] as string)])
+    .round()
+    .findings();
+  return inOrder(found).map((f) => {
+    const line = (files[relative(dir, f.file)] as string).split('\n')[f.line - 1] as string;
+    return `${f.code} ${line.slice(f.col - 1, f.line === f.endLine ? f.endCol - 1 : undefined)}`;
+  });
+};
+
+test('a helper may call functions of a module that is imported as one name', { timeout: 60_000 }, () => {
+  const ops =
+    "import type { F32 } from 'fovea';\nexport const add = (x: F32<'N'>, y: F32<'N'>) => x.add(y);\nexport const seen: number[] = [];\n";
+  const model = `import { type F32, fn } from 'fovea';
+import * as ops from './ops.ts';
+const twice = (x: F32<'N'>) => ops.add(x, x);
+const noted = (x: F32<'N'>) => {
+  ops.seen.push(1);
+  return x;
+};
+export const f = fn(['N'], (x) => noted(ops.add(twice(x), x)));
+`;
+  expect(findings({ 'model.ts': model, 'ops.ts': ops })).toEqual(['FV0901 ops.seen.push(1)']);
+});
+
+test('whether a method changes what it is called on is known by the type that declares it', { timeout: 60_000 }, () => {
+  const body = `
+const own = { add: (n: number) => n + 1, set: (n: number) => n };
+const list: number[] = [], map = new Map<string, number>(), weak = new WeakSet<object>(), bytes = new Uint8Array(4), day = new Date(0);
+const state = { n: 0, list };
+export const f = fn(['N'], (x) => {
+  const mine: number[] = [];
+  mine.push(own.add(2), own.set(3), Object.keys(state).length);
+  Object.assign(mine, state);
+  list.push(1);
+  map.set('a', 1);
+  weak.add(state);
+  bytes.fill(1);
+  bytes.set([1]);
+  day.setFullYear(2000);
+  state.list.sort();
+  Reflect.set(state, 'n', 1);
+  Object.assign(state, { n: 2 });
+  return x;
+});
+`;
+  expect(findings({ 'model.ts': `import { fn } from 'fovea';${body}` })).toEqual([
+    'FV0901 list.push(1)',
+    "FV0901 map.set('a', 1)",
+    'FV0901 weak.add(state)',
+    'FV0901 bytes.fill(1)',
+    'FV0901 bytes.set([1])',
+    'FV0901 day.setFullYear(2000)',
+    'FV0901 state.list.sort()',
+    "FV0901 Reflect.set(state, 'n', 1)",
+    'FV0901 Object.assign(state, { n: 2 })',
+  ]);
+});
+
+test('functions given to scope, phase and treeMap run in the trace around them, and may change what it declares', {
+  timeout: 60_000,
+}, () => {
+  const model = `import { type F32, fn, grad, phase, scope, sum, treeMap } from 'fovea';
+let all = 0;
+export const f = fn(['N'], (x) => {
+  let n = 0;
+  let kept: F32<'N'> | undefined;
+  const leaves: unknown[] = [];
+  scope('a', () => { n += 1; all += 1; });
+  phase('opt', () => leaves.push(n));
+  treeMap((t) => { leaves.push(t); return t; }, { x });
+  const g = grad((y: F32<'N'>) => { kept = y; return sum('n ->', y); })(x);
+  return kept ? x : g;
+});
+`;
+  expect(findings({ 'model.ts': model })).toEqual(['FV0901 all', 'FV0901 kept']);
+});
+
+test('each rule, in the forms of syntax that it knows', { timeout: 60_000 }, () => {
+  const model = `import { readFileSync } from 'node:fs';
+import { type F32, fn } from 'fovea';
+const state: { n?: number } = {};
+export const asked = fn(['N'], (x) => {
+  readFileSync('sizes.json');
+  fetch('http://localhost');
+  console.log('traced');
+  return x.mul(Number(process.env.SCALE));
+});
+export const written = fn(['N'], (x) => {
+  delete state.n;
+  state['n'] = 1;
+  return x;
+});
+class Scaled {
+  by = 2;
+  run(x: F32<'N'>) {
+    return x.mul(this.by);
+  }
+}
+export const scaled = new Scaled();
+export function* parts(x: F32<'N'>) {
+  yield x;
+}
+type S = F32<''>;
+export const decided = (x: F32<'N'>, inWhile: S, inDo: S, inFor: S, inOf: S, inSwitch: S, and: S, or: S, not: S, choice: S, inText: S) => {
+  while (inWhile) break;
+  do break; while (inDo);
+  for (; inFor; ) break;
+  for (const part of inOf) if (part) break;
+  switch (inSwitch) { default: }
+  const all = [and && 1, or || 2, !not, choice ? 1 : 2, \`\${inText}\`, -x];
+  x[0] = 1;
+  return x.mul(all.length);
+};
+`;
+  expect(findings({ 'model.ts': model }).filter((f) => f.startsWith('FV'))).toEqual([
+    "FV0902 readFileSync('sizes.json')",
+    "FV0902 fetch('http://localhost')",
+    'FV0902 console.log',
+    'FV0902 process.env',
+    'FV0901 delete state.n',
+    "FV0901 state['n']",
+    'FV0901 this',
+    'FV0904 yield x',
+    ...['inWhile', 'inDo', 'inFor', 'inOf', 'inSwitch', 'and', 'or', 'not', 'choice', 'inText', '-x'].map((t) => `FV0903 ${t}`),
+    'FV0901 x[0]',
+  ]);
+});

@@ -1,0 +1,49 @@
+/** The trace of `fovea check`: whatever a module throws is a finding at its place, and hides nothing of its other exports. */
+import { writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { expect, test } from 'vitest';
+import { traceFile } from '../../cli/check/trace.ts';
+import { scratch } from '../cli/command.ts';
+
+const dsl = join(import.meta.dirname, '../../dsl/index.ts');
+const traced = async (text: string) => {
+  const dir = scratch();
+  const file = join(dir, 'model.ts');
+  writeFileSync(join(dir, 'package.json'), '{ "type": "module" }');
+  writeFileSync(file, text.replaceAll("'fovea'", JSON.stringify(relative(dir, dsl))));
+  const { findings, traced } = await traceFile(file);
+  return { traced, found: findings.map((f) => `${relative(dir, f.file)}:${f.line} ${f.code} ${f.message}`) };
+};
+
+test('texts, null and errors that a body throws, and a shape that is none', async () => {
+  const { traced: names, found } = await traced(`import { fn } from 'fovea';
+export const ok = fn(['N'], (x) => x);
+export const text = fn(['N'], () => {
+  throw 'no luck';
+});
+export const nothing = fn(['N'], () => {
+  throw null;
+});
+export const error = fn(['N'], () => {
+  throw new Error('why');
+});
+export const shape = fn(['N!'], (x) => x);
+export default fn(['N?'], (x) => x);
+export const last = fn(['N'], (x) => x);
+`);
+  expect([...names].sort()).toEqual(['last', 'ok']);
+  expect([...found].sort()).toEqual([
+    expect.stringMatching(/^model\.ts:10 FV0596 error throws Error: why\. .*\(tracing error\)$/),
+    expect.stringMatching(/^model\.ts:12 FV0003 'N!' is not a size\. .*\(tracing shape\)$/),
+    expect.stringMatching(/^model\.ts:13 FV0003 'N\?' is not a size\. .*\(tracing default\)$/),
+    expect.stringMatching(/^model\.ts:3 FV0596 text throws 'no luck'\. .*\(tracing text\)$/),
+    expect.stringMatching(/^model\.ts:6 FV0596 nothing throws null\. .*\(tracing nothing\)$/),
+  ]);
+});
+
+test('a module that throws no error while it is loaded', async () => {
+  for (const thrown of ['null', "'text'", 'undefined']) {
+    const { found } = await traced(`throw ${thrown};\n`);
+    expect(found).toEqual([expect.stringMatching(/^model\.ts:1 FV0402 cannot load .*: (?:null|text|undefined)\. /)]);
+  }
+});
