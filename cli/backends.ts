@@ -1,15 +1,18 @@
 /** The backends that the command knows, by name. Only here does a name stand for a backend. */
+import { ncclWorld } from '../backends/collectives/nccl/index.ts';
 import { cpu } from '../backends/cpu/index.ts';
 import { findCompiler } from '../backends/cpu/toolchain.ts';
 import { cuda } from '../backends/cuda/index.ts';
 import { reference } from '../backends/reference/index.ts';
 import { webgpu } from '../backends/webgpu/index.ts';
 import { FoveaError } from '../compiler/error.ts';
-import type { Backend } from '../index.ts';
+import type { Backend, Communicator } from '../index.ts';
 
 interface BackendOptions {
   /** Threads of the cpu backend, unless FOVEA_THREADS or the number of processors is to decide. */
   readonly threads?: number;
+  /** Of the cuda backend: which GPU, from 0 on. */
+  readonly device?: number;
   /** Of the cuda backend: on the processor instead of a GPU. */
   readonly emulate?: boolean;
 }
@@ -20,7 +23,7 @@ const backends: Readonly<Record<string, (options: BackendOptions) => Promise<Bac
     await findCompiler();
     return cpu(options);
   },
-  cuda: ({ emulate = false }) => cuda({ emulate }),
+  cuda: ({ emulate = false, device = 0 }) => cuda({ emulate, device }),
   reference: async () => reference,
   webgpu: () => webgpu(),
 };
@@ -35,3 +38,6 @@ export const backendOf = async (name: string, options: BackendOptions = {}): Pro
     throw new FoveaError('FV0503', `--emulate: the ${name} backend has no emulator`, { hint: 'Add --backend cuda.' });
   return make(options);
 };
+
+/** Who carries data between the ranks of a backend: who already connects them, where the memory is the process's, and NCCL between GPUs. FV0310, FV0802. */
+export const carrierOf = async (name: string, peers: Communicator): Promise<Communicator> => (name === 'cuda' ? ncclWorld(peers) : peers);

@@ -7,6 +7,7 @@ import { launchOf, mpiWorld, type World } from '../backends/collectives/mpi/inde
 import { FoveaError } from '../compiler/error.ts';
 import type { Backend, Communicator, ShardPlan } from '../index.ts';
 import { alone, type Peers } from '../models/checkpoint/index.ts';
+import { carrierOf } from './backends.ts';
 import { explained } from './report.ts';
 
 export interface Job extends Peers {
@@ -90,14 +91,14 @@ const inTurn = (backend: Backend & { readonly kind: 'plan' }, job: Job): Backend
 });
 
 /** What a run needs to know of the ranks, and the backend that it is to use. FV0305: a backend without ranks. */
-export const onJob = (
+export const onJob = async (
   job: Job,
   backend: Backend,
   plan: ShardPlan,
-): { readonly backend: Backend; readonly shards?: { readonly world: Communicator; readonly plan: ShardPlan } } => {
+): Promise<{ readonly backend: Backend; readonly shards?: { readonly world: Communicator; readonly plan: ShardPlan } }> => {
   const { world } = job;
   if (!world) return { backend };
   if (backend.kind === 'graph')
     throw new FoveaError('FV0305', `the backend ${backend.name} has no ranks`, { hint: 'Use --backend cpu, or one process.' });
-  return { backend: inTurn(backend, job), shards: { world: world.communicator, plan } };
+  return { backend: inTurn(backend, job), shards: { world: await carrierOf(backend.name, world.communicator), plan } };
 };

@@ -302,7 +302,10 @@ const train = async (options: TrainOptions, job: Job, interrupt: Interrupt): Pro
     return {
       recipe: r,
       plan: planOf(options, r),
-      plain: await backendOf(options.backend, job.threads === undefined ? {} : { threads: job.threads }),
+      plain: await backendOf(options.backend, {
+        ...(job.threads === undefined ? {} : { threads: job.threads }),
+        ...(job.world ? { device: job.world.local } : {}),
+      }),
       train: (await load(options, r)).train,
       folder: first ? outputFolder(out, files, 2 * checkpointBytes(r)) : undefined,
     };

@@ -29,7 +29,7 @@ export interface Segment {
 export interface Collective {
   readonly kind: CollectiveKind;
   readonly group: GroupName;
-  /** Of all segments, in memory and on the wire. Sums of bf16 and f16 accumulate in float32 and are rounded once. */
+  /** Of all segments, in memory and on the wire. Sums of bf16 and f16 accumulate in float32 and are rounded once, but NCCL rounds after each rank. */
   readonly dtype: DType;
   /** Sum for an all-gather, which has none. */
   readonly reduction: Reduction;
@@ -53,14 +53,19 @@ export interface Memory {
   /** Throws FV0305 where a device has memory of its own. */
   view(offset: number, bytes: number): Uint8Array;
   /** There where the memory is a device's: who carries puts work in one of its streams. */
-  readonly device?: Beside;
+  readonly device?: DeviceQueue;
 }
 
 /**
- * Calls `put` with a stream that runs beside the launches: what is put there begins when all has ended that is under way in the executable. Gives back
- * a question: whether the device has come to its end. All transfers of a rank share the stream, so they run in the order of their starts.
+ * A stream that runs beside the launches. What is put there begins when all has ended that is under way in the executable, and is done when the function
+ * that comes back says so. All transfers of a rank share the stream, so they run in the order of their starts.
  */
-export type Beside = (put: (stream: bigint) => void) => () => boolean;
+export interface DeviceQueue {
+  put(work: (stream: bigint) => void): () => boolean;
+  /** The bytes, when they have come. */
+  download(offset: number, bytes: number): () => Uint8Array | undefined;
+  upload(offset: number, data: Uint8Array): () => boolean;
+}
 
 /** What a carrier can do, as data: cost model and executor ask this, never for a name. */
 export interface CarrierCaps {

@@ -242,7 +242,7 @@ export const load = async (
       memory: {
         address: arena,
         view: () => wrong("a program's memory lies on the GPU: only NCCL moves it between ranks"),
-        device: besideOf(device, stream, owned),
+        device: besideOf(device, stream, arena, owned),
       },
       profile: () =>
         alone('profile', async () => {

@@ -24,6 +24,8 @@ export interface World {
   readonly library: string;
   /** Ranks on this machine. */
   readonly neighbours: number;
+  /** This rank's number among them, from 0: which GPU is its own. */
+  readonly local: number;
   /** Ranks whose death nobody would notice: they cannot be reached. */
   readonly unwatched: readonly number[];
   /** Why the job has failed, if it has. */
@@ -57,6 +59,7 @@ export const mpiWorld = async (launch: Launch): Promise<World> => {
     communicator: all,
     library: library.version,
     neighbours: hosts.filter((h) => h === hostname()).length,
+    local: hosts.slice(0, all.rank).filter((h) => h === hostname()).length,
     unwatched: guard.unwatched,
     failure: job.failure,
     finish: async () => {

@@ -3,13 +3,14 @@
  * piece, without copies. A wait asks whether the stream has passed it, with the event loop free in between, so that a dead peer is heard of; then the
  * communicators of this process are aborted, for a device would wait for ever. Ranks talk to each other by other means: the peers.
  *
- * Two things differ from the other carriers. Sums of bf16 and f16 are NCCL's: rounded after each rank, not once. And it may lose a NaN in a maximum, so a
- * maximum of floats is refused.
+ * Sums of bf16 and f16 are NCCL's: rounded after each rank, where other carriers round once. NCCL may lose a NaN in a maximum, so those of floats, small and
+ * few, go through this process and the peers (extremum.ts).
  */
-import type { CarrierCaps, Collective, Communicator, Ticket } from '../../../compiler/collectives.ts';
+import type { CarrierCaps, Collective, Communicator, DeviceQueue, Ticket } from '../../../compiler/collectives.ts';
 import { FoveaError } from '../../../compiler/error.ts';
 import { isFloat } from '../../../compiler/graph/types.ts';
 import type { Comm, Nccl } from './bind.ts';
+import { extremum } from './extremum.ts';
 
 /** How ranks know each other: MPI, or a folder (folder.ts). */
 export interface Peers extends Pick<Communicator, 'rank' | 'size' | 'exchange' | 'check' | 'abort' | 'close'> {
@@ -30,6 +31,9 @@ const caps: CarrierCaps = { asyncProgress: true, deterministic: false, sums: ['f
 
 /** Milliseconds for which every turn of the event loop asks; later one in each millisecond does. */
 const eager = 2;
+
+const pause = (waited: number): Promise<void> =>
+  new Promise((resolve) => (waited < eager ? void setImmediate(resolve) : void setTimeout(resolve, 1)));
 
 const failure = (message: string): FoveaError =>
   new FoveaError('FV0802', message, { hint: 'Start the job again with --resume: the last checkpoint is whole.' });
@@ -82,6 +86,25 @@ export const communicator = (job: Job, comm: Comm, peers: Peers, owned: boolean)
       if (said !== undefined) throw failure(`NCCL: ${said}`);
     });
   };
+  /** Peers talk about one at a time. */
+  let talks: Promise<void> = Promise.resolve();
+  const apart = (device: DeviceQueue, c: Collective): (() => boolean) => {
+    let over = false;
+    let why: unknown;
+    const work = extremum(device, c, peers, talks, pause);
+    talks = work.then(
+      () => {
+        over = true;
+      },
+      (e: unknown) => {
+        why = e;
+      },
+    );
+    return () => {
+      if (why !== undefined) throw why;
+      return over;
+    };
+  };
   check();
   if (nccl.rank(comm) !== rank || nccl.size(comm) !== size)
     end(failure(`NCCL sees rank ${nccl.rank(comm)} of ${nccl.size(comm)} where this is rank ${rank} of ${size}`));
@@ -94,11 +117,10 @@ export const communicator = (job: Job, comm: Comm, peers: Peers, owned: boolean)
       const { kind, dtype, reduction, scope } = collective;
       if (!device)
         throw new FoveaError('FV0802', `${kind} of ${scope}: NCCL needs the program's memory on a GPU`, { hint: 'Use --backend cuda.' });
-      if (kind !== 'all-gather' && reduction !== 'sum' && isFloat(dtype))
-        throw new FoveaError('FV0802', `${kind} of ${scope}: NCCL may lose a NaN in a ${reduction} of ${dtype}`, {
-          hint: 'Use MPI and --backend cpu, or a plan that gathers the operand.',
-        });
-      const done = orEnd(() => device((stream) => nccl.group(() => put(nccl, collective, address, comm, stream))));
+      const lossy = kind !== 'all-gather' && reduction !== 'sum' && isFloat(dtype);
+      const done = orEnd(() =>
+        lossy ? apart(device, collective) : device.put((stream) => nccl.group(() => put(nccl, collective, address, comm, stream))),
+      );
       const ticket: Ticket = { collective, sequence: started++ };
       flying.set(ticket, done);
       return ticket;
@@ -113,7 +135,7 @@ export const communicator = (job: Job, comm: Comm, peers: Peers, owned: boolean)
         check();
         const waited = performance.now() - since;
         if (waited > patience * 1e3) end(failure(`waited ${patience} s for ${what}, which not all ranks have come to`));
-        await new Promise<void>((resolve) => (waited < eager ? setImmediate(resolve) : setTimeout(resolve, 1)));
+        await pause(waited);
       }
       // a transfer ends by an abort, too
       check();

@@ -12,8 +12,8 @@ import { until } from '../../../backends/cuda/wait.ts';
 import type { Collective, CollectiveKind, Communicator, Memory, Reduction, Segment } from '../../../compiler/collectives.ts';
 import { FoveaError } from '../../../compiler/error.ts';
 import { groupsOf } from '../../../compiler/execute.ts';
-import { fromF32 } from '../../../compiler/graph/floats.ts';
-import { bytesOf, type DType, type HostData, hostArrays, isFloat } from '../../../compiler/graph/types.ts';
+import { fromF32, toF32 } from '../../../compiler/graph/floats.ts';
+import { bytesOf, type DType, type HostData, hostArrays } from '../../../compiler/graph/types.ts';
 import { place } from './ranks.ts';
 
 const { folder, rank, size, rest } = place();
@@ -29,7 +29,7 @@ const onGpu: Memory = {
   view: () => {
     throw new Error('nobody looks at the memory of a device');
   },
-  device: besideOf(device, stream, (handle) => handle),
+  device: besideOf(device, stream, arena, (handle) => handle),
 };
 const bytesAt = (x: HostData): Uint8Array => new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
 const write = (at: number, x: HostData): void => {
@@ -115,7 +115,7 @@ const refused = (work: () => unknown): void => {
 const every = async (on: Communicator, members: readonly number[]): Promise<void> => {
   for (const c of ['all-gather', 'reduce-scatter', 'all-reduce'] as const)
     for (const t of ['f32', 'bf16', 'f16', 'i32', 'u32', 'bool'] as const)
-      for (const op of c === 'all-gather' || isFloat(t)
+      for (const op of c === 'all-gather'
         ? (['sum'] as const)
         : t === 'bool'
           ? (['max', 'min'] as const)
@@ -151,7 +151,18 @@ const laws = async (world: Communicator): Promise<void> => {
     if (got.some((x, i) => x !== all.reduce((sum, y) => sum + (y[i] as number), 0))) throw new Error(`rank ${rank}: two at once: ${got}`);
     compared++;
   }
-  refused(() => world.start(collective('all-reduce', 'bf16', 'max', []), onGpu));
+  // a NaN of any rank is the maximum and the minimum
+  for (const t of ['f32', 'bf16', 'f16'] as const)
+    for (const op of ['max', 'min'] as const) {
+      const rows = everybody.map((r) => Float64Array.of(r === 1 ? Number.NaN : 1, r === 0 ? Number.NaN : 2, r - 0.5));
+      write(0, encode(rows[rank] as Float64Array, t));
+      await world.wait(world.start(collective('all-reduce', t, op, [{ send: 0, receive: 64, count: 3 }]), onGpu));
+      const want = [Number.NaN, Number.NaN, op === 'max' ? size - 1.5 : -0.5];
+      const bits = await read(64, t, 3);
+      const got = t === 'f32' ? bits : toF32(bits as Uint16Array, t);
+      if (!want.every((x, i) => Object.is(x, got[i]))) throw new Error(`rank ${rank}: ${op} of ${t} with NaN: ${got}`);
+      compared++;
+    }
   refused(() => world.start(a, { address: 64n, view: onGpu.view }));
   const texts = await world.exchange(`rank ${rank}`);
   for (const c of [replica, ...(shard === world ? [] : [shard]), world]) await c.close();
@@ -171,14 +182,18 @@ const trouble = async (world: Communicator): Promise<void> => {
 };
 
 const peers = await meet(folder, rank, size);
+// not before: processes may start seconds apart
+if (kind === 'absent') process.env['FOVEA_MPI_TIMEOUT'] = '1';
+let since = performance.now();
 try {
   const world = await ncclWorld(peers);
+  since = performance.now();
   await (kind === 'laws' ? laws : trouble)(world);
   await peers.close();
   process.exit(0);
 } catch (e) {
   if (!(e instanceof FoveaError)) throw e;
-  console.log(`rank ${rank} heard: ${e.code}: ${e.message}`);
+  console.log(`rank ${rank} heard: ${e.code}: ${e.message}\n${Math.round(performance.now() - since)} ms`);
   // long enough for the others to hear why
   setTimeout(() => process.exit(1), 300);
 }
