@@ -32,8 +32,6 @@ export interface Rank {
   readonly signal: NodeJS.Signals | null;
   readonly stdout: string;
   readonly stderr: string;
-  /** From the start of the first rank to the end of this one. */
-  readonly seconds: number;
 }
 
 /** `file` on `size` ranks, which get a folder to meet in, their number and `args`. */
@@ -44,7 +42,6 @@ export const onRanks = async (
   env: Readonly<Record<string, string>>,
 ): Promise<readonly Rank[]> => {
   const folder = mkdtempSync(join(tmpdir(), 'fovea-ranks-'));
-  const started = performance.now();
   try {
     return await Promise.all(
       Array.from({ length: size }, (_, rank) => {
@@ -65,7 +62,7 @@ export const onRanks = async (
           child.on('error', reject);
           child.on('close', (status, signal) => {
             clearTimeout(late);
-            resolve({ status, signal, stdout, stderr, seconds: (performance.now() - started) / 1e3 });
+            resolve({ status, signal, stdout, stderr });
           });
         });
       }),
