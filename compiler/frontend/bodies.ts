@@ -37,6 +37,13 @@ const changing: ReadonlyMap<string, ReadonlySet<string> | undefined> = new Map([
   ['crypto', undefined],
   ['localStorage', undefined],
 ]);
+/** The same by the types that declare them: `random()` after `const { random } = Math`, `Math['random']()`. */
+const asking: ReadonlyMap<string, ReadonlySet<string>> = new Map([
+  ['Math', new Set(['random'])],
+  ['DateConstructor', new Set(['now'])],
+  ['Performance', new Set(['now'])],
+  ['Crypto', new Set(['getRandomValues', 'randomUUID'])],
+]);
 const effects: ReadonlySet<string> = new Set([
   'fetch',
   'setTimeout',
@@ -61,6 +68,17 @@ const methods: Readonly<Record<string, string>> = {
   '**': '.pow',
 };
 
+/** What `[a, b.c] = ...` and `({ a, b: c } = ...)` assign to; of anything else itself. */
+const targetsOf = (e: ts.Node): readonly ts.Expression[] => {
+  if (tsc.isArrayLiteralExpression(e)) return e.elements.flatMap(targetsOf);
+  if (tsc.isObjectLiteralExpression(e)) return e.properties.flatMap(targetsOf);
+  if (tsc.isPropertyAssignment(e)) return targetsOf(e.initializer);
+  if (tsc.isShorthandPropertyAssignment(e)) return [e.name];
+  if (tsc.isSpreadElement(e) || tsc.isSpreadAssignment(e) || tsc.isParenthesizedExpression(e)) return targetsOf(e.expression);
+  // with a default
+  if (tsc.isBinaryExpression(e)) return targetsOf(e.left);
+  return tsc.isExpression(e) ? [e] : [];
+};
 /** The name at the root of `a.b[c].d`. */
 const rootName = (e: ts.Expression): ts.Identifier | undefined => {
   let at = e;
@@ -135,7 +153,11 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
     findings.push({ ...spotOfNode(n), code, severity, message, related });
   };
   const isTensor = (n: ts.Node): boolean => mayBeTensor(checker, checker.getTypeAtLocation(n));
-  const declarationOf = (id: ts.Node): ts.Declaration | undefined => symbolOf(checker, id)?.valueDeclaration;
+  const declarationOf = (id: ts.Node): ts.Declaration | undefined => {
+    // `{ a }` is a property and a variable, and the variable is meant
+    const s = tsc.isShorthandPropertyAssignment(id.parent) ? checker.getShorthandAssignmentValueSymbol(id.parent) : undefined;
+    return (s && (s.flags & tsc.SymbolFlags.Alias) === 0 ? s : symbolOf(checker, id))?.valueDeclaration;
+  };
 
   const visitBody: Visit['body'] = (f, whose, given = false) => {
     if (done.has(f)) return;
@@ -192,6 +214,12 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
         if (owners.some((o) => mutates(o, callee.name.text))) changes(n, callee.expression, `'${callee.getText()}' changes`);
         else if (first && owners.some((o) => changers.get(o)?.has(callee.name.text))) changes(n, first, `'${callee.getText()}' changes`);
       }
+      const asked = checker.getResolvedSignature(n)?.declaration;
+      const name = asked && tsc.isMethodSignature(asked) ? asked.name.getText() : '';
+      // `Math.random` as it is mostly written is found where it is asked for
+      const plain = tsc.isPropertyAccessExpression(callee) && tsc.isIdentifier(callee.expression);
+      if (asked && !plain && asking.get(ownerOf(asked as ts.Declaration))?.has(name))
+        say(n, 'FV0902', `'${n.getText()}' is asked once, when the body is traced: every run of the program has what it said then`);
       const d = declarationOf(tsc.isPropertyAccessExpression(callee) ? callee.name : callee);
       if (
         d &&
@@ -217,7 +245,7 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
           isTensor(n.left.expression)
         )
           say(n.left, 'FV0901', 'a tensor is a value: none of its elements can be assigned. Use where, concat or scatterAdd');
-        else changes(n.left, n.left, n.left === id ? 'this assigns to' : 'this writes into');
+        else for (const t of targetsOf(n.left)) changes(t, t, tsc.isIdentifier(t) ? 'this assigns to' : 'this writes into');
       } else if (kind === tsc.SyntaxKind.AmpersandAmpersandToken || kind === tsc.SyntaxKind.BarBarToken) {
         decides(n.left, `'${text}'`);
       } else if (methods[text] !== undefined && (isTensor(n.left) || isTensor(n.right))) {

@@ -142,3 +142,29 @@ export const decided = (x: F32<'N'>, inWhile: S, inDo: S, inFor: S, inOf: S, inS
     'FV0901 x[0]',
   ]);
 });
+
+test('what is asked or changed under another name, and assignments that take apart', { timeout: 60_000 }, () => {
+  const model = `import { fn } from 'fovea';
+const { random } = Math;
+const now = Date.now;
+let last = 0, first = 0, rest: number[] = [];
+const state = { n: 0 };
+export const f = fn(['N'], (x) => {
+  let mine = 0;
+  [mine, last, ...rest] = [1, 2, 3];
+  ({ n: state.n, first, mine = 4 } = { n: 3, first: 1 } as { n: number; first: number; mine?: number });
+  const all = { mine, first };
+  return x.mul(random()).mul(Math['random']()).mul(globalThis.Math.random()).mul(now()).mul(all.mine);
+});
+`;
+  expect(findings({ 'model.ts': model })).toEqual([
+    'FV0901 last',
+    'FV0901 rest',
+    'FV0901 state.n',
+    'FV0901 first',
+    'FV0902 random()',
+    "FV0902 Math['random']()",
+    'FV0902 globalThis.Math.random()',
+    'FV0902 now()',
+  ]);
+});
