@@ -6,9 +6,9 @@
  *   2056 x 1536 x 384 of bf16 on 132 processors      { bm: 128, bn: 128, bk: 32, wm: 64, wn: 32, stages: 3 }
  */
 import { side, warp } from '../kernel/matrix.ts';
-import type { MatrixUnit, Schedule, Target } from '../target.ts';
+import type { MatrixUnit, Target } from '../target.ts';
 import type { GemmSpec } from './gemm-spec.ts';
-import { type Chooser, misread } from './schedules.ts';
+import { type Chooser, recordChooser } from './schedules.ts';
 
 export interface MatrixSchedule {
   /** A block makes bm x bn results, of bk products at a time. */
@@ -95,21 +95,10 @@ const rank = (spec: GemmSpec, target: Target, unit: MatrixUnit): readonly Matrix
 };
 
 /** `key` is that of the contraction, which does not depend on the kind of schedule. */
-export const matrixChooser = (spec: GemmSpec, target: Target, unit: MatrixUnit, key: string): Chooser<MatrixSchedule> => {
-  const ranking = (): readonly MatrixSchedule[] => rank(spec, target, unit);
-  return {
+export const matrixChooser = (spec: GemmSpec, target: Target, unit: MatrixUnit, key: string): Chooser<MatrixSchedule> =>
+  recordChooser(
     key,
-    first: () => {
-      const [s] = ranking();
-      if (!s) throw new Error('internal: a contraction without a legal schedule');
-      return s;
-    },
-    ranking,
-    read: (record: Schedule) => {
-      const wrong = misread(record, names);
-      if (wrong !== undefined) return wrong;
-      const s = record as unknown as MatrixSchedule; // the six names were just checked
-      return fault(target, s) ?? s;
-    },
-  };
-};
+    names,
+    () => rank(spec, target, unit),
+    (s) => fault(target, s),
+  );

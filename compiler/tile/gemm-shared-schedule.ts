@@ -6,9 +6,9 @@
  *
  *   2056 x 1536 x 384 on 32 processors      { bm: 64, bn: 128, bk: 32, tm: 4, tn: 8 }
  */
-import type { Schedule, Target } from '../target.ts';
+import type { Target } from '../target.ts';
 import type { GemmSpec } from './gemm-spec.ts';
-import { type Chooser, misread } from './schedules.ts';
+import { type Chooser, recordChooser } from './schedules.ts';
 import { lanesOf, pitchOf, turned } from './shared-tile.ts';
 
 export interface SharedSchedule {
@@ -80,21 +80,10 @@ const rank = (spec: GemmSpec, target: Target): readonly SharedSchedule[] => {
 };
 
 /** `key` is that of the contraction, which does not depend on the kind of schedule. */
-export const sharedChooser = (spec: GemmSpec, target: Target, key: string): Chooser<SharedSchedule> => {
-  const ranking = (): readonly SharedSchedule[] => rank(spec, target);
-  return {
+export const sharedChooser = (spec: GemmSpec, target: Target, key: string): Chooser<SharedSchedule> =>
+  recordChooser(
     key,
-    first: () => {
-      const [s] = ranking();
-      if (!s) throw new Error('internal: a contraction without a legal schedule');
-      return s;
-    },
-    ranking,
-    read: (record: Schedule) => {
-      const wrong = misread(record, names);
-      if (wrong !== undefined) return wrong;
-      const s = record as unknown as SharedSchedule; // the five names were just checked
-      return fault(spec, target, s) ?? s;
-    },
-  };
-};
+    names,
+    () => rank(spec, target),
+    (s) => fault(spec, target, s),
+  );

@@ -49,3 +49,25 @@ export const misread = (record: Schedule, names: readonly string[]): string | un
   const other = Object.keys(record).find((n) => !names.includes(n));
   return other === undefined ? undefined : `there is no ${other}`;
 };
+
+/** A chooser of records that are nothing but their `names`: `ranked` is never empty, and `fault` says why one is not legal. */
+export const recordChooser = <S extends object>(
+  key: string,
+  names: readonly (keyof S & string)[],
+  ranked: () => readonly S[],
+  fault: (s: S) => string | undefined,
+): Chooser<S> => ({
+  key,
+  first: () => {
+    const [s] = ranked();
+    if (!s) throw new Error('internal: a contraction without a legal schedule');
+    return s;
+  },
+  ranking: ranked,
+  read: (record) => {
+    const wrong = misread(record, names);
+    if (wrong !== undefined) return wrong;
+    const s = record as unknown as S; // its names were just checked
+    return fault(s) ?? s;
+  },
+});
