@@ -42,7 +42,7 @@ describe.skipIf(launchers.length === 0)('over MPI', () => {
   }
   test('srun: by its variable alone, where what it gives to MPI is what mpirun gives', async (t) => {
     const l = launchers.find((x) => x.name === 'Open MPI');
-    if (!l) return t.skip('no mpirun of Open MPI here');
+    if (!l) return t.skip('no mpirun of Open MPI here; with one (apt install openmpi-bin) this runs');
     const asSrun = ['env', '-u', 'OMPI_COMM_WORLD_SIZE', 'SLURM_STEP_NUM_TASKS=2'];
     const { status, stdout, stderr } = await underMpi(l, 2, [...asSrun, ...script('fault.ts', 'leaves')], { patient: true });
     expect({ status, stderr, stdout }).toMatchObject({ stdout: expect.stringMatching(dead) });
