@@ -212,14 +212,18 @@ export const load = async (
     };
     const runSome = (first: number, count: number): Promise<void> =>
       alone('run', async () => {
-        const some = calls.filter((c) => c.launch >= first && c.launch < first + count);
-        if (check) return oneByOne(some);
+        const some = (): readonly LaunchCall[] => calls.filter((c) => c.launch >= first && c.launch < first + count);
+        if (check) return oneByOne(some());
         const name = `${first} ${count}`;
-        const graph = graphs.get(name) ?? (some.length > 0 ? capture(some) : undefined);
-        if (graph !== undefined) {
-          graphs.set(name, graph);
-          cu.cuGraphLaunch(graph, stream);
+        let graph = graphs.get(name);
+        if (graph === undefined) {
+          const captured = some();
+          if (captured.length > 0) {
+            graph = capture(captured);
+            graphs.set(name, graph);
+          }
         }
+        if (graph !== undefined) cu.cuGraphLaunch(graph, stream);
         await wait();
       });
     return {
