@@ -14,6 +14,8 @@ export interface Machine {
   readonly vectorBytes: 16 | 32 | 64;
   readonly vectorRegisters: 16 | 32;
   readonly cacheBytes: { readonly l1: number; readonly l2: number };
+  /** Of the cache that all cores share. */
+  readonly lastCacheBytes: number;
 }
 
 const text = (path: string): string => {
@@ -44,6 +46,7 @@ export const machine = (): Machine => {
     vectorBytes,
     vectorRegisters: vectorBytes === 64 || process.arch === 'arm64' ? 32 : 16,
     cacheBytes: { l1: cacheSize(0, 32 << 10), l2: cacheSize(2, 1 << 20) },
+    lastCacheBytes: cacheSize(3, 32 << 20),
   };
 };
 
@@ -116,6 +119,7 @@ export const cpuTarget = (threads: number, arch: Architecture = architecture()):
     maxBuffers: 256,
     alignment: 64,
     cacheBytes: m.cacheBytes,
+    streamedBytes: m.lastCacheBytes,
     peak: { flops: threads * hertz * (arch.vectorBytes / 4) * 2 * 2, bytes: threads * 10e9 },
   };
 };

@@ -37,6 +37,11 @@ const macros = `#if defined(__FMA__) || defined(__FP_FAST_FMAF) || defined(__aar
 #define FV_UNROLL(n) FV_PRAGMA(GCC unroll n)
 #endif
 #define FV_AS_WRITTEN __asm__("");
+#ifdef __SSE__
+#define FV_FENCE __builtin_ia32_sfence();
+#else
+#define FV_FENCE
+#endif
 #define FV_INLINE static inline __attribute__((always_inline))`;
 
 const list = (n: number, f: (i: number) => string | number = (i) => i): string => Array.from({ length: n }, (_, i) => f(i)).join(', ');
@@ -184,6 +189,8 @@ const written = (name: string, lanes: number): Written | undefined => {
       return fn(v, `const ${t} *p, ${ix} i`, `${v} r; ${each} r[j] = p[i[j]]; return r;`);
     case 'gatherMasked':
       return fn(v, `const ${t} *p, ${ix} i, ${m} m`, `${v} r; ${each} r[j] = m[j] ? p[i[j]] : 0; return r;`);
+    case 'storeStreamed':
+      return fn('void', `${t} *p, ${v} x`, `*(${v}u *)p = x;`);
     case 'storeMasked':
       return fn('void', `${t} *p, ${v} x, ${m} m`, `${each} if (m[j]) p[j] = x[j];`);
     case 'scatter':

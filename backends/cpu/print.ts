@@ -30,6 +30,8 @@ const legal = (id: string): string => (reserved.has(id) || /^(fv|FV|b|t\d+|[fiu]
 interface Context {
   readonly name: (name: string) => string;
   readonly fns: Prelude;
+  /** Buffers that are written past the caches. */
+  readonly streamed: ReadonlySet<string>;
   readonly lines: string[];
   /** Text of the nodes that already have a local, valid within one statement. */
   shared: Map<Expr, string>;
@@ -206,6 +208,9 @@ const block = (c: Context, body: readonly Stmt[]): void => {
   c.indent--;
 };
 
+/** A vector that fills a line of a cache, or half of one: less is combined to lines too seldom. */
+const whole = (x: Expr): boolean => (x.dtype === 'f32' || x.dtype === 'i32' || x.dtype === 'u32') && x.lanes >= 8;
+
 const printStore = (s: Stmt & { readonly s: 'store' }, c: Context): void => {
   const [p, t, lanes] = [c.name(s.to), element(s.value.dtype), s.value.lanes];
   statement(c, s.mask ? [s.index, s.value, s.mask] : [s.index, s.value], ([i, raw, mask]) => {
@@ -213,12 +218,11 @@ const printStore = (s: Stmt & { readonly s: 'store' }, c: Context): void => {
     c.fns.types(lanes);
     const value = s.value.dtype === 'bool' ? `__builtin_convertvector(${raw} & 1, u8x${lanes})` : raw;
     const scatter = s.index.lanes > 1;
-    if (!scatter && !mask) return line(c, `*(${t}x${lanes}u *)(${p} + ${i}) = ${value};`);
+    const streamed = c.streamed.has(s.to) && whole(s.value);
+    if (!scatter && !mask && !streamed) return line(c, `*(${t}x${lanes}u *)(${p} + ${i}) = ${value};`);
+    const how = scatter ? 'scatter' : 'store';
     const at = scatter ? `${p}, ${c.fns.convert(s.index.dtype, 'index', lanes, i as string)}` : `${p} + ${i}`;
-    line(
-      c,
-      `${c.fns.use(`${scatter ? 'scatter' : 'store'}${mask ? 'Masked' : ''}_${t}`, lanes)}(${at}, ${value}${mask ? `, ${mask}` : ''});`,
-    );
+    line(c, `${c.fns.use(`${how}${mask ? 'Masked' : scatter ? '' : 'Streamed'}_${t}`, lanes)}(${at}, ${value}${mask ? `, ${mask}` : ''});`);
   });
 };
 
@@ -303,7 +307,8 @@ export const printC = (k: Kernel, symbol: string = kernelSymbol): string => {
 /** As printC, pieces of the prelude and function apart: several kernels may share one prelude, and `explain` shows the function only. */
 export const printParts = (k: Kernel, symbol: string = kernelSymbol): readonly [prelude: readonly string[], kernel: string] => {
   if (k.threads !== 1) throw new FoveaError('FV0201', `kernel ${k.name}: ${k.threads} threads a block; the C printer takes 1`);
-  const c: Context = { name: identifiers(legal, '_'), fns: prelude(), lines: [], shared: new Map(), indent: 1, locals: 0 };
+  const streamed = new Set(k.buffers.filter((b) => b.streamed).map((b) => b.name));
+  const c: Context = { name: identifiers(legal, '_'), fns: prelude(), streamed, lines: [], shared: new Map(), indent: 1, locals: 0 };
   k.buffers.forEach((b, i) => {
     line(c, `${b.access === 'read' ? 'const ' : ''}${element(b.dtype)} *const ${c.name(b.name)} = bufs[${i}];`);
   });
@@ -317,6 +322,8 @@ export const printParts = (k: Kernel, symbol: string = kernelSymbol): readonly [
   c.indent--;
   block(c, k.body);
   line(c, '}');
+  // stores past the caches come in no order: all of them, before anybody is told that the blocks are done
+  if (streamed.size > 0) line(c, 'FV_FENCE');
   const fn = [`void ${symbol}(void *const *bufs, i64 lo, i64 hi) {`, ...c.lines, '}', ''].join('\n');
   return [c.fns.pieces(), fn];
 };

@@ -31,14 +31,19 @@ const exp = (polynomial: string): string => `f32x16 o = {}, lo = o - 105.0f, hi 
 export const native = (name: string, lanes: number, expTail: string): Native | undefined => {
   const [op, t] = name.split('_');
   const word = t === 'f32' || t === 'i32' || t === 'u32';
+  // where lines of a cache begin is known when the kernel runs
+  const stream = (n: 16 | 8, suffix: string): string =>
+    `if (((u64)p & ${4 * n - 1}) == 0) __builtin_ia32_movntps${suffix}((f32 *)p, (f32x${n})x); else *(${t}x${n}u *)p = x;`;
   if (lanes === 16) {
     if (name === 'max_f32' || name === 'min_f32') return { condition: wide, body: extreme(op as 'max' | 'min') };
     if (name === 'exp') return { condition: wide, body: exp(expTail) };
     const bits = '__builtin_ia32_cvtd2mask512(m)';
     if (op === 'loadMasked' && word)
       return { condition: wide, body: `return (${t}x16)__builtin_ia32_loadups512_mask((const f32 *)p, (f32x16){}, ${bits});` };
+    if (op === 'storeStreamed' && word) return { condition: wide, body: stream(16, '512') };
     if (op === 'storeMasked' && word) return { condition: wide, body: `__builtin_ia32_storeups512_mask((f32 *)p, (f32x16)x, ${bits});` };
   }
+  if (lanes === 8 && op === 'storeStreamed' && word) return { condition: `defined(__AVX__) && ${gcc}`, body: stream(8, '256') };
   if ((lanes === 8 || lanes === 4) && word) {
     const [condition, suffix] = [`defined(__AVX__) && ${gcc}`, lanes === 8 ? '256' : ''];
     const place = `f32x${lanes} *)p`;

@@ -133,7 +133,13 @@ const copyPlan = ({ target }: PlanBackend, elements: number): Plan => {
   const size = each * blocks;
   const [source, copy]: [KBuffer, KBuffer] = [
     { name: 'source', dtype: 'f32', size, access: 'read' },
-    { name: 'goal', dtype: 'f32', size, access: 'write' },
+    {
+      name: 'goal',
+      dtype: 'f32',
+      size,
+      access: 'write',
+      ...(4 * elements >= (target.streamedBytes ?? Number.POSITIVE_INFINITY) ? { streamed: true } : {}),
+    },
   ];
   const k = body([source.name, copy.name]);
   const start = k.let('start', e.mul(e.block(0), each));

@@ -303,9 +303,10 @@ export const parseKernel = (text: string): Kernel => {
     const size = count();
     eat(']');
     const access = word();
-    return access === 'read' || access === 'write' || access === 'readwrite'
-      ? { name, dtype, size, access }
-      : fail('read, write or readwrite before this');
+    if (access !== 'read' && access !== 'write' && access !== 'readwrite') return fail('read, write or readwrite before this');
+    if (peek() !== 'streamed') return { name, dtype, size, access };
+    eat('streamed');
+    return { name, dtype, size, access, streamed: true };
   };
   eat('kernel');
   const name = word();

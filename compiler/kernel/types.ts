@@ -129,6 +129,8 @@ export interface KBuffer {
   readonly size: number;
   /** `write`: each element at most once, and never read. */
   readonly access: 'read' | 'write' | 'readwrite';
+  /** A hint, with `write` only: what is stored is better written past the caches. It changes no result. */
+  readonly streamed?: true;
 }
 
 export interface Kernel {
