@@ -29,6 +29,7 @@ import { type Checkpoint, completeSteps, openCheckpoint, stepName, writeCheckpoi
 import type { ImageSet } from '../models/data/picture.ts';
 import { batchPlacement, reduceBy } from '../models/dinov2/ranks.ts';
 import { initState, stateSpec } from '../models/dinov2/state.ts';
+import { recipeAt } from '../models/precision.ts';
 import { type Recipe, recipes } from '../models/recipes.ts';
 import { lossCurve, metricsLog } from '../models/train/keep.ts';
 import { checkpointBytes, type Run, spanning, startRun } from '../models/train/run.ts';
@@ -53,7 +54,7 @@ interface TrainOptions {
   readonly every: number;
   readonly keep: number;
   readonly backend: string;
-  readonly precision: 'f32' | 'bf16';
+  readonly precision: FloatType;
   readonly tune: Tune;
   readonly ranks?: number;
   readonly group?: number;
@@ -83,7 +84,11 @@ export const trainCommand = (): Command =>
     .option('--every <n>', 'steps between two checkpoints', whole('--every', 1), 100)
     .option('--keep <n>', 'checkpoints that stay', whole('--keep', 1), 2)
     .option('--backend <name>', `where to run: ${backendNames.join(' or ')}`, 'cpu')
-    .addOption(new Option('--precision <type>', 'operands of contractions; all else is float32').choices(['f32', 'bf16']).default('f32'))
+    .addOption(
+      new Option('--precision <type>', 'operands of contractions; all else is float32. f16 with a scale for the loss')
+        .choices(['f32', 'bf16', 'f16'])
+        .default('f32'),
+    )
     .addOption(tuneOption())
     .option('--ranks <n>', 'ranks that there are to be; another number is refused', whole('--ranks', 1))
     .option('--group <n>', 'ranks that share one copy of the parameters (default: all)', whole('--group', 1))
@@ -101,7 +106,7 @@ export const trainCommand = (): Command =>
 
 /** The recipe of all ranks together. */
 const recipeOf = (o: TrainOptions, size: number, earlier: Recipe | undefined): Recipe => {
-  const base = recipes[o.recipe];
+  const base = recipeAt(recipes[o.recipe], o.precision);
   const shards = o.shards ?? (size === 1 ? (earlier?.shards ?? 1) : size);
   if (shards % size !== 0)
     throw new FoveaError('FV0803', `--shards ${shards} on ${size} ranks: each rank has as many shards as the others`, {

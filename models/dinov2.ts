@@ -14,7 +14,7 @@ import { targets } from './dinov2/targets.ts';
 import type { Batch, Metrics, Network, State } from './dinov2/types.ts';
 import { adamw, average, clipTo, globalNorm, type Hyper, rates } from './optimizer.ts';
 import type { Recipe } from './recipes.ts';
-import { ifFinite, isNumber } from './scaling.ts';
+import { ifFinite, isNumber, nextScale, scaledGrad } from './scaling.ts';
 
 export { batchSpec, hyperAt, hyperSpec, initState, stateSpec } from './dinov2/state.ts';
 export type { Batch, Metrics, Network, State } from './dinov2/types.ts';
@@ -40,7 +40,12 @@ const clip = (grads: Network, { clip: limit, clipBy = 'network' }: Recipe['optim
 /** What a step learns from a batch, before anything moves: the student's losses and gradients, and the targets that they go by. */
 export const gradients = (recipe: Recipe) => (state: State, batch: Batch, hyper: Hyper) => {
   const wanted = scope('teacher', () => targets(recipe, state.teacher, batch, hyper.teacherTemp, state.centers));
-  const [, losses, grads] = valueAndGrad((student: Network) => objective(recipe, student, batch, wanted), { hasAux: true })(state.student);
+  const loss = (student: Network) => objective(recipe, student, batch, wanted);
+  if (state.scaling) {
+    const { aux: losses, grads } = scaledGrad(loss)(state.student, state.scaling);
+    return { losses, grads, targets: wanted };
+  }
+  const [, losses, grads] = valueAndGrad(loss, { hasAux: true })(state.student);
   return { losses, grads, targets: wanted };
 };
 
@@ -55,11 +60,12 @@ export const update =
       );
       const teacher = scope('average', () => average(state.teacher, student, hyper.momentum));
       const step = scope('count', () => state.step.add(1));
-      const moved: State = { student, teacher, moments, step, ...(centers ? { centers } : {}) };
-      const next =
-        recipe.optim.update === 'finite'
-          ? scope('finite', () => ifFinite(isNumber(losses.loss.add(norm)), moved as never, state as never) as State)
-          : moved;
+      const { scaling } = state;
+      const moved: State = { student, teacher, moments, step, ...(centers ? { centers } : {}), ...(scaling ? { scaling } : {}) };
+      if (recipe.optim.update !== 'finite' && !scaling) return { state: moved, metrics: { ...losses, grad_norm } };
+      const finite = isNumber(losses.loss.add(norm));
+      const kept = scope('finite', () => ifFinite(finite, moved as never, state as never) as State);
+      const next = scaling ? { ...kept, scaling: scope('scaling', () => nextScale(scaling, finite)) } : kept;
       return { state: next, metrics: { ...losses, grad_norm } };
     });
 

@@ -6,9 +6,14 @@
  *   compile(trainStep(recipe), specs, { backend, precision: stepPrecision('bf16') })
  */
 import type { FloatType } from '../compiler/graph/types.ts';
+import type { Recipe } from './recipes.ts';
 
 export const stepPrecision = (type: FloatType) =>
   ({ default: type, scopes: { 'loss/**': 'f32', 'student/backbone': 'f32', 'teacher/backbone': 'f32' } }) as const satisfies {
     readonly default: FloatType;
     readonly scopes: Readonly<Record<string, FloatType>>;
   };
+
+/** The recipe as it is trained with contractions of a type: f16, whose range gradients leave, has a scale for the loss. */
+export const recipeAt = (r: Recipe, type: FloatType): Recipe =>
+  type === 'f16' ? { ...r, optim: { ...r.optim, lossScale: 'dynamic' } } : r;

@@ -87,6 +87,11 @@ export interface Recipe {
      * the state as it was.
      */
     readonly update?: 'always' | 'finite';
+    /**
+     * 'dynamic' multiplies the loss by a scale that follows the gradients, for contractions of f16 (scaling.ts); a step whose gradient is
+     * not finite is then skipped. DINOv2's GradScaler. None unless given.
+     */
+    readonly lossScale?: 'dynamic';
     readonly freezeLastLayerEpochs: number;
     readonly patchEmbedLr: number;
     /** Factor on the learning rate for every block further from the output. */

@@ -4,12 +4,12 @@
  * large: the step is skipped and the scale halved; after 2000 good steps in a row it doubles. All of it is part of the compiled step: no
  * number is read back to decide. bf16 has the range of float32 and needs none of this.
  *
- *   const { value, grads, norm, finite } = scaledGrad(lossOf)(params, state.scaling);
+ *   const { value, grads } = scaledGrad(lossOf)(params, state.scaling);
+ *   const finite = isNumber(globalNorm(grads));
  *   const moved = ifFinite(finite, update(params, grads), params);
  *   return { params: moved, scaling: nextScale(state.scaling, finite) };
  */
 import { type HostOf, host, type Scalar, type SpecOf, spec, type Tensor, type Tree, treeMap, valueAndGrad, where } from '../dsl/index.ts';
-import { globalNorm } from './optimizer.ts';
 
 /** State of the scaling from step to step. */
 export interface LossScale {
@@ -43,23 +43,22 @@ export const ifFinite = <P extends Tree>(finite: Tensor<'', 'bool'>, next: P, ol
   treeMap((n, o) => where(finite, n, o), next, old);
 
 /**
- * Value and gradients of f, differentiated under the scale and unscaled: `norm` is that of all gradients, and `finite` whether it is a
- * number. The gradients mean nothing where it is not.
+ * Value and gradients of f, differentiated under the scale and divided by it again; what f gives beside its value passes by. Where the
+ * gradients are not finite they mean nothing.
  */
 export const scaledGrad =
-  <P extends Tree>(f: (params: P) => Scalar) =>
-  (
-    params: P,
-    { scale }: LossScale,
-  ): { readonly value: Scalar; readonly grads: P; readonly norm: Scalar; readonly finite: Tensor<'', 'bool'> } => {
-    const scaled = (p: P): readonly [Scalar, Scalar] => {
-      const value = f(p);
-      return [value.mul(scale), value];
+  <P extends Tree, A>(f: (params: P) => readonly [Scalar, A]) =>
+  (params: P, { scale }: LossScale): { readonly value: Scalar; readonly aux: A; readonly grads: P } => {
+    const scaled = (p: P): readonly [Scalar, readonly [Scalar, A]] => {
+      const [value, aux] = f(p);
+      return [value.mul(scale), [value, aux]];
     };
-    const [, value, large] = valueAndGrad(scaled as never, { hasAux: true })(params as never) as unknown as [Scalar, Scalar, P];
-    const grads = treeMap((g) => g.div(scale), large);
-    const norm = globalNorm(grads);
-    return { value, grads, norm, finite: isNumber(norm) };
+    const [, [value, aux], large] = valueAndGrad(scaled as never, { hasAux: true })(params as never) as unknown as [
+      Scalar,
+      readonly [Scalar, A],
+      P,
+    ];
+    return { value, aux, grads: treeMap((g) => g.div(scale), large) };
   };
 
 /** The scale of the next step. */

@@ -6,6 +6,7 @@
  */
 import { FoveaError } from '../../compiler/error.ts';
 import type { FloatType } from '../../compiler/graph/types.ts';
+import { recipeAt } from '../../models/precision.ts';
 import { demo, type Recipe } from '../../models/recipes.ts';
 import { modelNamed } from '../model.ts';
 import { type AttentionShape, attentionCase } from './cases/attention.ts';
@@ -154,7 +155,7 @@ export const casesOf = (asked: Asked): readonly Case[] => {
       return [forwardCase(label, config, batch, image)];
     }
     case 'step':
-      return [stepCase(recipeNamed(asked.model ?? 'vits14', asked.batch, asked.size))];
+      return [stepCase(recipeAt(recipeNamed(asked.model ?? 'vits14', asked.batch, asked.size), asked.dtype))];
     case 'attention': {
       const given =
         shape === undefined ? undefined : (sizes('--shape', shape, 'IMAGESxHEADSxTOKENSxWIDTH', '8x6x257x64') as unknown as AttentionShape);

@@ -20,6 +20,7 @@ import {
 import type { Hyper } from '../optimizer.ts';
 import { geometry } from '../recipes/geometry.ts';
 import type { Recipe } from '../recipes.ts';
+import { initLossScale, lossScaleSpec } from '../scaling.ts';
 import { type Schedules, schedules } from '../schedules.ts';
 import type { VitParams } from '../vit.ts';
 import { type Batch, type Network, network, type State } from './types.ts';
@@ -35,6 +36,7 @@ export const stateSpec = (r: Recipe): SpecOf<State> => {
     ...(r.centering === 'softmax'
       ? { centers: { dino: { value: spec('1 K'), pending: spec('1 K') }, ibot: { value: spec('1 J'), pending: spec('1 J') } } }
       : {}),
+    ...(r.optim.lossScale === 'dynamic' ? { scaling: lossScaleSpec() } : {}),
   };
 };
 
@@ -98,6 +100,7 @@ export const initState = (r: Recipe, seed: number, { backbone }: { readonly back
     moments: { first: mapHosts(zero, student), second: mapHosts(zero, student), weight: { first: scalar(), second: scalar() } },
     step: host(new Int32Array(1), [], 'i32'),
     ...(r.centering === 'softmax' ? { centers: { dino: center(K), ibot: center(J) } } : {}),
+    ...(r.optim.lossScale === 'dynamic' ? { scaling: initLossScale() } : {}),
   };
 };
 

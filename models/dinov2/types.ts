@@ -9,6 +9,7 @@ import { type F32, module, type Params, type Scalar, size, type Tensor } from '.
 import { dinoHead, type HeadConfig } from '../heads.ts';
 import type { Moments } from '../optimizer.ts';
 import type { Recipe } from '../recipes.ts';
+import type { LossScale } from '../scaling.ts';
 import type { Center } from '../sinkhorn.ts';
 import { type Keep, vit } from '../vit.ts';
 
@@ -44,6 +45,8 @@ export interface State {
   readonly step: Tensor<'', 'i32'>;
   /** Running means of the teacher's logits, with `centering: 'softmax'` only. */
   readonly centers?: Centers;
+  /** With `optim.lossScale` only. */
+  readonly scaling?: LossScale;
 }
 
 export interface Centers {

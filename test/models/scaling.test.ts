@@ -2,16 +2,32 @@
  * Loss scaling in f16, compiled: gradients that f16 cannot hold without it, a scale that is too large, and how it grows. One linear layer,
  * whose gradient is x' dy with dy = 2 e / n, all numbers chosen so that f16 holds them exactly once they are scaled.
  */
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { cpu } from '../../backends/cpu/index.ts';
 import { compile, einsum, type F32, type HostOf, host, type Input, type Scalar, spec, sum, toHost } from '../../index.ts';
-import { ifFinite, initLossScale, type LossScale, lossScaleSpec, nextScale, type ScaleRule, scaledGrad } from '../../models/scaling.ts';
+import { batchSpec, hyperSpec, initState, stateSpec, trainStep } from '../../models/dinov2.ts';
+import { globalNorm } from '../../models/optimizer.ts';
+import { recipeAt, stepPrecision } from '../../models/precision.ts';
+import { geometry } from '../../models/recipes/geometry.ts';
+import {
+  ifFinite,
+  initLossScale,
+  isNumber,
+  type LossScale,
+  lossScaleSpec,
+  nextScale,
+  type ScaleRule,
+  scaledGrad,
+} from '../../models/scaling.ts';
+import { batchAt, compileTiny, hyper, tiny, train } from '../compile/tiny.ts';
 
 type Model = { readonly w: F32<'4 3'> };
 const step = (rule: Partial<ScaleRule>) => (model: Model, scaling: LossScale, x: F32<'8 4'>, unit: Scalar) => {
   // dy is `unit` everywhere
-  const loss = (m: Model): Scalar => sum('b o ->', einsum('b i, i o -> b o', x, m.w)).mul(unit);
-  const { grads, norm, finite } = scaledGrad(loss)(model, scaling);
+  const loss = (m: Model): readonly [Scalar, readonly []] => [sum('b o ->', einsum('b i, i o -> b o', x, m.w)).mul(unit), []];
+  const { grads } = scaledGrad(loss)(model, scaling);
+  const norm = globalNorm(grads);
+  const finite = isNumber(norm);
   const moved = { w: model.w.sub(grads.w) };
   return { model: ifFinite(finite, moved, model), grads, norm, scaling: nextScale(scaling, finite, rule) };
 };
@@ -76,4 +92,40 @@ test('the scale grows after a run of good steps, and never to infinity or zero',
   const once = await program({ interval: 1 });
   expect((await run(once, initLossScale(2 ** 126), 0)).scaling.scale.data[0]).toBe(2 ** 126);
   expect((await run(once, initLossScale(2 ** -126), Number.NaN)).scaling.scale.data[0]).toBe(2 ** -126);
+});
+
+describe('a training step with f16', () => {
+  const scaled = recipeAt(tiny, 'f16');
+  const compiled = compile(trainStep(scaled), [stateSpec(scaled), batchSpec(scaled), hyperSpec()], {
+    backend: cpu(),
+    dims: geometry(scaled).sizes,
+    precision: stepPrecision('f16'),
+  });
+  const from = (scale: number) => ({ ...initState(scaled, 5), scaling: initLossScale(scale) });
+
+  test('has the losses and gradients of float32, and counts good steps', async () => {
+    // at 65536, where a scale begins, slopes of logits with a temperature of 0.1 are beyond f16
+    const [want] = await train(await compileTiny(cpu()), 1);
+    const step = await compiled;
+    const got = await toHost(await step(from(1024), batchAt(0), hyper(0)));
+    // operands are rounded to 11 bits, at most 2^-12 of each; a loss sums the logarithms of sums of hundreds of them
+    for (const name of ['loss', 'dino_local_crops_loss', 'ibot_loss'] as const)
+      expect(Math.abs((got.metrics[name].data[0] as number) / (want?.metrics[name].data[0] as number) - 1)).toBeLessThan(2 ** -11);
+    for (const name of ['backbone', 'dino_head'] as const) {
+      const [a, b] = [got.metrics.grad_norm[name].data[0], want?.metrics.grad_norm[name].data[0]] as [number, number];
+      expect(Math.abs(a / b - 1)).toBeLessThan(2 ** -6);
+    }
+    expect([got.state.scaling?.scale.data[0], got.state.scaling?.streak.data[0], got.state.step.data[0]]).toEqual([1024, 1, 1]);
+  });
+
+  test('leaves the state as it was, and halves the scale, where the scaled gradient is infinite', async () => {
+    const step = await compiled;
+    const before = from(2 ** 40);
+    const { state, metrics } = await toHost(await step(before, batchAt(0), hyper(0)));
+    const { scaling, ...rest } = state;
+    const { scaling: _, ...old } = before;
+    expect(rest).toEqual(old);
+    expect([scaling?.scale.data[0], scaling?.streak.data[0]]).toEqual([2 ** 39, 0]);
+    expect(Number.isFinite(metrics.loss.data[0])).toBe(true);
+  });
 });

@@ -15,6 +15,7 @@ import { recipeFromConfig } from '../../../models/recipes/config.ts';
 import { geometry } from '../../../models/recipes/geometry.ts';
 import { batchRecipe, keepLists } from '../../../models/recipes/inputs.ts';
 import type { Recipe } from '../../../models/recipes.ts';
+import { initLossScale } from '../../../models/scaling.ts';
 import { type VitConfig, type VitParams, vit } from '../../../models/vit.ts';
 import { onInterpreter, unchecked } from '../check.ts';
 import { formula, prepare } from '../prepared.ts';
@@ -145,6 +146,7 @@ export const stepCase = (r: Recipe): Case => {
     moments: { first: params(net, zeros), second: params(net, zeros), weight: { first: 0, second: 0 } },
     step: 0,
     ...(r.centering === 'softmax' ? { centers: { dino: center(K), ibot: center(J) } } : {}),
+    ...(r.optim.lossScale ? { scaling: initLossScale() } : {}),
   };
   // past the first epochs, where nothing is frozen and every rate counts
   const hyper = hyperAt(r)(r.optim.epochLength * Math.max(2, r.optim.freezeLastLayerEpochs + 1));
