@@ -287,7 +287,6 @@ const printStmt = (s: Stmt, c: Context): void => {
       // one thread a block: nobody to wait for
       break;
     case 'fragment':
-    case 'fold':
     case 'mma':
     case 'copy':
     case 'commit':

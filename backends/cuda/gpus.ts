@@ -11,7 +11,7 @@ export const matrixOf = (capability: number): MatrixUnit => ({ dtypes: ['bf16', 
 const common = {
   name: 'cuda',
   maxThreads: 1024,
-  subgroup: 1,
+  subgroup: 32,
   vectorBytes: 16,
   registers: 255,
   bf16Dot: false,

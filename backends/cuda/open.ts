@@ -110,8 +110,7 @@ export const openDevice = (lib: ReturnType<typeof loadDriver>, ordinal: number):
       name: 'cuda',
       workers: processors,
       maxThreads: get(attribute.maxThreads),
-      // shuffles are not printed yet: threads meet in shared memory
-      subgroup: 1,
+      subgroup: 32,
       vectorBytes: 16,
       registers: 255,
       bf16Dot: false,

@@ -12,8 +12,6 @@ export interface Prelude {
   use(name: string, lanes: number): string;
   /** The maximum, minimum or sum of a vector's lanes, by halves. */
   across(op: 'add' | 'max' | 'min', type: string): string;
-  /** The same of neighbouring threads, by pairs. */
-  fold(op: 'add' | 'max' | 'min', type: string): string;
   /** A function of matrix.ts; its name. */
   matrix(name: MatrixFunction): string;
   pieces(): readonly string[];
@@ -47,15 +45,6 @@ export const prelude = (): Prelude => {
     op === 'add' ? (type === 'i32' ? `fv_add(${x}, ${y})` : `${x} + ${y}`) : `${use(`${op}_${type}`, 1)}(${x}, ${y})`;
   return {
     use,
-    fold: (op, type) => {
-      const id = `fv_fold_${op}_${type}`;
-      const step = join(op, type, 'x', 'FV_EXCHANGE(x, h)');
-      made.set(
-        id,
-        `template <int N> FV_INLINE ${type} ${id}(${type} x) { FV_UNROLL(5) for (int h = 1; h < N; h *= 2) x = ${step}; return x; }`,
-      );
-      return id;
-    },
     across: (op, type) => {
       const id = `fv_across_${op}_${type}`;
       const step = join(op, type, 'x.v[j]', 'x.v[j + h]');

@@ -274,11 +274,6 @@ const printStmt = (s: Stmt, c: Context): void => {
         line(c, `const fv_vec<u32, 4> ${c.name(s.name)} = ${c.fns.matrix('fragment')}<${s.turned}>(${c.name(s.from)}, ${at});`),
       );
       break;
-    case 'fold':
-      statement(c, [s.x], ([x]) =>
-        line(c, `const ${type(s.x.dtype, 1, c)} ${c.name(s.name)} = ${c.fns.fold(s.op, scalar(s.x.dtype, c))}<${s.width}>(${x});`),
-      );
-      break;
     case 'mma':
       statement(c, [s.x, s.y], ([x, y]) => line(c, `${c.fns.matrix(`mma_${s.of}`)}(${c.name(s.name)}, ${x}, ${y});`));
       break;
@@ -294,7 +289,8 @@ const printStmt = (s: Stmt, c: Context): void => {
       line(c, `${c.fns.matrix('wait')}<${s.pending}>();`);
       break;
     case 'exchange':
-      throw new Error('internal: exchanges are not printed as CUDA');
+      statement(c, [s.value], ([v]) => line(c, `const ${type(s.value.dtype, 1, c)} ${c.name(s.name)} = FV_EXCHANGE(${v}, ${s.by});`));
+      break;
   }
 };
 

@@ -103,7 +103,6 @@ const printStmt = (s: Stmt, c: Printer): void => {
       line(c, 'workgroupBarrier();');
       break;
     case 'fragment':
-    case 'fold':
     case 'mma':
     case 'copy':
     case 'commit':

@@ -11,7 +11,7 @@
  */
 import { FoveaError } from '../error.ts';
 import { accessMask, address, constant, index, type Operand, type Place, ref } from './expr.ts';
-import type { Expr, KMatrix, KReduce, KType, Stmt } from './types.ts';
+import type { Expr, KMatrix, KType, Stmt } from './types.ts';
 import { reserved } from './verify.ts';
 
 export interface Body {
@@ -28,8 +28,8 @@ export interface Body {
   barrier(): void;
   /** A fragment of a shared array, as u32.4; `turned`: its lines run the other way. */
   fragment(name: string, from: Place, at: Expr, turned: boolean): Expr;
-  /** One number of `width` neighbouring threads. */
-  fold(name: string, op: KReduce, width: number, x: Expr): Expr;
+  /** The value that thread (thread xor by) has. */
+  exchange(name: string, value: Expr, by: number): Expr;
   /** Adds the products of two fragments to a variable. */
   mma(sum: Expr, of: KMatrix, x: Expr, y: Expr): void;
   copy(to: Place, at: Expr, from: Place, index: Expr, lanes: number, count?: Expr): void;
@@ -121,10 +121,10 @@ export const body = (taken: readonly string[] = []): Body => {
       out.push({ s: 'fragment', name: n, from: from.name, index: at, turned });
       return ref(n, 'u32', 4);
     },
-    fold: (name, op, width, x) => {
+    exchange: (name, value, by) => {
       const n = fresh(name);
-      out.push({ s: 'fold', name: n, op, width, x });
-      return ref(n, x.dtype);
+      out.push({ s: 'exchange', name: n, value, by });
+      return ref(n, value.dtype);
     },
     mma: (sum, of, x, y) => {
       if (sum.k !== 'ref') throw new FoveaError('FV0201', `mma: takes a variable, got ${sum.k}`);

@@ -39,8 +39,6 @@ const exprs = (s: Stmt): readonly Expr[] => {
     case 'prefetch':
     case 'fragment':
       return [s.index];
-    case 'fold':
-      return [s.x];
     case 'mma':
       return [s.x, s.y];
     case 'copy':

@@ -59,7 +59,7 @@ const reduce = (op: KReduce, x: readonly number[], dtype: Expr['dtype']): number
 };
 
 /** Statements at which a thread may have to wait for others. */
-const waits: ReadonlySet<Stmt['s']> = new Set<Stmt['s']>(['barrier', 'exchange', 'fragment', 'mma', 'fold']);
+const waits: ReadonlySet<Stmt['s']> = new Set<Stmt['s']>(['barrier', 'exchange', 'fragment', 'mma']);
 
 const failing =
   (kernel: Kernel) =>
@@ -357,21 +357,6 @@ const compiler = (kernel: Kernel, mem: Memory) => {
           run: function* (t) {
             const given = [x(t), y(t), t.values.get(s.name)] as readonly (readonly number[])[];
             yield { at: s, given, together, take: (sums) => void t.values.set(s.name, sums) };
-          },
-        };
-      }
-      case 'fold': {
-        const x = expr(s.x);
-        const together: Meeting['together'] = (all) => {
-          let now = all.map(([v]) => (v as readonly number[])[0] as number);
-          for (let apart = 1; apart < s.width; apart *= 2)
-            now = now.map((v, t) => foldBinary(s.op, v, now[t ^ apart] as number, s.x.dtype) as number);
-          return now.map((v) => [v]);
-        };
-        return {
-          kind: 'stops',
-          run: function* (t) {
-            yield { at: s, given: [[x(t) as number]], together, take: ([v]) => void t.values.set(s.name, v as number) };
           },
         };
       }

@@ -256,17 +256,6 @@ export const parseKernel = (text: string): Kernel => {
         scope.set(name, { dtype: 'u32', lanes: 4 });
         return { s, name, from, index, turned };
       }
-      case 'fold.add':
-      case 'fold.max':
-      case 'fold.min': {
-        const name = word();
-        eat('=');
-        const width = count();
-        eat('of');
-        const x = expr(scope);
-        scope.set(name, { dtype: x.dtype, lanes: 1 });
-        return { s: 'fold', name, op: s.slice(5) as KReduce, width, x };
-      }
       case 'mma.bf16':
       case 'mma.f16': {
         const name = word();

@@ -126,8 +126,6 @@ const stmt = (s: Stmt, indent: string): string[] => {
       return [indent + s.s];
     case 'fragment':
       return [`${indent}fragment ${s.name} = ${s.from}[${printExpr(s.index)}]${s.turned ? ' turned' : ''}`];
-    case 'fold':
-      return [`${indent}fold.${s.op} ${s.name} = ${s.width} of ${printExpr(s.x)}`];
     case 'mma': {
       const print = printer([s.x, s.y]);
       return [`${indent}mma.${s.of} ${s.name} = ${print(s.x)}, ${print(s.y)}`];

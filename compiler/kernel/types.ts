@@ -97,8 +97,6 @@ export type Stmt =
   | { readonly s: 'fragment'; readonly name: string; readonly from: string; readonly index: Expr; readonly turned: boolean }
   /** The variable `name` (f32.8), a thread's part of 16 x 16 sums, gets the products of two fragments of `of`, its warp together (matrix.ts). */
   | { readonly s: 'mma'; readonly name: string; readonly of: KMatrix; readonly x: Expr; readonly y: Expr }
-  /** One number of `width` neighbouring threads of a warp, by a fixed tree: x of thread i with that of i xor 1, then xor 2 and so on. Each gets it. */
-  | { readonly s: 'fold'; readonly name: string; readonly op: KReduce; readonly width: number; readonly x: Expr }
   /**
    * Begins to copy `lanes` elements, 4, 8 or 16 bytes at a multiple of as many, of a buffer that is read only to a shared array. Elements from
    * `count` on are 0 and touch no memory. Nobody may touch the goal before the thread that copies has waited.
@@ -118,7 +116,7 @@ export type Stmt =
   | { readonly s: 'wait'; readonly pending: number }
   /**
    * name = the value of thread (thread xor by), without memory; only where a barrier may stand, for it is no barrier: memory is as it was.
-   * `by` is a power of two below the subgroup of the target.
+   * `by` is a power of two below the subgroup of the target. A tree of them reduces: WGSL's subgroupShuffleXor, CUDA's __shfl_xor_sync.
    */
   | { readonly s: 'exchange'; readonly name: string; readonly value: Expr; readonly by: number };
 

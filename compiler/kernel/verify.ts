@@ -55,7 +55,6 @@ export const reserved: ReadonlySet<string> = new Set<string>([
     'shared',
     'fragment',
     'turned',
-    'fold',
     'mma',
     'copy',
     'of',
@@ -266,13 +265,6 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
         bind(scope, s.name, { is: 'value', ...fragmentType });
         return;
       }
-      case 'fold':
-        whole();
-        expr(scope, s.x);
-        check(s.x.lanes === 1 && numbers.includes(s.x.dtype), () => `${printExpr(s.x)} is ${say(s.x)}, no number`);
-        check([2, 4, 8, 16, 32].includes(s.width), () => `${s.width} threads`);
-        bind(scope, s.name, { is: 'value', dtype: s.x.dtype, lanes: 1 });
-        return;
       case 'mma': {
         const b = scope.get(s.name);
         whole();
@@ -363,7 +355,7 @@ const meetings = (kernel: Kernel, fail: (message: string) => never): void => {
         walk(s.body, inner, report);
         walk(s.otherwise, inner, report);
       } else if (s.s === 'barrier' && apart && report) fail('a barrier in control flow that depends on the thread');
-      else if (s.s === 'fragment' || s.s === 'mma' || s.s === 'fold' || s.s === 'exchange') {
+      else if (s.s === 'fragment' || s.s === 'mma' || s.s === 'exchange') {
         varying.add(s.name);
         if (apart && report) fail('a warp parts before what it does together');
       }

@@ -51,8 +51,6 @@ const mapExprs = (body: readonly Stmt[], f: (x: Expr) => Expr): readonly Stmt[] 
       case 'prefetch':
       case 'fragment':
         return { ...s, index: f(s.index) };
-      case 'fold':
-        return { ...s, x: f(s.x) };
       case 'mma':
         return { ...s, x: f(s.x), y: f(s.y) };
       case 'copy': {

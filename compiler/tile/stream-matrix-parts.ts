@@ -164,6 +164,12 @@ export const acrossRow = (x: Expr, join: (a: Expr, b: Expr) => Expr): RowPair =>
   const of = (lanes: readonly number[]): Expr => lanes.map((i) => e.lane(x, i)).reduce(join);
   return { low: of([0, 1, 4, 5]), high: of([2, 3, 6, 7]) };
 };
+/** What `threads` neighbours make of their numbers, by a fixed tree; each gets it. */
+export const among = (k: Body, threads: number, x: Expr, join: (a: Expr, b: Expr) => Expr): Expr => {
+  let own = x;
+  for (let by = 1; by < threads; by *= 2) own = k.let('both', join(own, k.exchange('other', own, by)));
+  return own;
+};
 export const pair = (f: (which: keyof RowPair) => Expr): RowPair => ({ low: f('low'), high: f('high') });
 
 /** Writes results by way of shared memory, so that neighbouring threads write neighbouring numbers: the rows of the tile that starts at row `first`. */

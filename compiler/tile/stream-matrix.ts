@@ -21,6 +21,7 @@ import type { Lowering } from './gemm-spec.ts';
 import { emitterOf, type Job } from './job.ts';
 import {
   acrossRow,
+  among,
   bringRows,
   matrixRows,
   matrixStream,
@@ -91,7 +92,7 @@ export const lowerStreamMatrix = (job: Job): Lowering | undefined => {
         .reduce((x, y) => k.let('high', e.max(x, y))),
       e.max,
     );
-    const now = pair((w) => k.let('now', e.max(top[w], k.fold('peak', 'max', 4, highest[w]))));
+    const now = pair((w) => k.let('now', e.max(top[w], among(k, 4, highest[w], e.max))));
     const less = pair((w) => k.let('less', e.unary('exp', e.sub(top[w], now[w]))));
     const each = spread(k, now);
     const weights = scores.map((x, j) => {
@@ -110,7 +111,7 @@ export const lowerStreamMatrix = (job: Job): Lowering | undefined => {
     for (const x of results) k.set(x, e.mul(x, shrink));
     mix(k, of, results, weights, [valueRoom, valueRows], slot);
   });
-  const total = pair((w) => k.fold('total', 'add', 4, sum[w]));
+  const total = pair((w) => among(k, 4, sum[w], e.add));
   if (writeO) {
     const factor = spread(
       k,

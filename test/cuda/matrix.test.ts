@@ -5,7 +5,7 @@ import { interpretKernel } from '../../compiler/kernel/interpret.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
 import { bitsOf } from '../../compiler/kernel/scalar.ts';
 import { runOn } from '../cpu/helper.ts';
-import { folded, product } from '../kernel/matrix.ts';
+import { exchanged, product } from '../kernel/matrix.ts';
 import { emulated, emulator } from './emulated.ts';
 
 const inputs = (of: 'bf16' | 'f16') => {
@@ -41,12 +41,12 @@ emulated('the emulator', () => {
     expect(await runOn(await emulator({ device }), [k], inputs(of))).toEqual({ y });
   });
 
-  test('folds numbers of neighbours as the interpreter does', async () => {
+  test('exchanges numbers of neighbours as the interpreter does', async () => {
     const x = Float32Array.from({ length: 64 }, (_, i) => ((i * 37) % 64) / 4);
     const [y, z] = [new Float32Array(64), new Uint32Array(256)];
-    interpretKernel(parseKernel(folded), { x, y, z });
+    interpretKernel(parseKernel(exchanged), { x, y, z });
     for (const device of [0, 1, 2]) {
-      const got = await runOn(await emulator({ device, poison: 0 }), [parseKernel(folded)], { x });
+      const got = await runOn(await emulator({ device, poison: 0 }), [parseKernel(exchanged)], { x });
       expect(got).toEqual({ y, z });
     }
   });

@@ -31,10 +31,14 @@ export const product = (
   store y[add(add(mul(place.row, 16:index.8), place.column), splat.8(mul(div(thread, 32), 256)))] = sums
 }`;
 
-/** 64 threads: y[t] is the maximum of x over eight neighbours, and z[t] the bits of what two of them add up to, with its own number. */
-export const folded = `kernel folded(x: f32[64] read, y: f32[64] write, z: u32[256] write) grid=[1 1 1] threads=64 {
-  fold.max most = 8 of load x[thread]
-  store y[thread] = most
-  fold.add both = 2 of load x[thread]
-  store z[mul(thread, 4)] = bitcast.u32(cast.f16(splat.8(both)))
+/** 64 threads: y[t] is the maximum of x over eight neighbours, and z[t] the bits of what two of them add up to, four times two numbers a word. */
+export const exchanged = `kernel exchanged(x: f32[64] read, y: f32[64] write, z: u32[256] write) grid=[1 1 1] threads=64 {
+  let own: f32 = load x[thread]
+  exchange first: f32 = own by 1
+  let two: f32 = max(own, first)
+  exchange second: f32 = two by 2
+  let four: f32 = max(two, second)
+  exchange third: f32 = four by 4
+  store y[thread] = max(four, third)
+  store z[mul(thread, 4)] = bitcast.u32(cast.f16(splat.8(add(own, first))))
 }`;

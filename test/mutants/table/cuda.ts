@@ -122,8 +122,8 @@ export const cuda: readonly Row[] = [
     name: 'a row has the maximum of two of its four threads',
     fault: 'wrong constant',
     file: stream,
-    from: "k.fold('peak', 'max', 4, highest[w])",
-    to: "k.fold('peak', 'max', 2, highest[w])",
+    from: 'among(k, 4, highest[w], e.max)',
+    to: 'among(k, 2, highest[w], e.max)',
     test: streamTest,
   },
   {
