@@ -110,7 +110,7 @@ test('the bounds are tight enough to tell a wrong gradient', () => {
   expect(all.filter((b) => b < 1e-2).length / all.length).toBeGreaterThan(0.5);
 });
 
-test('the same bits on one thread and on two, and again from the start', { timeout: 60_000 }, async () => {
+test('the same bits on one, two, three and five threads, and again from the start', { timeout: 90_000 }, async () => {
   const bits = (all: readonly Outcome[]): string[] =>
     all.flatMap((o, s) =>
       [...leaves(o)].map(
@@ -118,12 +118,14 @@ test('the same bits on one thread and on two, and again from the start', { timeo
       ),
     );
   const want = bits(native);
-  const program = await compileTiny(cpu({ threads: 1 }));
-  const differing = async (): Promise<string[]> =>
+  const differing = async (program: Awaited<ReturnType<typeof compileTiny>>): Promise<string[]> =>
     bits(await train(program, steps))
       .filter((b, i) => b !== want[i])
       .map((b) => b.slice(0, 80));
-  expect(await differing()).toEqual([]);
-  expect(await differing()).toEqual([]);
-  program.dispose();
+  for (const threads of [1, 3, 5]) {
+    const program = await compileTiny(cpu({ threads, shareAll: true }));
+    expect(await differing(program), `${threads} threads`).toEqual([]);
+    if (threads === 1) expect(await differing(program)).toEqual([]);
+    program.dispose();
+  }
 });
