@@ -39,6 +39,7 @@ const colours: Readonly<Record<string, string>> = {
   gemm: '#1f6fb4',
   stream: '#c0392b',
   'stream-grad': '#e08a1e',
+  'stream-reduce': '#b279a2',
   reduce: '#2e8b57',
   map: '#7d4fa5',
 };

@@ -52,7 +52,7 @@ const reasonOf = (d: Draft, outputs: readonly Value[], n: Normal): string => {
 export const fuse = (g: Graph, target: Target): Fused => {
   const n = normalise(g, target);
   const a = findAnchors(n, target.maxBuffers);
-  const drafts = groupNodes(n, a, target.maxBuffers);
+  const drafts = groupNodes(n, a, target);
   const draftOf = new Map<number, Draft>();
   for (const d of drafts) for (const m of d.members) draftOf.set(m, d);
   const results = new Set(n.results);

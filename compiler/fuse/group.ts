@@ -9,7 +9,9 @@
  *
  *   dot, add(bias), gelu | reduceSum, sub, reduceSum, .. mul, add      gemm with epilogue | LayerNorm in one reduce group
  */
-import type { Node, Op, Prim, Value } from '../graph/types.ts';
+import { type Dim, known } from '../graph/dim.ts';
+import { bytesOf, type Node, type Op, type Prim, type Value } from '../graph/types.ts';
+import type { Target } from '../target.ts';
 import { sizeOf } from '../tile/emit.ts';
 import type { Template } from '../tile/group.ts';
 import { isReduction, reductionSpace, type Space } from '../tile/space.ts';
@@ -54,8 +56,31 @@ const templateOf = (n: Node): Template => {
   }
 };
 
+/** Widest row, and bytes of the rows that stream by, of a contraction whose columns are reduced as they are made: the caches hold them. */
+const streamed = { width: 1024, bytes: 4 << 20 } as const;
+/** Whether the space of a reduction is that of all columns of the one contraction of a group. */
+const reducesRows = (n: Node, members: readonly number[], space: Space): boolean => {
+  if (n.op.prim !== 'dot' || members.length > 1 || !space.rowwise || !space.contiguous || space.reduced <= 1) return false;
+  const [x, y] = n.inputs as readonly [Value, Value];
+  const { contract, batch } = n.op;
+  const sizes = (v: Value, axes: readonly number[]): number => axes.reduce((p, a) => p * known(v.type.shape[a] as Dim), 1);
+  const width = sizes(x, contract[0]);
+  const rows = sizeOf(y) / Math.max(1, width * sizes(y, batch[1]));
+  return (
+    x.type.dtype !== 'i32' &&
+    x.type.dtype !== 'u32' &&
+    rows === space.reduced &&
+    width <= streamed.width &&
+    rows * width * bytesOf[y.type.dtype] <= streamed.bytes
+  );
+};
+
 /** Groups by anchored node; drafts that were merged into others are left empty. */
-export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly Draft[] => {
+export const groupNodes = (
+  g: Normal,
+  a: Anchors,
+  { maxBuffers, maxThreads }: Pick<Target, 'maxBuffers' | 'maxThreads'>,
+): readonly Draft[] => {
   const { nodes } = g;
   const drafts: Draft[] = [];
   const groupOf = new Map<number, Draft>();
@@ -115,6 +140,7 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
     };
     const out = sizeOf(n.outputs[0] as Value);
     if (d.template === 'scatter' || d.template === 'cumsum' || d.template === 'transfer') return `ends with ${d.template}`;
+    if (d.template === 'stream-reduce') return 'ends with the reduction of a contraction';
     if (d.template === 'stream' || d.template === 'stream-grad')
       return transposes(i, own, true) ? undefined : 'read by values that attention does not make';
     if (templateOf(n) !== 'map' && templateOf(n) !== 'reduce') return `read by a ${n.op.prim}`;
@@ -123,8 +149,16 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
       readsInPlace(n, extent, g, leaf, inGroup, isReduction(n), (v) => d.moved.has(at(v) as number));
     if (isReduction(n)) {
       const space = reductionSpace(n);
-      if (d.template === 'gemm') return 'read by a reduction';
-      if (d.template === 'map') {
+      if (d.template === 'gemm') {
+        if (
+          maxThreads > 1 ||
+          d.moved.size > 0 ||
+          !reducesRows(nodes[members[0] as number] as Node, members, space) ||
+          outside(new Set([...members, i]), members[0] as number)
+        )
+          return 'read by a reduction';
+        if (!aligned({ space })) return 'read by a reduction at other places';
+      } else if (d.template === 'map') {
         if (sizeOf(n.inputs[0] as Value) !== d.size || space.reduced <= 1) return 'read by a reduction of another size';
         const internal = members.every((m) => !outside(new Set([...members, i]), m));
         if (!internal && !(space.rowwise && space.contiguous && (space.kept >= 16 || d.size <= 65536)))
@@ -169,7 +203,8 @@ export const groupNodes = (g: Normal, a: Anchors, maxBuffers: number): readonly 
     if ((d.template === 'gemm' || streams) && transposes(i, new Set(d.members), streams)) d.moved.add(i);
     d.members.push(i);
     groupOf.set(i, d);
-    if (isReduction(n) && d.template === 'map') [d.template, d.space] = ['reduce', reductionSpace(n)];
+    if (isReduction(n) && (d.template === 'map' || d.template === 'gemm'))
+      [d.template, d.space] = [d.template === 'gemm' ? 'stream-reduce' : 'reduce', reductionSpace(n)];
   };
 
   /** Groups by kind, level and a value they read. */

@@ -6,7 +6,7 @@
  */
 import type { Node, Phase, Prim, Value } from '../graph/types.ts';
 
-export const templates = ['map', 'reduce', 'gemm', 'stream', 'stream-grad', 'scatter', 'cumsum', 'transfer'] as const;
+export const templates = ['map', 'reduce', 'gemm', 'stream', 'stream-grad', 'stream-reduce', 'scatter', 'cumsum', 'transfer'] as const;
 export type Template = (typeof templates)[number];
 
 export interface Group {

@@ -25,6 +25,7 @@ import { lowerStreamGrad } from './stream-grad.ts';
 import { lowerStreamGradMatrix } from './stream-grad-matrix.ts';
 import { lowerStreamGradShared } from './stream-grad-shared.ts';
 import { lowerStreamMatrix } from './stream-matrix.ts';
+import { lowerStreamReduce } from './stream-reduce.ts';
 import { lowerStreamShared } from './stream-shared.ts';
 
 export interface Lowered {
@@ -46,6 +47,7 @@ const templates: { readonly [T in Exclude<Template, 'transfer'>]: (job: Job) => 
   gemm: lowerContraction,
   stream: (job) => (job.target.maxThreads > 1 ? (lowerStreamMatrix(job) ?? lowerStreamShared(job)) : lowerStream(job)),
   'stream-grad': (job) => (job.target.maxThreads > 1 ? (lowerStreamGradMatrix(job) ?? lowerStreamGradShared(job)) : lowerStreamGrad(job)),
+  'stream-reduce': lowerStreamReduce,
   scatter: lowerScatter,
   cumsum: lowerCumsum,
 };

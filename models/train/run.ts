@@ -7,7 +7,6 @@
  */
 
 import { FoveaError } from '../../compiler/error.ts';
-import type { FloatType } from '../../compiler/graph/types.ts';
 import {
   type Backend,
   type Communicator,
@@ -43,7 +42,7 @@ export interface RunOptions {
   /** Decides initial parameters, order of images, crops and masks. */
   readonly seed: number;
   /** Of the contractions of backbones and heads (precision.ts); float32 unless given. */
-  readonly precision?: FloatType;
+  readonly precision?: 'f32' | 'bf16' | 'f16';
   /** Where schedules of kernels come from, as `compile` takes it. */
   readonly tune?: Tune;
   readonly progress?: Progress;
