@@ -80,11 +80,15 @@ export const countedTraffic = (g: Graph): Traffic => {
   return { sent, collectives, peak };
 };
 
-/** Runs the program on every rank; args[r] are the arguments of rank r, without the last parameter, its number. */
+/**
+ * Runs the program on every rank; args[r] are the arguments of rank r, without the last parameter, its number. `stored`: what is kept of a result, where
+ * types are to round.
+ */
 export const interpretRanks = (
   g: Graph,
   mesh: Mesh,
   args: readonly (readonly Tensor64[])[],
+  stored: (t: Tensor64) => Tensor64 = (t) => t,
 ): { readonly results: readonly (readonly Tensor64[])[]; readonly traffic: Traffic } => {
   const envs = args.map((own, r) => {
     const all = [...own, tensor64({ dtype: 'i32', shape: [] }, [r])];
@@ -108,7 +112,7 @@ export const interpretRanks = (
       if (group.length !== op.ranks) throw new Error(`internal: a group ${op.group} of ${op.ranks} ranks, not ${group.length}`);
       n.outputs.forEach((o, i) => {
         const from = group.map((m) => get(m, n.inputs[i] as Value));
-        env.set(o, exchanged(op, from, group.indexOf(r), o.type));
+        env.set(o, stored(exchanged(op, from, group.indexOf(r), o.type)));
         if (r === 0) sent += passedOn(op, bytes(from[group.indexOf(0)] as Tensor64), bytes(get(0, o)), group.length);
       });
     });
@@ -122,7 +126,7 @@ export const interpretRanks = (
           n.inputs.map((v) => get(r, v)),
           n.outputs.map((o) => o.type),
         );
-        n.outputs.forEach((o, i) => env.set(o, outs[i] as Tensor64));
+        n.outputs.forEach((o, i) => env.set(o, stored(outs[i] as Tensor64)));
       });
     alive += n.outputs.reduce((s, o) => s + bytes(get(0, o)), 0);
     // what arrives lies where it was received: under its other name it dies here
