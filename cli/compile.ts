@@ -2,7 +2,7 @@
  * `fovea compile FILE#export --out DIR`: a program that runs with no compiler and no TypeScript where it goes: kernels, plan, a loader with
  * types, a manifest with hashes.
  *
- *   fovea compile examples/quickstart.ts#step --out step          import { load } from './step/index.js'; in Node, with no package
+ *   fovea compile examples/vit.ts#step --out step          import { load } from './step/index.js'; in Node, with no package
  *   fovea compile model.ts#step --backend webgpu --out web        the same in a page; the folder is served as it is
  *   fovea compile model.ts#step --target x86-64-v3 --out step     for any processor with AVX2
  *   fovea compile model.ts#step --backend cuda --target sm_80 --out gpu    for GPUs like the A100, on a machine that has NVRTC

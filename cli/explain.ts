@@ -1,7 +1,7 @@
 /**
  * `fovea explain FILE#export`: what becomes of a function, from the line that says it to the text that runs.
  *
- *   fovea explain examples/quickstart.ts#step                      the program at a glance: lines, launches, why each ends, memory
+ *   fovea explain examples/vit.ts#step                             the program at a glance: lines, launches, why each ends, memory
  *   fovea explain vit.ts#block --dims B=8,N=256 --at 42            all that line 42 became
  *   fovea explain vit.ts#block --stage source --backend webgpu     the kernels as WGSL
  *   fovea explain vit.ts#block --measure --html block.html         one page to look at, with measured times

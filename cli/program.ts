@@ -1,7 +1,7 @@
 /**
  * What a command is given as `FILE#export`: the export loaded, its sizes chosen, traced. `explain`, `compile` and `profile` start here.
  *
- *   const p = await userProgram('examples/quickstart.ts#step', { dims: { B: 64 } });
+ *   const p = await userProgram('examples/vit.ts#step', { dims: { B: 64 } });
  *   p.traced.graph, p.dims, p.donated
  */
 import { writeFileSync } from 'node:fs';

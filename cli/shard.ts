@@ -8,6 +8,7 @@
 import { writeFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { cpu, cpuTarget } from '../backends/cpu/index.ts';
+import { ringBytes } from '../compiler/collectives.ts';
 import { compileGraph } from '../compiler/compile.ts';
 import { FoveaError } from '../compiler/error.ts';
 import { bytesOf, type FloatType } from '../compiler/graph/types.ts';
@@ -70,14 +71,16 @@ interface Elements {
  * Bytes that a rank must send for the parameters alone: its part of each gather, as bf16, and of each scatter of gradients, those of heads as float32.
  */
 const least = (n: Elements, o: Pick<ShardOptions, 'strategy' | 'reduce'>, group: number, ranks: number): number => {
-  const part = (group - 1) / group;
   const all = n.backbone + n.heads;
-  if (o.strategy === 'NO_SHARD') return ((2 * (ranks - 1)) / ranks) * 4 * all;
+  if (o.strategy === 'NO_SHARD') return ringBytes('all-reduce', ranks, 4 * all);
   const gradients = bytesOf[o.reduce] * n.backbone + 4 * n.heads;
-  const across = group === ranks ? 0 : (2 * (ranks / group - 1)) / (ranks / group) / group;
   // the student's, once or for each phase, and the teacher's
   const gathers = (o.strategy === 'FULL_SHARD' ? 3 : 2) * 2 * all;
-  return part * (gathers + gradients) + across * gradients;
+  return (
+    ringBytes('all-gather', group, gathers / group) +
+    ringBytes('reduce-scatter', group, gradients) +
+    ringBytes('all-reduce', ranks / group, gradients / group)
+  );
 };
 
 interface Row {

@@ -13,7 +13,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   'compiler/transform': ['compiler/error', 'compiler/graph'],
   'compiler/passes': ['compiler/error', 'compiler/graph'],
   'compiler/kernel': ['compiler/error', 'compiler/graph'],
-  'compiler/shard': ['compiler/error', 'compiler/graph', 'compiler/passes'],
+  'compiler/shard': ['compiler/error', 'compiler/graph', 'compiler/passes', 'compiler/collectives'],
   'compiler/fuse': ['compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/tile', 'compiler/target'],
   'compiler/tile': ['compiler/error', 'compiler/graph', 'compiler/kernel', 'compiler/target'],
   'compiler/plan': [

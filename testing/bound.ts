@@ -9,7 +9,7 @@
 import { bindGraph } from '../compiler/graph/bind.ts';
 import { apply, type Tensor64 } from '../compiler/graph/interpret.ts';
 import { countOf } from '../compiler/graph/tensor64.ts';
-import { type DType, type Graph, isFloat, type Op, type Prim, type Value } from '../compiler/graph/types.ts';
+import { type DType, type Graph, isFloat, type Op, type Prim, type TensorType, type Value } from '../compiler/graph/types.ts';
 import { foldCast } from '../compiler/kernel/scalar.ts';
 import { inline } from '../compiler/passes/inline.ts';
 import { type Bounded, type Num, type Pointwise, pointwiseOf, type Structure, structureOf, sure } from './bound-rules.ts';
@@ -65,25 +65,30 @@ const argument = (t: Tensor64): Float64Array =>
     return isFloat(t.type.dtype) && v !== foldCast(v, 'f64', t.type.dtype) ? unit * Math.abs(v) + tiny : 0;
   });
 
+export const boundedArgument = (value: Tensor64, precision: Precision): Bounded => ({
+  value,
+  error: precision === 'f32' ? argument(value) : new Float64Array(value.data.length),
+});
+
+/** The results of one node, and their bounds. */
+export const boundedNode = (op: Op, ins: readonly Bounded[], types: readonly TensorType[], precision: Precision): readonly Bounded[] =>
+  apply(
+    op,
+    ins.map((b) => b.value),
+    types,
+  ).map((value) => ({ value, error: bounds(op, ins, value, precision) }));
+
 /**
  * Results in float64 and their bounds. Backends round arguments to their dtype on the way in, which counts in `f32`. `f64` bounds how far
  * the results are from those of exact arithmetic on the same arguments.
  */
 export const bounded = (graph: Graph, args: readonly Tensor64[], precision: Precision = 'f32'): readonly Bounded[] => {
   const g = inline(bindGraph(graph, new Map()));
-  const start = precision === 'f32' ? argument : (t: Tensor64) => new Float64Array(t.data.length);
-  const env = new Map<Value, Bounded>(g.params.map((p, i) => [p, { value: args[i] as Tensor64, error: start(args[i] as Tensor64) }]));
+  const env = new Map<Value, Bounded>(g.params.map((p, i) => [p, boundedArgument(args[i] as Tensor64, precision)]));
   for (const n of g.nodes) {
     const ins = n.inputs.map((v) => env.get(v) as Bounded);
-    const outs = apply(
-      n.op,
-      ins.map((b) => b.value),
-      n.outputs.map((o) => o.type),
-    );
-    n.outputs.forEach((o, i) => {
-      const value = outs[i] as Tensor64;
-      env.set(o, { value, error: bounds(n.op, ins, value, precision) });
-    });
+    const types = n.outputs.map((o) => o.type);
+    boundedNode(n.op, ins, types, precision).forEach((x, i) => env.set(n.outputs[i] as Value, x));
   }
   return g.results.map((r) => env.get(r) as Bounded);
 };

@@ -11,7 +11,7 @@ import { interpretKernel } from '../compiler/kernel/interpret.ts';
 import { hostData } from '../compiler/kernel/scalar.ts';
 import type { Plan, Slot } from '../compiler/plan/types.ts';
 import type { Mesh } from '../compiler/shard/placement.ts';
-import { membersOf } from '../compiler/shard/ranks.ts';
+import { membersOf, passedOn } from '../compiler/shard/ranks.ts';
 import { decode, encode, hostArray } from './host.ts';
 
 type Arena = ArrayBuffer;
@@ -113,8 +113,7 @@ export const runPlan = (plan: Plan, mesh: Mesh, args: readonly (readonly Tensor6
         const group = membersOf(r, c.group, mesh);
         if (r === 0) {
           const [out, into] = lengths(c, group.length, count);
-          const held = bytesOf[c.dtype] * count;
-          sent += c.kind === 'all-reduce' ? (2 * (group.length - 1) * held) / group.length : Math.abs(into - out) * bytesOf[c.dtype];
+          sent += passedOn(c.kind, out * bytesOf[c.dtype], into * bytesOf[c.dtype], group.length);
         }
         const place = group.indexOf(r);
         return received(

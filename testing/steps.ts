@@ -1,74 +1,120 @@
 /**
- * Training steps made of generated programs: a batch of examples goes through the program, the loss is the mean of its results over the batch, and
- * some float arguments are the weights that one step of descent with momentum moves. So what W ranks do with B rows each is, by definition, what one
- * does with W B rows.
+ * Training steps made of generated programs: a batch of examples goes through the program and a head, the loss is a mean over the batch, and one step of
+ * descent with momentum moves the weights: some float arguments of the program, and those of the head. So what W ranks do with B rows each is, by
+ * definition, what one does with W B rows.
  *
- *   (w..., m..., x...) -> (w - 0.1 m'..., m' = 0.9 m + gradient..., loss)        x: arguments that are no weights, with an axis of rows in front
+ *   (w..., m..., t, x...) -> (w - 0.1 m'..., m' = 0.9 m + gradient..., t' = 0.9 t + 0.1 u', loss)      x: what is no weight, with an axis of rows in front
+ *   loss of a row = sum of the results + mean of (h u - h t - y)^2      h: the last float result, and z; u, t: student's and teacher's head; y, z: rows
+ *
+ * A program may do what leaves no row on a rank of its own. Rows of y and z are always split, so the head is a product of matrices, and the gradient of u a
+ * term of a sum where it meets the momentum, which is flat: reduce and scatter. Of some steps the gradients are scaled by their norm, as clipping does.
  */
-import { builder } from '../compiler/graph/builder.ts';
+import { type Builder, builder } from '../compiler/graph/builder.ts';
 import { countOf, type Tensor64, tensor64 } from '../compiler/graph/tensor64.ts';
-import { type Graph, isFloat, type Value } from '../compiler/graph/types.ts';
+import { type Graph, isFloat, type TensorType, type Value } from '../compiler/graph/types.ts';
 import { valueAndGrad } from '../compiler/transform/grad.ts';
 import type { Program } from './program.ts';
-import { differentiable, vmapGraph } from './transforms.ts';
+import { floatResults, floats, vmapGraph } from './transforms.ts';
 
 export interface Step {
   readonly graph: Graph;
   /** donated[o]: the parameter whose place result o takes, or -1. */
   readonly donated: readonly number[];
-  /** Parameters that are a batch: the others are the same for any number of rows. */
-  readonly batch: readonly boolean[];
+  /** Whether results are linear in the gradients: not where those are clipped. */
+  readonly linear: boolean;
 }
 
 const allAxes = (v: Value): number[] => v.type.shape.map((_, i) => i);
+const f32 = (...shape: number[]): TensorType => ({ dtype: 'f32', shape });
+const total = (b: Builder, v: Value): Value => b.sum(b.cast(v, 'f32'), allAxes(v));
 
-/** The mean over rows of the sum of all float results. */
-const rowMean = (g: Graph, batched: readonly boolean[], rows: number): Graph => {
-  const { graph, out } = vmapGraph(g, batched, rows);
+const extra = 2;
+
+/** (the program's parameters, u, t, y, z) -> the loss of a row. */
+const rowLoss = (g: Graph, columns: number): Graph => {
   const b = builder();
-  const results = b.inline(
-    graph,
-    graph.params.map((p) => b.param(p.type, p.name)),
-  );
-  const terms = results.flatMap((v, i) => {
-    if (!isFloat(v.type.dtype)) return [];
-    const total = b.sum(b.cast(v, 'f32'), allAxes(v));
-    return [out[i] ? b.div(total, b.fill(rows, total.type)) : total];
-  });
-  return b.build([terms.reduce((x, y) => b.add(x, y))]);
+  const results = b
+    .inline(
+      g,
+      g.params.map((p) => b.param(p.type, p.name)),
+    )
+    .filter((v) => isFloat(v.type.dtype));
+  const last = results.at(-1) as Value;
+  const n = countOf(last.type);
+  const [u, t] = [b.param(f32(n + extra, columns)), b.param(f32(n + extra, columns))];
+  const [y, z] = [b.param(f32(columns)), b.param(f32(extra))];
+  const h = b.concat([b.reshape(b.cast(last, 'f32'), [n]), z], 0);
+  const by = (w: Value): Value => b.one({ prim: 'dot', batch: [[], []], contract: [[0], [0]], dtype: 'f32' }, [h, w]);
+  const off = b.sub(b.sub(by(u), by(t)), y);
+  const squares = b.sum(b.mul(off, off), [0]);
+  const terms = [...results.map((v) => total(b, v)), b.div(squares, b.fill(columns, squares.type))];
+  return b.build([terms.reduce((x, v) => b.add(x, v))]);
 };
 
-/** The step of a program for a batch of `rows`; `weights` are parameters of the program. */
-const stepOf = (g: Graph, weights: readonly number[], rows: number): Step => {
+/** The mean over rows. */
+const rowMean = (g: Graph, batched: readonly boolean[], rows: number): Graph => {
+  const { graph, out } = vmapGraph(g, batched, rows);
+  if (!out[0]) throw new Error('internal: labels are rows');
   const b = builder();
+  const [each] = b.inline(
+    graph,
+    graph.params.map((p) => b.param(p.type, p.name)),
+  ) as [Value];
+  const sum = total(b, each);
+  return b.build([b.div(sum, b.fill(rows, sum.type))]);
+};
+
+/** Gradients over the root of one and the sum of all squares. */
+const clipped = (b: Builder, grads: readonly Value[]): readonly Value[] => {
+  const squares = grads.map((x) => total(b, b.mul(x, x))).reduce((x, v) => b.add(x, v));
+  const scale = b.rsqrt(b.add(squares, b.fill(1, squares.type)));
+  return grads.map((x) => b.mul(x, b.broadcast(scale, x.type.shape, [])));
+};
+
+interface Drawn {
+  /** Parameters of the program that learn. */
+  readonly weights: readonly number[];
+  /** Of the head. */
+  readonly columns: number;
+  readonly clip: boolean;
+}
+
+/** The step of a program, whose loss of a row is `row`, for a batch of `rows`. */
+const stepOf = (row: Graph, { weights, clip }: Drawn, rows: number): Step => {
+  const b = builder();
+  const [u, t] = [row.params.length - 4, row.params.length - 3];
+  const learning = [...weights, u];
   const loss = rowMean(
-    g,
-    g.params.map((_, i) => !weights.includes(i)),
+    row,
+    row.params.map((_, i) => i !== t && !learning.includes(i)),
     rows,
   );
   const at = (i: number): Value => loss.params[i] as Value;
-  const ws = weights.map((i, k) => b.param(at(i).type, `0.w.${k}`));
-  const ms = weights.map((i, k) => b.param({ dtype: 'f32', shape: at(i).type.shape }, `0.m.${k}`));
-  const xs = new Map(loss.params.flatMap((p, i): [number, Value][] => (weights.includes(i) ? [] : [[i, b.param(p.type, `1.x.${i}`)]])));
-  const args = loss.params.map((_, i) => xs.get(i) ?? (ws[weights.indexOf(i)] as Value));
-  const { results, grads } = valueAndGrad(b, loss, args, weights);
-  const moved = b.at({ phase: 'opt' }, () =>
-    ws.map((w, k) => {
-      const [m, g1] = [ms[k] as Value, b.cast(grads[k] as Value, 'f32')];
+  const ws = learning.map((i, k) => b.param(at(i).type, `0.w.${k}`));
+  const ms = learning.map((i, k) => b.param({ dtype: 'f32', shape: at(i).type.shape }, `0.m.${k}`));
+  const teacher = b.param(at(t).type, '0.t.0');
+  const args = loss.params.map((p, i) => (i === t ? teacher : (ws[learning.indexOf(i)] ?? b.param(p.type, `1.x.${i}`))));
+  const { results, grads } = valueAndGrad(b, loss, args, learning);
+  const moved = b.at({ phase: 'opt' }, () => {
+    const own = grads.map((x) => b.cast(x as Value, 'f32'));
+    return (clip ? clipped(b, own) : own).map((g1, k) => {
+      const [w, m] = [ws[k] as Value, ms[k] as Value];
       const next = b.add(b.mul(m, b.fill(0.9, m.type)), g1);
       return { next, w: b.cast(b.sub(b.cast(w, 'f32'), b.mul(next, b.fill(0.1, m.type))), w.type.dtype) };
-    }),
-  );
-  const n = weights.length;
+    });
+  });
+  const student = moved.at(-1)?.w as Value;
+  const average = b.at({ phase: 'opt' }, () => b.add(b.mul(teacher, b.fill(0.9, teacher.type)), b.mul(student, b.fill(0.1, student.type))));
+  const n = learning.length;
   return {
-    graph: b.build([...moved.map((x) => x.w), ...moved.map((x) => x.next), results[0] as Value]),
-    donated: [...Array.from({ length: 2 * n }, (_, i) => i), -1],
-    batch: [...Array.from({ length: 2 * n }, () => false), ...Array.from(xs, () => true)],
+    graph: b.build([...moved.map((x) => x.w), ...moved.map((x) => x.next), average, results[0] as Value]),
+    donated: [...Array.from({ length: 2 * n + 1 }, (_, i) => i), -1],
+    linear: !clip,
   };
 };
 
 /** Row k of an argument: its numbers moved round by k places, so that rows differ and stay in range. */
-const row = (t: Tensor64, k: number): readonly number[] => {
+const rowOf = (t: Tensor64, k: number): readonly number[] => {
   const n = countOf(t.type);
   return Array.from({ length: n }, (_, i) => t.data[(i + k) % n] as number);
 };
@@ -78,27 +124,38 @@ export interface Run {
   readonly args: readonly Tensor64[];
 }
 
-/** The step of a program on rows [from, from + rows) of a stream of rows; undefined where there is nothing to learn. `pick(n)` is below n. */
+/** Numbers within 2 of 0, for what the program does not have. */
+const numbersFor = (type: TensorType, pick: (n: number) => number): Tensor64 =>
+  tensor64(
+    type,
+    Array.from({ length: countOf(type) }, () => (pick(257) - 128) / 64),
+  );
+
+/** The step of a program on rows [from, from + rows) of a stream of rows; undefined where nothing is a float. `pick(n)` is below n. */
 export const stepsOf = (p: Program, pick: (n: number) => number): ((from: number, rows: number) => Run) | undefined => {
-  const floats = p.graph.params.flatMap((v, i) => (isFloat(v.type.dtype) ? [i] : []));
-  const some = floats.filter(() => pick(3) > 0);
-  const weights = some.length > 0 ? some : floats.slice(0, 1);
-  // without another argument there are no rows
-  if (!differentiable(p.graph) || weights.length === p.graph.params.length) return undefined;
-  const own = weights.map((i) => p.inputs[i] as Tensor64);
+  if (floatResults(p.graph).length === 0) return undefined;
+  const own = floats(p.graph);
+  const some = own.filter(() => pick(3) > 0);
+  const drawn: Drawn = {
+    weights: some.length > 0 ? some : own.slice(0, 1),
+    columns: [1, 2, 3, 8][pick(4)] as number,
+    clip: pick(3) === 0,
+  };
+  const row = rowLoss(p.graph, drawn.columns);
+  const [u, t, ...labels] = row.params.slice(-4).map((v) => numbersFor(v.type, pick)) as [Tensor64, Tensor64, Tensor64, Tensor64];
+  const weights = [...drawn.weights.map((i) => p.inputs[i] as Tensor64), u];
+  const moments = weights.map(({ type, data }) =>
+    tensor64(
+      { dtype: 'f32', shape: type.shape },
+      Array.from(data, (x) => x / 2),
+    ),
+  );
+  const others = [...p.inputs.filter((_, i) => !drawn.weights.includes(i)), ...labels];
   return (from, rows) => {
-    const step = stepOf(p.graph, weights, rows);
-    const batch = p.inputs.flatMap((t, i): Tensor64[] => {
-      if (weights.includes(i)) return [];
-      const data = Array.from({ length: rows }, (_, k) => row(t, from + k)).flat();
-      return [tensor64({ ...t.type, shape: [rows, ...t.type.shape] }, data)];
+    const batch = others.map((x) => {
+      const data = Array.from({ length: rows }, (_, k) => rowOf(x, from + k)).flat();
+      return tensor64({ ...x.type, shape: [rows, ...x.type.shape] }, data);
     });
-    const moments = own.map(({ type, data }) =>
-      tensor64(
-        { dtype: 'f32', shape: type.shape },
-        Array.from(data, (x) => x / 2),
-      ),
-    );
-    return { step, args: [...own, ...moments, ...batch] };
+    return { step: stepOf(row, drawn, rows), args: [...weights, ...moments, t, ...batch] };
   };
 };

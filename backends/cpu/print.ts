@@ -9,10 +9,10 @@
  *   *(f32x16u *)(c + at) = (*(const f32x16u *)(a + at) + *(const f32x16u *)(b + at));
  */
 import { FoveaError } from '../../compiler/error.ts';
-import { repeated } from '../../compiler/kernel/expr.ts';
 import { identifiers } from '../../compiler/kernel/names.ts';
-import { infix, operators, uniformValue } from '../../compiler/kernel/symbols.ts';
+import { operators, uniformValue } from '../../compiler/kernel/symbols.ts';
 import type { Expr, Kernel, Stmt } from '../../compiler/kernel/types.ts';
+import { binary, block, blockOf, branch, line, print, statement, type Written } from '../../compiler/kernel/written.ts';
 import { ctype, element, literal, scalarOf } from '../native/ctypes.ts';
 import { type Prelude, prelude } from './prelude.ts';
 
@@ -27,16 +27,10 @@ const reserved = new Set(
 
 const legal = (id: string): string => (reserved.has(id) || /^(fv|FV|b|t\d+|[fiu]\d+x\d+u?)(_|$)/.test(id) ? `v_${id}` : id);
 
-interface Context {
-  readonly name: (name: string) => string;
+interface Context extends Written {
   readonly fns: Prelude;
   /** Buffers that are written past the caches. */
   readonly streamed: ReadonlySet<string>;
-  readonly lines: string[];
-  /** Text of the nodes that already have a local, valid within one statement. */
-  shared: Map<Expr, string>;
-  indent: number;
-  locals: number;
 }
 
 /** ramp(base) against splat(n) is 0, 1, 2, ... against n - base, which fits i32 lanes once clamped. */
@@ -54,29 +48,6 @@ const printUnary = (e: Expr & { readonly k: 'unary' }, c: Context): string => {
   if (e.op === 'not') return e.dtype === 'bool' && e.lanes === 1 ? `(!${x})` : `(~${x})`;
   if (e.dtype !== 'f32' && (e.op === 'floor' || (e.op === 'abs' && e.dtype === 'u32'))) return x;
   return `${c.fns.use(typedOps.has(e.op) ? `${e.op}_${scalarOf(e.dtype)}` : e.op, e.lanes)}(${x})`;
-};
-
-const printBinary = (e: Expr & { readonly k: 'binary' }, c: Context): string => {
-  const [x, y] = [print(e.x, c), print(e.y, c)];
-  const known = uniformValue(e.y);
-  const plain = `(${x} ${infix[e.op]} ${y})`;
-  switch (e.op) {
-    case 'div':
-    case 'rem':
-      if (e.dtype === 'f32') return e.op === 'div' ? plain : `${c.fns.use('rem_f32', e.lanes)}(${x}, ${y})`;
-      // a zero divisor must not stop the process, nor the one quotient that overflows
-      return known !== undefined && known > 0 ? plain : `${c.fns.use(`${e.op}_${scalarOf(e.dtype)}`, e.lanes)}(${x}, ${y})`;
-    case 'shiftLeft':
-    case 'shiftRight':
-      return known !== undefined && known < 32 ? plain : `${c.fns.use(e.op, e.lanes)}(${x}, ${y})`;
-    case 'pow':
-      return `${c.fns.use('pow', e.lanes)}(${x}, ${y})`;
-    case 'max':
-    case 'min':
-      return `${c.fns.use(`${e.op}_${scalarOf(e.dtype)}`, e.lanes)}(${x}, ${y})`;
-    default:
-      return plain;
-  }
 };
 
 const printCast = (e: Expr & { readonly k: 'cast' }, c: Context): string => {
@@ -130,8 +101,10 @@ const text = (e: Expr, c: Context): string => {
       return '0L';
     case 'unary':
       return printUnary(e, c);
-    case 'binary':
-      return printBinary(e, c);
+    case 'binary': {
+      const [x, y] = [print(e.x, c), print(e.y, c)];
+      return binary(e, x, y, scalarOf(e.dtype), (name) => `${c.fns.use(name, e.lanes)}(${x}, ${y})`);
+    }
     case 'compare': {
       const short = tail(e, c);
       if (short) return `(${short})`;
@@ -182,32 +155,6 @@ const text = (e: Expr, c: Context): string => {
   }
 };
 
-/** The text of a node, or of the local that holds it. */
-const print = (e: Expr, c: Context): string => c.shared.get(e) ?? text(e, c);
-
-const line = (c: Context, s: string): void => {
-  c.lines.push('  '.repeat(c.indent) + s);
-};
-
-/** Prints locals for the nodes that the roots reach by more than one path, then hands the roots' texts to `use`. */
-const statement = (c: Context, roots: readonly Expr[], use: (texts: readonly string[]) => void): void => {
-  c.shared = new Map();
-  for (const e of repeated(roots)) {
-    const local = `t${c.locals++}`;
-    if (e.lanes > 1) c.fns.types(e.lanes);
-    line(c, `const ${ctype(e.dtype, e.lanes)} ${local} = ${text(e, c)};`);
-    c.shared.set(e, local);
-  }
-  use(roots.map((e) => print(e, c)));
-  c.shared = new Map();
-};
-
-const block = (c: Context, body: readonly Stmt[]): void => {
-  c.indent++;
-  for (const s of body) printStmt(s, c);
-  c.indent--;
-};
-
 /** A vector that fills a line of a cache, or half of one: less is combined to lines too seldom. */
 const whole = (x: Expr): boolean => (x.dtype === 'f32' || x.dtype === 'i32' || x.dtype === 'u32') && x.lanes >= 8;
 
@@ -245,17 +192,6 @@ const printFor = (s: Stmt & { readonly s: 'for' }, c: Context): void =>
     line(c, '}');
   });
 
-const printIf = (s: Stmt & { readonly s: 'if' }, c: Context): void =>
-  statement(c, [s.cond], ([cond]) => {
-    line(c, `if (${cond}) {`);
-    block(c, s.body);
-    if (s.otherwise.length > 0) {
-      line(c, '} else {');
-      block(c, s.otherwise);
-    }
-    line(c, '}');
-  });
-
 const printStmt = (s: Stmt, c: Context): void => {
   switch (s.s) {
     case 'let':
@@ -278,7 +214,7 @@ const printStmt = (s: Stmt, c: Context): void => {
       printFor(s, c);
       break;
     case 'if':
-      printIf(s, c);
+      branch(c, s);
       break;
     case 'prefetch':
       statement(c, [s.index], ([i]) => line(c, `__builtin_prefetch(${c.name(s.from)} + ${i});`));
@@ -307,17 +243,28 @@ export const printC = (k: Kernel, symbol: string = kernelSymbol): string => {
 export const printParts = (k: Kernel, symbol: string = kernelSymbol): readonly [prelude: readonly string[], kernel: string] => {
   if (k.threads !== 1) throw new FoveaError('FV0201', `kernel ${k.name}: ${k.threads} threads a block; the C printer takes 1`);
   const streamed = new Set(k.buffers.filter((b) => b.streamed).map((b) => b.name));
-  const c: Context = { name: identifiers(legal, '_'), fns: prelude(), streamed, lines: [], shared: new Map(), indent: 1, locals: 0 };
+  const c: Context = {
+    name: identifiers(legal, '_'),
+    fns: prelude(),
+    streamed,
+    lines: [],
+    locals: new Map(),
+    indent: 1,
+    count: 0,
+    text: (e) => text(e, c),
+    declare: (e) => {
+      if (e.lanes > 1) c.fns.types(e.lanes);
+      return `const ${ctype(e.dtype, e.lanes)}`;
+    },
+    statement: (s) => printStmt(s, c),
+  };
   k.buffers.forEach((b, i) => {
     line(c, `${b.access === 'read' ? 'const ' : ''}${element(b.dtype)} *const ${c.name(b.name)} = bufs[${i}];`);
   });
-  const [x, y, z] = k.grid;
   line(c, 'for (i64 b = lo; b < hi; b++) {');
   c.indent++;
-  line(
-    c,
-    `const i64 b_0 = ${y * z === 1 ? 'b' : `b % ${x}L`}, b_1 = ${y === 1 ? '0' : z === 1 ? `b / ${x}L` : `b / ${x}L % ${y}L`}, b_2 = ${z === 1 ? '0' : `b / ${x * y}L`};`,
-  );
+  const [b0, b1, b2] = blockOf(k, 'b', 'L');
+  line(c, `const i64 b_0 = ${b0}, b_1 = ${b1}, b_2 = ${b2};`);
   c.indent--;
   block(c, k.body);
   line(c, '}');

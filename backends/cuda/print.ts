@@ -8,10 +8,10 @@
  */
 import { bytesOf, type DType } from '../../compiler/graph/types.ts';
 import { divisor, learn } from '../../compiler/kernel/divisors.ts';
-import { repeated } from '../../compiler/kernel/expr.ts';
 import { identifiers } from '../../compiler/kernel/names.ts';
-import { infix, operators, uniformValue } from '../../compiler/kernel/symbols.ts';
+import { operators, uniformValue } from '../../compiler/kernel/symbols.ts';
 import type { Expr, Kernel, KType, Stmt } from '../../compiler/kernel/types.ts';
+import { binary, block, blockOf, branch, line, print, statement, type Written } from '../../compiler/kernel/written.ts';
 import { element as cElement, literal as cLiteral, scalarOf } from '../native/ctypes.ts';
 
 import { type Prelude, prelude } from './prelude.ts';
@@ -26,25 +26,16 @@ const reserved = new Set(
 );
 const legal = (id: string): string => (reserved.has(id) || /^(fv|FV|b|t\d+)(_|$)/.test(id) ? `v_${id}` : id);
 
-interface Context {
-  readonly name: (name: string) => string;
+interface Context extends Written {
   readonly fns: Prelude;
   readonly index: 'i32' | 'i64';
-  readonly lines: string[];
   /** What names are multiples of. */
   readonly divisors: Map<string, number>;
   /** Arrays of one thread. */
   readonly registers: Set<string>;
-  /** Text of the nodes that have a local, valid within one statement. */
-  locals: Map<Expr, string>;
   sharedBytes: number;
-  indent: number;
-  count: number;
 }
 
-const line = (c: Context, s: string): void => {
-  c.lines.push('  '.repeat(c.indent) + s);
-};
 const scalar = (dtype: KType, c: Context): string => (dtype === 'index' ? c.index : dtype === 'bool' ? 'bool' : scalarOf(dtype));
 const type = (dtype: KType, lanes: number, c: Context): string =>
   lanes === 1 ? scalar(dtype, c) : `fv_vec<${scalar(dtype, c)}, ${lanes}>`;
@@ -67,26 +58,9 @@ const zero = (e: Expr, c: Context): string => (e.lanes === 1 ? literal(0, e.dtyp
 const wraps: readonly string[] = ['add', 'sub', 'mul'];
 const printBinary = (e: Expr & { readonly k: 'binary' }, c: Context): string => {
   const [x, y] = [print(e.x, c), print(e.y, c)];
-  const known = uniformValue(e.y);
-  const plain = `(${x} ${infix[e.op]} ${y})`;
-  const called = (name: string): string => `${c.fns.use(name, e.lanes)}(${x}, ${y})`;
-  switch (e.op) {
-    case 'div':
-    case 'rem':
-      if (e.dtype === 'f32') return e.op === 'div' ? plain : called('rem_f32');
-      return known !== undefined && known > 0 ? plain : called(`${e.op}_${scalar(e.dtype, c)}`);
-    case 'shiftLeft':
-    case 'shiftRight':
-      return known !== undefined && known < 32 ? plain : called(e.op);
-    case 'pow':
-      return called('pow');
-    case 'max':
-    case 'min':
-      return called(`${e.op}_${scalar(e.dtype, c)}`);
-    default:
-      if (e.dtype === 'i32' && wraps.includes(e.op)) return `fv_${e.op}(${x}, ${y})`;
-      return e.dtype === 'bool' && e.lanes === 1 ? `(bool)${plain}` : plain;
-  }
+  if (e.dtype === 'i32' && wraps.includes(e.op)) return `fv_${e.op}(${x}, ${y})`;
+  const done = binary(e, x, y, scalar(e.dtype, c), (name) => `${c.fns.use(name, e.lanes)}(${x}, ${y})`);
+  return e.dtype === 'bool' && e.lanes === 1 ? `(bool)${done}` : done;
 };
 
 const convert = (from: KType, to: KType, lanes: number, x: string, c: Context): string => {
@@ -164,27 +138,6 @@ const text = (e: Expr, c: Context): string => {
       throw new Error('internal: products of pairs in CUDA');
   }
 };
-/** The text of a node, or of the local that holds it. */
-const print = (e: Expr, c: Context): string => c.locals.get(e) ?? text(e, c);
-
-/** Prints locals for the nodes that the roots reach by more than one path, then hands the roots' texts to `use`. */
-const statement = (c: Context, roots: readonly Expr[], use: (texts: readonly string[]) => void): void => {
-  c.locals = new Map();
-  for (const e of repeated(roots)) {
-    const local = `t${c.count++}`;
-    line(c, `const ${type(e.dtype, e.lanes, c)} ${local} = ${text(e, c)};`);
-    c.locals.set(e, local);
-  }
-  use(roots.map((e) => print(e, c)));
-  c.locals = new Map();
-};
-
-const block = (c: Context, body: readonly Stmt[]): void => {
-  c.indent++;
-  for (const s of body) printStmt(s, c);
-  c.indent--;
-};
-
 const printStore = (s: Stmt & { readonly s: 'store' }, c: Context): void => {
   const { lanes, dtype } = s.value;
   statement(c, s.mask ? [s.index, s.value, s.mask] : [s.index, s.value], ([i, x, mask]) => {
@@ -254,15 +207,7 @@ const printStmt = (s: Stmt, c: Context): void => {
       printFor(s, c);
       break;
     case 'if':
-      statement(c, [s.cond], ([cond]) => {
-        line(c, `if (${cond}) {`);
-        block(c, s.body);
-        if (s.otherwise.length > 0) {
-          line(c, '} else {');
-          block(c, s.otherwise);
-        }
-        line(c, '}');
-      });
+      branch(c, s);
       break;
     case 'prefetch':
       break;
@@ -316,8 +261,10 @@ export const printCuda = (k: Kernel, parts = 1, symbol: string = kernelSymbol): 
     sharedBytes: 0,
     indent: 1,
     count: 0,
+    text: (e) => text(e, c),
+    declare: (e) => `const ${type(e.dtype, e.lanes, c)}`,
+    statement: (s) => printStmt(s, c),
   };
-  const [x, y, z] = k.grid;
   line(c, `${index} b_all = FV_BLOCK;`);
   if (parts > 1) {
     line(c, 'int fv_p = 0;');
@@ -329,9 +276,7 @@ export const printCuda = (k: Kernel, parts = 1, symbol: string = kernelSymbol): 
     const t = `${b.access === 'read' ? 'const ' : ''}${cElement(b.dtype)}`;
     line(c, `FV_BUFFER(${t}, ${c.name(b.name)}, parts.at[${row}].b[${i}], ${b.size})`);
   });
-  line(c, `const ${index} b_0 = ${y * z === 1 ? 'b_all' : `b_all % ${x}`};`);
-  line(c, `const ${index} b_1 = ${y === 1 ? '0' : z === 1 ? `b_all / ${x}` : `b_all / ${x} % ${y}`};`);
-  line(c, `const ${index} b_2 = ${z === 1 ? '0' : `b_all / ${x * y}`};`);
+  blockOf(k, 'b_all').forEach((b, axis) => line(c, `const ${index} b_${axis} = ${b};`));
   line(c, `const ${index} b_thread = FV_THREAD;`);
   c.indent--;
   block(c, k.body);

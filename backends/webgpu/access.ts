@@ -1,7 +1,8 @@
 /** Loads and stores of K as WGSL: whole vectors where memory is made of them and the address is a multiple, lane by lane elsewhere. */
 import { divisor } from '../../compiler/kernel/divisors.ts';
 import type { Expr, Stmt } from '../../compiler/kernel/types.ts';
-import { type Context, line, local, named, print, register, typeOf, vector } from './context.ts';
+import { line, local, named, print } from '../../compiler/kernel/written.ts';
+import { type Context, register, typeOf, vector } from './context.ts';
 import { components } from './names.ts';
 
 type Load = Expr & { readonly k: 'load' };
@@ -24,7 +25,7 @@ const value = (e: Load, c: Context): string => {
     const i = memory?.twice ? local(index, c) : print(index, c);
     return memory ? memory.load(i) : `${c.name(e.from)}[${i}]`;
   }
-  const all = whole(index, lanes, c) ? memory?.loadAll(local(index, c), lanes, (x) => named(x, c)) : undefined;
+  const all = whole(index, lanes, c) ? memory?.loadAll(local(index, c), lanes, (x) => named(x, 'let', c)) : undefined;
   if (all !== undefined) return all;
   const parts = places(index, lanes, c).map((i) => (memory ? memory.load(i) : `${c.name(e.from)}[${i}]`));
   return vector(e.dtype, parts, c);
@@ -50,7 +51,7 @@ const storeParts = (
 ): void => {
   const { lanes } = v;
   const at = local(index, c);
-  const raw = lanes === 1 ? bits(v, c) : named(bits(v, c), c);
+  const raw = lanes === 1 ? bits(v, c) : named(bits(v, c), 'let', c);
   if (lanes % each === 0 && index.lanes === 1 && !mask) {
     for (let k = 0; k < lanes; k += each)
       line(c, `${to.all}(${at} + ${k}, ${lanes === each ? raw : `${raw}.${components.slice(k, k + each).join('')}`});`);

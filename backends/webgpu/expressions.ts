@@ -8,8 +8,9 @@ import { constant } from '../../compiler/kernel/expr.ts';
 import { bitsOf, toBf16, toF16 } from '../../compiler/kernel/scalar.ts';
 import { infix, operators, uniformValue } from '../../compiler/kernel/symbols.ts';
 import type { Expr, KType } from '../../compiler/kernel/types.ts';
+import { binary, local, print } from '../../compiler/kernel/written.ts';
 import { loaded } from './access.ts';
-import { type Context, local, print, register, typeOf, vector } from './context.ts';
+import { type Context, register, typeOf, vector } from './context.ts';
 import { components } from './names.ts';
 
 /** Of float32: (2 - 2^-23) 2^127. */
@@ -70,28 +71,12 @@ const printUnary = (e: Expr & { readonly k: 'unary' }, c: Context): string => {
 
 const printBinary = (e: Expr & { readonly k: 'binary' }, c: Context): string => {
   const [x, y] = [print(e.x, c), print(e.y, c)];
-  const known = uniformValue(e.y);
   const held = register(e.dtype, c);
-  const plain = `(${x} ${infix[e.op]} ${y})`;
-  const called = (name: string): string => `${c.fns.use(name, e.lanes)}(${x}, ${y})`;
-  switch (e.op) {
-    case 'div':
-    case 'rem':
-      if (e.dtype === 'f32') return e.op === 'div' ? plain : called('rem_f32');
-      return (known !== undefined && known > 0) || e.dtype === 'index' ? plain : called(`${e.op}_${held}`);
-    case 'shiftLeft':
-    case 'shiftRight':
-      return known !== undefined && known < 32 ? plain : called(e.op);
-    case 'pow':
-      return called('pow');
-    case 'max':
-    case 'min':
-      return e.dtype === 'f32' ? called(`${e.op}_f32`) : `${e.op}(${x}, ${y})`;
-    case 'xor':
-      return held === 'bool' ? `(${x} != ${y})` : plain;
-    default:
-      return plain;
-  }
+  if (e.op === 'xor' && held === 'bool') return `(${x} != ${y})`;
+  if ((e.op === 'max' || e.op === 'min') && held !== 'f32') return `${e.op}(${x}, ${y})`;
+  // addresses are divided by what the compiler put there
+  if ((e.op === 'div' || e.op === 'rem') && e.dtype === 'index') return `(${x} ${infix[e.op]} ${y})`;
+  return binary(e, x, y, held, (name) => `${c.fns.use(name, e.lanes)}(${x}, ${y})`);
 };
 
 const convert = (from: KType, to: KType, lanes: number, x: string, c: Context): string => {

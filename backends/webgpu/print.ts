@@ -8,12 +8,12 @@
  */
 import { bytesOf, type DType } from '../../compiler/graph/types.ts';
 import { learn } from '../../compiler/kernel/divisors.ts';
-import { repeated } from '../../compiler/kernel/expr.ts';
 import { identifiers } from '../../compiler/kernel/names.ts';
-import type { Expr, Kernel, KType, Stmt } from '../../compiler/kernel/types.ts';
+import type { Kernel, KType, Stmt } from '../../compiler/kernel/types.ts';
+import { block, blockOf, branch, line, statement, withLocals } from '../../compiler/kernel/written.ts';
 import { stores } from './access.ts';
 import { apart, bindingsOf, type Places } from './bindings.ts';
-import { type Context, line, local, print } from './context.ts';
+import type { Context } from './context.ts';
 import { type Dialect, plain } from './dialect.ts';
 import { literal, text } from './expressions.ts';
 import { elements } from './memory.ts';
@@ -25,20 +25,6 @@ import { vectorsOf } from './vectors.ts';
 export const lineOfBlocks = 65535;
 /** Whether a dispatch may have more lines than one, so that the kernel must know how many blocks there are. */
 export const counted = (k: Kernel): boolean => k.grid[0] * k.grid[1] * k.grid[2] > lineOfBlocks;
-
-/** Names for the nodes that the roots reach by more than one path, then the roots' texts. */
-const statement = (c: Context, roots: readonly Expr[], use: (texts: readonly string[]) => void): void => {
-  c.locals = new Map();
-  for (const e of repeated(roots)) local(e, c);
-  use(roots.map((e) => print(e, c)));
-  c.locals = new Map();
-};
-
-const block = (c: Printer, body: readonly Stmt[]): void => {
-  c.indent++;
-  for (const s of body) printStmt(s, c);
-  c.indent--;
-};
 
 interface Printer extends Context {
   /** Extensions of the language. */
@@ -70,10 +56,7 @@ const printStmt = (s: Stmt, c: Printer): void => {
       break;
     }
     case 'store':
-      c.locals = new Map();
-      for (const e of repeated(s.mask ? [s.index, s.value, s.mask] : [s.index, s.value])) local(e, c);
-      stores(s, c);
-      c.locals = new Map();
+      withLocals(c, s.mask ? [s.index, s.value, s.mask] : [s.index, s.value], () => stores(s, c));
       break;
     case 'for':
       statement(c, [s.from, s.to], ([from, to]) => {
@@ -87,15 +70,7 @@ const printStmt = (s: Stmt, c: Printer): void => {
       });
       break;
     case 'if':
-      statement(c, [s.cond], ([cond]) => {
-        line(c, `if (${cond}) {`);
-        block(c, s.body);
-        if (s.otherwise.length > 0) {
-          line(c, '} else {');
-          block(c, s.otherwise);
-        }
-        line(c, '}');
-      });
+      branch(c, s);
       break;
     case 'prefetch':
       break;
@@ -142,15 +117,14 @@ export const printWgsl = (k: Kernel, places: Places = apart(k), dialect: Dialect
     locals: new Map(),
     indent: 1,
     count: 0,
-    text,
+    text: (e) => text(e, c),
+    declare: () => 'let',
+    statement: (s) => printStmt(s, c),
   };
-  const [x, y, z] = k.grid;
   const many = counted(k);
   line(c, `let b_all = i32(fv_block.x${many ? ` + fv_block.y * ${lineOfBlocks}u` : ''});`);
   if (many) line(c, 'if (b_all >= i32(fv_blocks)) { return; }');
-  line(c, `let b_0 = ${y * z === 1 ? 'b_all' : `b_all % ${x}`};`);
-  line(c, `let b_1 = ${y === 1 ? '0' : z === 1 ? `b_all / ${x}` : `b_all / ${x} % ${y}`};`);
-  line(c, `let b_2 = ${z === 1 ? '0' : `b_all / ${x * y}`};`);
+  blockOf(k, 'b_all').forEach((b, axis) => line(c, `let b_${axis} = ${b};`));
   line(c, 'let b_thread = i32(fv_thread);');
   c.indent--;
   block(c, k.body);

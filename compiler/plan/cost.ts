@@ -4,7 +4,7 @@
  *
  *   { flops: 400e12, memory: 3e12, link: 50e9, latency: 20e-6 }      operations and bytes a second, seconds a transfer
  */
-import type { Collective } from '../collectives.ts';
+import { type Collective, ringBytes } from '../collectives.ts';
 import { bytesOf } from '../graph/types.ts';
 import type { Plan } from './types.ts';
 
@@ -18,11 +18,10 @@ export interface Machine {
 /** Ranks of each group. */
 export type GroupSizes = { readonly [G in Collective['group']]: number };
 
-/** Bytes that each rank sends, by a ring: a gather and a scatter pass on all pieces but one, a reduction to all does both. */
-export const sentBy = (c: Collective, sizes: GroupSizes): number => {
+const sentBy = (c: Collective, sizes: GroupSizes): number => {
   const n = sizes[c.group];
-  const bytes = c.segments.reduce((s, x) => s + x.count, 0) * bytesOf[c.dtype];
-  return c.kind === 'all-reduce' ? (2 * (n - 1) * bytes) / n : (n - 1) * bytes;
+  const count = c.segments.reduce((s, x) => s + x.count, 0);
+  return ringBytes(c.kind, n, (c.kind === 'reduce-scatter' ? n : 1) * count * bytesOf[c.dtype]);
 };
 
 /** Something that takes time; seconds from the start of the step. */

@@ -8,11 +8,11 @@
  */
 import { builder } from '../graph/builder.ts';
 import { countOf } from '../graph/tensor64.ts';
-import { bytesOf, type Graph, type Node, type OpOf, type Prim, type Value } from '../graph/types.ts';
+import { bytesOf, type Graph, type Node, type OpOf, type Value } from '../graph/types.ts';
+import { views } from './views.ts';
 
 type Collective = Node & { readonly op: OpOf<'collective'> };
 const isCollective = (n: Node): n is Collective => n.op.prim === 'collective';
-const views: ReadonlySet<Prim> = new Set<Prim>(['reshape', 'slice', 'transpose', 'pad', 'cast']);
 const bytesAt = (vs: readonly Value[]): number => vs.reduce((s, v) => s + countOf(v.type) * bytesOf[v.type.dtype], 0);
 
 /** For each node, the number of collectives on the longest way to it: those of equal depth do not need each other, whatever is merged. */
@@ -36,8 +36,8 @@ const jobsOf = (g: Graph, most: number): readonly Job[] => {
   const depth = depths(g);
   const made = new Map<Value, number>();
   g.nodes.forEach((n, i) => {
-    // a view is made wherever it is read, and a reduction stands behind what it reads
-    const moves = views.has(n.op.prim) || (isCollective(n) && n.op.kind !== 'all-gather');
+    // a view, and a cast, is made wherever it is read, and a reduction stands behind what it reads
+    const moves = views.has(n.op.prim) || n.op.prim === 'cast' || (isCollective(n) && n.op.kind !== 'all-gather');
     const at = moves ? Math.max(-1, ...n.inputs.map((v) => made.get(v) ?? -1)) : i;
     for (const o of n.outputs) made.set(o, at);
   });

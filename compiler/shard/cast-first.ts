@@ -5,10 +5,9 @@
  *   %1 = collective(%0) kind=all-gather   %2 = reshape(%1)   %3: bf16 = cast(%2)
  *   %1: bf16 = cast(%0)   %2 = collective(%1) kind=all-gather   %3 = reshape(%2)
  */
-import { bytesOf, type DType, type Graph, type Node, type Prim, type Value } from '../graph/types.ts';
+import { bytesOf, type DType, type Graph, type Node, type Value } from '../graph/types.ts';
 import { rewrite } from '../passes/rewrite.ts';
-
-const views: ReadonlySet<Prim> = new Set<Prim>(['reshape', 'slice', 'transpose']);
+import { cuts } from './views.ts';
 
 export const castFirst = (g: Graph): Graph => {
   const readers = new Map<Value, Node[]>();
@@ -19,7 +18,7 @@ export const castFirst = (g: Graph): Graph => {
     if (results.has(v)) return undefined;
     const types = new Set(
       (readers.get(v) ?? []).map((n) =>
-        n.op.prim === 'cast' ? n.op.dtype : views.has(n.op.prim) ? readAs(n.outputs[0] as Value) : undefined,
+        n.op.prim === 'cast' ? n.op.dtype : cuts.has(n.op.prim) ? readAs(n.outputs[0] as Value) : undefined,
       ),
     );
     const [one] = types;

@@ -4,10 +4,21 @@
  *
  *   two ranks   %1 = collective(%0) kind=all-reduce   on [1] and [2]   ->   [3] and [3]
  */
+import { ringBytes } from '../collectives.ts';
 import { apply } from '../graph/interpret.ts';
 import { combine } from '../graph/interpret-structure.ts';
 import { countOf, type Tensor64, tensor64 } from '../graph/tensor64.ts';
-import { bytesOf, type Graph, type GroupName, type Node, type OpOf, type TensorType, type Transfer, type Value } from '../graph/types.ts';
+import {
+  bytesOf,
+  type CollectiveKind,
+  type Graph,
+  type GroupName,
+  type Node,
+  type OpOf,
+  type TensorType,
+  type Transfer,
+  type Value,
+} from '../graph/types.ts';
 import type { Mesh } from './placement.ts';
 
 /** The ranks of the group of `rank`, in the order of their places. */
@@ -42,13 +53,16 @@ export interface Traffic {
   readonly peak: number;
 }
 
-/** Bytes that each rank of a group of n sends for one operand, with a ring: gather and scatter (n - 1) pieces, reduce both. */
-export const sentBytes = (t: Transfer, operand: TensorType): number => {
-  const bytes = countOf(operand) * bytesOf[operand.dtype];
-  const n = t.ranks;
-  if (t.kind === 'all-gather') return (n - 1) * bytes;
-  return ((t.kind === 'all-reduce' ? 2 : 1) * (n - 1) * bytes) / n;
-};
+/** Bytes that each rank of a group sends for one operand. */
+export const sentBytes = ({ kind, ranks }: Transfer, { dtype, shape }: TensorType): number =>
+  ringBytes(kind, ranks, countOf({ dtype, shape }) * bytesOf[dtype]);
+
+/**
+ * Bytes that a rank passes on, by what it held before and holds after: of a gather what it got, of a scatter what it gave away. Whoever runs a program
+ * counts so, and a count on paper has to agree.
+ */
+export const passedOn = (kind: CollectiveKind, before: number, after: number, members: number): number =>
+  kind === 'all-reduce' ? (2 * (members - 1) * before) / members : Math.abs(after - before);
 
 /** For each node the values that nobody needs after it. */
 export const deaths = (g: Graph): readonly (readonly Value[])[] => {
@@ -80,11 +94,15 @@ export const countedTraffic = (g: Graph): Traffic => {
   return { sent, collectives, peak };
 };
 
-/** Runs the program on every rank; args[r] are the arguments of rank r, without the last parameter, its number. */
+/**
+ * Runs the program on every rank; args[r] are the arguments of rank r, without the last parameter, its number. `stored`: what is kept of a result, where
+ * types are to round.
+ */
 export const interpretRanks = (
   g: Graph,
   mesh: Mesh,
   args: readonly (readonly Tensor64[])[],
+  stored: (t: Tensor64) => Tensor64 = (t) => t,
 ): { readonly results: readonly (readonly Tensor64[])[]; readonly traffic: Traffic } => {
   const envs = args.map((own, r) => {
     const all = [...own, tensor64({ dtype: 'i32', shape: [] }, [r])];
@@ -96,11 +114,6 @@ export const interpretRanks = (
   const bytes = (t: Tensor64): number => t.data.length * bytesOf[t.type.dtype];
   let alive = [...(envs[0]?.values() ?? [])].reduce((n, t) => n + bytes(t), 0);
   const dead = deaths(g);
-  /** What rank 0 passes on, by the tensors that it held before and holds now. */
-  const passedOn = ({ kind }: Transfer, own: number, got: number, members: number): number => {
-    if (kind === 'all-gather') return got - own;
-    return kind === 'reduce-scatter' ? own - got : (2 * (members - 1) * own) / members;
-  };
   const together = (n: Node, op: OpOf<'collective'> | OpOf<'start'>): void => {
     collectives++;
     envs.forEach((env, r) => {
@@ -108,8 +121,8 @@ export const interpretRanks = (
       if (group.length !== op.ranks) throw new Error(`internal: a group ${op.group} of ${op.ranks} ranks, not ${group.length}`);
       n.outputs.forEach((o, i) => {
         const from = group.map((m) => get(m, n.inputs[i] as Value));
-        env.set(o, exchanged(op, from, group.indexOf(r), o.type));
-        if (r === 0) sent += passedOn(op, bytes(from[group.indexOf(0)] as Tensor64), bytes(get(0, o)), group.length);
+        env.set(o, stored(exchanged(op, from, group.indexOf(r), o.type)));
+        if (r === 0) sent += passedOn(op.kind, bytes(from[group.indexOf(0)] as Tensor64), bytes(get(0, o)), group.length);
       });
     });
   };
@@ -122,7 +135,7 @@ export const interpretRanks = (
           n.inputs.map((v) => get(r, v)),
           n.outputs.map((o) => o.type),
         );
-        n.outputs.forEach((o, i) => env.set(o, outs[i] as Tensor64));
+        n.outputs.forEach((o, i) => env.set(o, stored(outs[i] as Tensor64)));
       });
     alive += n.outputs.reduce((s, o) => s + bytes(get(0, o)), 0);
     // what arrives lies where it was received: under its other name it dies here

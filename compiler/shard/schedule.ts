@@ -14,8 +14,9 @@
  */
 import { builder } from '../graph/builder.ts';
 import { countOf } from '../graph/tensor64.ts';
-import { bytesOf, type Graph, type Node, type OpOf, type Prim, type Value } from '../graph/types.ts';
+import { bytesOf, type Graph, type Node, type OpOf, type Value } from '../graph/types.ts';
 import { rewrite } from '../passes/rewrite.ts';
+import { views } from './views.ts';
 
 export interface ScheduleOptions {
   readonly prefetch: number;
@@ -29,7 +30,6 @@ export const split = (g: Graph): Graph =>
     return b.emit({ prim: 'wait' }, [...pending, ...ins]);
   });
 
-const views: ReadonlySet<Prim> = new Set<Prim>(['reshape', 'slice', 'transpose', 'broadcast', 'pad', 'reverse']);
 const bytesAt = (vs: readonly Value[]): number => vs.reduce((s, v) => s + countOf(v.type) * bytesOf[v.type.dtype], 0);
 
 const isReduction = (n: Node): n is Node & { readonly op: OpOf<'start'> } => n.op.prim === 'start' && n.op.kind !== 'all-gather';

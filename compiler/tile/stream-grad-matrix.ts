@@ -6,16 +6,11 @@
  *   queries stay   weights = exp(scale queries keys' - lse)      dq += slopes keys
  *                  slopes = weights (products of values and gradients - delta) scale
  */
-import type { Node, Value } from '../graph/types.ts';
-import { body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import { side, warp } from '../kernel/matrix.ts';
 import type { Expr, KMatrix } from '../kernel/types.ts';
-import { indices } from './affine.ts';
-import { unflatten } from './batch.ts';
-import { shapeOf } from './emit.ts';
 import type { Lowering } from './gemm-spec.ts';
-import { emitterOf, type Job } from './job.ts';
+import type { Job } from './job.ts';
 import {
   bringRows,
   type MatrixRows,
@@ -32,15 +27,12 @@ import {
   writeSquares,
   zeroSquares,
 } from './stream-matrix-parts.ts';
-import { writerOf } from './stream-out.ts';
-import { rowNumber, rowsOf } from './stream-parts.ts';
+import { backwardOf, bringNumbers, opened, partsOf } from './stream-start.ts';
 
 /** Undefined where the target has no units for these rows. */
 export const lowerStreamGradMatrix = (job: Job): Lowering | undefined => {
-  const node = job.group.nodes.find((n) => n.op.prim === 'call') as Node;
-  const [q, keys, values, grads] = [rowsOf(job, node, 1), rowsOf(job, node, 2), rowsOf(job, node, 3), rowsOf(job, node, 6)];
-  const batch = shapeOf(node.inputs[1] as Value).slice(0, -2);
-  const count = batch.reduce((a, b) => a * b, 1);
+  const start = backwardOf(job);
+  const { q, keys, values, grads, count, writeQ, writeK, writeV } = start;
   const widths = [q.width, values.width];
   const longest = Math.max(q.count, keys.count);
   const sizes = { rows: longest, columns: longest, count, widths, kept: widths };
@@ -48,39 +40,22 @@ export const lowerStreamGradMatrix = (job: Job): Lowering | undefined => {
   if (!s) return undefined;
   const of = q.place.dtype as KMatrix;
   const threads = s.warps * warp;
-  const [dq, dk, dv] = node.outputs as readonly [Value, Value, Value];
-  const writeQ = writerOf(job, dq, batch, q.count, q.width);
-  const writeK = writerOf(job, dk, batch, keys.count, keys.width);
-  const writeV = writerOf(job, dv, batch, keys.count, values.width);
 
-  const k = body([...job.group.inputs, ...job.group.outputs].map((_, i) => `b${i}`));
-  const at = unflatten(e.block(1), batch).map((x) => k.let('batch', x));
+  const { k, at, scale: one } = opened(start, 1);
   const [queries, keyRows, valueRows, gradRows] = [
     matrixRows(k, q, at),
     matrixRows(k, keys, at),
     matrixRows(k, values, at),
     matrixRows(k, grads, at),
   ];
-  const scale = e.splat(k.let('scale', emitterOf(job, indices(1)).at(node.inputs[0] as Value, [])), 8);
+  const scale = e.splat(one, 8);
   const own = k.let('own', e.mul(e.div(e.thread, warp), side));
   const stay = [room(k, 'ownScored', of, s.rows, q.width, 1), room(k, 'ownGraded', of, s.rows, values.width, 1)] as const;
   const come = [room(k, 'scored', of, s.columns, q.width, 2), room(k, 'graded', of, s.columns, values.width, 2)] as const;
   const tile = k.alloc('tile', 'shared', 'f32', tileSize(s, widths));
   const many = Math.max(s.rows, 2 * s.columns);
   const [lse, delta] = [k.alloc('lse', 'shared', 'f32', many), k.alloc('delta', 'shared', 'f32', many)];
-  /** Leaves lse and delta of `n` queries from `first` on at `to` .. ; zeros past the last. */
-  const numbers = (first: Expr, n: number, to: Expr): void =>
-    k.for('t', e.thread, n, threads, (t) => {
-      const row = k.let('row', e.add(first, t));
-      const goal = k.let('goal', e.add(to, t));
-      const both = (value: (operand: number) => Expr): void => {
-        k.store(lse, goal, value(4));
-        k.store(delta, goal, value(5));
-      };
-      const each = (): void => both((operand) => rowNumber(k, job, node.inputs[operand] as Value, at, row));
-      if (q.count % n === 0) each();
-      else k.if(e.lt(row, q.count), each, () => both(() => e.f32(0)));
-    });
+  const numbers = (first: Expr, n: number, to: Expr): void => bringNumbers(start, k, at, { lse, delta }, threads, first, n, to);
 
   /**
    * Rows from `first` on stay, all of the others come by; `each` gets the weights before and the slopes behind exp, as functions of lse and delta of a
@@ -124,8 +99,8 @@ export const lowerStreamGradMatrix = (job: Job): Lowering | undefined => {
       use(weights, slopes, slot);
     });
   };
-  const ofKeys = (): void => {
-    const first = k.let('first', e.mul(e.block(0), s.rows));
+  const ofKeys = (block: Expr): void => {
+    const first = k.let('first', e.mul(block, s.rows));
     const [ownK, ownV] = [zeroSquares(k, squares(q.width)), zeroSquares(k, squares(values.width))];
     const before = (from: Expr, slot: Expr): void => numbers(from, s.columns, e.mul(slot, s.columns));
     // a number of each column
@@ -163,9 +138,5 @@ export const lowerStreamGradMatrix = (job: Job): Lowering | undefined => {
     );
     if (writeQ) writeSquares(k, s, tile, ownQ, { first, count: q.count, width: q.width }, at, writeQ);
   };
-  const [forKeys, forQueries] = [writeK || writeV ? Math.ceil(keys.count / s.rows) : 0, writeQ ? Math.ceil(q.count / s.rows) : 0];
-  if (forQueries === 0) ofKeys();
-  else if (forKeys === 0) ofQueries(e.block(0));
-  else k.if(e.lt(e.block(0), forKeys), ofKeys, () => ofQueries(e.sub(e.block(0), forKeys)));
-  return { grid: [forKeys + forQueries, count, 1], threads, body: k.done() };
+  return { grid: partsOf(start, k, s.rows, ofKeys, ofQueries), threads, body: k.done() };
 };

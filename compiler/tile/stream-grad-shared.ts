@@ -8,28 +8,22 @@
  *                        slopes = scale weights (values grads' - delta)                              dqueries += slopes keys
  *                        dkeys += slopes queries
  */
-import type { DType, Node, Value } from '../graph/types.ts';
-import { body } from '../kernel/build.ts';
+import type { DType } from '../graph/types.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
-import { indices } from './affine.ts';
-import { unflatten } from './batch.ts';
-import { rounded, shapeOf } from './emit.ts';
+import { rounded } from './emit.ts';
 import type { Lowering } from './gemm-spec.ts';
-import { emitterOf, type Job } from './job.ts';
+import type { Job } from './job.ts';
 import { type Sums, threadsOf, zeros } from './shared-tile.ts';
-import { writerOf } from './stream-out.ts';
-import { rowNumber, rowsOf } from './stream-parts.ts';
 import { operandOf, resultsOf, sharedStream, weaver } from './stream-shared-parts.ts';
+import { backwardOf, bringNumbers, opened, partsOf } from './stream-start.ts';
 
 /** 0, 1, ...: what to add to the first column of a vector. */
 const steps = (lanes: number): Expr => e.ramp(e.index(0), lanes);
 
 export const lowerStreamGradShared = (job: Job): Lowering => {
-  const node = job.group.nodes.find((n) => n.op.prim === 'call') as Node;
-  const [q, keys, values, grads] = [rowsOf(job, node, 1), rowsOf(job, node, 2), rowsOf(job, node, 3), rowsOf(job, node, 6)];
-  const batch = shapeOf(node.inputs[1] as Value).slice(0, -2);
-  const count = batch.reduce((a, b) => a * b, 1);
+  const start = backwardOf(job);
+  const { q, keys, values, grads, count, writeQ, writeK, writeV } = start;
   const dtype = q.place.dtype as DType;
   const widths = [q.width, values.width];
   const size = { rows: Math.max(q.count, keys.count), columns: Math.max(q.count, keys.count), count, widths };
@@ -37,35 +31,18 @@ export const lowerStreamGradShared = (job: Job): Lowering => {
   const s = sharedStream(job.target, size, (w) => 2 * Math.max(w.rows, w.columns));
   const { weights } = s;
   const threads = threadsOf(weights);
-  const [dq, dk, dv] = node.outputs as readonly [Value, Value, Value];
-  const writeQ = writerOf(job, dq, batch, q.count, q.width);
-  const writeK = writerOf(job, dk, batch, keys.count, keys.width);
-  const writeV = writerOf(job, dv, batch, keys.count, values.width);
 
-  const k = body([...job.group.inputs, ...job.group.outputs].map((_, i) => `b${i}`));
-  const at = unflatten(e.block(1), batch).map((x) => k.let('batch', x));
+  const { k, at, scale } = opened(start, 1);
   const [queries, keyRows, valueRows, gradRows] = [
     operandOf(k, q, at),
     operandOf(k, keys, at),
     operandOf(k, values, at),
     operandOf(k, grads, at),
   ];
-  const scale = k.let('scale', emitterOf(job, indices(1)).at(node.inputs[0] as Value, []));
   const w = weaver(k, s, widths);
   const many = Math.max(weights.rows, weights.columns);
   const [lse, delta] = [k.alloc('lse', 'shared', 'f32', many), k.alloc('delta', 'shared', 'f32', many)];
-  /** Brings lse and delta of `tile` queries from `first` on; zeros past the last. */
-  const bring = (first: Expr, tile: number): void =>
-    k.for('t', e.thread, tile, threads, (t) => {
-      const row = k.let('row', e.add(first, t));
-      const both = (value: (operand: number) => Expr): void => {
-        k.store(lse, t, value(4));
-        k.store(delta, t, value(5));
-      };
-      const each = (): void => both((operand) => rowNumber(k, job, node.inputs[operand] as Value, at, row));
-      if (q.count % tile === 0) each();
-      else k.if(e.lt(row, q.count), each, () => both(() => e.f32(0)));
-    });
+  const bring = (first: Expr, tile: number): void => bringNumbers(start, k, at, { lse, delta }, threads, first, tile, e.index(0));
   /** exp(scale score - lse), and the slope that belongs to a product of gradients and values. */
   const weightOf = (score: Expr, own: Expr): Expr => e.unary('exp', e.sub(e.mul(score, e.splat(scale, score.lanes)), own));
   const slopeOf = (weight: Expr, product: Expr, own: Expr): Expr => e.mul(e.mul(weight, e.sub(product, own)), e.splat(scale, weight.lanes));
@@ -76,8 +53,8 @@ export const lowerStreamGradShared = (job: Job): Lowering => {
   const there = (x: Expr, column: Expr, first: Expr, all: number): Expr =>
     all % weights.columns === 0 ? x : e.select(e.lt(e.add(e.splat(e.add(first, column), x.lanes), steps(x.lanes)), all), x, 0);
 
-  const ofKeys = (): void => {
-    const first = k.let('first', e.mul(e.block(0), weights.rows));
+  const ofKeys = (block: Expr): void => {
+    const first = k.let('first', e.mul(block, weights.rows));
     const [ownV, ownK] = [zeros(k, resultsOf(weights, values.width), 'f32'), zeros(k, resultsOf(weights, keys.width), 'f32')];
     k.for('queries', 0, q.count, weights.columns, (from) => {
       bring(from, weights.columns);
@@ -114,12 +91,5 @@ export const lowerStreamGradShared = (job: Job): Lowering => {
     });
     if (writeQ) w.write(ownQ, { first, count: q.count, width: q.width }, at, writeQ);
   };
-  const [forKeys, forQueries] = [
-    writeK || writeV ? Math.ceil(keys.count / weights.rows) : 0,
-    writeQ ? Math.ceil(q.count / weights.rows) : 0,
-  ];
-  if (forQueries === 0) ofKeys();
-  else if (forKeys === 0) ofQueries(e.block(0));
-  else k.if(e.lt(e.block(0), forKeys), ofKeys, () => ofQueries(e.sub(e.block(0), forKeys)));
-  return { grid: [forKeys + forQueries, count, 1], threads, body: k.done() };
+  return { grid: partsOf(start, k, weights.rows, ofKeys, ofQueries), threads, body: k.done() };
 };

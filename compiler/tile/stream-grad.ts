@@ -13,43 +13,34 @@
  *
  * Five contractions, no atomics, and sums in an order that no number of threads can change.
  */
-import type { DType, Node, Value } from '../graph/types.ts';
-import { type Body, body } from '../kernel/build.ts';
+import type { DType, Value } from '../graph/types.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
-import { indices } from './affine.ts';
-import { startOf, unflatten } from './batch.ts';
-import { rounded, shapeOf } from './emit.ts';
+import { startOf } from './batch.ts';
+import { rounded } from './emit.ts';
 import { nothing } from './gemm-pack-pairs.ts';
 import type { Lowering } from './gemm-spec.ts';
-import { emitterOf, type Job, lanesFor } from './job.ts';
+import { type Job, lanesFor } from './job.ts';
 import { choose } from './schedules.ts';
-import { storeRows, writerOf } from './stream-out.ts';
+import { storeRows } from './stream-out.ts';
 import { eachPair, storePairs, whereOdd, wordsOf, zipped, zipRows } from './stream-pairs.ts';
-import { mix, rowNumber, rowsOf, turn, weigh, zero } from './stream-parts.ts';
+import { mix, rowNumber, turn, weigh, zero } from './stream-parts.ts';
 import { streamChooser } from './stream-schedule.ts';
+import { backwardOf, opened } from './stream-start.ts';
 
 export const lowerStreamGrad = (job: Job): Lowering => {
-  const node = job.group.nodes.find((n) => n.op.prim === 'call') as Node;
-  const [q, keys, values, grads] = [rowsOf(job, node, 1), rowsOf(job, node, 2), rowsOf(job, node, 3), rowsOf(job, node, 6)];
-  const batch = shapeOf(node.inputs[1] as Value).slice(0, -2);
+  const start = backwardOf(job);
+  const { node, q, keys, values, grads, batch, count, writeQ, writeK, writeV } = start;
   const choice = choose(job.schedules, streamChooser(job, batch, keys.count, [q, keys, values, grads]));
   const s = choice.schedule;
   const { lanes } = s;
   const pairs = s.atOnce === 2;
   const dtype = q.place.dtype as DType;
   const wide = s.tn * lanes;
-  const count = batch.reduce((a, b) => a * b, 1);
-  const [dq, dk, dv] = node.outputs as readonly [Value, Value, Value];
-  const writeQ = writerOf(job, dq, batch, q.count, q.width);
-  const writeK = writerOf(job, dk, batch, keys.count, keys.width);
-  const writeV = writerOf(job, dv, batch, keys.count, values.width);
   const most = Math.min(s.rows, q.count);
 
-  const k: Body = body([...job.group.inputs, ...job.group.outputs].map((_, i) => `b${i}`));
-  const at = unflatten(e.block(0), batch).map((x) => k.let('batch', x));
+  const { k, at, scale } = opened(start, 0);
   const [startQ, startK, startV, startG] = [q, keys, values, grads].map((r) => startOf(k, r, at)) as [Expr, Expr, Expr, Expr];
-  const scale = k.let('scale', emitterOf(job, indices(1)).at(node.inputs[0] as Value, []));
   const local = (name: string, size: number): e.Place => k.alloc(name, 'register', 'f32', size);
   const pairsOf = (name: string, words: number): e.Place => k.alloc(name, 'register', 'bf16', 2 * words);
   const panelOf = (name: string, width: number): e.Place =>

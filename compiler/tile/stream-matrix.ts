@@ -9,16 +9,11 @@
  *   store results / sum, and top + log(sum) for the derivative
  */
 import { lowest } from '../graph/attention.ts';
-import type { Node, Value } from '../graph/types.ts';
-import { body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import { side, warp } from '../kernel/matrix.ts';
 import type { Expr, KMatrix } from '../kernel/types.ts';
-import { indices } from './affine.ts';
-import { unflatten } from './batch.ts';
-import { shapeOf } from './emit.ts';
 import type { Lowering } from './gemm-spec.ts';
-import { emitterOf, type Job } from './job.ts';
+import type { Job } from './job.ts';
 import {
   acrossRow,
   among,
@@ -35,28 +30,21 @@ import {
   writeSquares,
   zeroSquares,
 } from './stream-matrix-parts.ts';
-import { writerOf } from './stream-out.ts';
-import { rowsOf } from './stream-parts.ts';
+import { forwardOf, opened } from './stream-start.ts';
 
 /** Undefined where the target has no units for these rows. */
 export const lowerStreamMatrix = (job: Job): Lowering | undefined => {
-  const node = job.group.nodes.find((n) => n.op.prim === 'call') as Node;
-  const [q, keys, values] = [rowsOf(job, node, 1), rowsOf(job, node, 2), rowsOf(job, node, 3)];
-  const batch = shapeOf(node.inputs[1] as Value).slice(0, -2);
-  const count = batch.reduce((a, b) => a * b, 1);
+  const start = forwardOf(job);
+  const { q, keys, values, count, writeO, writeLse } = start;
   const widths = { widths: [q.width, values.width], kept: [values.width] };
   const s = matrixStream(job.target, [q, keys, values], { rows: q.count, columns: keys.count, count, ...widths }, 0);
   if (!s) return undefined;
   const of = q.place.dtype as KMatrix;
   const threads = s.warps * warp;
-  const [o, lse] = node.outputs as readonly [Value, Value];
-  const writeO = writerOf(job, o, batch, q.count, values.width);
-  const writeLse = writerOf(job, lse, batch, q.count, 1);
 
-  const k = body([...job.group.inputs, ...job.group.outputs].map((_, i) => `b${i}`));
-  const at = unflatten(e.block(1), batch).map((x) => k.let('batch', x));
+  const { k, at, scale: one } = opened(start, 1);
   const [queries, keyRows, valueRows] = [matrixRows(k, q, at), matrixRows(k, keys, at), matrixRows(k, values, at)];
-  const scale = e.splat(k.let('scale', emitterOf(job, indices(1)).at(node.inputs[0] as Value, [])), 8);
+  const scale = e.splat(one, 8);
   const first = k.let('first', e.mul(e.block(0), s.rows));
   const own = k.let('own', e.mul(e.div(e.thread, warp), side));
   const ownRows = room(k, 'ownRows', of, s.rows, q.width, 1);

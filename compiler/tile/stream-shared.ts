@@ -10,27 +10,21 @@
  *   store mixed / sum, and top + log(sum) for the derivative
  */
 import { lowest } from '../graph/attention.ts';
-import type { DType, Node, Value } from '../graph/types.ts';
-import { body } from '../kernel/build.ts';
+import type { DType } from '../graph/types.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
-import { indices } from './affine.ts';
-import { unflatten } from './batch.ts';
-import { rounded, shapeOf } from './emit.ts';
+import { rounded } from './emit.ts';
 import type { Lowering } from './gemm-spec.ts';
-import { emitterOf, type Job } from './job.ts';
+import type { Job } from './job.ts';
 import { threadsOf, zeros } from './shared-tile.ts';
-import { writerOf } from './stream-out.ts';
-import { rowsOf } from './stream-parts.ts';
 import { operandOf, resultsOf, sharedStream, weaver } from './stream-shared-parts.ts';
+import { forwardOf, opened } from './stream-start.ts';
 
 const list = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i);
 
 export const lowerStreamShared = (job: Job): Lowering => {
-  const node = job.group.nodes.find((n) => n.op.prim === 'call') as Node;
-  const [q, keys, values] = [rowsOf(job, node, 1), rowsOf(job, node, 2), rowsOf(job, node, 3)];
-  const batch = shapeOf(node.inputs[1] as Value).slice(0, -2);
-  const count = batch.reduce((a, b) => a * b, 1);
+  const start = forwardOf(job);
+  const { q, keys, values, count, writeO, writeLse } = start;
   const size = { rows: q.count, columns: keys.count, count, widths: [values.width] };
   // two numbers a thread, and one a row
   const s = sharedStream(job.target, size, (w) => 2 * threadsOf(w) + w.rows);
@@ -39,14 +33,9 @@ export const lowerStreamShared = (job: Job): Lowering => {
   /** Threads of a row. */
   const per = threads / weights.rows;
   const results = resultsOf(weights, values.width);
-  const [o, lse] = node.outputs as readonly [Value, Value];
-  const writeO = writerOf(job, o, batch, q.count, values.width);
-  const writeLse = writerOf(job, lse, batch, q.count, 1);
 
-  const k = body([...job.group.inputs, ...job.group.outputs].map((_, i) => `b${i}`));
-  const at = unflatten(e.block(1), batch).map((x) => k.let('batch', x));
+  const { k, at, scale } = opened(start, 1);
   const [queries, rows, mixedRows] = [operandOf(k, q, at), operandOf(k, keys, at), operandOf(k, values, at)];
-  const scale = k.let('scale', emitterOf(job, indices(1)).at(node.inputs[0] as Value, []));
   const first = k.let('first', e.mul(e.block(0), weights.rows));
   const w = weaver(k, s, [values.width]);
   const [tops, totals] = [k.alloc('tops', 'shared', 'f32', threads), k.alloc('totals', 'shared', 'f32', threads)];

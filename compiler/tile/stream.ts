@@ -14,42 +14,34 @@
  * are the values of a part; sums stay those of unrounded weights.
  */
 import { lowest } from '../graph/attention.ts';
-import type { DType, Node, Value } from '../graph/types.ts';
-import { body } from '../kernel/build.ts';
+import type { DType } from '../graph/types.ts';
 import * as e from '../kernel/expr.ts';
 import type { Expr } from '../kernel/types.ts';
-import { indices } from './affine.ts';
-import { startOf, unflatten } from './batch.ts';
-import { rounded, shapeOf } from './emit.ts';
+import { startOf } from './batch.ts';
+import { rounded } from './emit.ts';
 import type { Lowering } from './gemm-spec.ts';
-import { emitterOf, type Job, lanesFor } from './job.ts';
+import { type Job, lanesFor } from './job.ts';
 import { choose } from './schedules.ts';
-import { storeRows, writerOf } from './stream-out.ts';
+import { storeRows } from './stream-out.ts';
 import { eachPair, storePairs, wordsOf, zipped, zipRows } from './stream-pairs.ts';
-import { mix, rowsOf, turn, weigh, zero } from './stream-parts.ts';
+import { mix, turn, weigh, zero } from './stream-parts.ts';
 import { streamChooser } from './stream-schedule.ts';
+import { forwardOf, opened } from './stream-start.ts';
 
 const list = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i);
 
 export const lowerStream = (job: Job): Lowering => {
-  const node = job.group.nodes.find((n) => n.op.prim === 'call') as Node;
-  const [q, keys, values] = [rowsOf(job, node, 1), rowsOf(job, node, 2), rowsOf(job, node, 3)];
-  const batch = shapeOf(node.inputs[1] as Value).slice(0, -2);
+  const start = forwardOf(job);
+  const { q, keys, values, batch, count, writeO, writeLse } = start;
   const choice = choose(job.schedules, streamChooser(job, batch, q.count, [q, keys, values]));
   const s = choice.schedule;
   const { lanes } = s;
   const pairs = s.atOnce === 2;
   const wide = s.tn * lanes;
-  const count = batch.reduce((a, b) => a * b, 1);
-  const [o, lse] = node.outputs as readonly [Value, Value];
-  const writeO = writerOf(job, o, batch, q.count, values.width);
-  const writeLse = writerOf(job, lse, batch, q.count, 1);
   const parts = Math.ceil(keys.count / s.rows);
 
-  const k = body([...job.group.inputs, ...job.group.outputs].map((_, i) => `b${i}`));
-  const at = unflatten(e.block(1), batch).map((x) => k.let('batch', x));
+  const { k, at, scale } = opened(start, 1);
   const [startQ, startK, startV] = [startOf(k, q, at), startOf(k, keys, at), startOf(k, values, at)];
-  const scale = k.let('scale', emitterOf(job, indices(1)).at(node.inputs[0] as Value, []));
   const first = k.let('first', e.mul(e.block(0), wide));
   const panel = k.alloc('panel', 'register', pairs ? 'bf16' : 'f32', Math.ceil(q.width / s.atOnce) * s.atOnce * wide);
   const most = Math.min(s.rows, keys.count);

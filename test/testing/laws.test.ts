@@ -38,8 +38,20 @@ test('all laws hold for 150 programs on the cpu backend', { timeout: 240_000 }, 
   expect(n('buffers written over')).toBeGreaterThan(0);
   expect(n('steps on ranks')).toBeGreaterThan(80);
   expect(n('launches on ranks')).toBeGreaterThan(500);
+  expect(n('numbers of ranks with a bound') / n('numbers of ranks')).toBeGreaterThan(0.8);
   expect(n('damaged schedules')).toBeGreaterThan(1000);
   expect(n('damaged placements')).toBeGreaterThan(5);
+  // every kind of transfer that a plan may have, in both types, and groups between one rank and all
+  const least = {
+    gathers: 200,
+    'gathers as bf16': 5,
+    'gradients scattered': 50,
+    'gradients scattered as bf16': 8,
+    'sums over ranks': 300,
+    'sums over copies': 10,
+    'steps in groups': 10,
+  };
+  expect(Object.entries(least).filter(([what, times]) => n(what) < times)).toEqual([]);
 });
 
 /** Programs that notice a mutant which the first 150 do not (`npm run mutants`), and the law that does. */

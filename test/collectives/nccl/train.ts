@@ -1,66 +1,16 @@
 /**
- * What every rank runs: a small model trained on the emulated GPU, in pieces on all ranks, or whole where there is one. Prints the losses, the weights in the
+ * What every rank runs: the model of examples/quickstart.ts trained on the emulated GPU, in pieces on all ranks, or whole where there is one. Prints the losses, the weights in the
  * end of the rank's own pieces, and what the plan has. Under mpirun the ranks know each other by MPI, otherwise by a folder.
  */
 import { launchOf, mpiWorld } from '../../../backends/collectives/mpi/index.ts';
 import { meet, ncclWorld } from '../../../backends/collectives/nccl/index.ts';
 import { cuda } from '../../../backends/cuda/index.ts';
-import {
-  apply,
-  compile,
-  type DimArg,
-  einsum,
-  type F32,
-  flatten,
-  fn,
-  gelu,
-  type HostTensor,
-  host,
-  type Input,
-  init,
-  initializers,
-  mean,
-  module,
-  type Params,
-  param,
-  paramSpecs,
-  type Scalar,
-  type Strategy,
-  shard,
-  spec,
-  toHost,
-  treeMap,
-  valueAndGrad,
-} from '../../../index.ts';
+import { type Model, model, square, step } from '../../../examples/quickstart.ts';
+import { compile, flatten, type HostTensor, type Input, init, paramSpecs, type Strategy, shard, spec, toHost } from '../../../index.ts';
 import { place } from './ranks.ts';
 
-const linear = <I extends DimArg, O extends DimArg>(inputs: I, outputs: O) =>
-  module(
-    { I: inputs, O: outputs },
-    () => ({ weight: param('O I', initializers.truncNormal(0.3)), bias: param('O', initializers.zeros) }),
-    ['... I'],
-    (p, x) => einsum('... i, o i -> ... o', x, p.weight).add(p.bias),
-  );
-const model = module(
-  { H: 24 },
-  ({ H }) => ({ up: linear(2, H), down: linear(H, 1) }),
-  ['B 2'],
-  (p, x) => p.down(gelu(p.up(x))),
-);
-type Model = Params<typeof model>;
-const squaredError = fn(['B 1', 'B 1'], (a, b) => mean('b n ->', a.sub(b).mul(a.sub(b))));
-const step = (params: Model, x: F32<'B 2'>, y: F32<'B 1'>, lr: Scalar) => {
-  const [loss, grads] = valueAndGrad((p: Model) => squaredError(apply(model, p)(x), y))(params);
-  return { params: treeMap((p, g) => p.sub(g.mul(lr)), params, grads), loss };
-};
-
 const B = 64;
-const grid = Array.from({ length: B }, (_, i) => [(i % 8) / 4 - 1, Math.floor(i / 8) / 4 - 1] as const);
-const x = host(Float32Array.from(grid.flat()), [B, 2]);
-const y = host(
-  Float32Array.from(grid, ([a, b]) => a * b),
-  [B, 1],
-);
+const { x, y } = square(8);
 
 const { folder, rank, size, rest } = place();
 const strategy = (rest[0] ?? 'FULL_SHARD') as Strategy;

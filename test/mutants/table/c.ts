@@ -2,6 +2,7 @@
 import type { Row } from '../mutant.ts';
 
 const print = 'backends/cpu/print.ts';
+const written = 'compiler/kernel/written.ts';
 const prelude = 'backends/cpu/prelude.ts';
 const pool = 'backends/cpu/pool.ts';
 
@@ -37,9 +38,9 @@ export const c: readonly Row[] = [
   {
     name: 'blocks of the second axis run on',
     fault: 'dropped term',
-    file: print,
-    from: '`b / ${x}L % ${y}L`',
-    to: '`b / ${x}L`',
+    file: written,
+    from: '`${b} / ${x}${suffix} % ${y}${suffix}`',
+    to: '`${b} / ${x}${suffix}`',
     test: 'test/cpu/run.test.ts',
   },
   {
@@ -53,15 +54,9 @@ export const c: readonly Row[] = [
   {
     name: 'locals of one statement serve the next',
     fault: 'stale value',
-    file: print,
-    from: `    c.shared.set(e, local);
-  }
-  use(roots.map((e) => print(e, c)));
-  c.shared = new Map();`,
-    to: `    c.shared.set(e, local);
-  }
-  use(roots.map((e) => print(e, c)).reverse());
-  c.shared = new Map();`,
+    file: written,
+    from: 'use(roots.map((e) => print(e, c)))',
+    to: 'use(roots.map((e) => print(e, c)).reverse())',
   },
   {
     name: 'constants of one digit',

@@ -8,6 +8,7 @@ const schedule = 'compiler/tile/gemm-shared-schedule.ts';
 const parts = 'compiler/tile/stream-shared-parts.ts';
 const forward = 'compiler/tile/stream-shared.ts';
 const backward = 'compiler/tile/stream-grad-shared.ts';
+const start = 'compiler/tile/stream-start.ts';
 const gemmTest = 'test/tile/gemm.test.ts';
 const streamTest = 'test/tile/stream.test.ts';
 
@@ -151,7 +152,7 @@ export const groups: readonly Row[] = [
     {
       name: 'shared stream backward: blocks of queries start at the first of keys',
       fault: 'off by one',
-      file: backward,
+      file: start,
       from: 'ofQueries(e.sub(e.block(0), forKeys))',
       to: 'ofQueries(e.sub(e.block(0), forKeys - 1))',
     },

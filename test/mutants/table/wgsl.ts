@@ -2,6 +2,7 @@
 import { noticedBy, type Row } from '../mutant.ts';
 
 const print = 'backends/webgpu/print.ts';
+const written = 'compiler/kernel/written.ts';
 const expressions = 'backends/webgpu/expressions.ts';
 const access = 'backends/webgpu/access.ts';
 const vectors = 'backends/webgpu/vectors.ts';
@@ -52,9 +53,9 @@ export const wgsl: readonly Row[] = [
     {
       name: 'WGSL: blocks along y count as many as along x',
       fault: 'wrong axis',
-      file: print,
-      from: '`b_all / ${x} % ${y}`',
-      to: '`b_all / ${y} % ${x}`',
+      file: written,
+      from: '`${b} / ${x}${suffix} % ${y}${suffix}`',
+      to: '`${b} / ${y}${suffix} % ${x}${suffix}`',
     },
     {
       name: 'bindings: the neighbour in a word is cleared',
