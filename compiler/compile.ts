@@ -12,6 +12,7 @@ import { cse } from './passes/cse.ts';
 import { dce } from './passes/dce.ts';
 import { empty } from './passes/empty.ts';
 import { inline } from './passes/inline.ts';
+import { keep } from './passes/keep.ts';
 import { type Precision, precision } from './passes/precision.ts';
 import { scales } from './passes/scales.ts';
 import { simplify } from './passes/simplify.ts';
@@ -58,6 +59,7 @@ export const passesFor = (choice: Precision, ranks?: RankPasses): Passes => [
   ['dce again', dce],
   // values of less than 256 KiB stay: together they are a few MiB of a step, and each clone may be a launch
   ['recompute', recompute(1 << 18)],
+  ['keep', keep(choice, 1 << 18)],
   ['dce last', dce],
   ...(ranks?.late ?? []),
 ];

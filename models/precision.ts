@@ -9,8 +9,13 @@ import type { FloatType } from '../compiler/graph/types.ts';
 import type { Recipe } from './recipes.ts';
 
 export const stepPrecision = (type: FloatType) =>
-  ({ default: type, scopes: { 'loss/**': 'f32', 'student/backbone': 'f32', 'teacher/backbone': 'f32' } }) as const satisfies {
+  ({
+    default: type,
+    kept: true,
+    scopes: { 'loss/**': 'f32', 'teacher/centering/**': 'f32', 'student/backbone': 'f32', 'teacher/backbone': 'f32' },
+  }) as const satisfies {
     readonly default: FloatType;
+    readonly kept: boolean;
     readonly scopes: Readonly<Record<string, FloatType>>;
   };
 

@@ -3,7 +3,7 @@
  * reads it); every other value is recomputed wherever it is asked for. The rules, in this order:
  *
  *   1. anchored: contractions, attention, reductions, scatters, cumsums, transfers; results of the graph; what contractions and transfers read;
- *      copies
+ *      copies; casts to fewer bytes that wait for the backward phase
  *   2. not: constants, iota and views: they are index maps
  *   3. not: a value all of whose uses end in one anchored value: it is computed there and nowhere else
  *   4. not: a cheap value: at most 8 plain operations that read hardly more bytes than the value itself has, so that
@@ -81,6 +81,18 @@ const sinks = (
   return { sink, repeated };
 };
 
+/** What a forward cast made smaller and the backward phase reads: in memory from then on, in place of what it was made from. */
+const waiting = (nodes: readonly Node[]): ReadonlySet<Value> => {
+  const casts = new Set<Value>();
+  const found = new Set<Value>();
+  for (const n of nodes) {
+    const [x, y] = [n.inputs[0], n.outputs[0]];
+    if (n.meta.phase === 'bwd') for (const v of n.inputs) if (casts.has(v)) found.add(v);
+    if (n.op.prim === 'cast' && n.meta.phase === 'fwd' && x && y && bytesOf[y.type.dtype] < bytesOf[x.type.dtype]) casts.add(y);
+  }
+  return found;
+};
+
 interface Cost {
   readonly operations: number;
   /** Leaves, and the bytes of each that are read. */
@@ -94,7 +106,8 @@ export const findAnchors = (g: Normal, maxBuffers: number): Anchors => {
     for (const o of n.outputs) position.set(o, i);
   });
   const results = new Set(g.results);
-  const forced = nodes.map((n) => heavy(n) || n.outputs.some((o) => results.has(o) || g.roots.has(o) || g.copies.has(o)));
+  const waits = waiting(nodes);
+  const forced = nodes.map((n) => heavy(n) || n.outputs.some((o) => results.has(o) || g.roots.has(o) || g.copies.has(o) || waits.has(o)));
   // a dead contraction is forced but unused: nothing reads it, and it is dropped here
   const live = new Uint8Array(nodes.length);
   for (let i = nodes.length - 1; i >= 0; i--) {

@@ -27,7 +27,14 @@ import type { FloatType, Graph, Meta, Node, Op, OpOf, Prim, Value } from '../gra
  *
  *   'bf16'      { default: 'bf16', scopes: { 'loss/**': 'f32', 'student/*_head/**': 'f32' } }
  */
-export type Precision = FloatType | { readonly default: FloatType; readonly scopes?: Readonly<Record<string, FloatType>> };
+export type Precision =
+  | FloatType
+  | {
+      readonly default: FloatType;
+      readonly scopes?: Readonly<Record<string, FloatType>>;
+      /** Whether what contractions made and the backward phase reads is kept in their type (keep.ts). Default false: float32. */
+      readonly kept?: boolean;
+    };
 type Low = Exclude<FloatType, 'f32'>;
 
 const checked = (p: unknown, where: string): FloatType => {
