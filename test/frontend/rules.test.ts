@@ -1,25 +1,18 @@
 /** Rule by rule: what `fovea check` finds in a traced body of a few lines, and what it lets pass. */
-import { copyFileSync, writeFileSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { relative } from 'node:path';
 import { expect, test } from 'vitest';
 import { checker } from '../../compiler/frontend/check.ts';
 import { inOrder } from '../../compiler/frontend/findings.ts';
-import { scratch } from '../cli/command.ts';
-
-const root = join(import.meta.dirname, '../..');
+import { projectOf } from './project.ts';
 
 /** Code and underlined text of what is found in files of one project, the first of which is asked for. */
 const findings = (files: Readonly<Record<string, string>>): readonly string[] => {
-  const dir = scratch();
-  copyFileSync(join(root, 'tsconfig.json'), join(dir, 'tsconfig.json'));
-  writeFileSync(join(dir, 'package.json'), '{ "type": "module" }');
-  const dsl = JSON.stringify(relative(dir, join(root, 'dsl/index.ts')));
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text.replaceAll("'fovea'", dsl));
-  const found = checker([join(dir, Object.keys(files)[0] as string)])
+  const at = projectOf(files);
+  const found = checker([at(Object.keys(files)[0] as string)])
     .round()
     .findings();
   return inOrder(found).map((f) => {
-    const line = (files[relative(dir, f.file)] as string).split('\n')[f.line - 1] as string;
+    const line = (files[relative(at('.'), f.file)] as string).split('\n')[f.line - 1] as string;
     return `${f.code} ${line.slice(f.col - 1, f.line === f.endLine ? f.endCol - 1 : undefined)}`;
   });
 };
