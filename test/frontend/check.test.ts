@@ -89,7 +89,7 @@ test('an edit is looked at alone, with what depends on what it declares; impure 
   expect(look()).toEqual([['helper.ts:3 FV0901'], ['helper.ts']]);
   change('helper.ts', (t) => t.replace('two = (): number => 2', "two = (): string => '2'"));
   expect(look()).toEqual([
-    ['model.ts:5 TS2345', 'helper.ts:3 FV0901'],
+    ['model.ts:5 FV0006', 'helper.ts:3 FV0901'],
     ['helper.ts', 'model.ts', 'main.ts'],
   ]);
   change('model.ts', (t) => t.replace("  note('f');\n", '').replace('x.mul(two())', 'x'));
