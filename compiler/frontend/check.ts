@@ -7,8 +7,8 @@ import { purity } from './purity.ts';
 import { findingOf } from './sentences.ts';
 import { userFiles } from './tensors.ts';
 
-/** Of tsc: operands that an operator does not take. */
-const operators: ReadonlySet<string> = new Set(['TS2362', 'TS2363', 'TS2365']);
+/** Of tsc: operands that an operator does not take, and cases and arguments that cannot be. */
+const operators: ReadonlySet<string> = new Set(['TS2362', 'TS2363', 'TS2365', 'TS2367', 'TS2678', 'TS2345']);
 
 /** The files as they are at one moment. */
 export interface Round {
