@@ -9,7 +9,7 @@ import { declared, graphSizes, isDeclared } from '../../dsl/declared.ts';
 import { placeIn } from '../../dsl/location.ts';
 import { FoveaError, trace } from '../../index.ts';
 import { leavesOfProgram } from '../../program.ts';
-import { load, usersOwn } from '../exports.ts';
+import { load, readyFor, usersOwn } from '../exports.ts';
 import { fileStart } from './tracer.ts';
 
 /** Where a file exports a name, for errors that do not know their place; its start where that is not plain to see. */
@@ -62,4 +62,19 @@ export const traceFile = async (file: string): Promise<{ readonly findings: read
     }) && traced.push(name);
   }
   return { findings, traced };
+};
+
+/** The tracing process itself: gets ready, waits for the word, says what it found, and ends. */
+export const traceWhenTold = async (files: readonly string[]): Promise<void> => {
+  await readyFor(files[0] as string);
+  // whoever started this process has ended
+  process.on('disconnect', () => process.exit());
+  await new Promise((told) => process.once('message', told));
+  try {
+    const found: Finding[] = [];
+    for (const f of files) found.push(...(await traceFile(f)).findings);
+    await new Promise((sent) => process.send?.(found, sent));
+  } finally {
+    process.disconnect?.();
+  }
 };

@@ -38,16 +38,3 @@ export const tracer = (files: readonly string[]): Tracer => {
     end: () => child.kill(),
   };
 };
-
-/** The other side: waits for the word, says what `trace` finds, and ends. */
-export const traceWhenTold = async (trace: () => Promise<readonly Finding[]>): Promise<void> => {
-  // whoever started this process has ended
-  process.on('disconnect', () => process.exit());
-  await new Promise((told) => process.once('message', told));
-  try {
-    const found = await trace();
-    await new Promise((sent) => process.send?.(found, sent));
-  } finally {
-    process.disconnect?.();
-  }
-};

@@ -3,7 +3,9 @@
  * it calls are visited too if they are in its file, and told if they are in another (purity.ts goes there).
  */
 import type ts from 'typescript';
+import { asking, builtIn, changers, changing, effects, identities, methods, mutates, ownerOf, readers } from './effects.ts';
 import type { Finding } from './findings.ts';
+import { isAssignment, methodOf, ofFile, pathOf, rootName, sourceOf, targetsOf, within } from './names.ts';
 import { spotOfNode } from './sentences.ts';
 import { isTensorAlone, mayBeTensor, symbolOf } from './tensors.ts';
 import { tsc } from './typescript.ts';
@@ -15,115 +17,6 @@ export const isBody = (n: ts.Node | undefined): n is Body =>
   n !== undefined &&
   (tsc.isArrowFunction(n) || tsc.isFunctionExpression(n) || tsc.isFunctionDeclaration(n) || tsc.isMethodDeclaration(n)) &&
   n.body !== undefined;
-
-/** Methods of JavaScript's own types that change what they are called on. An own `add` may be pure, and its body is visited. */
-const mutators: readonly (readonly [type: RegExp, methods: RegExp])[] = [
-  [/^(?:\w+(?:8|16|32|64|Clamped))?Array$/, /^(?:push|pop|shift|unshift|splice|sort|reverse|fill|copyWithin|set)$/],
-  [/^(?:Weak)?(?:Map|Set)$/, /^(?:set|add|delete|clear)$/],
-  [/^(?:Date|DataView)$/, /^set[A-Z]/],
-];
-/** Functions of JavaScript's own objects that change their first argument. */
-const changers: ReadonlyMap<string, ReadonlySet<string>> = new Map([
-  ['ObjectConstructor', new Set(['assign', 'defineProperty', 'defineProperties', 'setPrototypeOf', 'freeze', 'seal', 'preventExtensions'])],
-  ['Reflect', new Set(['set', 'defineProperty', 'deleteProperty', 'setPrototypeOf', 'preventExtensions'])],
-]);
-/** Globals by name; what of them depends on when or where it is asked, all of it if undefined. */
-const changing: ReadonlyMap<string, ReadonlySet<string> | undefined> = new Map([
-  ['Math', new Set(['random'])],
-  ['Date', undefined],
-  ['performance', undefined],
-  ['process', undefined],
-  ['console', undefined],
-  ['crypto', undefined],
-  ['localStorage', undefined],
-]);
-/** The same by the types that declare them: `random()` after `const { random } = Math`, `Math['random']()`. */
-const asking: ReadonlyMap<string, ReadonlySet<string>> = new Map([
-  ['Math', new Set(['random'])],
-  ['DateConstructor', new Set(['now'])],
-  ['Performance', new Set(['now'])],
-  ['Crypto', new Set(['getRandomValues', 'randomUUID'])],
-]);
-const effects: ReadonlySet<string> = new Set([
-  'fetch',
-  'setTimeout',
-  'setInterval',
-  'setImmediate',
-  'queueMicrotask',
-  'eval',
-  'require',
-  'alert',
-  'prompt',
-]);
-const methods: Readonly<Record<string, string>> = {
-  '+': '.add',
-  '-': '.sub',
-  '*': '.mul',
-  '/': '.div',
-  '<': '.lt',
-  '>': '.gt',
-  '<=': '.le',
-  '>=': '.ge',
-  '%': '.rem',
-  '**': '.pow',
-};
-
-/** What `[a, b.c] = ...` and `({ a, b: c } = ...)` assign to; of anything else itself. */
-const targetsOf = (e: ts.Node): readonly ts.Expression[] => {
-  if (tsc.isArrayLiteralExpression(e)) return e.elements.flatMap(targetsOf);
-  if (tsc.isObjectLiteralExpression(e)) return e.properties.flatMap(targetsOf);
-  if (tsc.isPropertyAssignment(e)) return targetsOf(e.initializer);
-  if (tsc.isShorthandPropertyAssignment(e)) return [e.name];
-  if (tsc.isSpreadElement(e) || tsc.isSpreadAssignment(e) || tsc.isParenthesizedExpression(e)) return targetsOf(e.expression);
-  // with a default
-  if (tsc.isBinaryExpression(e)) return targetsOf(e.left);
-  return tsc.isExpression(e) ? [e] : [];
-};
-/** The name at the root of `a.b[c].d`. */
-const rootName = (e: ts.Expression): ts.Identifier | undefined => {
-  let at = e;
-  while (
-    tsc.isPropertyAccessExpression(at) ||
-    tsc.isElementAccessExpression(at) ||
-    tsc.isNonNullExpression(at) ||
-    tsc.isParenthesizedExpression(at)
-  )
-    at = at.expression;
-  return tsc.isIdentifier(at) ? at : undefined;
-};
-const within = (d: ts.Node, f: ts.Node): boolean => d.getSourceFile() === f.getSourceFile() && d.pos >= f.pos && d.end <= f.end;
-/** Declared at the top of a file, and so alive as long as the process; or the file, for `import * as ops`. */
-const ofFile = (d: ts.Node): boolean => {
-  if (tsc.isSourceFile(d)) return true;
-  let at = d.parent;
-  while (
-    tsc.isVariableDeclarationList(at) ||
-    tsc.isVariableStatement(at) ||
-    tsc.isBindingElement(at) ||
-    tsc.isObjectBindingPattern(at) ||
-    tsc.isVariableDeclaration(at)
-  )
-    at = at.parent;
-  return tsc.isSourceFile(at);
-};
-/** The built-in type or namespace that declares a method: `Map` of `seen.set`. */
-const ownerOf = (d: ts.Declaration): string => {
-  if (!d.getSourceFile().isDeclarationFile) return '';
-  const up = tsc.isModuleBlock(d.parent) ? d.parent.parent : d.parent;
-  return tsc.isInterfaceDeclaration(up) || tsc.isModuleDeclaration(up) ? up.name.text : '';
-};
-const mutates = (owner: string, method: string): boolean => mutators.some(([type, names]) => type.test(owner) && names.test(method));
-const builtIn = (d: ts.Declaration | undefined): boolean => d === undefined || d.getSourceFile().isDeclarationFile;
-
-/** Names from the top of the file to a function, by which it is found again after an edit: `layers.attention`. */
-export const pathOf = (f: ts.Node): string => {
-  const names: string[] = [];
-  for (let n = f; !tsc.isSourceFile(n); n = n.parent) {
-    const name = tsc.getNameOfDeclaration(n as ts.Declaration);
-    if (name) names.unshift(name.getText());
-  }
-  return names.join('.');
-};
 
 /** A body in another file that a traced one calls. */
 export interface Called {
@@ -176,8 +69,17 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
       const own = tsc.isSourceFile(d) ? (checker.getSymbolAtLocation(id)?.declarations?.[0] ?? d) : d;
       return [{ ...spotOfNode(tsc.getNameOfDeclaration(own) ?? own), message: `'${id.text}' is declared here` }];
     };
-    const changes = (n: ts.Node, target: ts.Expression, what: string): void => {
-      const id = rootName(target);
+    /** The name of something outside that an expression belongs to, if by a second name of this body. */
+    const originOf = (e: ts.Expression, seen: ReadonlySet<ts.Declaration> = new Set()): ts.Identifier | undefined => {
+      const id = rootName(e);
+      const d = id && declarationOf(id);
+      if (!id || !d || outside(id)) return id;
+      const source = within(d, f) && !seen.has(d) ? sourceOf(d) : undefined;
+      return source && originOf(source, new Set([...seen, d]));
+    };
+    /** `assigned`: a variable of this body may get another value, though what it stands for may not be changed. */
+    const changes = (n: ts.Node, target: ts.Expression, what: string, assigned = false): void => {
+      const id = assigned && tsc.isIdentifier(target) ? target : originOf(target);
       const d = id && outside(id);
       if (id && d)
         say(
@@ -208,12 +110,15 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
       const { expression: callee } = n;
       if (tsc.isIdentifier(callee) && effects.has(callee.text) && builtIn(declarationOf(callee)))
         say(n, 'FV0902', `'${callee.text}' is done once, when the body is traced, and is in no program`);
-      if (tsc.isPropertyAccessExpression(callee)) {
-        const owners = (symbolOf(checker, callee.name)?.declarations ?? []).map(ownerOf);
-        const [first] = n.arguments;
-        if (owners.some((o) => mutates(o, callee.name.text))) changes(n, callee.expression, `'${callee.getText()}' changes`);
-        else if (first && owners.some((o) => changers.get(o)?.has(callee.name.text))) changes(n, first, `'${callee.getText()}' changes`);
+      const method = methodOf(callee);
+      const [first] = n.arguments;
+      if (method) {
+        const owners = (symbolOf(checker, method.name)?.declarations ?? []).map(ownerOf);
+        if (owners.some((o) => mutates(o, method.text))) changes(n, method.of, `'${callee.getText()}' changes`);
+        else if (first && owners.some((o) => changers.get(o)?.has(method.text))) changes(n, first, `'${callee.getText()}' changes`);
       }
+      if (first && tsc.isIdentifier(callee) && readers.has(callee.text) && builtIn(declarationOf(callee)))
+        decides(first, `'${callee.text}'`);
       const asked = checker.getResolvedSignature(n)?.declaration;
       const name = asked && tsc.isMethodSignature(asked) ? asked.name.getText() : '';
       // `Math.random` as it is mostly written is found where it is asked for
@@ -235,7 +140,7 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
     const binary = (n: ts.BinaryExpression): void => {
       const kind = n.operatorToken.kind;
       const text = n.operatorToken.getText();
-      if (kind >= tsc.SyntaxKind.FirstAssignment && kind <= tsc.SyntaxKind.LastAssignment) {
+      if (isAssignment(n)) {
         const id = rootName(n.left);
         if (
           id &&
@@ -245,16 +150,23 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
           isTensor(n.left.expression)
         )
           say(n.left, 'FV0901', 'a tensor is a value: none of its elements can be assigned. Use where, concat or scatterAdd');
-        else for (const t of targetsOf(n.left)) changes(t, t, tsc.isIdentifier(t) ? 'this assigns to' : 'this writes into');
+        else for (const t of targetsOf(n.left)) changes(t, t, tsc.isIdentifier(t) ? 'this assigns to' : 'this writes into', true);
       } else if (kind === tsc.SyntaxKind.AmpersandAmpersandToken || kind === tsc.SyntaxKind.BarBarToken) {
         decides(n.left, `'${text}'`);
+      } else if (identities.has(text)) {
+        if (isTensor(n.left) && isTensor(n.right))
+          say(
+            n,
+            'FV0903',
+            `'${text}' of JavaScript asks whether two tensors are one object, and never for their values: use ${methods[text]}(...)`,
+          );
       } else if (methods[text] !== undefined && (isTensor(n.left) || isTensor(n.right))) {
         say(n, 'FV0903', `'${text}' of JavaScript on a tensor: use ${methods[text]}(...)`);
       }
     };
     const unary = (n: ts.PrefixUnaryExpression | ts.PostfixUnaryExpression): void => {
       if (n.operator === tsc.SyntaxKind.PlusPlusToken || n.operator === tsc.SyntaxKind.MinusMinusToken)
-        changes(n, n.operand, 'this changes');
+        changes(n, n.operand, 'this changes', true);
       else if (n.operator === tsc.SyntaxKind.ExclamationToken) decides(n.operand, "'!'");
       else if (isTensor(n.operand))
         say(n, 'FV0903', `'${n.getText()[0]}' of JavaScript on a tensor is a number, and no operation: use .neg()`);
@@ -268,6 +180,7 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
       else if (tsc.isForStatement(n) && n.condition) decides(n.condition, 'this loop');
       else if (tsc.isForOfStatement(n)) decides(n.expression, 'this loop');
       else if (tsc.isSwitchStatement(n)) decides(n.expression, 'this switch');
+      else if (tsc.isCaseClause(n)) decides(n.expression, 'this case');
       else if (tsc.isTemplateSpan(n)) decides(n.expression, 'this text');
       else if (tsc.isAwaitExpression(n) || tsc.isYieldExpression(n))
         say(n, 'FV0904', `${whose} is traced in one go: there is nothing to wait for, and nobody to yield to`);
@@ -285,20 +198,40 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
       else if (tsc.isCallExpression(n)) {
         global(n);
         called(n);
-      } else if (tsc.isIdentifier(n)) captured(n);
+      }
+      capturedAt(n);
       tsc.forEachChild(n, visit);
     };
-    /** A tensor that a file makes when it is loaded belongs to no trace. */
-    const captured = (id: ts.Identifier): void => {
-      const d = declarationOf(id);
-      if (!d || id.parent === d || !tsc.isVariableDeclaration(d) || !isTensor(id)) return;
-      if (ofFile(d) && !d.getSourceFile().isDeclarationFile)
-        say(
-          id,
-          'FV0907',
-          `'${id.text}' is a tensor that is made when its file is loaded, outside of every trace: make it inside of the body, or take it as an argument`,
-          declaredAt(id, d),
-        );
+    /** A tensor that lives as long as the file, by itself or in an object, belongs to no trace, or to one that is over. */
+    const captured = (n: ts.Expression, source: ts.Expression = n): void => {
+      const id = originOf(source);
+      const d = id && declarationOf(id);
+      if (!id || !d || !ofFile(d) || d.getSourceFile().isDeclarationFile || !isTensor(n)) return;
+      const whole = tsc.isBindingElement(d) ? d.parent.parent : d;
+      if (!tsc.isVariableDeclaration(whole)) return;
+      const made = (tsc.getCombinedNodeFlags(whole) & tsc.NodeFlags.Const) !== 0;
+      say(
+        n,
+        'FV0907',
+        made
+          ? `'${n.getText()}' is a tensor that is made when its file is loaded, outside of every trace: make it inside of the body, or take it as an argument`
+          : `'${n.getText()}' outlives the trace that put a tensor there, and in another one that tensor means nothing: make it anew inside of the body, or take it as an argument`,
+        declaredAt(id, d),
+      );
+    };
+    const capturedAt = (n: ts.Node): void => {
+      const up = n.parent;
+      // what is assigned to is told as such
+      if (tsc.isBinaryExpression(up) && up.left === n && isAssignment(up)) return;
+      if (tsc.isPropertyAccessExpression(n) || tsc.isElementAccessExpression(n)) captured(n);
+      else if (tsc.isBindingElement(n) && tsc.isIdentifier(n.name)) {
+        const source = sourceOf(n);
+        if (source) captured(n.name, source);
+      } else if (tsc.isIdentifier(n)) {
+        const d = declarationOf(n);
+        // of this body only what stands for something else is new to it, and that is told where it is named
+        if (d && up !== d && !within(d, f)) captured(n);
+      }
     };
     visit(f.body);
   };

@@ -1,13 +1,14 @@
 /** The static half of `fovea check`: types and purity of the files that were asked for and of what they import of the user's. */
 import type ts from 'typescript';
+import { type Setting, settingsOf } from './config.ts';
 import type { Finding } from './findings.ts';
-import { largest, type Project, project } from './project.ts';
+import { largest, type Project, plain, project, type Surroundings } from './project.ts';
 import { purity } from './purity.ts';
 import { findingOf } from './sentences.ts';
 import { userFiles } from './tensors.ts';
 
-/** Of tsc: operands that an operator does not take. */
-const operators: ReadonlySet<string> = new Set(['TS2362', 'TS2363', 'TS2365']);
+/** Of tsc: operands that an operator does not take, and cases and arguments that cannot be. */
+const operators: ReadonlySet<string> = new Set(['TS2362', 'TS2363', 'TS2365', 'TS2367', 'TS2678', 'TS2345']);
 
 /** The files as they are at one moment. */
 export interface Round {
@@ -17,7 +18,7 @@ export interface Round {
   /** What is wrong with them. */
   readonly findings: () => readonly Finding[];
   /** Of `files` those whose types were looked at for `findings`, after it was called. */
-  readonly anew: ReadonlySet<string>;
+  readonly anew: () => ReadonlySet<string>;
 }
 export interface Checker {
   readonly round: () => Round;
@@ -35,39 +36,71 @@ const left = (file: string, bytes: number): Finding => ({
   message: `the file has ${mb(bytes)}, and files up to ${mb(largest)} are checked. Read large data when the program runs`,
 });
 
-export const checker = (asked: readonly string[]): Checker => {
-  const p = project(asked);
+/** The files of one project. */
+const checkerOf = (setting: Setting, around: Surroundings): Checker => {
+  const asked = setting.files;
+  const p = project(setting, around);
   const impurities = purity();
   const round = (): Round => {
-    const { program, settle, diagnosticsOf, anew } = p.now();
+    const { program, settle, diagnosticsOf, anew: mine, lean } = p.now();
+    let anew: ReadonlySet<string> = mine;
     const files = userFiles(program, asked);
     if (p.tooLarge.size > 0) {
       const findings = [...p.tooLarge].map(([file, bytes]) => left(file, bytes));
-      return { files: files.map((f) => f.fileName), parses: false, findings: () => findings, anew };
+      return { files: files.map((f) => f.fileName), parses: false, findings: () => findings, anew: () => mine };
     }
     const syntax = files.flatMap((f) => program.getSyntacticDiagnostics(f));
     const findings = (): readonly Finding[] => {
-      const mine = new Set(files);
-      settle((f) => mine.has(f));
+      const own = new Set(files);
+      settle((f) => own.has(f));
       const diagnostics: readonly ts.Diagnostic[] = [
-        ...p.faults,
+        ...setting.faults,
         ...program.getOptionsDiagnostics(),
         ...syntax,
         ...files.flatMap(diagnosticsOf),
       ];
       const types = program.getTypeChecker();
       const found = diagnostics.flatMap((d) => findingOf(types, d) ?? []);
+      if (lean && found.some((f) => f.code.startsWith('TS'))) {
+        p.complete();
+        const whole = round();
+        const all = whole.findings();
+        anew = whole.anew();
+        return all;
+      }
       const impure = impurities(program, files, anew);
       // tsc does not know why an operator does not fit a tensor
       const told = new Set(impure.filter((f) => f.code === 'FV0903').map((f) => `${f.file}:${f.line}:${f.col}`));
       const rest = found.filter((f) => !(operators.has(f.code) && told.has(`${f.file}:${f.line}:${f.col}`)));
       return [...rest, ...impure];
     };
-    return { files: files.map((f) => f.fileName), parses: syntax.length === 0, findings, anew };
+    return { files: files.map((f) => f.fileName), parses: syntax.length === 0, findings, anew: () => anew };
   };
   const learn = (): void => {
     p.again(round().files);
     round().findings();
   };
   return { changed: p.changed, round, learn };
+};
+
+/** `asked` are absolute. */
+export const checker = (asked: readonly string[], around: Surroundings = plain): Checker => {
+  const all = settingsOf(asked, around.disk).map((s) => checkerOf(s, around));
+  return {
+    changed: (file) => {
+      for (const c of all) c.changed(file);
+    },
+    learn: () => {
+      for (const c of all) c.learn();
+    },
+    round: () => {
+      const rounds = all.map((c) => c.round());
+      return {
+        files: [...new Set(rounds.flatMap((r) => r.files))],
+        parses: rounds.every((r) => r.parses),
+        findings: () => rounds.flatMap((r) => r.findings()),
+        anew: () => new Set(rounds.flatMap((r) => [...r.anew()])),
+      };
+    },
+  };
 };

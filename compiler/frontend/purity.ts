@@ -6,11 +6,12 @@
  *   fn(['N'], (x) => { seen.push(x); return x; })      FV0901: 'seen.push' changes 'seen', which is declared outside of this traced body
  *
  * Bodies are what is given to fn, module, grad, ..., functions that take a tensor, and functions of the user's that those call. It is a lint,
- * not a proof: a change through a second name is not seen. What is found in a file is kept until its types are looked at anew.
+ * not a proof: a change through a second name is seen where a `const`, a pattern or a loop gives the name, and not through an argument. What is found in a file is kept until its types are looked at anew.
  */
 import type ts from 'typescript';
-import { type Facts, isBody, pathOf, type Visit, visitor } from './bodies.ts';
+import { type Facts, isBody, type Visit, visitor } from './bodies.ts';
 import type { Finding } from './findings.ts';
+import { pathOf } from './names.ts';
 import { languageName, mayBeTensor } from './tensors.ts';
 import { tsc } from './typescript.ts';
 

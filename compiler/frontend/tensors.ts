@@ -44,18 +44,23 @@ export const languageName = (checker: ts.TypeChecker, n: ts.Expression): string 
   return s && isOurs(s, language) ? s.name : undefined;
 };
 
+/** Which files of a program are Fovea's own, as sources or as the package: the language and all below it. Models are a user's. */
+export const isOfFovea = (program: ts.Program): ((file: string) => boolean) => {
+  const roots = [...new Set(program.getSourceFiles().flatMap((f) => rootOf(f.fileName) ?? []))];
+  return (file) =>
+    roots.some(
+      (r) =>
+        file.startsWith(r) &&
+        (faces.test(`/${file.slice(r.length)}`) || /^(dsl|compiler|backends|testing|cli)[\\/]/.test(file.slice(r.length))),
+    );
+};
+
 /**
  * The files of a program that a user wrote: no declarations, no packages, and of Fovea itself, where its sources are in the program, only
  * what was asked for and models.
  */
 export const userFiles = (program: ts.Program, asked: readonly string[]): readonly ts.SourceFile[] => {
-  const roots = new Set(program.getSourceFiles().flatMap((f) => rootOf(f.fileName) ?? []));
-  const ours = (file: string): boolean =>
-    [...roots].some(
-      (r) =>
-        file.startsWith(r) &&
-        (faces.test(`/${file.slice(r.length)}`) || /^(dsl|compiler|backends|testing|cli)[\\/]/.test(file.slice(r.length))),
-    );
+  const ours = isOfFovea(program);
   return program
     .getSourceFiles()
     .filter((f) => asked.includes(f.fileName) || !(f.isDeclarationFile || /[\\/]node_modules[\\/]/.test(f.fileName) || ours(f.fileName)));

@@ -45,17 +45,35 @@ const leavesOf = (checker: ts.TypeChecker, type: ts.Type, at: ts.Node): Leaves |
 /** Most differences that are listed. */
 const most = 12;
 
-/** The differences, one a line; undefined where these are no two trees of tensors, or they do not differ by path. */
-export const treeDifference = (checker: ts.TypeChecker, wanted: ts.Type, got: ts.Type, at: ts.Node): string | undefined => {
+const few = 4;
+
+/** The leaves of a tree where something else is given. */
+const summary = (leaves: Leaves): string => {
+  const all = [...leaves].map(([path, text]) => `${path || 'one tensor'}: ${text}`);
+  return `a tree of ${all.length} leaves (${[...all.slice(0, few), ...(all.length > few ? ['...'] : [])].join(', ')})`;
+};
+
+/**
+ * The differences, one a line, by paths that begin with `from`; undefined where no tree of tensors is wanted, or they do not differ by path.
+ */
+export const treeDifference = (
+  checker: ts.TypeChecker,
+  wanted: ts.Type,
+  got: ts.Type,
+  at: ts.Node,
+  from: readonly string[] = [],
+): string | undefined => {
   const [w, g] = [leavesOf(checker, wanted, at), leavesOf(checker, got, at)];
-  if (!w || !g || (w.has('') && g.has(''))) return undefined;
+  if (!w || (w.has('') && (!g || g.has('')))) return undefined;
+  if (!g) return `${from.length > 0 ? `${from.join('.')}: ` : ''}expected ${summary(w)}, got ${checker.typeToString(got)}`;
+  const full = (path: string): string => [...from, ...(path === '' ? [] : [path])].join('.') || 'one tensor';
   const lines = [
     ...[...w].flatMap(([path, text]) => {
       const own = g.get(path);
-      if (own === undefined) return [`${path || 'one tensor'}: ${text} is missing`];
-      return own === text ? [] : [`${path}: expected ${text}, got ${own}`];
+      if (own === undefined) return [`${full(path)}: ${text} is missing`];
+      return own === text ? [] : [`${full(path)}: expected ${text}, got ${own}`];
     }),
-    ...[...g].flatMap(([path, text]) => (w.has(path) ? [] : [`${path || 'one tensor'}: ${text} is not expected`])),
+    ...[...g].flatMap(([path, text]) => (w.has(path) ? [] : [`${full(path)}: ${text} is not expected`])),
   ];
   if (lines.length === 0) return undefined;
   const rest = lines.length - most;

@@ -1,12 +1,12 @@
 /** `fovea check`: what it finds in a model with every mistake it knows, that DINOv2 has none, and the forms in which it says so. */
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { checker } from '../../compiler/frontend/check.ts';
 import { type Finding, inOrder, printFindings } from '../../compiler/frontend/findings.ts';
-import { fovea, scratch } from '../cli/command.ts';
+import { fovea } from '../cli/command.ts';
+import { edit, projectOf } from './project.ts';
 
-const root = join(import.meta.dirname, '../..');
 // a file of the project for as long as it is checked: its imports and the options of tsc are the project's
 const folder = join(import.meta.dirname, 'fixtures/checked');
 const file = join(folder, 'impure.ts');
@@ -62,16 +62,6 @@ test('every mistake is found once, underlined, and what is no mistake is not', {
   expect(again).toContain('FV0902');
 });
 
-/** A project of the sources of this one: a folder whose tsconfig.json is this one's, and what its modules import of the language. */
-const projectOf = (files: Readonly<Record<string, string>>): ((name: string) => string) => {
-  const dir = scratch();
-  copyFileSync(join(root, 'tsconfig.json'), join(dir, 'tsconfig.json'));
-  writeFileSync(join(dir, 'package.json'), '{ "type": "module" }');
-  const dsl = JSON.stringify(relative(dir, join(root, 'dsl/index.ts')));
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text.replaceAll("'fovea'", dsl));
-  return (name) => join(dir, name);
-};
-
 test('an edit is looked at alone, with what depends on what it declares; impure helpers of other files stay known', {
   timeout: 60_000,
 }, () => {
@@ -84,28 +74,28 @@ test('an edit is looked at alone, with what depends on what it declares; impure 
   const look = (): readonly [codes: readonly string[], anew: readonly string[]] => {
     const r = c.round();
     const found = r.findings();
-    return [found.map((f) => `${relative(at('.'), f.file)}:${f.line} ${f.code}`), [...r.anew].map((f) => relative(at('.'), f))];
+    return [found.map((f) => `${relative(at('.'), f.file)}:${f.line} ${f.code}`), [...r.anew()].map((f) => relative(at('.'), f))];
   };
-  const edit = (name: string, change: (text: string) => string): void => {
-    writeFileSync(at(name), change(readFileSync(at(name), 'utf8')));
+  const change = (name: string, how: (text: string) => string): void => {
+    edit(at(name), how);
     c.changed(at(name));
   };
   expect(look()).toEqual([['helper.ts:2 FV0901'], ['helper.ts', 'model.ts', 'main.ts']]);
   c.learn();
-  edit('main.ts', (t) => `${t}// a word\n`);
+  change('main.ts', (t) => `${t}// a word\n`);
   expect(look()).toEqual([['helper.ts:2 FV0901'], ['main.ts']]);
   // what it declares stays: nobody else is looked at, and the helper is still one that a traced body calls
-  edit('helper.ts', (t) => `// a word\n${t}`);
+  change('helper.ts', (t) => `// a word\n${t}`);
   expect(look()).toEqual([['helper.ts:3 FV0901'], ['helper.ts']]);
-  edit('helper.ts', (t) => t.replace('two = (): number => 2', "two = (): string => '2'"));
+  change('helper.ts', (t) => t.replace('two = (): number => 2', "two = (): string => '2'"));
   expect(look()).toEqual([
-    ['model.ts:5 TS2345', 'helper.ts:3 FV0901'],
+    ['model.ts:5 FV0006', 'helper.ts:3 FV0901'],
     ['helper.ts', 'model.ts', 'main.ts'],
   ]);
-  edit('model.ts', (t) => t.replace("  note('f');\n", '').replace('x.mul(two())', 'x'));
+  change('model.ts', (t) => t.replace("  note('f');\n", '').replace('x.mul(two())', 'x'));
   expect(look()).toEqual([[], ['model.ts', 'main.ts']]);
   // an import that leads nowhere, until its file is there
-  edit('main.ts', (t) => `${t}import { late } from './late.ts';\nexport const l = late;\n`);
+  change('main.ts', (t) => `${t}import { late } from './late.ts';\nexport const l = late;\n`);
   expect(look()[0]).toEqual(['main.ts:4 TS2307']);
   writeFileSync(at('late.ts'), 'export const late = 1;\n');
   c.changed(at('late.ts'));

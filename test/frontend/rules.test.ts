@@ -1,25 +1,18 @@
 /** Rule by rule: what `fovea check` finds in a traced body of a few lines, and what it lets pass. */
-import { copyFileSync, writeFileSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { relative } from 'node:path';
 import { expect, test } from 'vitest';
 import { checker } from '../../compiler/frontend/check.ts';
 import { inOrder } from '../../compiler/frontend/findings.ts';
-import { scratch } from '../cli/command.ts';
-
-const root = join(import.meta.dirname, '../..');
+import { projectOf } from './project.ts';
 
 /** Code and underlined text of what is found in files of one project, the first of which is asked for. */
 const findings = (files: Readonly<Record<string, string>>): readonly string[] => {
-  const dir = scratch();
-  copyFileSync(join(root, 'tsconfig.json'), join(dir, 'tsconfig.json'));
-  writeFileSync(join(dir, 'package.json'), '{ "type": "module" }');
-  const dsl = JSON.stringify(relative(dir, join(root, 'dsl/index.ts')));
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text.replaceAll("'fovea'", dsl));
-  const found = checker([join(dir, Object.keys(files)[0] as string)])
+  const at = projectOf(files);
+  const found = checker([at(Object.keys(files)[0] as string)])
     .round()
     .findings();
   return inOrder(found).map((f) => {
-    const line = (files[relative(dir, f.file)] as string).split('\n')[f.line - 1] as string;
+    const line = (files[relative(at('.'), f.file)] as string).split('\n')[f.line - 1] as string;
     return `${f.code} ${line.slice(f.col - 1, f.line === f.endLine ? f.endCol - 1 : undefined)}`;
   });
 };
@@ -167,4 +160,93 @@ export const f = fn(['N'], (x) => {
     'FV0902 globalThis.Math.random()',
     'FV0902 now()',
   ]);
+});
+
+test('a second name for what is outside is still outside; a variable of the body may get another value', { timeout: 60_000 }, () => {
+  const model = `import { fn } from 'fovea';
+const log: number[] = [], logs = [log], state = { log, inner: { n: 0 } };
+export const f = fn(['N'], (x) => {
+  const l = log;
+  l.push(1);
+  log['push'](3);
+  const { inner } = state, again = inner;
+  again.n = 2;
+  for (const each of logs) each.pop();
+  let mine = state;
+  mine = { log: [], inner: { n: 1 } };
+  const own = [...log];
+  own.push(mine.inner.n);
+  Object.assign(l, [1]);
+  return x;
+});
+`;
+  expect(findings({ 'model.ts': model })).toEqual([
+    'FV0901 l.push(1)',
+    "FV0901 log['push'](3)",
+    'FV0901 again.n',
+    'FV0901 each.pop()',
+    'FV0901 Object.assign(l, [1])',
+  ]);
+});
+
+test('tensors that are compared, made numbers of, or cases of a switch', { timeout: 60_000 }, () => {
+  const model = `import { type F32, fn } from 'fovea';
+export const f = fn(['', ''], (x, y) => {
+  const all = [x === y, x !== y, Number(x), Boolean(y), String(x), isNaN(y)];
+  switch (true) {
+    case x.gt(0):
+      return y;
+    case all.length > 2:
+      return x;
+  }
+  switch (true as unknown) { case y: return y; }
+  return x;
+});
+export const there = (x: F32<'N'>, bias?: F32<'N'>) => (bias === undefined || bias == null ? x : x.add(bias));
+`;
+  expect(findings({ 'model.ts': model })).toEqual([
+    'FV0903 x === y',
+    'FV0903 x !== y',
+    'FV0903 x',
+    'FV0903 y',
+    'FV0903 x',
+    'FV0903 y',
+    'FV0903 x.gt(0)',
+    'FV0903 y',
+  ]);
+});
+
+test('tensors that a file keeps, by themselves or in objects, and what is said of each', { timeout: 60_000 }, () => {
+  const files = {
+    'model.ts': `import { type F32, fn, scalar } from 'fovea';
+import { shared } from './shared.ts';
+const one = scalar(1), all = { two: scalar(2), list: [scalar(3)] as const };
+let memo: F32<'N'> | undefined;
+export const f = fn(['N'], (x) => {
+  const { two } = all, again = all;
+  memo ??= x;
+  return x.add(one).add(all.two).add(again.list[0]).add(two).add(shared.three).add(memo);
+});
+`,
+    'shared.ts': "import { scalar } from 'fovea';\nexport const shared = { three: scalar(3) };\n",
+  };
+  expect(findings(files)).toEqual([
+    'FV0907 two',
+    'FV0901 memo',
+    'FV0907 one',
+    'FV0907 all.two',
+    'FV0907 again.list[0]',
+    'FV0907 shared.three',
+    'FV0907 memo',
+  ]);
+  const at = projectOf(files);
+  const said = (text: string): string => {
+    const f = checker([at('model.ts')])
+      .round()
+      .findings()
+      .find((f) => f.code === 'FV0907' && f.message.startsWith(`'${text}'`));
+    return f?.message ?? '';
+  };
+  expect(said('all.two')).toMatch(/is a tensor that is made when its file is loaded/);
+  expect(said('memo')).toMatch(/outlives the trace that put a tensor there/);
 });
