@@ -11,7 +11,7 @@ import type { Command } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
 import { backendNames } from './backends.ts';
 import { type Facts, factsOf, showPlace } from './explain/facts.ts';
-import { ms } from './explain/text.ts';
+import { ms } from './explain/units.ts';
 import { planBackend } from './explain.ts';
 import { path } from './options.ts';
 import { type ProgramOptions, programCommand, userProgram, written } from './program.ts';

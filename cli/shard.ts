@@ -11,27 +11,24 @@ import { cpu, cpuTarget } from '../backends/cpu/index.ts';
 import { ringBytes } from '../compiler/collectives.ts';
 import { compileGraph } from '../compiler/compile.ts';
 import { FoveaError } from '../compiler/error.ts';
-import { bytesOf, type FloatType } from '../compiler/graph/types.ts';
+import { bytesOf } from '../compiler/graph/types.ts';
 import { type StepCost, stepCost } from '../compiler/plan/cost.ts';
 import { timelineSvg, timelineText } from '../compiler/plan/timeline.ts';
-import { type Executable, reduceTypes, type Strategy, strategies, trace } from '../index.ts';
-import { batchPlacement, reduceBy } from '../models/dinov2/ranks.ts';
+import { type Executable, trace } from '../index.ts';
+import { batchPlacement } from '../models/dinov2/ranks.ts';
 import { batchSpec, hyperSpec, stateSpec, trainStep } from '../models/dinov2.ts';
 import { stepPrecision } from '../models/precision.ts';
 import { geometry } from '../models/recipes/geometry.ts';
 import { type Recipe, recipes } from '../models/recipes.ts';
 import { architectures } from '../models/vit/presets.ts';
 import { path, whole } from './options.ts';
+import { type ShardFlags, shardOptions, shardPlan } from './sharding.ts';
 
-interface ShardOptions {
+interface ShardOptions extends ShardFlags {
   readonly arch: keyof typeof architectures;
   readonly ranks: readonly number[];
-  readonly group?: number;
   readonly batch: number;
   readonly dropPath?: number;
-  readonly strategy: Strategy;
-  readonly reduce: FloatType;
-  readonly prefetch: number;
   readonly tflops: number;
   readonly memory: number;
   readonly link: number;
@@ -106,10 +103,7 @@ const rowOf = async (o: ShardOptions, ranks: number): Promise<Row> => {
   } as const;
   const group = o.group ?? ranks;
   const plan = {
-    group,
-    strategy: o.strategy,
-    reduce: reduceBy(o.reduce),
-    prefetch: o.prefetch,
+    ...shardPlan(o),
     place: (p: string) => (p.startsWith('1.') ? batchPlacement(r, p.slice(2)) : undefined),
   };
   const { report } = await compileGraph(traced.graph, {
@@ -155,8 +149,10 @@ async function run(o: ShardOptions): Promise<void> {
   if (o.timeline !== undefined && o.ranks.length > 1)
     throw new FoveaError('FV0503', '--timeline: one picture shows one number of ranks', { hint: 'Give one number: --ranks 8.' });
   const group = o.group === undefined ? '' : `, groups of ${o.group}`;
+  const gathered = o.gathered === undefined ? '' : `, at most ${o.gathered} MiB gathered`;
+  const ahead = o.prefetch === 1 ? '' : `, ${o.prefetch} gathered ahead`;
   console.log(
-    `${o.arch}, ${o.batch} images a rank, ${o.strategy}${group}, bf16${o.reduce === 'f32' ? '' : ` (gradients ${o.reduce})`}; ${o.tflops} TFLOP/s, memory ${o.memory} GB/s, link ${o.link} GB/s, ${o.latency} us a transfer`,
+    `${o.arch}, ${o.batch} images a rank, ${o.strategy}${group}, bf16${o.reduce === 'f32' ? '' : ` (gradients ${o.reduce})`}${ahead}${gathered}; ${o.tflops} TFLOP/s, memory ${o.memory} GB/s, link ${o.link} GB/s, ${o.latency} us a transfer`,
   );
   console.log(line(columns));
   for (const ranks of o.ranks) {
@@ -168,21 +164,17 @@ async function run(o: ShardOptions): Promise<void> {
   }
 }
 
-export const shardCommand = (): Command =>
-  new Command('shard')
+export const shardCommand = (): Command => {
+  const command = new Command('shard')
     .description('what a training step costs on many ranks: bytes held, bytes sent, and how much of the sending hides')
     .addOption(new Option('--arch <name>', 'the backbone').choices(Object.keys(architectures)).default('vit_giant2'))
     .option('--ranks <list>', 'numbers of ranks', counts, [1, 8, 64])
-    .option('--group <n>', 'ranks that share one copy of the parameters: all unless given', whole('--group', 1))
     .option('--batch <n>', 'images of each rank', whole('--batch', 2), 12)
     .option('--drop-path <rate>', "share of branches that stochastic depth leaves out (default: the recipe's)", rate)
-    .addOption(new Option('--strategy <name>', 'what is kept in pieces').choices(strategies).default('FULL_SHARD'))
-    .addOption(new Option('--reduce <type>', 'how gradients travel; those of heads always as f32').choices(reduceTypes).default('f32'))
-    .option('--prefetch <n>', 'gathers that start ahead', whole('--prefetch', 0), 1)
     .option('--tflops <n>', 'arithmetic of a rank, in 10^12 operations a second', whole('--tflops', 1), 400)
     .option('--memory <n>', 'bandwidth of its memory, in GB a second', whole('--memory', 1), 3000)
     .option('--link <n>', 'bandwidth between ranks, in GB a second', whole('--link', 1), 50)
     .option('--latency <n>', 'microseconds that a transfer takes at least', whole('--latency', 0), 20)
-    .option('--timeline <file>', 'a picture of the schedule as SVG, and one as text below the table', path('--timeline'))
-    .option('--debug', 'print the stack of an error')
-    .action(run);
+    .option('--timeline <file>', 'a picture of the schedule as SVG, and one as text below the table', path('--timeline'));
+  return shardOptions(command, 'FULL_SHARD').option('--debug', 'print the stack of an error').action(run);
+};

@@ -13,21 +13,10 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
-import type { FloatType } from '../compiler/graph/types.ts';
-import {
-  type Backend,
-  flatten,
-  type HostTensor,
-  type Progress,
-  reduceTypes,
-  type ShardPlan,
-  type Strategy,
-  strategies,
-  type Tune,
-} from '../index.ts';
+import { type Backend, flatten, type HostTensor, type Progress, type ShardPlan, type Tune } from '../index.ts';
 import { type Checkpoint, completeSteps, openCheckpoint, stepName, writeCheckpoint } from '../models/checkpoint/index.ts';
 import type { ImageSet } from '../models/data/picture.ts';
-import { batchPlacement, reduceBy } from '../models/dinov2/ranks.ts';
+import { batchPlacement } from '../models/dinov2/ranks.ts';
 import { initState, stateSpec } from '../models/dinov2/state.ts';
 import { recipeAt } from '../models/precision.ts';
 import { type Recipe, recipes } from '../models/recipes.ts';
@@ -41,9 +30,10 @@ import { type OutputFolder, outputFolder } from './output.ts';
 import { type ProgressLine, progressLine, seconds } from './progress.ts';
 import { agree, type Job, jobOf, onJob, Shared } from './ranks.ts';
 import { report } from './report.ts';
+import { type ShardFlags, shardOptions, shardPlan, shardText } from './sharding.ts';
 import { describe, load, stepLine } from './training.ts';
 
-interface TrainOptions {
+interface TrainOptions extends ShardFlags {
   readonly recipe: keyof typeof recipes;
   readonly steps: number;
   readonly batch?: number;
@@ -57,18 +47,15 @@ interface TrainOptions {
   readonly precision: FloatType;
   readonly tune: Tune;
   readonly ranks?: number;
-  readonly group?: number;
   readonly shards?: number;
-  readonly strategy: Strategy;
-  readonly reduce: FloatType;
   readonly debug?: true;
 }
 
 const files = ['metrics.jsonl', 'loss.png', 'checkpoint.safetensors'] as const;
 type Folder = OutputFolder<(typeof files)[number]>;
 
-export const trainCommand = (): Command =>
-  new Command('train')
+export const trainCommand = (): Command => {
+  const command = new Command('train')
     .description('train DINOv2 by a recipe, on one process or on the ranks of mpirun and srun')
     .addOption(new Option('--recipe <name>', 'model, data settings and schedules').choices(Object.keys(recipes)).default('demo'))
     .option('--steps <n>', 'steps of the whole run, over which the schedules span', whole('--steps', 1), 800)
@@ -91,18 +78,13 @@ export const trainCommand = (): Command =>
     )
     .addOption(tuneOption())
     .option('--ranks <n>', 'ranks that there are to be; another number is refused', whole('--ranks', 1))
-    .option('--group <n>', 'ranks that share one copy of the parameters (default: all)', whole('--group', 1))
     .option(
       '--shards <n>',
       'shards of the batch (default: one a rank); what is done within a rank is done within a shard',
       whole('--shards', 1),
-    )
-    .addOption(
-      new Option('--strategy <how>', 'what is split over ranks, and when it is gathered').choices(strategies).default('SHARD_GRAD_OP'),
-    )
-    .addOption(new Option('--reduce <type>', 'how gradients travel; those of heads always as f32').choices(reduceTypes).default('f32'))
-    .option('--debug', 'print the stack of an error')
-    .action(runTrain);
+    );
+  return shardOptions(command).option('--debug', 'print the stack of an error').action(runTrain);
+};
 
 /** The recipe of all ranks together. */
 const recipeOf = (o: TrainOptions, size: number, earlier: Recipe | undefined): Recipe => {
@@ -135,9 +117,7 @@ const sameRun = (seed: number, recipe: Recipe, before: Recipe, { seed: other }: 
 };
 
 const planOf = (o: TrainOptions, recipe: Recipe): ShardPlan => ({
-  strategy: o.strategy,
-  reduce: reduceBy(o.reduce),
-  ...(o.group ? { group: o.group } : {}),
+  ...shardPlan(o),
   // argument 1 is the batch
   place: (at) => (at.startsWith('1.') ? batchPlacement(recipe, at.slice(2)) : undefined),
 });
@@ -249,7 +229,7 @@ const begin = async (
     'the recipe': createHash('sha256').update(JSON.stringify(recipe)).digest('hex').slice(0, 16),
     'the seed': String(options.seed),
     'the precision': options.precision,
-    'the strategy': `${options.strategy} in groups of ${options.group ?? job.size}, gradients as ${options.reduce}`,
+    'the strategy': shardText(options, job.size),
     'the number of images': String(images.pictures.length),
     'the step': String(from.step),
     'the folder': out,
@@ -259,7 +239,7 @@ const begin = async (
   });
   if (job.world) {
     const { library, unwatched } = job.world;
-    say(`${job.size} ranks over ${library}; ${options.strategy}, ${options.group ?? job.size} ranks a copy, ${recipe.batch} images a step`);
+    say(`${job.size} ranks over ${library}; ${shardText(options, job.size)}; ${recipe.batch} images a step`);
     if (unwatched.length > 0) say(`ranks ${unwatched.join(', ')} cannot be reached from rank 0: whether they die, only the launcher sees`);
   }
   say(`${images.name}: ${images.pictures.length} training images`);

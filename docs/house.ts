@@ -67,6 +67,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'compiler/tile',
     'compiler/kernel',
     'compiler/plan',
+    'compiler/shard',
     'compiler/target',
     'compiler/compile',
   ],

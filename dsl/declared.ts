@@ -4,10 +4,11 @@
  *
  *   fn(['B D'], ...)                    module(..., ['B N D'], ...)                its parameters are the first argument
  *   Object.assign(step, { args: [paramSpecs(model), spec('B 2')], dims: { B: 256 }, donate: [0] })
+ *   ..., place: (path) => (path.startsWith('1') ? { split: 0 } : undefined)              on several ranks: argument 1 is a batch
  */
 import { FoveaError } from '../compiler/error.ts';
 import { bindDim, type Dim, dimNames } from '../compiler/graph/dim.ts';
-import { type DType, isFloat } from '../compiler/graph/types.ts';
+import { type DType, isFloat, type Placement } from '../compiler/graph/types.ts';
 import { dimOf } from './context.ts';
 import { apply, isModule, type Module, signatureOf } from './module.ts';
 import { isSpec, paramSpecs, type TensorSpec } from './params.ts';
@@ -31,6 +32,7 @@ interface Properties {
   readonly args?: unknown;
   readonly dims?: Readonly<Record<string, number>>;
   readonly donate?: readonly number[];
+  readonly place?: (path: string) => Placement | undefined;
 }
 const properties = (f: unknown): Properties => (typeof f === 'function' ? (f as Properties) : {});
 
@@ -51,6 +53,8 @@ export interface Declared {
   /** Sizes and donated arguments as the function itself gives them. */
   readonly dims: Readonly<Record<string, number>>;
   readonly donate: readonly number[];
+  /** Where an input lies on several ranks, by its path, if the function says so. */
+  readonly place: ((path: string) => Placement | undefined) | undefined;
 }
 
 const shown = (arg: unknown): string => {
@@ -63,7 +67,7 @@ const shown = (arg: unknown): string => {
 export const declared = (f: unknown): Declared => {
   const module = isModule(f) ? f : undefined;
   const sig = signatureOf(f);
-  const { args, dims = {}, donate = [] } = properties(f);
+  const { args, dims = {}, donate = [], place } = properties(f);
   const own: unknown = sig?.map((s) => specOf(s, module?.dims ?? none)) ?? args;
   if (!Array.isArray(own))
     throw new FoveaError('FV0503', 'the function does not say what its arguments are', {
@@ -79,6 +83,7 @@ export const declared = (f: unknown): Declared => {
     signature: sig ?? own.map(shown),
     dims,
     donate,
+    place,
   };
 };
 

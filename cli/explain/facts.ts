@@ -4,11 +4,14 @@
  */
 import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
+import type { Shards } from '../../compiler/compile.ts';
 import type { Loc } from '../../compiler/error.ts';
 import { type ExplainedLaunch, type Explanation, explain, roofline } from '../../compiler/explain/explain.ts';
+import { type Machine, stepCost } from '../../compiler/plan/cost.ts';
 import type { Backend, Precision } from '../../index.ts';
 import type { UserProgram } from '../program.ts';
 import { type MeasuredPlan, measurePlan } from './measure.ts';
+import type { OnRanks } from './ranks.ts';
 
 export type PlanBackend = Extract<Backend, { kind: 'plan' }>;
 
@@ -42,6 +45,8 @@ export interface Facts {
   readonly lines: readonly SourceLine[];
   /** Texts of the files that places are in, by absolute path. */
   readonly texts: ReadonlyMap<string, readonly string[]>;
+  /** Where it is the program of one of several ranks. */
+  readonly onRanks?: OnRanks;
 }
 
 const textOf = (file: string): readonly string[] => {
@@ -58,13 +63,16 @@ export const showPlace = ({ file, line }: Pick<Loc, 'file' | 'line'>): string =>
 export interface FactOptions {
   readonly precision?: Precision;
   readonly measure?: boolean;
+  /** Bytes a second between ranks, and seconds that a transfer takes at least. */
+  readonly shards?: Shards & Pick<Machine, 'link' | 'latency'> & Pick<OnRanks, 'how'>;
 }
 
-export const factsOf = async (program: UserProgram, backend: PlanBackend, { precision, measure }: FactOptions): Promise<Facts> => {
+export const factsOf = async (program: UserProgram, backend: PlanBackend, { precision, measure, shards }: FactOptions): Promise<Facts> => {
   const explanation = explain(program.graph, {
     target: backend.target,
     donated: program.donated,
     ...(precision === undefined ? {} : { precision }),
+    ...(shards ? { shards } : {}),
   });
   const measured = measure ? await measurePlan(backend, explanation.plan) : undefined;
   const peak = measured?.peak ?? backend.target.peak;
@@ -90,7 +98,19 @@ export const factsOf = async (program: UserProgram, backend: PlanBackend, { prec
     known.launches.push(l.number);
     lines.set(key, known);
   }
+  const { mesh } = explanation;
+  const onRanks = shards &&
+    mesh && {
+      ranks: mesh.ranks,
+      how: shards.how,
+      cost: stepCost(
+        explanation.plan,
+        { world: mesh.ranks, shard: mesh.shard, replica: mesh.ranks / mesh.shard },
+        { flops: peak.flops, memory: peak.bytes, link: shards.link, latency: shards.latency },
+      ),
+    };
   return {
+    ...(onRanks ? { onRanks } : {}),
     program,
     backend,
     explanation,

@@ -14,7 +14,9 @@ import { memory, roof, strip } from './page/charts.ts';
 import { attr, highlight, plain } from './page/markup.ts';
 import { script } from './page/script.ts';
 import { style } from './page/style.ts';
-import { bytes, headOf, ms, peakOf } from './text.ts';
+import { picture } from './ranks.ts';
+import { headOf, peakOf } from './text.ts';
+import { bytes, ms } from './units.ts';
 
 /** Files with launches, the program's own first, then by time. */
 const filesOf = ({ program, lines, texts }: Facts): readonly string[] => {
@@ -142,6 +144,7 @@ export const page = (f: Facts): string => {
 <div class="strip">${strip(f)}</div>
 <main>${sources(f)}<div>
 <section class="panel memory"><h2>Memory<small>${bytes(peak.bytes)} held at launch ${peak.at}, the fullest of ${bytes(explanation.plan.arenaBytes)}; colours by the phase that writes, grey for arguments</small></h2>${memory(f)}<div class="status"></div></section>
+${f.onRanks ? `<section class="panel ranks"><h2>Ranks<small>${bytes(f.onRanks.cost.sentBy.reduce((a, b) => a + b, 0))} sent by each, on paper</small></h2>${picture(f)}</section>` : ''}
 ${roofline ? `<section class="panel roof"><h2>Roofline<small>each launch under the measured peaks of this machine; area by time</small></h2>${roofline}</section>` : ''}
 ${misses ? `<section class="panel"><h2>Nearly attention</h2><ul>${misses}</ul></section>` : ''}
 <section class="panel"><h2>Passes<small>nodes after each</small></h2><div class="passes">${passes.map((p) => `<span>${plain(p.name)} <b>${p.nodes}</b></span>`).join('')}</div></section>

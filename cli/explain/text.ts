@@ -8,8 +8,10 @@ import type { Group } from '../../compiler/tile/group.ts';
 import { printGroup } from '../../compiler/tile/text.ts';
 import { type Cells, number, percent, table } from '../bench/print.ts';
 import { type Facts, showPlace, type TimedLaunch } from './facts.ts';
+import { shardText, timeline } from './ranks.ts';
+import { bytes, ms } from './units.ts';
 
-export const stages = ['traced', 'graph', 'fused', 'tile', 'kernel', 'source', 'plan'] as const;
+export const stages = ['traced', 'graph', 'fused', 'tile', 'kernel', 'source', 'plan', 'shard'] as const;
 export type Stage = (typeof stages)[number];
 
 /** A line of a file, as `--at` means it: of the program's own file, or of one whose path ends so. */
@@ -29,9 +31,6 @@ export const atOption = (text: string): At => {
 const matches = ({ program }: Facts, at: At, loc: { readonly file: string; readonly line: number } | undefined): boolean =>
   loc !== undefined && loc.line === at.line && (at.file === undefined ? loc.file === program.file : loc.file.endsWith(at.file));
 
-export const bytes = (n: number): string =>
-  n < 1024 ? `${n} B` : n < 2 ** 20 ? `${number(n / 1024)} KiB` : n < 2 ** 30 ? `${number(n / 2 ** 20)} MiB` : `${number(n / 2 ** 30)} GiB`;
-export const ms = (seconds: number): string => `${number(1e3 * seconds)} ms`;
 const count = (n: number): string =>
   n < 1e3 ? `${n}` : n < 1e6 ? `${number(n / 1e3)} k` : n < 1e9 ? `${number(n / 1e6)} M` : `${number(n / 1e9)} G`;
 const short = (text: string, most: number): string => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
@@ -126,6 +125,7 @@ export const overview = (f: Facts): string => {
       ),
     ),
     section('Launches', `${launchTable(shown, time)}${left > 0 ? `\nand ${left} that take less time: --stage plan lists all` : ''}`),
+    ...(f.onRanks ? [section(`A rank of ${f.onRanks.ranks}, ${f.onRanks.how}`, timeline(f))] : []),
     section(
       `Memory: ${bytes(peak.bytes)} are held at launch ${peak.at}, the fullest, most of it by`,
       table(
@@ -212,6 +212,7 @@ const show: { readonly [S in Stage]: (f: Facts, at: At | undefined) => string } 
       .kernels.map((k) => `// ${k.name}\n${sourceOf(f, k)}`)
       .join('\n'),
   plan: (f, at) => planText(f, chosen(f, at).launches),
+  shard: shardText,
 };
 
 const knownLines = (f: Facts, at: At): string => {

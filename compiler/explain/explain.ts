@@ -6,13 +6,15 @@
  *   const e = explain(graph, { target: cpuTarget(2), dims, donated });
  *   e.launches[7]   { label: 'reduce: ...', reason: 'read by a contraction', places: [model.ts:12:15, ...], seconds: 1.2e-5, bound: 'memory' }
  */
-import { type Pass, type Precision, passesFor } from '../compile.ts';
+import { type Pass, type Precision, passesFor, passesOnRanks, type Shards } from '../compile.ts';
 import type { Loc } from '../error.ts';
 import { bindGraph } from '../graph/bind.ts';
 import type { Graph, Node, Phase, Value } from '../graph/types.ts';
 import { verify } from '../graph/verify.ts';
 import { type Planned, planned } from '../plan/build.ts';
 import type { Launch } from '../plan/types.ts';
+import type { Mesh } from '../shard/placement.ts';
+import { placingOf } from '../shard/plan.ts';
 import type { Schedules, Target } from '../target.ts';
 import type { Group, Template } from '../tile/group.ts';
 import { flopsOf, type Lowered } from '../tile/lower.ts';
@@ -54,6 +56,8 @@ export interface Explanation extends Planned {
   readonly misses: readonly { readonly loc: Loc | undefined; readonly scope: string; readonly why: string }[];
   /** Bytes that values hold during each launch. */
   readonly held: readonly number[];
+  /** Of a program of one of several ranks. */
+  readonly mesh?: Mesh;
 }
 
 export interface ExplainOptions {
@@ -62,6 +66,8 @@ export interface ExplainOptions {
   readonly donated?: readonly number[];
   readonly precision?: Precision;
   readonly schedules?: Schedules;
+  /** The program of one of several ranks. */
+  readonly shards?: Shards;
 }
 
 /** Distinct places of nodes, the one with most arithmetic first. */
@@ -120,7 +126,7 @@ const launchesOf = ({ plan, groups, lowered, origins }: Planned, target: Target)
 /** Compiles a traced graph for a target and keeps what it became. Throws what compiling throws. */
 export const explain = (
   graph: Graph,
-  { target, dims = new Map(), donated = graph.results.map(() => -1), precision = 'f32', schedules }: ExplainOptions,
+  { target, dims = new Map(), donated = graph.results.map(() => -1), precision = 'f32', schedules, shards }: ExplainOptions,
 ): Explanation => {
   const traced = bindGraph(graph, dims);
   verify(traced);
@@ -130,7 +136,8 @@ export const explain = (
     passes.push({ name, nodes: out.nodes.length });
     return out;
   };
-  const final = passesFor(precision).reduce(run, traced);
+  const placing = shards && placingOf(traced, donated, shards.ranks, shards.plan);
+  const final = (placing ? passesOnRanks(precision, placing, shards.plan) : passesFor(precision)).reduce(run, traced);
   verify(final);
   const made = planned(final, target, { donated, maxBytes: Number.POSITIVE_INFINITY, schedules });
   const held = new Float64Array(made.plan.launches.length);
@@ -144,5 +151,6 @@ export const explain = (
     launches: launchesOf(made, target),
     misses: nearMisses(traced).map(({ node: { meta }, why }) => ({ loc: meta.loc, scope: meta.scope, why })),
     held: Array.from(held),
+    ...(placing ? { mesh: placing.mesh } : {}),
   };
 };

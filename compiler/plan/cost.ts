@@ -28,12 +28,16 @@ const sentBy = (c: Collective, sizes: GroupSizes): number => {
 export interface Span {
   readonly row: 'compute' | 'transfer' | 'stalled';
   readonly name: string;
+  /** Of the launch, or of the collective. */
+  readonly number: number;
   readonly from: number;
   readonly to: number;
 }
 
 export interface StepCost {
   readonly sent: { readonly [K in Collective['kind']]: number };
+  /** Of each collective. */
+  readonly sentBy: readonly number[];
   readonly transfers: number;
   /** Bytes of the arena. */
   readonly peak: number;
@@ -54,7 +58,7 @@ export const stepCost = (plan: Plan, sizes: GroupSizes, m: Machine): StepCost =>
       const l = plan.launches[at];
       if (!l) break;
       const seconds = Math.max(l.flops / m.flops, l.bytes / m.memory);
-      spans.push({ row: 'compute', name: `${l.phase} ${l.scope}`, from: now, to: now + seconds });
+      spans.push({ row: 'compute', name: `${l.phase} ${l.scope}`, number: at, from: now, to: now + seconds });
       now += seconds;
       compute += seconds;
     }
@@ -70,16 +74,24 @@ export const stepCost = (plan: Plan, sizes: GroupSizes, m: Machine): StepCost =>
       free = from + seconds;
       ends.set(collective, free);
       transfer += seconds;
-      spans.push({ row: 'transfer', name: nameOf(c), from, to: free });
+      spans.push({ row: 'transfer', name: nameOf(c), number: collective, from, to: free });
     } else {
       const arrives = ends.get(collective) ?? now;
       if (arrives > now) {
-        spans.push({ row: 'stalled', name: nameOf(c), from: now, to: arrives });
+        spans.push({ row: 'stalled', name: nameOf(c), number: collective, from: now, to: arrives });
         stalled += arrives - now;
         now = arrives;
       }
     }
   }
   upTo(plan.launches.length);
-  return { sent, transfers: plan.collectives.length, peak: plan.arenaBytes, seconds: { compute, transfer, stalled, step: now }, spans };
+  const own = plan.collectives.map((c) => sentBy(c, sizes));
+  return {
+    sent,
+    sentBy: own,
+    transfers: plan.collectives.length,
+    peak: plan.arenaBytes,
+    seconds: { compute, transfer, stalled, step: now },
+    spans,
+  };
 };

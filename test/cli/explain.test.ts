@@ -2,11 +2,15 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { Command } from 'commander';
 import { beforeAll, expect, test } from 'vitest';
 import { cpu } from '../../backends/cpu/index.ts';
 import { type Facts, factsOf, type PlanBackend } from '../../cli/explain/facts.ts';
+import { page } from '../../cli/explain/page.ts';
+import { picture } from '../../cli/explain/ranks.ts';
 import { atOption, stages, stageText } from '../../cli/explain/text.ts';
 import { userProgram } from '../../cli/program.ts';
+import { shardOptions, shardPlan } from '../../cli/sharding.ts';
 import { parse } from '../../compiler/graph/parse.ts';
 import { print } from '../../compiler/graph/print.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
@@ -44,7 +48,7 @@ test('every launch of a training step has a place, a reason, a limit, and reads 
 });
 
 test('each stage is printed, as text that reads back', () => {
-  for (const stage of stages) expect(stageText(step, stage, undefined).length, stage).toBeGreaterThan(1000);
+  for (const stage of stages.filter((s) => s !== 'shard')) expect(stageText(step, stage, undefined).length, stage).toBeGreaterThan(1000);
   expect(print(parse(stageText(step, 'graph', undefined)))).toBe(print(step.explanation.graph));
   const kernels = stageText(step, 'kernel', undefined).split(/^(?=kernel )/m);
   const names = (all: readonly { readonly name: string }[]): string[] => all.map((k) => k.name).sort();
@@ -61,6 +65,31 @@ test('a line: its nodes, groups, kernels and source, and nothing of another line
   expect(nodes.length).toBeLessThan(step.explanation.traced.nodes.length / 4);
   expect(nodes.some((n) => n.includes(' = dot('))).toBe(true);
   expect(() => stageText(step, undefined, atOption('layers.ts:3'))).toThrow(/no operation of step comes from that line/);
+});
+
+test('a step of one of two ranks: every transfer with its start and its wait, and when it travels', async () => {
+  const command = shardOptions(new Command()).parse(['--strategy', 'FULL_SHARD', '--prefetch', '2', '--gathered', '3'], { from: 'user' });
+  const own = shardPlan(command.opts());
+  expect(own).toMatchObject({ strategy: 'FULL_SHARD', prefetch: 2, gatheredBytes: 3 * 2 ** 20 });
+  expect(own).not.toHaveProperty('group');
+  const plan = { ...own, place: (path: string) => (/^[12]$/.test(path) ? { split: 0 } : undefined) };
+  const shards = { ranks: 2, plan, how: 'FULL_SHARD', link: 1e10, latency: 2e-5 };
+  const facts = await factsOf(await userProgram(join(root, 'examples/vit.ts#step')), backend, { shards });
+  const { plan: made } = facts.explanation;
+  expect(new Set(made.collectives.map((c) => c.kind))).toEqual(new Set(['all-gather', 'reduce-scatter', 'all-reduce']));
+  const rows = stageText(facts, 'shard', undefined)
+    .split('\n')
+    .slice(1, made.collectives.length + 1);
+  rows.forEach((row, n) => {
+    const at = (what: string): number => made.events.find((e) => e.what === what && e.collective === n)?.before ?? -1;
+    expect(row).toMatch(new RegExp(`^${n} +${made.collectives[n]?.kind} .* ${at('start')} +${at('wait')} `));
+  });
+  const text = stageText(facts, undefined, undefined);
+  expect(text).toMatch(/\nA rank of 2, FULL_SHARD\n {2}compute {3}[fb ]+\n {2}transfer {2}[ GRa]+\n {2}stalled/);
+  const boxes = (svg: string): number => [...svg.matchAll(/<rect [^>]*><title>/g)].length;
+  expect(boxes(picture(facts))).toBe(facts.onRanks?.cost.spans.length);
+  expect(page(facts)).toContain('step on 2 ranks, FULL_SHARD');
+  expect(() => stageText(step, 'shard', undefined)).toThrow(/FV0503|that of one device/);
 });
 
 test('what is nearly attention is told, with the reason', async () => {
@@ -90,5 +119,10 @@ test('refusals: no such export, none that says its arguments, sizes and backends
   expect(await said('examples/dinov2.ts#nope')).toMatch(/^fovea: FV0503: .*no export 'nope'\n {2}It exports step\./);
   expect(await said('models/vit/block.ts')).toMatch(/^fovea: FV0503: .*exports nothing that can be compiled/);
   expect(await said('models/losses.ts#koleoLoss', '--dims', 'X=3')).toMatch(/^fovea: FV0005: there is no size X/);
+  expect(await said('examples/vit.ts#step', '--ranks', '2')).toMatch(/^fovea: FV0503: --ranks: nothing says which arguments are a batch/);
+  expect(await said('examples/vit.ts#step', '--timeline', 't.svg')).toMatch(/^fovea: FV0503: --timeline and --split: .* of one device/);
+  expect(await said('examples/vit.ts#step', '--ranks', '2', '--split', '1,2', '--measure')).toMatch(
+    /^fovea: FV0503: --measure: one rank alone/,
+  );
   expect(await said('models/losses.ts#koleoLoss', '--backend', 'reference')).toMatch(/^fovea: FV0503: .*makes no kernels/);
 });

@@ -96,6 +96,20 @@ describe.skipIf(missing !== undefined)('over a double of NCCL', () => {
     // a promise, not a figure: from the trouble on
     expect(Number(first?.stdout.match(/^(\d+) ms$/m)?.[1])).toBeLessThan(10_000);
   });
+
+  test.each([
+    ['init', 'NCCL to connect 2 ranks'],
+    ['split', 'NCCL to split 2 ranks'],
+    ['connecting', 'all-reduce 0 of laws'],
+  ])('a rank that dies in the middle of NCCL (%s), where the others hold their thread: they say so and end', async (where, what) => {
+    const kind = where === 'split' ? 'split' : 'none';
+    const [first, second] = await run(2, [kind], { FOVEA_NCCL_FAULT: `dies in ${where}` });
+    expect(second).toMatchObject({ signal: 'SIGKILL' });
+    expect(first).toMatchObject({
+      signal: 'SIGKILL',
+      stderr: expect.stringContaining(`fovea: FV0802: waited 3 s for ${what}, which not all ranks`),
+    });
+  });
 });
 
 test('no NCCL: what was looked for, where, and what to install', () => {

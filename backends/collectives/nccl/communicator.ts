@@ -10,6 +10,7 @@ import type { CarrierCaps, Collective, Communicator, DeviceQueue, Ticket } from 
 import { FoveaError } from '../../../compiler/error.ts';
 import { isFloat } from '../../../compiler/graph/types.ts';
 import type { Comm, Nccl } from './bind.ts';
+import { within } from './bound.ts';
 import { extremum } from './extremum.ts';
 
 /** How ranks know each other: MPI, or a folder (folder.ts). */
@@ -54,6 +55,7 @@ export const communicator = (job: Job, comm: Comm, peers: Peers, owned: boolean)
   const { rank, size } = peers;
   const flying = new Map<Ticket, () => boolean>();
   let started = 0;
+  let connected = false;
   job.comms.add(comm);
   /** The end of all communicators: what the device waits for comes no more. */
   const end = (why: unknown): never => {
@@ -118,9 +120,11 @@ export const communicator = (job: Job, comm: Comm, peers: Peers, owned: boolean)
       if (!device)
         throw new FoveaError('FV0802', `${kind} of ${scope}: NCCL needs the program's memory on a GPU`, { hint: 'Use --backend cuda.' });
       const lossy = kind !== 'all-gather' && reduction !== 'sum' && isFloat(dtype);
-      const done = orEnd(() =>
-        lossy ? apart(device, collective) : device.put((stream) => nccl.group(() => put(nccl, collective, address, comm, stream))),
-      );
+      const send = (stream: bigint): void => nccl.group(() => put(nccl, collective, address, comm, stream));
+      // NCCL connects ranks when they first send
+      const first = (stream: bigint): void => within(patience, `${kind} 0 of ${scope || 'the step'}`, () => send(stream));
+      const done = orEnd(() => (lossy ? apart(device, collective) : device.put(connected ? send : first)));
+      connected ||= !lossy;
       const ticket: Ticket = { collective, sequence: started++ };
       flying.set(ticket, done);
       return ticket;
@@ -148,7 +152,7 @@ export const communicator = (job: Job, comm: Comm, peers: Peers, owned: boolean)
       const some = await peers.split(colour, key);
       return communicator(
         job,
-        orEnd(() => nccl.split(comm, colour, key)),
+        orEnd(() => within(patience, `NCCL to split ${size} ranks`, () => nccl.split(comm, colour, key))),
         some,
         true,
       );

@@ -11,6 +11,7 @@ import { FoveaError } from '../../../compiler/error.ts';
 import { loadNccl } from '../../cuda/libraries.ts';
 import { patienceOf } from '../patience.ts';
 import { bindNccl, type Nccl } from './bind.ts';
+import { within } from './bound.ts';
 import { communicator, type Peers } from './communicator.ts';
 
 export type { Peers } from './communicator.ts';
@@ -34,6 +35,10 @@ export const ncclWorld = async (peers: Peers): Promise<Communicator> => {
   if (!nccl || mine !== undefined) throw mine;
   if (other >= 0)
     throw new FoveaError('FV0802', `rank ${other}: ${all[other]?.said}`, { hint: 'Install NCCL on every machine of the job.' });
-  const comm = nccl.init(new Uint8Array(Buffer.from(all[0]?.id ?? '', 'hex')), size, rank);
-  return communicator({ nccl, comms: new Set(), patience: patienceOf(), failed: undefined }, comm, peers, false);
+  const patience = patienceOf();
+  const own = nccl;
+  const comm = within(patience, `NCCL to connect ${size} ranks`, () =>
+    own.init(new Uint8Array(Buffer.from(all[0]?.id ?? '', 'hex')), size, rank),
+  );
+  return communicator({ nccl, comms: new Set(), patience, failed: undefined }, comm, peers, false);
 };

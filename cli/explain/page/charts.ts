@@ -1,6 +1,6 @@
 /** The pictures of the page: time by launches, who lies where in memory while the program runs, and how near each launch is to its roof. */
 import type { Facts, TimedLaunch } from '../facts.ts';
-import { bytes } from '../text.ts';
+import { bytes } from '../units.ts';
 import { attr, plain } from './markup.ts';
 
 const colour = (l: TimedLaunch): string => `var(--${l.template})`;

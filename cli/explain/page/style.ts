@@ -37,6 +37,6 @@ svg text { font: 10.5px system-ui, sans-serif; fill: var(--soft); } svg .grid { 
 .chip { color: #fff; border-radius: 4px; padding: 0 6px; font-size: 11px; line-height: 18px; text-align: center; } .bar { height: 9px; background: var(--code); border-radius: 3px; } .bar i { display: block; height: 9px; border-radius: 3px; min-width: 1px; } .time { text-align: right; font-variant-numeric: tabular-nums; }
 .hot { background-color: var(--hot) !important; } .pin { background-color: var(--pin) !important; } svg .hot { stroke: var(--ink) !important; stroke-width: 1.6 !important; opacity: 1 !important; }
 .detail { grid-column: 2; border: 1px solid var(--line); background: var(--code); border-radius: 6px; padding: 10px 12px; margin: 4px 0 8px; overflow: hidden; } .detail pre { overflow: auto; max-height: 340px; margin: 6px 0 10px; } .detail summary { cursor: pointer; font-weight: 600; font-size: 12px; }
-.why { margin: 0 0 8px; } .why b { font-weight: 600; } .roof svg { width: 100%; height: auto; display: block; } ul { margin: 4px 0 0; padding-left: 18px; font-size: 13px; }
+.why { margin: 0 0 8px; } .why b { font-weight: 600; } .roof svg, .ranks svg { width: 100%; height: auto; display: block; } ul { margin: 4px 0 0; padding-left: 18px; font-size: 13px; }
 .passes { display: flex; flex-wrap: wrap; gap: 4px; font-size: 12px; } .passes span { border: 1px solid var(--line); border-radius: 5px; padding: 1px 7px; } .passes b { font-variant-numeric: tabular-nums; }
 `;

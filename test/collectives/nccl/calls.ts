@@ -173,6 +173,7 @@ const trouble = async (world: Communicator): Promise<void> => {
   const sum = (count: number) =>
     world.wait(world.start(collective('all-reduce', 'f32', 'sum', [{ send: 0, receive: 4096, count }]), onGpu));
   write(0, new Float32Array(64));
+  if (kind === 'split') await world.split(0, rank);
   if (rank === size - 1) {
     if (kind === 'killed') process.kill(process.pid, 'SIGKILL');
     if (kind === 'abort') world.abort('the disk is full');
@@ -184,6 +185,7 @@ const trouble = async (world: Communicator): Promise<void> => {
 const peers = await meet(folder, rank, size);
 // not before: processes may start seconds apart
 if (kind === 'absent') process.env['FOVEA_MPI_TIMEOUT'] = '1';
+if (process.env['FOVEA_NCCL_FAULT']?.startsWith('dies')) process.env['FOVEA_MPI_TIMEOUT'] = '3';
 let since = performance.now();
 try {
   const world = await ncclWorld(peers);

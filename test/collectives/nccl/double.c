@@ -3,12 +3,14 @@
  * (through the driver's cuLaunchHostFunc), nothing of a group goes before the group ends, work whose peers do not come holds its stream until the communicator
  * is aborted. Sums of bf16 and f16 are rounded after each rank. Ranks that do not call the same thing get an asynchronous error, where the real one hangs.
  *
- * FOVEA_NCCL_FAULT: "init" and "all-reduce" refuse these calls, "async" has the first transfer fail on its way, "old" is an old version.
+ * FOVEA_NCCL_FAULT: "init" and "all-reduce" refuse these calls, "async" has the first transfer fail on its way, "old" is an old version. The last rank dies in
+ * the middle of "dies in init", "dies in split" and "dies in connecting", in which the others hold their thread.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -125,6 +127,7 @@ static int launch(void) {
   int (*put)(void *, void (*)(void *), void *) = (int (*)(void *, void (*)(void *), void *))dlsym(RTLD_DEFAULT, "cuLaunchHostFunc");
   batch_t *b = group; group = NULL;
   if (!b) return OK;
+  for (comm_t *c = b->calls[0].comm; fault("dies in connecting");) { if (c->rank == c->size - 1) raise(SIGKILL); sched_yield(); }
   if (!put) { free(b); return refuse(CUDA, "there is no driver"); }
   return put(groupStream, carry, b) ? CUDA : OK;
 }
@@ -159,13 +162,15 @@ int ncclGetUniqueId(id_t128 *id) {
   snprintf(id->internal, sizeof *id, "%s/nccl-double-XXXXXX", t && *t ? t : "/tmp");
   int f = mkstemp(id->internal); if (f < 0) return SYSTEM; close(f); return OK;
 }
+static void dies(const char *where, int rank, int size) { if (fault(where) && rank == size - 1) raise(SIGKILL); }
 int ncclCommInitRank(comm_t **c, int size, id_t128 id, int rank) {
+  dies("dies in init", rank, size);
   if (fault("init")) return refuse(SYSTEM, "no network");
   if (size < 1 || size > MOST || rank < 0 || rank >= size) return refuse(ARGUMENT, "no such rank");
   return (*c = join(id.internal, rank, size)) ? OK : SYSTEM;
 }
 int ncclCommSplit(comm_t *c, int colour, int key, comm_t **out, void *config) {
-  (void)config; shared_t *s = c->all; int rank = 0, size = 0; char path[160];
+  (void)config; dies("dies in split", c->rank, c->size); shared_t *s = c->all; int rank = 0, size = 0; char path[160];
   s->colour[c->rank] = colour; s->key[c->rank] = key; if (meet(c)) return USAGE;
   for (int r = 0; r < c->size; r++) if (s->colour[r] == colour) { size++; rank += s->key[r] < key || (s->key[r] == key && r < c->rank); }
   snprintf(path, sizeof path, "%s.%d.%d", c->path, c->splits++, colour);
