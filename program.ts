@@ -243,7 +243,13 @@ export const caller = ({ executable, specs, inputs, outputs, output: tree, wide 
       shared.forEach((over, i) => {
         if (over) held[i] = undefined;
       });
-      await executable.run();
+      try {
+        await executable.run();
+      } catch (e) {
+        // what was written may not have arrived
+        held.fill(undefined);
+        throw e;
+      }
       return rebuild(
         tree,
         outputs.map((_, o) => result(o)),

@@ -29,6 +29,8 @@ export interface Target {
   readonly registers: number;
   /** `dot2` is one instruction, at lanes of vectorBytes: contractions of bf16 are faster as pairs than as f32. */
   readonly bf16Dot: boolean;
+  /** Arithmetic may take subnormal numbers for zero, coming in, between and going out. Absent where they are kept. */
+  readonly flushes?: true;
   /** Absent where there is none. */
   readonly matrix?: MatrixUnit;
   readonly sharedBytes: number;

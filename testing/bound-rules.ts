@@ -40,11 +40,14 @@ const larger: Pointwise = (_, a, b) => (a.x - a.e > b.x + b.e ? a.e : b.x - b.e 
 const smaller: Pointwise = (r, a, b, c) => larger(r, { x: -a.x, e: a.e }, { x: -b.x, e: b.e }, c);
 const flips: Pointwise = (_, a, b) => (a.e > 0 || b.e > 0 ? 1 : 0);
 
-/** Float rules of the pointwise primitives, in arithmetic of unit roundoff u. */
-export const pointwiseOf = (u: number) => {
+/** Half of the smallest float32. */
+const half = 2 ** -150;
+
+/** Float rules of the pointwise primitives, in arithmetic of unit roundoff u in which what is smaller than `least` may be lost. */
+export const pointwiseOf = (u: number, least = 2 * half) => {
   /** 4 u of the largest result there may be. */
-  const library = (r: number, e: number): number => e + 4 * u * (Math.abs(r) + e) + 2 ** -148;
-  const rounded = (r: number, e: number): number => e + u * (Math.abs(r) + e) + 2 ** -149;
+  const library = (r: number, e: number): number => e + 4 * u * (Math.abs(r) + e) + 2 * least;
+  const rounded = (r: number, e: number): number => e + u * (Math.abs(r) + e) + least;
   const lipschitz =
     (slope: number): Pointwise =>
     (r, a) =>
@@ -115,7 +118,7 @@ const moved =
   };
 
 /** The smallest float32, and bf16, that no machine takes for zero. */
-const normal = 2 ** -126;
+export const normal = 2 ** -126;
 /** Machines that add products of bf16 pairs by one instruction may read a subnormal factor as zero. */
 const flushed = (b: Bounded): Bounded =>
   b.value.type.dtype === 'bf16'
@@ -129,13 +132,18 @@ const flushed = (b: Bounded): Bounded =>
 
 /**
  * Sums: E of the terms and g(n) of their size, n being the number of roundings a term may go through. Sums of bf16 products may lose
- * what is subnormal, in every step.
+ * what is subnormal, in every step; where arithmetic may lose what is smaller than `least`, so may all sums.
  */
 const sums =
-  (u: number, count: (op: Op, ins: readonly Bounded[], out: Tensor64) => number, indices: readonly number[] = []): Structure<Prim> =>
+  (
+    u: number,
+    least: number,
+    count: (op: Op, ins: readonly Bounded[], out: Tensor64) => number,
+    indices: readonly number[] = [],
+  ): Structure<Prim> =>
   (op, operands, out) => {
-    const flushes = op.prim === 'dot' && u === 2 ** -24 && operands.some((b) => b.value.type.dtype === 'bf16');
-    const ins = flushes ? operands.map(flushed) : operands;
+    const pairs = op.prim === 'dot' && u === 2 ** -24 && operands.some((b) => b.value.type.dtype === 'bf16');
+    const ins = pairs ? operands.map(flushed) : operands;
     const uncertain = (b: Bounded): boolean => b.error.some((e) => e > 0);
     const wrong = (all: boolean): Float64Array => new Float64Array(out.data.length).fill(all ? Number.POSITIVE_INFINITY : 0);
     if (!isFloat(out.type.dtype) || indices.some((i) => uncertain(ins[i] as Bounded))) return wrong(ins.some(uncertain));
@@ -154,7 +162,7 @@ const sums =
       const p = plain[i] as number;
       // the difference of two float64 sums of n terms has lost n of their last places
       const e = op.prim === 'dot' ? Math.max(0, s - p) + n * 2 ** -52 * s : p;
-      return e + g * s + (flushes ? 2 * n * normal : 2 ** -149);
+      return e + g * s + (pairs || least >= normal ? 2 * n * normal : least);
     });
   };
 const perOutput = (_: Op, ins: readonly Bounded[], out: Tensor64): number =>
@@ -181,7 +189,7 @@ const constant =
   (u: number): Structure<Prim> =>
   (_, __, out) =>
     Float64Array.from(out.data, (v) =>
-      isFloat(out.type.dtype) && !(out.type.dtype === 'f32' && Math.fround(v) === v) ? u * Math.abs(v) + 2 ** -150 : 0,
+      isFloat(out.type.dtype) && !(out.type.dtype === 'f32' && Math.fround(v) === v) ? u * Math.abs(v) + half : 0,
     );
 const inlined: Structure<Prim> = (op) => {
   throw new Error(`internal: ${op.prim} is inlined before`);
@@ -203,7 +211,7 @@ const cast =
     });
   };
 
-export const structureOf = (u: number) =>
+export const structureOf = (u: number, least = 2 * half) =>
   ({
     const: constant(u),
     array: constant(u),
@@ -217,10 +225,10 @@ export const structureOf = (u: number) =>
     concat: moved(),
     reverse: moved(),
     gather: moved([1]),
-    scatterAdd: sums(u, (_, ins) => (ins[1] as Bounded).value.data.length, [1]),
-    dot: sums(u, depth),
-    reduceSum: sums(u, perOutput),
-    cumsum: sums(u, (_, ins) => (ins[0] as Bounded).value.data.length),
+    scatterAdd: sums(u, least, (_, ins) => (ins[1] as Bounded).value.data.length, [1]),
+    dot: sums(u, least, depth),
+    reduceSum: sums(u, least, perOutput),
+    cumsum: sums(u, least, (_, ins) => (ins[0] as Bounded).value.data.length),
     reduceMax: moved(),
     // the largest error, whichever element is the smallest
     reduceMin: (op, ins, out) => moved()({ prim: 'reduceMax', axes: op.axes }, ins, out),

@@ -12,12 +12,15 @@ import { countOf } from '../compiler/graph/tensor64.ts';
 import { type DType, type Graph, isFloat, type Op, type Prim, type TensorType, type Value } from '../compiler/graph/types.ts';
 import { foldCast } from '../compiler/kernel/scalar.ts';
 import { inline } from '../compiler/passes/inline.ts';
-import { type Bounded, type Num, type Pointwise, pointwiseOf, type Structure, structureOf, sure } from './bound-rules.ts';
+import { type Bounded, type Num, normal, type Pointwise, pointwiseOf, type Structure, structureOf, sure } from './bound-rules.ts';
 
 export type { Bounded } from './bound-rules.ts';
 
-/** The arithmetic that is bounded: that of backends, or the float64 of the interpreter, which stores every float as it is. */
-export type Precision = 'f32' | 'f64';
+/**
+ * The arithmetic that is bounded: that of backends, that of devices that may take subnormal numbers for zero wherever they meet one (Target.flushes), or
+ * the float64 of the interpreter, which stores every float as it is.
+ */
+export type Precision = 'f32' | 'flushing' | 'f64';
 /** The unit roundoff of what is stored, half of the smallest number, and the largest. */
 const stored: { readonly [D in DType]: readonly [unit: number, tiny: number, largest: number] } = {
   f32: [2 ** -24, 2 ** -149, (2 - 2 ** -23) * 2 ** 127],
@@ -28,7 +31,12 @@ const stored: { readonly [D in DType]: readonly [unit: number, tiny: number, lar
   bool: [0, 0, Number.POSITIVE_INFINITY],
 };
 
-const tables = { f32: { ...structureOf(2 ** -24), ...pointwiseOf(2 ** -24) }, f64: { ...structureOf(2 ** -53), ...pointwiseOf(2 ** -53) } };
+const table = (u: number, least?: number) => ({ ...structureOf(u, least), ...pointwiseOf(u, least) });
+const tables = { f32: table(2 ** -24), flushing: table(2 ** -24, normal), f64: table(2 ** -53) };
+
+/** The bound of a value that may be read as zero where it may be subnormal. Halves of 5 bits have no exponent that is too small for float32. */
+const read = (r: number, e: number, dtype: DType, precision: Precision): number =>
+  precision === 'flushing' && dtype !== 'f16' && isFloat(dtype) && Math.abs(r) - e < normal ? Math.max(e, Math.abs(r)) : e;
 
 const none: Num = { x: 0, e: 0 };
 const isPointwise = (p: Prim): boolean => Object.hasOwn(names, p);
@@ -52,22 +60,27 @@ const bounds = (op: Op, ins: readonly Bounded[], out: Tensor64, precision: Preci
     : (row as Structure<Prim>)(op as never, ins, out);
   return Float64Array.from(raw as ArrayLike<number>, (e, i) => {
     const r = Math.abs(out.data[i] as number);
-    if (Number.isNaN(e) || !(r + e <= (precision === 'f32' ? largest : Number.MAX_VALUE))) return Number.POSITIVE_INFINITY;
+    if (Number.isNaN(e) || !(r + e <= (precision === 'f64' ? Number.MAX_VALUE : largest))) return Number.POSITIVE_INFINITY;
     if (!isFloat(dtype)) return dtype === 'bool' || e === 0 ? e : Number.POSITIVE_INFINITY;
-    return dtype === 'f32' || precision === 'f64' ? e : e + unit * (r + e) + tiny;
+    return read(r, dtype === 'f32' || precision === 'f64' ? e : e + unit * (r + e) + tiny, dtype, precision);
   });
 };
 
 /** What rounding to its dtype may change in an argument. */
-const argument = (t: Tensor64): Float64Array =>
+const argument = (t: Tensor64, precision: Precision): Float64Array =>
   Float64Array.from(t.data, (v) => {
     const [unit, tiny] = stored[t.type.dtype];
-    return isFloat(t.type.dtype) && v !== foldCast(v, 'f64', t.type.dtype) ? unit * Math.abs(v) + tiny : 0;
+    return read(
+      v,
+      isFloat(t.type.dtype) && v !== foldCast(v, 'f64', t.type.dtype) ? unit * Math.abs(v) + tiny : 0,
+      t.type.dtype,
+      precision,
+    );
   });
 
 export const boundedArgument = (value: Tensor64, precision: Precision): Bounded => ({
   value,
-  error: precision === 'f32' ? argument(value) : new Float64Array(value.data.length),
+  error: precision === 'f64' ? new Float64Array(value.data.length) : argument(value, precision),
 });
 
 /** The results of one node, and their bounds. */

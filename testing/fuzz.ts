@@ -74,7 +74,7 @@ const due = ({ every = 1 }: Law, seed: number): boolean => seed % every === 0;
 
 /** The name under which a backend that throws is reported: it compiles every program. */
 const compiles = 'compiles';
-const nothing: Observation = { once: [], again: [], threads: [], poisoned: [], shared: 0, precision: 'f32' };
+const nothing: Observation = { once: [], again: [], threads: [], poisoned: [], shared: 0, precision: 'f32', arithmetic: 'f32' };
 
 const thrown = (e: unknown): string =>
   `throws ${e instanceof Error ? `${e.message}\n${e.stack?.split('\n').slice(1, 4).join('\n')}` : String(e)}`;

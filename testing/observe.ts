@@ -11,6 +11,7 @@ import type { Plan } from '../compiler/plan/types.ts';
 import type { Backend, Executable } from '../compiler/target.ts';
 import { encode, results } from './host.ts';
 import type { Program } from './program.ts';
+import { arithmeticOf } from './stages.ts';
 import { together } from './together.ts';
 
 /** The same backend as it is, with another number of threads that share every launch they can, and with memory that starts as NaN. */
@@ -33,6 +34,8 @@ export interface Observation {
   readonly shared: number;
   /** Of the operands of contractions. */
   readonly precision: FloatType;
+  /** Of the device. */
+  readonly arithmetic: 'f32' | 'flushing';
 }
 
 /** The programs as one graph, compiled; backends with equal targets share one plan. */
@@ -87,6 +90,7 @@ export const observe = async (
       again: own(again),
       threads: own(two.results[0] as Results),
       poisoned: own(filled),
+      arithmetic: plain.kind === 'plan' ? arithmeticOf(plain.target) : 'f32',
       shared: k === 0 ? two.shared : 0,
       precision,
     };

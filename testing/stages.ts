@@ -39,7 +39,12 @@ export const castGraph = (g: Graph, precision: FloatType): Graph => {
   return all.slice(0, at + 1).reduce((x, [, pass]) => pass(x), g);
 };
 
-const plain: (p: Program) => readonly Bounded[] = once(({ graph, inputs }) => bounded(graph, inputs));
+const plain = {
+  f32: once(({ graph, inputs }: Program) => bounded(graph, inputs)),
+  flushing: once(({ graph, inputs }: Program) => bounded(graph, inputs, 'flushing')),
+} as const;
+/** Arithmetic as the bounds of a target have it. */
+export const arithmeticOf = ({ flushes }: Pick<Target, 'flushes'>): keyof typeof plain => (flushes ? 'flushing' : 'f32');
 /** The results in float64 with their bounds, of a program whose contractions take operands of a precision. */
-export const truth = (p: Program, precision: FloatType = 'f32'): readonly Bounded[] =>
-  precision === 'f32' ? plain(p) : bounded(castGraph(p.graph, precision), p.inputs);
+export const truth = (p: Program, precision: FloatType = 'f32', arithmetic: keyof typeof plain = 'f32'): readonly Bounded[] =>
+  precision === 'f32' ? plain[arithmetic](p) : bounded(castGraph(p.graph, precision), p.inputs, arithmetic);

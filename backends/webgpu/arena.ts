@@ -29,24 +29,27 @@ export const up16 = (n: number): number => Math.ceil(n / 16) * 16;
 export const up4 = (n: number): number => Math.ceil(n / 4) * 4;
 const gib = (n: number): string => `${(n / 2 ** 30).toFixed(2)} GiB`;
 
-/** FV0202: the device has no room. */
-export const arenaOf = async (device: GPUDevice, bytes: number, sizes: Sizes): Promise<Arena> => {
-  device.pushErrorScope('out-of-memory');
-  const buffers = Array.from({ length: Math.max(1, Math.ceil(bytes / sizes.buffer)) }, (_, n) =>
-    device.createBuffer({
-      size: Math.max(256, Math.min(sizes.buffer, up16(bytes) - n * sizes.buffer)),
-      usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
-      label: `arena ${n}`,
-    }),
-  );
+/** FV0202: the device has no room; `hint` says what would make it enough. */
+export const arenaOf = async (device: GPUDevice, bytes: number, sizes: Sizes, hint: string): Promise<Arena> => {
+  const buffers: GPUBuffer[] = [];
   const destroy = (): void => {
     for (const b of buffers) b.destroy();
   };
-  if (await device.popErrorScope()) {
-    destroy();
-    throw new FoveaError('FV0202', `the device has no ${gib(bytes)} for the arena`, {
-      hint: 'Use a smaller batch, or checkpoint() the largest modules.',
+  // one after another: after the first that is refused, none is asked for
+  for (let at = 0; at === 0 || at < bytes; at += sizes.buffer) {
+    device.pushErrorScope('out-of-memory');
+    const buffer = device.createBuffer({
+      size: Math.max(256, Math.min(sizes.buffer, up16(bytes) - at)),
+      usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+      label: `arena ${buffers.length}`,
     });
+    buffers.push(buffer);
+    if (await device.popErrorScope()) {
+      destroy();
+      throw new FoveaError('FV0202', `the device has no ${gib(bytes)} for the arena: it refuses ${gib(buffer.size)} after ${gib(at)}`, {
+        hint,
+      });
+    }
   }
   const cut = (offset: number, bytes: number, most: number): readonly Piece[] => {
     const out: Piece[] = [];

@@ -34,6 +34,8 @@ export const webgpuTarget = ({ limits }: Pick<GPUDevice, 'limits'>, subgroup = 1
   vectorBytes: 16,
   registers: 64,
   bf16Dot: false,
+  // the language allows it, and no device says what it does
+  flushes: true,
   sharedBytes: limits.maxComputeWorkgroupStorageSize,
   maxBuffers: limits.maxStorageBuffersPerShaderStage,
   alignment: limits.minStorageBufferOffsetAlignment,

@@ -23,9 +23,9 @@ export interface Opened {
   readonly sizes: Sizes;
 }
 
-/** FV0307: no adapter or no device. */
+/** FV0307: no adapter or no device; FV0309: they do not come. */
 export const openDevice = async (gpu: GPU, { patience = 600, most = {} }: WebGpuOptions = {}): Promise<Opened> => {
-  const { device, name } = await requestDevice(gpu);
+  const { device, name } = await requestDevice(gpu, patience);
   const { minStorageBufferOffsetAlignment: unit, maxBufferSize, maxStorageBufferBindingSize } = device.limits;
   const size = (own: number, wanted = own): number => Math.max(unit, Math.floor(Math.min(own, wanted) / unit) * unit);
   const sizes: Sizes = { buffer: size(maxBufferSize, most.buffer), binding: size(maxStorageBufferBindingSize, most.binding) };

@@ -1,6 +1,7 @@
 /**
  * Waiting for a device that may go away or never answer. Every promise of the device that the runtime waits for goes through `wait`, so nothing
- * hangs: it ends with the answer, with FV0308 when the device is lost, or with FV0309 when its patience is at an end.
+ * hangs: it ends with the answer, with FV0308 when the device is lost, or with FV0309 when its patience is at an end. Patience is time in which an answer
+ * could have been heard: while a page is frozen in the background, a machine sleeps or a long computation holds the thread, nothing is.
  */
 import { FoveaError } from '../../compiler/error.ts';
 
@@ -18,8 +19,52 @@ const still = (what: string, patience: number): FoveaError =>
     hint: 'Let webgpu() have more patience, or make the step smaller.',
   });
 
-/** The longest time that a timer takes, in milliseconds. */
-const longest = 2 ** 31 - 1;
+/**
+ * Calls `end` when `patience` seconds have gone since `heard`, which may grow; what it returns stops that. Time goes by in slices: one that takes far
+ * longer than it was meant to was slept through, and answers that came meanwhile are heard in the next.
+ */
+const after = (patience: number, heard: () => number, end: () => void): (() => void) => {
+  const slice = Math.min(5000, 250 * patience);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let [quiet, last] = [0, heard()];
+  const ask = (): void => {
+    if (heard() > last) [quiet, last] = [0, heard()];
+    const now = performance.now();
+    quiet += Math.min(now - last, 2 * slice);
+    last = now;
+    const left = 1000 * patience - quiet;
+    if (left <= 0) end();
+    else if (Number.isFinite(left)) timer = setTimeout(ask, Math.min(left, slice));
+  };
+  ask();
+  return () => clearTimeout(timer);
+};
+
+/** An answer within `patience` seconds, or FV0309. One that comes later goes to `late`. */
+export const within = <T>(patience: number, what: string, answer: Promise<T>, late: (value: T) => void = () => {}): Promise<T> =>
+  new Promise((resolve, reject) => {
+    const since = performance.now();
+    let over = false;
+    const stop = after(
+      patience,
+      () => since,
+      () => {
+        over = true;
+        reject(still(what, patience));
+      },
+    );
+    answer.then(
+      (value) => {
+        stop();
+        if (over) late(value);
+        resolve(value);
+      },
+      (e) => {
+        stop();
+        reject(e);
+      },
+    );
+  });
 
 /** `patience` in seconds since the device last answered anything. */
 export const lifeOf = (device: GPUDevice, patience: number): Life => {
@@ -40,9 +85,10 @@ export const lifeOf = (device: GPUDevice, patience: number): Life => {
     check,
     wait: <T>(what: string, answer: Promise<T>): Promise<T> =>
       new Promise((resolve, reject) => {
-        let timer: ReturnType<typeof setTimeout> | undefined;
+        const since = performance.now();
+        let stop = (): void => {};
         const end = (): void => {
-          clearTimeout(timer);
+          stop();
           waiting.delete(tell);
           heard = performance.now();
         };
@@ -51,18 +97,15 @@ export const lifeOf = (device: GPUDevice, patience: number): Life => {
           // what a lost device answers says less than that it is lost
           reject(reason !== undefined ? gone(what, reason) : e);
         };
-        const ask = (): void => {
-          const left = 1000 * patience - (performance.now() - Math.max(heard, since));
-          if (left > 0) {
-            if (Number.isFinite(left)) timer = setTimeout(ask, Math.min(left, longest));
-            return;
-          }
-          silent = true;
-          tell(still(what, patience));
-        };
-        const since = performance.now();
         waiting.add(tell);
-        ask();
+        stop = after(
+          patience,
+          () => Math.max(heard, since),
+          () => {
+            silent = true;
+            tell(still(what, patience));
+          },
+        );
         answer.then((value) => {
           end();
           resolve(value);

@@ -6,6 +6,10 @@
  *   const backend = await webgpu({ plans });
  */
 import type { PlanStore } from '../../compiler/target.ts';
+import { within } from './life.ts';
+
+/** Seconds: whoever takes longer than compiling may take is not waited for. */
+const patience = 10;
 
 /** The part of a browser's `caches` that is used; types of browsers are not known to code that also runs in Node. */
 export interface Caches {
@@ -23,7 +27,7 @@ export interface Caches {
  */
 export const versionOf = async (url: string): Promise<string | undefined> => {
   try {
-    const answer = await fetch(url);
+    const answer = await fetch(url, { signal: AbortSignal.timeout(1000 * patience) });
     if (!answer.ok) return undefined;
     const hash = await crypto.subtle.digest('SHA-256', await answer.arrayBuffer());
     return Array.from(new Uint8Array(hash).subarray(0, 16), (b) => b.toString(16).padStart(2, '0')).join('');
@@ -40,17 +44,18 @@ export const plansInCache = async (version: string | undefined, name = 'fovea'):
   const { caches } = globalThis as { readonly caches?: Caches };
   if (version === undefined || !caches) return undefined;
   const [prefix, own] = [`${name} plans `, `${name} plans ${version}`];
-  try {
+  // caches are asked by address: this one is of no server
+  const place = (key: string): string => `https://plans.invalid/${key}`;
+  const opened = async (): Promise<PlanStore> => {
     for (const old of await caches.keys()) if (old.startsWith(prefix) && old !== own) await caches.delete(old);
     const cache = await caches.open(own);
-    // caches are asked by address: this one is of no server
-    const place = (key: string): string => `https://plans.invalid/${key}`;
+    const get = async (key: string): Promise<string | undefined> => (await cache.match(place(key)))?.text();
+    const put = (key: string, text: string): Promise<void> => cache.put(place(key), new Response(text));
     return {
-      get: async (key) => (await cache.match(place(key)))?.text(),
+      get: (key) => within(patience, 'plans', get(key)).catch(() => undefined),
       // a full disk: the plan is made again
-      put: (key, text) => cache.put(place(key), new Response(text)).catch(() => {}),
+      put: (key, text) => within(patience, 'plans', put(key, text)).catch(() => {}),
     };
-  } catch {
-    return undefined;
-  }
+  };
+  return within(patience, 'plans', opened()).catch(() => undefined);
 };

@@ -6,6 +6,7 @@
 import { FoveaError } from '../../compiler/error.ts';
 import { type HostData, hostArrays } from '../../compiler/graph/types.ts';
 import { hostData } from '../../compiler/kernel/scalar.ts';
+import { largestOf } from '../../compiler/plan/largest.ts';
 import type { Plan, Slot } from '../../compiler/plan/types.ts';
 import type { Executable, Progress } from '../../compiler/target.ts';
 import { arenaOf, up4 } from './arena.ts';
@@ -34,7 +35,7 @@ export const load = async (
   // the index of an element is an i32
   const huge = plan.kernels.flatMap((k) => k.buffers).find((b) => b.size >= 2 ** 31);
   if (huge) throw new FoveaError('FV0202', `a tensor of ${huge.size} elements; the webgpu backend counts up to ${2 ** 31 - 1}`);
-  const making = arenaOf(device, plan.arenaBytes, sizes);
+  const making = arenaOf(device, plan.arenaBytes, sizes, largestOf(plan));
   // one that comes too late is not kept
   const arena = await life.wait('arena', making).catch((e: unknown) => {
     void making.then((late) => late.destroy()).catch(() => {});
@@ -51,15 +52,20 @@ export const load = async (
     throw e;
   });
 
+  /** What the device answered to what was written since the last run, with names for it. */
+  let written: { readonly what: string; readonly refused: Promise<GPUError | null> }[] = [];
   /** Writes are of whole words. */
-  const upload = (slot: Slot, data: HostData): void => {
+  const upload = (what: string, slot: Slot, data: HostData): void => {
     const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
     const whole = bytes.length % 4 === 0 ? bytes : new Uint8Array(up4(bytes.length));
     if (whole !== bytes) whole.set(bytes);
+    device.pushErrorScope('out-of-memory');
     arena.write(slot.offset, whole);
+    // a lost device says so elsewhere
+    written.push({ what, refused: device.popErrorScope().catch(() => null) });
   };
   const elements = (s: Slot): number => s.type.shape.reduce<number>((n, d) => n * Number(d), 1);
-  for (const c of plan.constants) upload(c.slot, hostData(c.slot.type.dtype, c.data));
+  for (const c of plan.constants) upload('a constant', c.slot, hostData(c.slot.type.dtype, c.data));
 
   let state: 'idle' | 'running' | 'disposed' = 'idle';
   const check = (what: string): void => {
@@ -80,15 +86,24 @@ export const load = async (
     check(what);
     state = 'running';
     try {
+      const before = written;
+      written = [];
+      device.pushErrorScope('out-of-memory');
       device.pushErrorScope('validation');
-      let refused: Promise<GPUError | null>;
+      let refused: Promise<readonly [GPUError | null, GPUError | null]>;
       let made: Promise<T>;
       try {
         made = work();
       } finally {
-        refused = device.popErrorScope();
+        refused = Promise.all([device.popErrorScope(), device.popErrorScope()]);
       }
-      const [result, error] = await life.wait(what, Promise.all([made, refused]));
+      const lost = Promise.all(before.map(async (w) => ((await w.refused) ? w.what : undefined)));
+      const [result, [error, full], unwritten] = await life.wait(what, Promise.all([made, refused, lost]));
+      const missing = unwritten.filter((w) => w !== undefined);
+      if (missing.length > 0 || full)
+        throw new FoveaError('FV0202', `${what}: the device has no room to ${full ? 'do it' : `take ${missing.join(', ')}`}`, {
+          hint: 'Nothing of this run is to be used: write its inputs again, with less on the device beside it, or use a smaller batch.',
+        });
       if (error)
         throw new FoveaError('FV0302', `WebGPU refuses the step: ${error.message}`, {
           hint: 'This is a bug of Fovea: please report it.',
@@ -107,18 +122,17 @@ export const load = async (
     const encoder = device.createCommandEncoder();
     arena.copyTo(encoder, offset, bytes, staging);
     device.queue.submit([encoder.finish()]);
-    return { staging, refused: Promise.all([device.popErrorScope(), device.popErrorScope()]) };
+    const refused = Promise.all([device.popErrorScope(), device.popErrorScope()]);
+    // several are asked, and one after another is waited for
+    refused.catch(() => {});
+    return { staging, refused };
   };
   /** Copies them to `into`. FV0202: the device has no room for them to pass through. */
   const answered = async ({ staging, refused }: ReturnType<typeof ask>, into: Uint8Array): Promise<void> => {
-    try {
-      const [error] = (await life.wait('read', refused)).filter((e) => e !== null);
-      if (error) throw new FoveaError('FV0202', `read: the device has no ${staging.size} bytes to copy a result through: ${error.message}`);
-      await life.wait('read', staging.mapAsync(GPUMapMode.READ));
-      into.set(new Uint8Array(staging.getMappedRange()));
-    } finally {
-      staging.destroy();
-    }
+    const [error] = (await life.wait('read', refused)).filter((e) => e !== null);
+    if (error) throw new FoveaError('FV0202', `read: the device has no ${staging.size} bytes to copy a result through: ${error.message}`);
+    await life.wait('read', staging.mapAsync(GPUMapMode.READ));
+    into.set(new Uint8Array(staging.getMappedRange()));
   };
   return {
     inputs: plan.inputs.map((s) => s.type),
@@ -131,7 +145,7 @@ export const load = async (
       if (data.constructor !== Host) wrong(`input ${i} (${s.type.dtype}) takes a ${Host.name}, got a ${data.constructor.name}`);
       if (data.length !== elements(s))
         wrong(`input ${i} has ${elements(s)} elements (${s.type.dtype}[${s.type.shape.join(' ')}]), got ${data.length}`);
-      upload(s, data);
+      upload(`input ${i} (${s.type.dtype}[${s.type.shape.join(' ')}])`, s, data);
     },
     run: () =>
       running('run', () => {
@@ -149,7 +163,11 @@ export const load = async (
       const starts = Array.from({ length: Math.ceil(bytes / sizes.buffer) }, (_, n) => n * sizes.buffer);
       const asked = starts.map((at) => ask(s.offset + at, Math.min(sizes.buffer, bytes - at)));
       const out = new Uint8Array(bytes);
-      for (const [n, piece] of asked.entries()) await answered(piece, out.subarray(starts[n]));
+      try {
+        for (const [n, piece] of asked.entries()) await answered(piece, out.subarray(starts[n]));
+      } finally {
+        for (const { staging } of asked) staging.destroy();
+      }
       return new Host(out.buffer, 0, count);
     },
     dispose: () => {

@@ -52,7 +52,7 @@ export const timePlain = async (
   s: Shape,
   runs: number,
 ): Promise<{ readonly ms: number; readonly error: number }> => {
-  const { device } = await requestDevice(gpu);
+  const { device } = await requestDevice(gpu, 60);
   try {
     const pipeline = await device.createComputePipelineAsync({
       layout: 'auto',

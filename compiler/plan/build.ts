@@ -21,6 +21,7 @@ import type { Group } from '../tile/group.ts';
 import { type Lowered, lowerAll } from '../tile/lower.ts';
 import { type Need, placeBuffers } from './arena.ts';
 import { joinSteps, type Step, type StepPart, typeBytes, writtenBy } from './join.ts';
+import { largestOf } from './largest.ts';
 import { orderSteps } from './order.ts';
 import { placesOf, usesOf } from './places.ts';
 import { shareKernels, tables } from './share.ts';
@@ -253,8 +254,5 @@ const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 /** Throws FV0202, with the largest buffers, for a plan that needs more than `max` bytes. */
 export const fits = ({ arenaBytes, lifetimes }: Plan, max: number): void => {
   if (arenaBytes <= max) return;
-  const largest = [...lifetimes].sort((a, b) => b.slot.bytes - a.slot.bytes).slice(0, 5);
-  throw new FoveaError('FV0202', `the plan needs ${mib(arenaBytes)} and ${mib(max)} are allowed`, {
-    hint: `Largest buffers: ${largest.map((l) => `${l.scope || 'unnamed'} ${mib(l.slot.bytes)}`).join(', ')}. Use a smaller batch, or checkpoint() the largest modules.`,
-  });
+  throw new FoveaError('FV0202', `the plan needs ${mib(arenaBytes)} and ${mib(max)} are allowed`, { hint: largestOf({ lifetimes }) });
 };

@@ -8,9 +8,12 @@ import { bounded, compare } from '../../testing/bound.ts';
 import { programOf } from '../../testing/fuzz.ts';
 import { decode, encode, results } from '../../testing/host.ts';
 import { printProgram } from '../../testing/program-text.ts';
+import { arithmeticOf } from '../../testing/stages.ts';
 import { together } from '../../testing/together.ts';
 import { exposed } from '../../testing/transforms.ts';
 import { attention, draw, staged } from '../tile/attention.ts';
+
+const arithmetic = (on: Backend): 'f32' | 'flushing' => (on.kind === 'plan' ? arithmeticOf(on.target) : 'f32');
 
 /** Programs `from` to `to`, five at a time: their kernels are one plan, and a wrong one is still found. */
 export const generated = async (on: Backend, from: number, to: number): Promise<void> => {
@@ -27,7 +30,7 @@ export const generated = async (on: Backend, from: number, to: number): Promise<
     let at = 0;
     for (const p of programs) {
       const got = p.graph.results.map((r) => decode(r.type.dtype, all[at++] as (typeof all)[number]));
-      expect(compare(bounded(p.graph, p.inputs), got).wrong, printProgram(p)).toBeUndefined();
+      expect(compare(bounded(p.graph, p.inputs, arithmetic(on)), got).wrong, printProgram(p)).toBeUndefined();
     }
   }
 };
@@ -48,7 +51,7 @@ export const attends = async (
   await also?.(executable, report);
   const got = (await results(executable)).map((x, i) => decode(executable.outputs[i]?.dtype ?? 'f32', x));
   executable.dispose();
-  const seen = compare(bounded(staged(g, precision).said, inputs), got);
+  const seen = compare(bounded(staged(g, precision).said, inputs, arithmetic(on)), got);
   expect(seen.wrong).toBeUndefined();
   expect(seen.checked).toBe(seen.elements);
 };

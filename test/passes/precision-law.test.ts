@@ -62,7 +62,7 @@ test('kernels compute what the cast graph says', () => {
   const note = (_: string, n: number): void => {
     cast += n;
   };
-  const none = { once: [], again: [], threads: [], poisoned: [], shared: 0, precision: 'f32' as const };
+  const none = { once: [], again: [], threads: [], poisoned: [], shared: 0, precision: 'f32' as const, arithmetic: 'f32' as const };
   let seed = 0;
   fc.assert(
     fc.property(products, (p) => {

@@ -50,3 +50,34 @@ test('integers are exact; what an error may turn is not told', () => {
   expect(below?.error[1]).toBe(0);
   expect(place?.error[0]).toBe(Number.POSITIVE_INFINITY);
 });
+
+test('where a device may take subnormal numbers for zero, they are, coming in, between and going out, and what they decide is open', () => {
+  const p = parseProgram(`graph (%0: f32[2], %1: f32[2]) {
+  %2: f32[2] = mul(%0, %1)
+  %3: f32[2] = add(%2, %1)
+  %4: f32[2] = sign(%2)
+  %5: f32[] = reduceSum(%2) axes=[0]
+  %6: f32[2] = log(%1)
+  return %2, %3, %4, %5, %6
+}
+%0 = [1e-20, 1]
+%1 = [1e-20, 0.5]
+`);
+  const [kept, flushed] = [bounded(p.graph, p.inputs), bounded(p.graph, p.inputs, 'flushing')];
+  expect(
+    compare(
+      kept,
+      p.graph.results.map((_, i) => kept[i]?.value.data as Float64Array),
+    ).wrong,
+  ).toBeUndefined();
+  const zero = [[0, 0.5], [1e-20, 1], [0, 1], [0.5], [Math.log(1e-20), Math.log(0.5)]];
+  expect(compare(flushed, zero).wrong).toBeUndefined();
+  expect(compare(kept, zero).wrong).toMatch(/^result 0, element 0: 0 is not (1|9\.\d+)e-4[01] /);
+  // numbers that are not subnormal are bounded as tightly as before
+  expect(flushed[0]?.error[1]).toBeLessThan(1.01 * (kept[0]?.error[1] as number));
+  expect(compare(flushed, [[0, 0.5], [1e-20, 1], [2, 1], [0.5], [0, -1]]).wrong).toMatch(/^result 4, element 0/);
+  const small = parseProgram('graph (%0: f32[1]) {\n %1: f32[1] = log(%0)\n return %0, %1\n}\n%0 = [1e-40]\n');
+  const [argument, logarithm] = bounded(small.graph, small.inputs, 'flushing').map((b) => b.error[0]);
+  expect(argument).toBeGreaterThanOrEqual(1e-40);
+  expect(logarithm).toBe(Number.POSITIVE_INFINITY);
+});

@@ -34,7 +34,7 @@ const law = (name: string) => laws.find((l) => l.name === name);
 const context = {
   seed: 5,
   target: {} as never,
-  seen: { once: [], again: [], threads: [], poisoned: [], shared: 0, precision: 'f32' as const },
+  seen: { once: [], again: [], threads: [], poisoned: [], shared: 0, precision: 'f32' as const, arithmetic: 'f32' as const },
 };
 
 type Q = F32<'2 3 5 4'>;

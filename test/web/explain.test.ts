@@ -25,7 +25,7 @@ beforeAll(async () => {
   if (!here) return;
   const file = join(folder, 'step.html');
   writeFileSync(file, page(facts));
-  browser = await launch(false);
+  browser = await launch({ webgpu: false });
   opened = await browser.newPage({ viewport: { width: 1400, height: 1000 } });
   opened.on('request', (r) => asked.push(r.url()));
   opened.on('pageerror', (e) => wrong.push(String(e)));

@@ -96,7 +96,7 @@ test.skipIf(!here || !long)(
 );
 
 test.skipIf(!here)('a browser without WebGPU is told so', { timeout: 60_000 }, async () => {
-  const without = await launch(false);
+  const without = await launch({ webgpu: false });
   const page = await without.newPage();
   await page.goto(url);
   await status(page, 'FV0307: ', 30_000);

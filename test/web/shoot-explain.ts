@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url';
 import { launch } from './browser.ts';
 
 const docs = join(import.meta.dirname, '../../docs');
-const browser = await launch(false);
+const browser = await launch({ webgpu: false });
 try {
   for (const colorScheme of ['light', 'dark'] as const) {
     const page = await browser.newPage({ viewport: { width: 1440, height: 1000 }, colorScheme });

@@ -13,7 +13,7 @@ const agrees: Law = {
   runs: true,
   check: (p, { seen, note }) => {
     const got = seen.once.map((d, i) => decode((p.graph.results[i] as Value).type.dtype, d));
-    const { wrong, checked, elements } = compare(truth(p, seen.precision), got);
+    const { wrong, checked, elements } = compare(truth(p, seen.precision, seen.arithmetic), got);
     if (seen.precision !== 'f32') note?.('contractions of halves', halves(castGraph(p.graph, seen.precision)));
     note?.('elements', elements);
     note?.('elements with a bound', checked);
