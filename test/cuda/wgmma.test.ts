@@ -4,11 +4,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { cudaText, printCuda } from '../../backends/cuda/index.ts';
 import { interpretKernel } from '../../compiler/kernel/interpret.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
-import { runOn } from '../cpu/helper.ts';
+import { planOf, runOn } from '../cpu/helper.ts';
 import { faults, operandsOf, pipeline } from '../kernel/wgmma.ts';
 import { emulated, emulator } from './emulated.ts';
 
@@ -59,12 +59,39 @@ emulated('the emulator', () => {
     for (const device of [0, 1, 2]) expect(await runOn(await emulator({ device }), [k], operandsOf(of, turned))).toEqual({ y });
   });
 
+  test('has tensors of its own for each part of a launch', async () => {
+    const one = parseKernel(pipeline('bf16'));
+    const other = { ...one, buffers: one.buffers.map((b) => ({ ...b, name: `${b.name}2` })) };
+    const apart = planOf([one, other]);
+    const [launch] = apart.launches;
+    const plan = { ...apart, kernels: [one], launches: launch ? [{ ...launch, parts: apart.launches.flatMap((l) => l.parts) }] : [] };
+    const executable = await (await emulator()).prepare(plan);
+    const { a, b } = operandsOf('bf16');
+    const negative = a.map((x) => x ^ 0x8000);
+    [a, b, undefined, negative, b].forEach((data, i) => data && executable.write(i, data));
+    await executable.run();
+    const [y, z] = [await executable.read(0), await executable.read(1)] as Float32Array[];
+    executable.dispose();
+    expect(y?.some((v) => v !== 0)).toBe(true);
+    expect(z?.map((v) => 0 - v)).toEqual(y?.map((v) => v + 0));
+  });
+
   const text = pipeline('bf16');
   const run = async (device: number, changed: string): Promise<unknown> =>
     runOn(await emulator({ device }), [parseKernel(changed)], operandsOf('bf16'));
   test.each(faults)('finds %s', async (_, from, to, says) => {
     for (const device of [0, 1, 2])
       await expect(run(device, text.replace(from, to))).rejects.toMatchObject({ code: 'FV0313', message: expect.stringMatching(says) });
+  });
+  test('finds a tensor whose lines are not turned', async () => {
+    vi.stubEnv('FOVEA_EMULATED_FAULT', 'no swizzle');
+    try {
+      await expect(run(0, text)).rejects.toMatchObject({
+        message: expect.stringMatching(/fetches lines to left, and the tensor is not swizzled by 128 bytes/),
+      });
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
   test('finds warp groups that ask for more registers than there are', async () => {
     const three = 'kernel three(y: f32[384] write) grid=[1 1 1] threads=384 {\n  registers 176\n  store y[thread] = 1:f32\n}';

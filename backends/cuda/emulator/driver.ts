@@ -110,6 +110,7 @@ R cuLaunchKernel(void *fn, unsigned gx, unsigned gy, unsigned gz, unsigned bx, u
 /* a tensor of halves with lines of 128 bytes, under the driver's conditions; and it has to lie in memory that is there */
 R cuTensorMapEncodeTiled(fv_tensor *m, int type, unsigned rank, P at, const P *sizes, const P *strides, const unsigned *box, const unsigned *steps, int interleave, int swizzle, int, int fill) {
   if ((P)m % 64 || (type != 6 && type != 9) || rank < 1 || rank > 5 || at % 16 || interleave || swizzle < 0 || swizzle > 3 || fill) return INVALID;
+  if (const char *e = getenv("FOVEA_EMULATED_FAULT")) if (!strcmp(e, "no swizzle")) swizzle = 0;
   P last = at + 2 * (sizes[0] - 1) + 2; *m = {at, rank | 2 << 8 | (P)swizzle << 16, {}, {}, {}};
   for (unsigned i = 0; i < rank; i++) {
     if (!sizes[i] || sizes[i] > 1ull << 32 || !box[i] || box[i] > 256 || steps[i] != 1 || (i && (strides[i - 1] % 16 || !strides[i - 1] || strides[i - 1] >= 1ull << 40))) return INVALID;
