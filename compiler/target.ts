@@ -33,6 +33,8 @@ export interface Target {
   readonly flushes?: true;
   /** Absent where there is none. */
   readonly matrix?: MatrixUnit;
+  /** Those that a warp group of 128 threads drives, with boxes of tensors that are fetched beside the work (kernel/wgmma.ts). Only where `matrix` is, too. */
+  readonly wgmma?: MatrixUnit;
   readonly sharedBytes: number;
   readonly maxBuffers: number;
   /** Alignment of buffer offsets in the arena. */

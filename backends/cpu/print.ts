@@ -227,6 +227,15 @@ const printStmt = (s: Stmt, c: Context): void => {
     case 'copy':
     case 'commit':
     case 'wait':
+    case 'tensorMap':
+    case 'mbarrier':
+    case 'arrive':
+    case 'expect':
+    case 'await':
+    case 'fetch':
+    case 'wgmma':
+    case 'fence':
+    case 'registers':
       throw new Error('internal: matrix units in C');
     case 'exchange':
       throw new Error('internal: one thread a block has nobody to exchange with');

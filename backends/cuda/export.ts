@@ -7,7 +7,7 @@ import type { Plan } from '../../compiler/plan/types.ts';
 import type { Target } from '../../compiler/target.ts';
 import { type Compiler, compileAll, compilerOf, imageOf } from './cubins.ts';
 import { buildEmulator } from './emulator/build.ts';
-import { gpus } from './gpus.ts';
+import { architectureOf, gpus } from './gpus.ts';
 import { partsOf } from './launches.ts';
 import { loadDriver, loadNvrtc } from './libraries.ts';
 import { bindNvrtc } from './nvrtc.ts';
@@ -44,7 +44,7 @@ const compilerFor = async (
   if (architecture !== undefined && !emulator)
     return { target: gpus[architecture], compiler: compilerOf(bindNvrtc(loadNvrtc()), architecture, undefined) };
   const { capability, target } = openDevice(loadDriver(emulator?.path), 0);
-  return { target, compiler: compilerOf(bindNvrtc(loadNvrtc(emulator?.path)), `sm_${capability}`, emulator?.version) };
+  return { target, compiler: compilerOf(bindNvrtc(loadNvrtc(emulator?.path)), architectureOf(capability), emulator?.version) };
 };
 
 /** FV0310: no NVRTC. FV0311: no GPU, and no architecture named. FV0301: no C++ compiler for the emulator. FV0503: no such architecture. */

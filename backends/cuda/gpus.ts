@@ -8,6 +8,12 @@ import type { MatrixUnit, Target } from '../../compiler/target.ts';
 const products: Readonly<Record<number, number>> = { 80: 1024, 86: 256, 87: 512, 89: 256, 90: 1280, 100: 1024, 120: 512 };
 export const matrixOf = (capability: number): MatrixUnit => ({ dtypes: ['bf16', 'f16'], products: products[capability] ?? 512 });
 
+/** Products of warp groups: wgmma is there in 9.0 and in no other. */
+export const wgmmaOf = (capability: number): { readonly wgmma?: MatrixUnit } =>
+  capability === 90 ? { wgmma: { dtypes: ['bf16', 'f16'], products: 2048 } } : {};
+/** What code is compiled for: of 9.0 with what later ones do not have. */
+export const architectureOf = (capability: number): string => `sm_${capability}${capability === 90 ? 'a' : ''}`;
+
 const common = {
   name: 'cuda',
   maxThreads: 1024,
@@ -33,6 +39,7 @@ export const gpus: Readonly<Record<'sm_80' | 'sm_90a', Target>> = {
     workers: 132,
     sharedBytes: 227 << 10,
     matrix: matrixOf(90),
+    ...wgmmaOf(90),
     cacheBytes: { l1: 256 << 10, l2: 50 << 20 },
     peak: { flops: 66.9e12, bytes: 3.35e12 },
   },

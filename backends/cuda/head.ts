@@ -12,15 +12,19 @@ const types = `typedef float f32; typedef double f64; typedef int i32; typedef u
 typedef unsigned short u16; typedef unsigned char u8;`;
 
 const onDevice = `#ifndef FV_EMULATED
-extern __shared__ __align__(128) u8 fv_shared[];
+extern __shared__ __align__(1024) u8 fv_shared[];
 #define FV_INLINE static __device__ __forceinline__
 #define FV_PRAGMA(x) _Pragma(#x)
 #define FV_UNROLL(n) FV_PRAGMA(unroll n)
 #define FV_BUFFER(T, name, at, size) T *const name = (T *)(at);
 #define FV_SHARED(T, name, at, size) T *const name = (T *)(fv_shared + (at));
 #define FV_PARTS(N, P) const __grid_constant__ fv_parts<N, P> parts
+#define FV_TENSORS(N) const __grid_constant__ fv_tensors<N> tensors
+#define FV_TENSOR(name, i) const fv_tensor *const name = &tensors.at[i];
 #define FV_EXPORT(name, N, P)
+#define FV_EXPORT_TENSORS(name, N, P, M)
 #define FV_BARRIER() __syncthreads()
+#define FV_WARP_BARRIER() __syncwarp()
 #define FV_EXCHANGE(x, h) __shfl_xor_sync(0xffffffffu, x, h)
 #define FV_BLOCK blockIdx.x
 #define FV_THREAD threadIdx.x
@@ -42,7 +46,10 @@ extern __shared__ __align__(128) u8 fv_shared[];
 
 /** Where a block's buffers lie: rows of a launch's parts, of which unused ones end where the last one does. */
 const parts = `template <int N> struct fv_part { i64 end; void *b[N]; };
-template <int N, int P> struct fv_parts { fv_part<N> at[P]; };`;
+template <int N, int P> struct fv_parts { fv_part<N> at[P]; };
+/* as the driver makes them */
+struct alignas(64) fv_tensor { u64 opaque[16]; };
+template <int N> struct fv_tensors { fv_tensor at[N]; };`;
 
 const each = 'FV_UNROLL(N) for (int j = 0; j < N; j++)';
 const lanewise = (op: string, result = 'T'): string =>

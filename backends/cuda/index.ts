@@ -4,7 +4,7 @@
  *
  *   const step = await compile(trainStep, specs, { backend: await cuda() });
  *
- * Environment: FOVEA_CUDA_DRIVER, FOVEA_NVRTC, FOVEA_CACHE, FOVEA_PLANS; FOVEA_CXX for the emulator.
+ * Environment: FOVEA_CUDA_DRIVER, FOVEA_NVRTC, FOVEA_CUDA_UNITS, FOVEA_CACHE, FOVEA_PLANS; FOVEA_CXX for the emulator.
  */
 
 import { FoveaError } from '../../compiler/error.ts';
@@ -14,6 +14,7 @@ import type { PlanStore, Progress, Target } from '../../compiler/target.ts';
 import { planStore } from '../native/plans.ts';
 import { compileAll, compilerOf, imageOf } from './cubins.ts';
 import { buildEmulator } from './emulator/build.ts';
+import { architectureOf } from './gpus.ts';
 import { partsOf } from './launches.ts';
 import { loadDriver, loadNvrtc } from './libraries.ts';
 import { bindNvrtc } from './nvrtc.ts';
@@ -38,6 +39,11 @@ export interface CudaOptions {
   readonly check?: boolean;
   /** A word that fills the arena of each program when it is loaded: what nobody wrote then shows in the results. */
   readonly poison?: number;
+  /**
+   * Which matrix units contractions take that could take both, for tests and comparisons: those of warps or of warp groups. Unless named, here or in
+   * FOVEA_CUDA_UNITS, those that are expected to be faster.
+   */
+  readonly units?: 'mma' | 'wgmma';
   /** Most kernels that are compiled together; 4 by default. */
   readonly unit?: number;
   /** Whether finished plans are kept, as the cpu backend does: yes, unless FOVEA_PLANS is `off`. */
@@ -55,6 +61,17 @@ export interface CudaBackend {
   prepare(plan: Plan, progress?: Progress): Promise<CudaExecutable>;
 }
 
+const unitsOf = (named: string | undefined): CudaOptions['units'] => {
+  if (!named) return undefined;
+  if (named === 'mma' || named === 'wgmma') return named;
+  throw new FoveaError('FV0503', `FOVEA_CUDA_UNITS is ${named}, and matrix units are mma or wgmma`);
+};
+/** A target whose other units are not there, or not worth taking. */
+const takes = ({ wgmma, matrix, ...target }: Target, units: CudaOptions['units']): Target => {
+  if (units === 'mma' || !wgmma || !matrix) return { ...target, ...(matrix && { matrix }) };
+  return { ...target, wgmma, matrix: units === 'wgmma' ? { ...matrix, products: 1 } : matrix };
+};
+
 /** FV0310: no driver library or no NVRTC. FV0311: no GPU that kernels run on. FV0301: no C++ compiler for the emulator. */
 export const cuda = async ({
   device: ordinal = 0,
@@ -62,6 +79,7 @@ export const cuda = async ({
   check = false,
   poison,
   unit,
+  units = unitsOf(process.env['FOVEA_CUDA_UNITS']?.trim()),
   plans = process.env['FOVEA_PLANS'] !== 'off',
 }: CudaOptions = {}): Promise<CudaBackend> => {
   const emulator = emulate ? await buildEmulator() : undefined;
@@ -75,12 +93,12 @@ export const cuda = async ({
         hint: 'Use a CUDA toolkit as new as the GPU, or as old as it.',
       },
     );
-  const architecture = `sm_${device.capability}`;
+  const architecture = architectureOf(device.capability);
   const compiler = compilerOf(nvrtc, architecture, emulator?.version, unit);
   return {
     kind: 'plan',
     name: 'cuda',
-    target: device.target,
+    target: takes(device.target, units),
     device: device.name,
     // kept plans know no lines of the user's program
     plans: plans && !check ? planStore() : undefined,

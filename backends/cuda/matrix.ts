@@ -36,4 +36,3 @@ export const matrixFunctions = {
   commit: onDevice('FV_INLINE void fv_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }'),
   wait: onDevice('template <int N> FV_INLINE void fv_wait() { asm volatile("cp.async.wait_group %0;" :: "n"(N) : "memory"); }'),
 } as const;
-export type MatrixFunction = keyof typeof matrixFunctions;

@@ -5,7 +5,7 @@
 import { FoveaError } from '../../compiler/error.ts';
 import type { Target } from '../../compiler/target.ts';
 import { bind, type Driver } from './driver.ts';
-import { matrixOf } from './gpus.ts';
+import { matrixOf, wgmmaOf } from './gpus.ts';
 import type { loadDriver } from './libraries.ts';
 
 export interface Device {
@@ -115,6 +115,7 @@ export const openDevice = (lib: ReturnType<typeof loadDriver>, ordinal: number):
       registers: 255,
       bf16Dot: false,
       matrix: matrixOf(capability),
+      ...wgmmaOf(capability),
       sharedBytes: get(attribute.sharedOptin),
       maxBuffers: 64,
       alignment: 256,

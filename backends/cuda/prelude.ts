@@ -5,15 +5,18 @@
  */
 import { scalars } from '../native/math.ts';
 import { head } from './head.ts';
-import { type MatrixFunction, matrixFunctions } from './matrix.ts';
+import { matrixFunctions } from './matrix.ts';
+import { wgmmaFunctions } from './wgmma.ts';
+
+const functions = { ...matrixFunctions, ...wgmmaFunctions };
 
 export interface Prelude {
   /** Adds a function and what it calls; returns its name. */
   use(name: string, lanes: number): string;
   /** The maximum, minimum or sum of a vector's lanes, by halves. */
   across(op: 'add' | 'max' | 'min', type: string): string;
-  /** A function of matrix.ts; its name. */
-  matrix(name: MatrixFunction): string;
+  /** A function of matrix.ts or wgmma.ts; its name. */
+  matrix(name: keyof typeof functions): string;
   pieces(): readonly string[];
 }
 
@@ -53,7 +56,7 @@ export const prelude = (): Prelude => {
       return id;
     },
     matrix: (name) => {
-      made.set(`matrix ${name}`, matrixFunctions[name]);
+      made.set(`matrix ${name}`, functions[name]);
       return `fv_${name}`;
     },
     pieces: () => [...head, ...made.values()],

@@ -15,6 +15,8 @@ import { binary, block, blockOf, branch, line, print, statement, type Written } 
 import { element as cElement, literal as cLiteral, scalarOf } from '../native/ctypes.ts';
 
 import { type Prelude, prelude } from './prelude.ts';
+import { flat, type TensorMap, tensorsOf } from './rows.ts';
+import { launchRegisters } from './wgmma.ts';
 
 /** The name of the function, unless another is asked for; who compiles it defines it as a macro. */
 export const kernelSymbol = 'FV_KERNEL';
@@ -33,6 +35,12 @@ interface Context extends Written {
   readonly divisors: Map<string, number>;
   /** Arrays of one thread. */
   readonly registers: Set<string>;
+  /** Arrays that are fetched to. */
+  readonly fetched: ReadonlySet<string>;
+  /** Registers that a thread begins with. */
+  readonly launched: number;
+  /** Which of the launch's tensors it is. */
+  readonly tensor: (s: TensorMap) => string;
   sharedBytes: number;
 }
 
@@ -196,6 +204,8 @@ const printStmt = (s: Stmt, c: Context): void => {
         line(c, `${t} ${c.name(s.name)}[${size}];`);
         break;
       }
+      // what is fetched to has whole atoms of lines
+      if (c.fetched.has(s.name)) c.sharedBytes = Math.ceil(c.sharedBytes / 1024) * 1024;
       line(c, `FV_SHARED(${t}, ${c.name(s.name)}, ${c.sharedBytes}, ${size})`);
       c.sharedBytes += Math.ceil((size * (s.dtype === 'index' ? 8 : bytesOf[s.dtype as DType])) / 128) * 128;
       break;
@@ -212,7 +222,7 @@ const printStmt = (s: Stmt, c: Context): void => {
     case 'prefetch':
       break;
     case 'barrier':
-      line(c, 'FV_BARRIER();');
+      line(c, s.of === 'warp' ? 'FV_WARP_BARRIER();' : 'FV_BARRIER();');
       break;
     case 'fragment':
       statement(c, [s.index], ([at]) =>
@@ -228,10 +238,45 @@ const printStmt = (s: Stmt, c: Context): void => {
       );
       break;
     case 'commit':
-      line(c, `${c.fns.matrix('commit')}();`);
+      line(c, `${c.fns.matrix(s.of === 'products' ? 'commitProducts' : 'commit')}();`);
       break;
     case 'wait':
-      line(c, `${c.fns.matrix('wait')}<${s.pending}>();`);
+      line(c, `${c.fns.matrix(s.of === 'products' ? 'waitProducts' : 'wait')}<${s.pending}>();`);
+      break;
+    case 'fence':
+      line(c, `${c.fns.matrix('fence')}();`);
+      break;
+    case 'registers':
+      line(c, `${c.fns.matrix('registers')}<${s.count}, ${s.count > c.launched}>();`);
+      break;
+    case 'tensorMap':
+      line(c, `FV_TENSOR(${c.name(s.name)}, ${c.tensor(s)})`);
+      break;
+    case 'mbarrier':
+      line(c, `FV_SHARED(u64, ${c.name(s.name)}, ${c.sharedBytes}, ${s.size})`);
+      line(c, `${c.fns.matrix('mbarrier')}(${c.name(s.name)}, ${s.size}, ${s.arrivals});`);
+      c.sharedBytes += Math.ceil(s.size / 16) * 128;
+      break;
+    case 'arrive':
+      statement(c, [s.at.index], ([i]) => line(c, `${c.fns.matrix('arrive')}(${c.name(s.at.name)}, ${i});`));
+      break;
+    case 'expect':
+      statement(c, [s.at.index], ([i]) => line(c, `${c.fns.matrix('expect')}(${c.name(s.at.name)}, ${i}, ${s.bytes});`));
+      break;
+    case 'await':
+      statement(c, [s.at.index, s.parity], ([i, p]) => line(c, `${c.fns.matrix('await')}(${c.name(s.at.name)}, ${i}, ${p});`));
+      break;
+    case 'fetch':
+      statement(c, [s.at, s.on.index, ...s.index], ([at, on, ...index]) =>
+        line(c, `${c.fns.matrix('fetch')}(${c.name(s.to)}, ${at}, ${c.name(s.from)}, ${c.name(s.on.name)}, ${on}, ${index.join(', ')});`),
+      );
+      break;
+    case 'wgmma':
+      statement(c, [s.x.index, s.y.index], (at) => {
+        const sides = [s.x, s.y].map((l, i) => `${c.fns.matrix('lines')}<${Number(l.turned)}>(${c.name(l.from)}, ${at[i]}, ${l.apart})`);
+        const turned = [s.x, s.y].map((l) => Number(l.turned)).join(', ');
+        line(c, `${c.fns.matrix(`wgmma_${s.of}`)}<${turned}>(${[...sides, ...s.names.map(c.name)].join(', ')});`);
+      });
       break;
     case 'exchange':
       statement(c, [s.value], ([v]) => line(c, `const ${type(s.value.dtype, 1, c)} ${c.name(s.name)} = FV_EXCHANGE(${v}, ${s.by});`));
@@ -250,7 +295,12 @@ export interface Printed {
 /** `parts`: most that a launch of it has, a power of two. */
 export const printCuda = (k: Kernel, parts = 1, symbol: string = kernelSymbol): Printed => {
   const index = k.buffers.some((b) => b.size >= 2 ** 31) ? 'i64' : 'i32';
+  const tensors = tensorsOf(k);
+  const row = parts > 1 ? 'fv_p' : '0';
   const c: Context = {
+    fetched: new Set(tensors.length === 0 ? [] : flat(k.body).flatMap((s) => (s.s === 'fetch' ? [s.to] : []))),
+    launched: launchRegisters(k.threads),
+    tensor: (s) => (parts > 1 ? `${row} * ${tensors.length} + ${tensors.indexOf(s)}` : `${tensors.indexOf(s)}`),
     name: identifiers(legal, '_'),
     fns: prelude(),
     index,
@@ -271,7 +321,6 @@ export const printCuda = (k: Kernel, parts = 1, symbol: string = kernelSymbol): 
     line(c, `FV_UNROLL(1) for (int fv_s = ${parts / 2}; fv_s >= 1; fv_s /= 2) if (parts.at[fv_p + fv_s - 1].end <= b_all) fv_p += fv_s;`);
     line(c, 'if (fv_p > 0) b_all -= parts.at[fv_p - 1].end;');
   }
-  const row = parts > 1 ? 'fv_p' : '0';
   k.buffers.forEach((b, i) => {
     const t = `${b.access === 'read' ? 'const ' : ''}${cElement(b.dtype)}`;
     line(c, `FV_BUFFER(${t}, ${c.name(b.name)}, parts.at[${row}].b[${i}], ${b.size})`);
@@ -281,11 +330,13 @@ export const printCuda = (k: Kernel, parts = 1, symbol: string = kernelSymbol): 
   c.indent--;
   block(c, k.body);
   const n = k.buffers.length;
+  const m = tensors.length * parts;
+  const bounds = flat(k.body).some((s) => s.s === 'registers') ? `${k.threads}, 1` : `${k.threads}`;
   const body = [
-    `extern "C" __global__ void __launch_bounds__(${k.threads}) ${symbol}(FV_PARTS(${n}, ${parts})) {`,
+    `extern "C" __global__ void __launch_bounds__(${bounds}) ${symbol}(FV_PARTS(${n}, ${parts})${m > 0 ? `, FV_TENSORS(${m})` : ''}) {`,
     ...c.lines,
     '}',
-    `FV_EXPORT(${symbol}, ${n}, ${parts})`,
+    m > 0 ? `FV_EXPORT_TENSORS(${symbol}, ${n}, ${parts}, ${m})` : `FV_EXPORT(${symbol}, ${n}, ${parts})`,
     '',
   ].join('\n');
   return { prelude: c.fns.pieces(), text: body, sharedBytes: c.sharedBytes };

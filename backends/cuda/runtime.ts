@@ -98,7 +98,7 @@ export const load = async (
       if (sharedBytes > 48 << 10) cu.cuFuncSetAttribute(f, 8, sharedBytes);
       return f;
     });
-    const calls = launchesOf(plan, printed, functions, arena);
+    const calls = launchesOf(cu, plan, printed, functions, arena);
     const launch = (c: LaunchCall): unknown =>
       cu.cuLaunchKernel(c.function, c.blocks, 1, 1, c.threads, 1, 1, c.sharedBytes, stream, c.arguments, 0n);
 

@@ -82,6 +82,15 @@ const printStmt = (s: Stmt, c: Printer): void => {
     case 'copy':
     case 'commit':
     case 'wait':
+    case 'tensorMap':
+    case 'mbarrier':
+    case 'arrive':
+    case 'expect':
+    case 'await':
+    case 'fetch':
+    case 'wgmma':
+    case 'fence':
+    case 'registers':
       throw new Error('internal: matrix units in WGSL');
     case 'exchange':
       statement(c, [s.value], ([v]) => line(c, `let ${c.name(s.name)} = subgroupShuffleXor(${v}, ${s.by}u);`));

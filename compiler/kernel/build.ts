@@ -11,7 +11,7 @@
  */
 import { FoveaError } from '../error.ts';
 import { accessMask, address, constant, index, type Operand, type Place, ref } from './expr.ts';
-import type { Expr, KMatrix, KType, Stmt } from './types.ts';
+import type { Expr, KAsync, KLines, KMatrix, KPhase, KTogether, KType, Stmt } from './types.ts';
 import { reserved } from './verify.ts';
 
 export interface Body {
@@ -25,7 +25,8 @@ export interface Body {
   for(name: string, from: Operand, to: Operand, step: number, inner: (i: Expr) => void, kind?: 'serial' | 'unroll'): void;
   if(cond: Expr, then: () => void, otherwise?: () => void): void;
   prefetch(from: Place, at: Expr): void;
-  barrier(): void;
+  /** Of the block, unless the warp alone is to meet. */
+  barrier(of?: KTogether): void;
   /** A fragment of a shared array, as u32.4; `turned`: its lines run the other way. */
   fragment(name: string, from: Place, at: Expr, turned: boolean): Expr;
   /** The value that thread (thread xor by) has. */
@@ -33,14 +34,35 @@ export interface Body {
   /** Adds the products of two fragments to a variable. */
   mma(sum: Expr, of: KMatrix, x: Expr, y: Expr): void;
   copy(to: Place, at: Expr, from: Place, index: Expr, lanes: number, count?: Expr): void;
-  commit(): void;
-  wait(pending: number): void;
+  commit(of?: KAsync): void;
+  wait(pending: number, of?: KAsync): void;
+  tensorMap(name: string, from: Place, base: number, axes: readonly TensorAxis[]): Place;
+  mbarrier(name: string, size: number, arrivals: number): string;
+  arrive(at: KPhase): void;
+  expect(at: KPhase, bytes: number): void;
+  await(at: KPhase, parity: Expr): void;
+  fetch(to: Place, at: Expr, from: Place, index: readonly Expr[], on: KPhase): void;
+  wgmma(sums: readonly Expr[], of: KMatrix, x: KLines, y: KLines): void;
+  fence(): void;
+  registers(count: number): void;
   /** Appends finished statements. */
   push(...statements: readonly Stmt[]): void;
   /** A name that no other call gave. */
   fresh(name: string): string;
   done(): readonly Stmt[];
 }
+
+/** An axis of a tensor of which boxes are fetched, in elements. */
+export interface TensorAxis {
+  readonly size: number;
+  readonly stride: number;
+  readonly box: number;
+}
+
+const variable = (x: Expr, what: string): string => {
+  if (x.k !== 'ref') throw new FoveaError('FV0201', `${what}: takes a variable, got ${x.k}`);
+  return x.name;
+};
 
 /** An empty body. `taken` are names it must not use (buffers). */
 export const body = (taken: readonly string[] = []): Body => {
@@ -84,12 +106,11 @@ export const body = (taken: readonly string[] = []): Body => {
       out.push({ s: 'var', name: n, value });
       return ref(n, value.dtype, value.lanes);
     },
-    set: (variable, value) => {
-      if (variable.k !== 'ref') throw new FoveaError('FV0201', `set: takes a variable, got ${variable.k}`);
+    set: (to, value) => {
       out.push({
         s: 'set',
-        name: variable.name,
-        value: typeof value === 'number' ? constant(value, variable.dtype, variable.lanes) : value,
+        name: variable(to, 'set'),
+        value: typeof value === 'number' ? constant(value, to.dtype, to.lanes) : value,
       });
     },
     alloc: (name, space, dtype, size) => {
@@ -113,8 +134,8 @@ export const body = (taken: readonly string[] = []): Body => {
     prefetch: (from, index) => {
       out.push({ s: 'prefetch', from: from.name, index });
     },
-    barrier: () => {
-      out.push({ s: 'barrier' });
+    barrier: (of = 'block') => {
+      out.push({ s: 'barrier', of });
     },
     fragment: (name, from, at, turned) => {
       const n = fresh(name);
@@ -127,18 +148,50 @@ export const body = (taken: readonly string[] = []): Body => {
       return ref(n, value.dtype);
     },
     mma: (sum, of, x, y) => {
-      if (sum.k !== 'ref') throw new FoveaError('FV0201', `mma: takes a variable, got ${sum.k}`);
-      out.push({ s: 'mma', name: sum.name, of, x, y });
+      out.push({ s: 'mma', name: variable(sum, 'mma'), of, x, y });
     },
     copy: (to, at, from, index, lanes, count) => {
       const s = { s: 'copy', to: to.name, at, from: from.name, index, lanes } as const;
       out.push(count ? { ...s, count } : s);
     },
-    commit: () => {
-      out.push({ s: 'commit' });
+    commit: (of = 'copies') => {
+      out.push({ s: 'commit', of });
     },
-    wait: (pending) => {
-      out.push({ s: 'wait', pending });
+    wait: (pending, of = 'copies') => {
+      out.push({ s: 'wait', of, pending });
+    },
+    tensorMap: (name, from, base, axes) => {
+      const n = fresh(name);
+      const [sizes, strides, box] = [axes.map((a) => a.size), axes.map((a) => a.stride), axes.map((a) => a.box)];
+      out.push({ s: 'tensorMap', name: n, from: from.name, base, sizes, strides, box });
+      return { name: n, dtype: from.dtype };
+    },
+    mbarrier: (name, size, arrivals) => {
+      const n = fresh(name);
+      out.push({ s: 'mbarrier', name: n, size, arrivals });
+      return n;
+    },
+    arrive: (at) => {
+      out.push({ s: 'arrive', at });
+    },
+    expect: (at, bytes) => {
+      out.push({ s: 'expect', at, bytes });
+    },
+    await: (at, parity) => {
+      out.push({ s: 'await', at, parity });
+    },
+    fetch: (to, at, from, index, on) => {
+      out.push({ s: 'fetch', to: to.name, at, from: from.name, index, on });
+    },
+    wgmma: (sums, of, x, y) => {
+      const names = sums.map((v) => variable(v, 'wgmma'));
+      out.push({ s: 'wgmma', names, of, x, y });
+    },
+    fence: () => {
+      out.push({ s: 'fence' });
+    },
+    registers: (count) => {
+      out.push({ s: 'registers', count });
     },
     push: (...statements) => {
       out.push(...statements);

@@ -43,10 +43,23 @@ const exprs = (s: Stmt): readonly Expr[] => {
       return [s.x, s.y];
     case 'copy':
       return s.count ? [s.at, s.index, s.count] : [s.at, s.index];
+    case 'arrive':
+    case 'expect':
+      return [s.at.index];
+    case 'await':
+      return [s.at.index, s.parity];
+    case 'fetch':
+      return [s.at, ...s.index, s.on.index];
+    case 'wgmma':
+      return [s.x.index, s.y.index];
     case 'alloc':
     case 'barrier':
     case 'commit':
     case 'wait':
+    case 'tensorMap':
+    case 'mbarrier':
+    case 'fence':
+    case 'registers':
       return [];
   }
 };
@@ -69,6 +82,7 @@ export const mayAlias = (kernel: Kernel, r: string, w: string): boolean => {
   const reads: Access[] = [];
   const writes: Access[] = [];
   const mutable = new Set<string>();
+  const maps = new Set<string>();
   const named = new Map<string, Expr>();
   const key = keys((name) => named.get(name));
   let order = 0;
@@ -93,6 +107,8 @@ export const mayAlias = (kernel: Kernel, r: string, w: string): boolean => {
       });
       // what a copy reads, and when, is its own affair
       if (s.s === 'copy' && s.from === r) reads.push({ ...access(path, at, s.lanes, s.index, undefined), steady: false });
+      if (s.s === 'tensorMap' && s.from === r) maps.add(s.name);
+      if (s.s === 'fetch' && maps.has(s.from)) reads.push({ ...access(path, at, 1, s.at, undefined), steady: false });
       if (s.s === 'store' && s.to === w) writes.push(access(path, at, s.value.lanes, s.index, s.mask));
       if (s.s === 'for') walk(s.body, `${path}${i}.`);
       if (s.s === 'if') {

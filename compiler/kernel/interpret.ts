@@ -14,9 +14,11 @@
 
 import { FoveaError } from '../error.ts';
 import type { HostData } from '../graph/types.ts';
+import { type Async, asyncOf } from './async.ts';
 import { operands } from './expr.ts';
+import { type AsyncStmt, asyncStatement, meeting, productsStatement, type Value } from './interpret-async.ts';
 import { fragments, multiplied, placeOfSum, warp } from './matrix.ts';
-import { type Memory, memory, type Place } from './memory.ts';
+import { type Memory, memory, nothingSeen, type Place, type Seen } from './memory.ts';
 import { printExpr } from './print.ts';
 import { bitsOf, foldBinary, foldBitcast, foldCast, foldCompare, foldDot2, foldFma, foldUnary, numberOf } from './scalar.ts';
 import { type Copies, copies, type Meeting, runThreads, type Stop } from './threads.ts';
@@ -29,8 +31,6 @@ export interface InterpretOptions {
   readonly blocks?: number;
 }
 
-/** One lane a number, more an array of them. */
-type Value = number | readonly number[];
 /** What one thread sees. */
 interface Thread {
   readonly values: Map<string, Value>;
@@ -39,6 +39,9 @@ interface Thread {
   readonly block: readonly [number, number, number];
   readonly thread: number;
   readonly copies: Copies<Thread>;
+  readonly seen: Seen;
+  /** Of its block. */
+  readonly async: Async<Thread>;
 }
 type Eval = (t: Thread) => Value;
 type Exec = (t: Thread) => void;
@@ -59,7 +62,11 @@ const reduce = (op: KReduce, x: readonly number[], dtype: Expr['dtype']): number
 };
 
 /** Statements at which a thread may have to wait for others. */
-const waits: ReadonlySet<Stmt['s']> = new Set<Stmt['s']>(['barrier', 'exchange', 'fragment', 'mma']);
+const waits: ReadonlySet<Stmt['s']> = new Set<Stmt['s']>([
+  ...(['barrier', 'exchange', 'fragment', 'mma'] as const),
+  ...(['arrive', 'await', 'fence', 'wgmma'] as const),
+]);
+const stopsAlone = (s: Stmt): boolean => waits.has(s.s) || ((s.s === 'commit' || s.s === 'wait') && s.of === 'products');
 
 const failing =
   (kernel: Kernel) =>
@@ -71,6 +78,7 @@ const compiler = (kernel: Kernel, mem: Memory) => {
   const fail = failing(kernel);
   /** Types of arrays by name. */
   const dtypes = new Map<string, KType>();
+  const tensors = new Map<string, AsyncStmt & { readonly s: 'tensorMap' }>();
   const known = new Map<Expr, Eval>();
   /** Counts statements as they run: within one, an expression that is used twice is computed once. */
   let now = 0;
@@ -208,7 +216,7 @@ const compiler = (kernel: Kernel, mem: Memory) => {
   };
 
   const stops = (s: Stmt): boolean =>
-    waits.has(s.s) || (s.s === 'for' && s.body.some(stops)) || (s.s === 'if' && (s.body.some(stops) || s.otherwise.some(stops)));
+    stopsAlone(s) || (s.s === 'for' && s.body.some(stops)) || (s.s === 'if' && (s.body.some(stops) || s.otherwise.some(stops)));
   const sequence = (body: readonly Stmt[]): Step => {
     const steps = body.map(stmt);
     if (!body.some(stops)) {
@@ -320,8 +328,10 @@ const compiler = (kernel: Kernel, mem: Memory) => {
       case 'barrier':
         return {
           kind: 'stops',
-          run: function* () {
-            yield 'barrier';
+          run: function* (t) {
+            const own = Math.floor(t.thread / warp);
+            // what happened so far in the warp is over for all its threads
+            yield s.of === 'block' ? 'barrier' : meeting(s, warp, mem.tick, () => t.seen.fill(mem.tick(), own, own + 1));
           },
         };
       case 'fragment': {
@@ -338,7 +348,7 @@ const compiler = (kernel: Kernel, mem: Memory) => {
             const [from, first] = [t.places.get(s.from) as Place, at(t) as number];
             if (first % 8 !== 0) fail(`${s.from}[${first}] is no start of eight elements`, t);
             const line = Array.from({ length: 8 }, (_, n) => bitsOf(mem.load(from, first + n, t, fail), of));
-            yield { at: s, given: [line], together, take: (words) => void t.values.set(s.name, words) };
+            yield { at: s, width: warp, given: [line], together, take: (words) => void t.values.set(s.name, words) };
           },
         };
       }
@@ -356,7 +366,7 @@ const compiler = (kernel: Kernel, mem: Memory) => {
           kind: 'stops',
           run: function* (t) {
             const given = [x(t), y(t), t.values.get(s.name)] as readonly (readonly number[])[];
-            yield { at: s, given, together, take: (sums) => void t.values.set(s.name, sums) };
+            yield { at: s, width: warp, given, together, take: (sums) => void t.values.set(s.name, sums) };
           },
         };
       }
@@ -376,16 +386,26 @@ const compiler = (kernel: Kernel, mem: Memory) => {
         };
       }
       case 'commit':
-        return { kind: 'plain', run: (t) => t.copies.commit() };
       case 'wait':
-        return { kind: 'plain', run: (t) => t.copies.wait(s.pending, t) };
+        if (s.of === 'products') return { kind: 'stops', run: productsStatement(s, fail) };
+        return { kind: 'plain', run: (t) => (s.s === 'commit' ? t.copies.commit() : t.copies.wait(s.pending, t)) };
+      case 'tensorMap':
+      case 'mbarrier':
+      case 'arrive':
+      case 'expect':
+      case 'await':
+      case 'fetch':
+      case 'wgmma':
+      case 'fence':
+      case 'registers':
+        return asyncStatement(s, expr, tensors, mem, fail);
       case 'exchange': {
         const v = expr(s.value);
         const together: Meeting['together'] = (all) => all.map((_, t) => (all[t ^ s.by] as Meeting['given'])[0] as readonly number[]);
         return {
           kind: 'stops',
           run: function* (t) {
-            yield { at: s, given: [[v(t) as number]], together, take: ([x]) => void t.values.set(s.name, x as number) };
+            yield { at: s, width: warp, given: [[v(t) as number]], together, take: ([x]) => void t.values.set(s.name, x as number) };
           },
         };
       }
@@ -424,6 +444,7 @@ export const interpretKernel = (kernel: Kernel, buffers: Readonly<Record<string,
     const block = [n % gx, Math.floor(n / gx) % gy, Math.floor(n / (gx * gy))] as const;
     const shared = new Map<string, Place>();
     mem.enterBlock(n);
+    const beside = asyncOf(mem, failing(kernel));
     const threads = permutation(kernel.threads, order).map(
       (thread): Thread => ({
         values: new Map(),
@@ -432,6 +453,8 @@ export const interpretKernel = (kernel: Kernel, buffers: Readonly<Record<string,
         block,
         thread,
         copies: copies(mem, failing(kernel)),
+        seen: nothingSeen(),
+        async: beside,
       }),
     );
     if (program.kind === 'plain') for (const t of threads) program.run(t);
@@ -439,8 +462,12 @@ export const interpretKernel = (kernel: Kernel, buffers: Readonly<Record<string,
       runThreads(
         threads.map((t) => [t.thread, program.run(t)]),
         mem.barrier,
+        beside.land,
         `kernel ${kernel.name}, block ${block.join(' ')}`,
       );
-    for (const t of threads) t.copies.end(t);
+    for (const t of threads) {
+      t.copies.end(t);
+      beside.end(t);
+    }
   }
 };

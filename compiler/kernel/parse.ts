@@ -9,7 +9,7 @@ import { FoveaError } from '../error.ts';
 import type { Compare, DType } from '../graph/types.ts';
 import { dtypes } from '../graph/types.ts';
 import { binaryTypes, bitcastLanes, unaryTypes } from './expr.ts';
-import type { Expr, KBinary, KBuffer, Kernel, KReduce, KType, KUnary, Stmt } from './types.ts';
+import type { Expr, KBinary, KBuffer, Kernel, KLines, KPhase, KReduce, KType, KUnary, Stmt } from './types.ts';
 
 interface Type {
   readonly dtype: KType;
@@ -179,6 +179,29 @@ export const parseKernel = (text: string): Kernel => {
     eat(']');
     return r;
   };
+  const listOf = <T>(one: () => T): readonly T[] => {
+    const all = [one()];
+    while (peek() === ',') {
+      at++;
+      all.push(one());
+    }
+    return all;
+  };
+  /** `name[index]` of an mbarrier. */
+  const phase = (scope: Scope): KPhase => {
+    const name = word();
+    eat('[');
+    const index = expr(scope);
+    eat(']');
+    return { name, index };
+  };
+  /** `place[index]`, or `place[index] turned apart`. */
+  const lines = (scope: Scope): KLines => {
+    const { place: from, index } = element(scope);
+    if (peek() !== 'turned') return { from, index, turned: false, apart: 0 };
+    at++;
+    return { from, index, turned: true, apart: count() };
+  };
   /** NAME: TYPE = VALUE */
   const bound = (scope: Map<string, Type>): { readonly name: string; readonly value: Expr } => {
     const name = word();
@@ -243,10 +266,69 @@ export const parseKernel = (text: string): Kernel => {
         return { s, from, index };
       }
       case 'barrier':
+      case 'barrier.warp':
+        return { s: 'barrier', of: s === 'barrier' ? 'block' : 'warp' };
       case 'commit':
-        return { s };
+      case 'commit.products':
+        return { s: 'commit', of: s === 'commit' ? 'copies' : 'products' };
       case 'wait':
-        return { s, pending: count() };
+      case 'wait.products':
+        return { s: 'wait', of: s === 'wait' ? 'copies' : 'products', pending: count() };
+      case 'fence':
+        return { s };
+      case 'registers':
+        return { s, count: count() };
+      case 'tensorMap': {
+        const name = word();
+        eat('=');
+        const from = word();
+        eat('[');
+        const base = count();
+        for (const t of [']', 'of']) eat(t);
+        const axes = listOf(() => {
+          const size = count();
+          eat('by');
+          const stride = count();
+          eat('box');
+          return [size, stride, count()] as const;
+        });
+        scope.set(name, scope.get(from) ?? fail('a buffer before this'));
+        return { s, name, from, base, sizes: axes.map((a) => a[0]), strides: axes.map((a) => a[1]), box: axes.map((a) => a[2]) };
+      }
+      case 'mbarrier': {
+        const name = word();
+        eat('[');
+        const size = count();
+        for (const t of [']', 'of']) eat(t);
+        return { s, name, size, arrivals: count() };
+      }
+      case 'arrive':
+        return { s, at: phase(scope) };
+      case 'expect':
+        return { s, at: phase(scope), bytes: count() };
+      case 'await': {
+        const at = phase(scope);
+        eat('parity');
+        return { s, at, parity: expr(scope) };
+      }
+      case 'fetch': {
+        const { place: to, index: at } = element(scope);
+        eat('=');
+        const from = word();
+        eat('[');
+        const index = listOf(() => expr(scope));
+        for (const t of [']', 'on']) eat(t);
+        return { s, to, at, from, index, on: phase(scope) };
+      }
+      case 'wgmma.bf16':
+      case 'wgmma.f16': {
+        const names: string[] = [];
+        while (peek() !== '=') names.push(word());
+        eat('=');
+        const x = lines(scope);
+        eat(',');
+        return { s: 'wgmma', names, of: s === 'wgmma.bf16' ? 'bf16' : 'f16', x, y: lines(scope) };
+      }
       case 'fragment': {
         const name = word();
         eat('=');

@@ -10,7 +10,7 @@
  *   }
  */
 import { operands } from './expr.ts';
-import type { Expr, Kernel, KType, Stmt } from './types.ts';
+import type { Expr, Kernel, KLines, KPhase, KType, Stmt } from './types.ts';
 
 const number = (v: number): string =>
   Number.isNaN(v) ? 'nan' : Object.is(v, -0) ? '-0' : v === Infinity ? 'inf' : v === -Infinity ? '-inf' : String(v);
@@ -95,6 +95,8 @@ const text = (x: Expr, print: (x: Expr) => string): string => {
   }
 };
 
+const phase = ({ name, index }: KPhase, print = printExpr): string => `${name}[${print(index)}]`;
+
 const lines = (body: readonly Stmt[], indent: string): string[] => body.flatMap((s) => stmt(s, indent));
 const stmt = (s: Stmt, indent: string): string[] => {
   const inner = `${indent}  `;
@@ -122,8 +124,36 @@ const stmt = (s: Stmt, indent: string): string[] => {
     case 'prefetch':
       return [`${indent}prefetch ${s.from}[${printExpr(s.index)}]`];
     case 'barrier':
+      return [indent + (s.of === 'warp' ? 'barrier.warp' : 'barrier')];
     case 'commit':
+      return [indent + (s.of === 'products' ? 'commit.products' : 'commit')];
+    case 'fence':
       return [indent + s.s];
+    case 'registers':
+      return [`${indent}registers ${s.count}`];
+    case 'tensorMap': {
+      const axes = s.sizes.map((n, i) => `${n} by ${s.strides[i]} box ${s.box[i]}`);
+      return [`${indent}tensorMap ${s.name} = ${s.from}[${s.base}] of ${axes.join(', ')}`];
+    }
+    case 'mbarrier':
+      return [`${indent}mbarrier ${s.name}[${s.size}] of ${s.arrivals}`];
+    case 'arrive':
+      return [`${indent}arrive ${phase(s.at)}`];
+    case 'expect':
+      return [`${indent}expect ${phase(s.at)} ${s.bytes}`];
+    case 'await': {
+      const print = printer([s.at.index, s.parity]);
+      return [`${indent}await ${phase(s.at, print)} parity ${print(s.parity)}`];
+    }
+    case 'fetch': {
+      const print = printer([s.at, ...s.index, s.on.index]);
+      return [`${indent}fetch ${s.to}[${print(s.at)}] = ${s.from}[${s.index.map(print).join(', ')}] on ${phase(s.on, print)}`];
+    }
+    case 'wgmma': {
+      const print = printer([s.x.index, s.y.index]);
+      const lines = (x: KLines): string => `${x.from}[${print(x.index)}]${x.turned ? ` turned ${x.apart}` : ''}`;
+      return [`${indent}wgmma.${s.of} ${s.names.join(' ')} = ${lines(s.x)}, ${lines(s.y)}`];
+    }
     case 'fragment':
       return [`${indent}fragment ${s.name} = ${s.from}[${printExpr(s.index)}]${s.turned ? ' turned' : ''}`];
     case 'mma': {
@@ -136,7 +166,7 @@ const stmt = (s: Stmt, indent: string): string[] => {
       return [`${indent}copy.${s.lanes} ${s.to}[${at}] = ${s.from}[${from}${s.count ? ` of ${print(s.count)}` : ''}]`];
     }
     case 'wait':
-      return [`${indent}wait ${s.pending}`];
+      return [`${indent}${s.of === 'products' ? 'wait.products' : 'wait'} ${s.pending}`];
     case 'exchange':
       return [`${indent}exchange ${s.name}: ${typeText(s.value)} = ${printExpr(s.value)} by ${s.by}`];
   }

@@ -24,6 +24,23 @@ export type KAxis = 'row' | 'column';
 /** What matrix units multiply. */
 export type KMatrix = 'bf16' | 'f16';
 
+/** Who meets. */
+export type KTogether = 'block' | 'warp';
+/** What runs beside the threads. */
+export type KAsync = 'copies' | 'products';
+/** One of the barriers of an `mbarrier`. */
+export interface KPhase {
+  readonly name: string;
+  readonly index: Expr;
+}
+/** Halves in lines of 64 that were fetched: the first is element `index`. Lines are rows of a factor, products along them; turned, lines are products, and `apart` elements lie from 64 rows to the next. */
+export interface KLines {
+  readonly from: string;
+  readonly index: Expr;
+  readonly turned: boolean;
+  readonly apart: number;
+}
+
 interface Typed {
   readonly dtype: KType;
   readonly lanes: number;
@@ -91,8 +108,8 @@ export type Stmt =
   | { readonly s: 'if'; readonly cond: Expr; readonly body: readonly Stmt[]; readonly otherwise: readonly Stmt[] }
   /** A hint to bring the element's memory line near. It computes nothing, and the element need not exist. */
   | { readonly s: 'prefetch'; readonly from: string; readonly index: Expr }
-  /** All threads of the block; only in control flow that is uniform over the block. */
-  | { readonly s: 'barrier' }
+  /** All threads of the block, or of the warp, meet; only in control flow that they take alike. */
+  | { readonly s: 'barrier'; readonly of: KTogether }
   /** Together with the other threads of its warp, a thread reads its part of 16 x 16 halves of shared memory, as u32.4 (matrix.ts); index: of its line of eight. */
   | { readonly s: 'fragment'; readonly name: string; readonly from: string; readonly index: Expr; readonly turned: boolean }
   /** The variable `name` (f32.8), a thread's part of 16 x 16 sums, gets the products of two fragments of `of`, its warp together (matrix.ts). */
@@ -110,10 +127,56 @@ export type Stmt =
       readonly lanes: number;
       readonly count?: Expr;
     }
-  /** Makes a group of the copies that the thread began since the last one. */
-  | { readonly s: 'commit' }
-  /** Waits until all but the last `pending` groups of the thread have come. Other threads see them after a barrier. */
-  | { readonly s: 'wait'; readonly pending: number }
+  /** Makes a group of the copies that the thread began since the last one, or of the products that its warp group did. */
+  | { readonly s: 'commit'; readonly of: KAsync }
+  /**
+   * Waits until all but the last `pending` groups have come: copies of the thread, which other threads see after a barrier, or products of its warp
+   * group, whose sums have no value before.
+   */
+  | { readonly s: 'wait'; readonly of: KAsync; readonly pending: number }
+  /**
+   * A buffer of halves that is read only, as a tensor of which boxes are fetched: element (i, j, ..) lies at base + i + j strides[1] + .., strides[0]
+   * is 1, the others multiples of 16 bytes, and so is the base. What lies outside of `sizes` is 0.
+   */
+  | {
+      readonly s: 'tensorMap';
+      readonly name: string;
+      readonly from: string;
+      readonly base: number;
+      readonly sizes: readonly number[];
+      readonly strides: readonly number[];
+      /** 64 along the first axis: a line. */
+      readonly box: readonly number[];
+    }
+  /** `size` barriers in shared memory with phases, which end when `arrivals` have come and all bytes that were announced. Usable after a barrier of the block. */
+  | { readonly s: 'mbarrier'; readonly name: string; readonly size: number; readonly arrivals: number }
+  /** The warp meets, and arrives at an mbarrier, once. */
+  | { readonly s: 'arrive'; readonly at: KPhase }
+  /** The thread arrives, and announces bytes that fetches will bring. */
+  | { readonly s: 'expect'; readonly at: KPhase; readonly bytes: number }
+  /** The thread waits until the phase of this parity, 0 or 1, has ended: the one in front of the first has. It then sees what those who arrived had done, and what was fetched. */
+  | { readonly s: 'await'; readonly at: KPhase; readonly parity: Expr }
+  /**
+   * Begins to bring the box at `index` to a shared array, lines one after another from element `at` on, a multiple of 512, with their chunks turned
+   * (wgmma.ts). Its bytes count at an mbarrier; nobody may touch the goal before the phase ends.
+   */
+  | {
+      readonly s: 'fetch';
+      readonly to: string;
+      readonly at: Expr;
+      readonly from: string;
+      readonly index: readonly Expr[];
+      readonly on: KPhase;
+    }
+  /**
+   * Begins to add the products of 64 x 16 and of n x 16 halves of shared memory to 64 x n sums, a warp group of 128 threads together: variables of f32.8,
+   * each for sixteen columns (wgmma.ts). Sums have no value, and operands may not change, until the group of products has been waited for.
+   */
+  | { readonly s: 'wgmma'; readonly names: readonly string[]; readonly of: KMatrix; readonly x: KLines; readonly y: KLines }
+  /** Stands before the products of a group: what the warp group did to its sums is done. */
+  | { readonly s: 'fence' }
+  /** A hint: the warp group needs so many registers a thread, and may give back or take the rest. */
+  | { readonly s: 'registers'; readonly count: number }
   /**
    * name = the value of thread (thread xor by), without memory; only where a barrier may stand, for it is no barrier: memory is as it was.
    * `by` is a power of two below the subgroup of the target. A tree of them reduces: WGSL's subgroupShuffleXor, CUDA's __shfl_xor_sync.

@@ -1,8 +1,8 @@
 /**
  * The rules of K. verifyKernel throws FV0201 with the statement at fault; a kernel that passes can be printed for every
  * target. Checked: names bound before use and never shadowed; dtypes and lanes of every expression; f16 and bf16 only
- * between memory, names, casts and dot2; buffers accessed as declared; stores and sets of the right type; barriers only where every
- * thread of the block arrives (control flow that does not depend on the thread).
+ * between memory, names, casts and dot2; buffers accessed as declared; stores and sets of the right type; barriers, and what warps and warp groups do
+ * together, only where all of them arrive (meetings.ts).
  *
  *   FV0201: kernel add, 'set i = 3': i is not a variable
  */
@@ -10,8 +10,10 @@ import { FoveaError } from '../error.ts';
 import { bytesOf, dtypes } from '../graph/types.ts';
 import { binaryTypes, bitcastLanes, operands, unaryTypes } from './expr.ts';
 import { fragmentType, sumsType, warp } from './matrix.ts';
+import { meetings } from './meetings.ts';
 import { printExpr, printStatements } from './print.ts';
-import type { Expr, Kernel, KType, Stmt } from './types.ts';
+import type { Expr, Kernel, KLines, KMatrix, KPhase, KType, Stmt } from './types.ts';
+import { lineLength, warpGroup } from './wgmma.ts';
 
 interface Type {
   readonly dtype: KType;
@@ -25,7 +27,9 @@ type Bound =
       readonly read: boolean;
       readonly write: boolean;
       readonly space: 'buffer' | 'shared' | 'register';
-    };
+    }
+  | { readonly is: 'tensor'; readonly of: Stmt & { readonly s: 'tensorMap' } }
+  | { readonly is: 'mbarrier' };
 type Scope = Map<string, Bound>;
 
 /** Words of the text form, which no name may be. */
@@ -60,6 +64,18 @@ export const reserved: ReadonlySet<string> = new Set<string>([
     'of',
     'commit',
     'wait',
+    'tensorMap',
+    'box',
+    'mbarrier',
+    'arrive',
+    'expect',
+    'await',
+    'parity',
+    'fetch',
+    'on',
+    'wgmma',
+    'fence',
+    'registers',
   ],
   ...[
     'block',
@@ -177,7 +193,7 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
     if (!typed(x)) fail(`${printExpr(x)} is ill-typed: ${operands(x).map(say).join(', ')} -> ${say(x)}`);
     if (x.k === 'ref') {
       const b = scope.get(x.name);
-      const known = b && b.is !== 'place' ? b : fail(`${x.name} is not a value in scope`);
+      const known = b && 'lanes' in b ? b : fail(`${x.name} is not a value in scope`);
       check(known.dtype === x.dtype && known.lanes === x.lanes, () => `${x.name} is ${say(known)}, used as ${say(x)}`);
     } else if (x.k === 'load') {
       const p = place(scope, x.from);
@@ -195,6 +211,17 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
     check(x.dtype === dtype && x.lanes === 1, () => `${printExpr(x)} is ${say(x)}, not ${dtype}`);
   };
 
+  /** Shared halves of `of`, in lines. */
+  const lines = (scope: Scope, { from, index }: KLines, of: KMatrix): void => {
+    const p = place(scope, from);
+    check(p.space === 'shared' && p.dtype === of, () => `${from} is no shared array of ${of}`);
+    scalar(scope, index, 'index');
+  };
+  const phase = (scope: Scope, { name, index }: KPhase): void => {
+    check(scope.get(name)?.is === 'mbarrier', () => `${name} is no mbarrier`);
+    scalar(scope, index, 'index');
+  };
+  const groups = (): void => check(kernel.threads % warpGroup === 0, () => `${kernel.threads} threads are no whole number of warp groups`);
   const whole = (): void => check(kernel.threads % warp === 0, () => `${kernel.threads} threads are no whole number of warps`);
 
   const block = (outer: Scope, body: readonly Stmt[]): void => {
@@ -252,9 +279,13 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
         scalar(scope, s.index, 'index');
         return;
       case 'barrier':
+        if (s.of === 'warp') whole();
+        return;
       case 'commit':
+        if (s.of === 'products') groups();
         return;
       case 'wait':
+        if (s.of === 'products') groups();
         check(Number.isInteger(s.pending) && s.pending >= 0, () => `${s.pending} groups`);
         return;
       case 'fragment': {
@@ -285,6 +316,68 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
         for (const x of [s.at, s.index, ...(s.count ? [s.count] : [])]) scalar(scope, x, 'index');
         return;
       }
+      case 'tensorMap': {
+        const p = place(scope, s.from);
+        check(p.space === 'buffer' && !p.write && isHalf(p.dtype), () => `${s.from} is no buffer of bf16 or f16 that is read only`);
+        const rank = s.sizes.length;
+        check(
+          rank >= 2 && rank <= 5 && s.strides.length === rank && s.box.length === rank,
+          () => `${rank} axes: a tensor of boxes has 2 to 5`,
+        );
+        const [first, ...others] = s.strides;
+        const sixteen = [s.base, ...others].every((n) => Number.isInteger(n) && n >= 0 && n % 8 === 0);
+        check(first === 1 && sixteen && others.every((n) => n > 0), () => `strides ${s.strides.join(' ')} from ${s.base}`);
+        check(
+          s.box[0] === lineLength && s.box.every((n) => Number.isInteger(n) && n >= 1 && n <= 256),
+          () => `a box of ${s.box.join(' x ')}: lines have ${lineLength} elements, and there are 1 to 256 along an axis`,
+        );
+        bind(scope, s.name, { is: 'tensor', of: s });
+        return;
+      }
+      case 'mbarrier':
+        check(s.size >= 1 && s.arrivals >= 1, () => `${s.size} of ${s.arrivals}`);
+        bind(scope, s.name, { is: 'mbarrier' });
+        return;
+      case 'arrive':
+        whole();
+        phase(scope, s.at);
+        return;
+      case 'expect':
+        phase(scope, s.at);
+        check(s.bytes > 0 && s.bytes < 2 ** 20, () => `${s.bytes} bytes`);
+        return;
+      case 'await':
+        phase(scope, s.at);
+        scalar(scope, s.parity, 'index');
+        return;
+      case 'fetch': {
+        const [to, from] = [place(scope, s.to), scope.get(s.from)];
+        const map = from?.is === 'tensor' ? from.of : fail(`${s.from} is no tensor of boxes`);
+        const dtype = place(scope, map.from).dtype;
+        check(to.space === 'shared' && to.dtype === dtype, () => `${s.to} is no shared array of ${dtype}`);
+        check(s.index.length === map.box.length, () => `${s.index.length} indices for ${map.box.length} axes`);
+        for (const x of [s.at, ...s.index]) scalar(scope, x, 'index');
+        phase(scope, s.on);
+        return;
+      }
+      case 'wgmma':
+        groups();
+        check([1, 2, 4, 8, 16].includes(s.names.length), () => `${16 * s.names.length} columns`);
+        check(new Set(s.names).size === s.names.length, () => 'a variable stands twice');
+        for (const name of s.names) {
+          const b = scope.get(name);
+          check(b?.is === 'variable' && say(b) === say(sumsType), () => `${name} is no variable of ${say(sumsType)}`);
+        }
+        lines(scope, s.x, s.of);
+        lines(scope, s.y, s.of);
+        return;
+      case 'fence':
+        groups();
+        return;
+      case 'registers':
+        groups();
+        check(s.count % 8 === 0 && s.count >= 24 && s.count <= 256, () => `${s.count} registers: a multiple of 8 from 24 to 256`);
+        return;
       case 'exchange':
         expr(scope, s.value);
         check(
@@ -321,50 +414,4 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
   block(top, kernel.body);
   if (kernel.threads > 1) meetings(kernel, fail);
   return kernel;
-};
-
-/** Barriers, and what warps do together, stand in control flow that all threads of a block take alike. */
-const meetings = (kernel: Kernel, fail: (message: string) => never): void => {
-  const steady = new Set(kernel.buffers.filter((b) => b.access === 'read').map((b) => b.name));
-  const varying = new Set<string>();
-  // what was found before a name turned varying is found again in the next walk
-  let known = new Map<Expr, boolean>();
-  const varies = (x: Expr): boolean => {
-    const old = known.get(x);
-    if (old !== undefined) return old;
-    const r =
-      x.k === 'thread' ||
-      x.k === 'place' ||
-      (x.k === 'ref' && varying.has(x.name)) ||
-      (x.k === 'load' && !steady.has(x.from)) ||
-      operands(x).some(varies);
-    known.set(x, r);
-    return r;
-  };
-  // a name may turn varying by a later set in a loop, so walk until nothing changes; then look at the barriers
-  const walk = (body: readonly Stmt[], apart: boolean, report: boolean): void => {
-    for (const s of body) {
-      if (s.s === 'let' || s.s === 'var' || s.s === 'set') {
-        if (varies(s.value) || (s.s === 'set' && apart)) varying.add(s.name);
-      } else if (s.s === 'for') {
-        const inner = apart || varies(s.from) || varies(s.to);
-        if (inner) varying.add(s.name);
-        walk(s.body, inner, report);
-      } else if (s.s === 'if') {
-        const inner = apart || varies(s.cond);
-        walk(s.body, inner, report);
-        walk(s.otherwise, inner, report);
-      } else if (s.s === 'barrier' && apart && report) fail('a barrier in control flow that depends on the thread');
-      else if (s.s === 'fragment' || s.s === 'mma' || s.s === 'exchange') {
-        varying.add(s.name);
-        if (apart && report) fail('a warp parts before what it does together');
-      }
-    }
-  };
-  for (let before = -1; before !== varying.size; ) {
-    before = varying.size;
-    known = new Map();
-    walk(kernel.body, false, false);
-  }
-  walk(kernel.body, false, true);
 };

@@ -10,7 +10,7 @@
  */
 import * as e from '../kernel/expr.ts';
 import { own } from '../kernel/key.ts';
-import type { Expr, Kernel, KType, Stmt } from '../kernel/types.ts';
+import type { Expr, Kernel, KPhase, KType, Stmt } from '../kernel/types.ts';
 
 /** A kernel that stands for several, and what each of those would put in its tables. */
 export interface Shared {
@@ -28,8 +28,9 @@ export const tables = ['f32', 'i32'] as const;
 const prefix = { f32: 'p', i32: 'q' } as const;
 
 /** The kernel with its expressions replaced by `f`, in the order in which `shapeOf` meets them. */
-const mapExprs = (body: readonly Stmt[], f: (x: Expr) => Expr): readonly Stmt[] =>
-  body.map((s): Stmt => {
+const mapExprs = (body: readonly Stmt[], f: (x: Expr) => Expr): readonly Stmt[] => {
+  const phase = (p: KPhase): KPhase => ({ ...p, index: f(p.index) });
+  return body.map((s): Stmt => {
     switch (s.s) {
       case 'let':
       case 'var':
@@ -57,13 +58,27 @@ const mapExprs = (body: readonly Stmt[], f: (x: Expr) => Expr): readonly Stmt[] 
         const [at, index] = [f(s.at), f(s.index)];
         return s.count ? { ...s, at, index, count: f(s.count) } : { ...s, at, index };
       }
+      case 'arrive':
+      case 'expect':
+        return { ...s, at: phase(s.at) };
+      case 'await':
+        return { ...s, at: phase(s.at), parity: f(s.parity) };
+      case 'fetch':
+        return { ...s, at: f(s.at), index: s.index.map(f), on: phase(s.on) };
+      case 'wgmma':
+        return { ...s, x: { ...s.x, index: f(s.x.index) }, y: { ...s.y, index: f(s.y.index) } };
       case 'alloc':
       case 'barrier':
       case 'commit':
       case 'wait':
+      case 'tensorMap':
+      case 'mbarrier':
+      case 'fence':
+      case 'registers':
         return s;
     }
   });
+};
 
 /** Most nodes of a kernel, as a tree: more are not worth the walk. */
 const most = 4000;

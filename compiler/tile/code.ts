@@ -157,7 +157,7 @@ export const code = (prefix = ''): Code => {
       return { name, dtype };
     },
     barrier: () => {
-      top().out.push({ s: 'barrier' });
+      top().out.push({ s: 'barrier', of: 'block' });
     },
     exchange: (value, by) => {
       const name = fresh('x');

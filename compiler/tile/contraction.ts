@@ -11,11 +11,13 @@ import { code } from './code.ts';
 import { held, rounded, shapeOf } from './emit.ts';
 import { lowerGemm } from './gemm.ts';
 import { lowerGemmMatrix } from './gemm-matrix.ts';
-import { matrixChooser, matrixFor } from './gemm-matrix-schedule.ts';
+import { matrixFor } from './gemm-matrix-schedule.ts';
 import { gemmChooser, gemmKey } from './gemm-schedule.ts';
 import { lowerGemmShared } from './gemm-shared.ts';
 import { sharedChooser } from './gemm-shared-schedule.ts';
 import type { GemmOperand, GemmSpec, Lowering } from './gemm-spec.ts';
+import { lowerGemmWgmma } from './gemm-wgmma.ts';
+import { ofWarps, unitChooser } from './gemm-wgmma-schedule.ts';
 import { primsOf } from './group.ts';
 import { emitterOf, homes, type Job, storeAll } from './job.ts';
 import { choose } from './schedules.ts';
@@ -75,8 +77,9 @@ export const lowerContraction = (job: Job): Lowering => {
   const key = gemmKey(spec, after);
   const unit = matrixFor(spec, job.target);
   if (unit) {
-    const choice = choose(job.schedules, matrixChooser(spec, job.target, unit, key));
-    return { ...lowerGemmMatrix(spec, choice.schedule), choice };
+    const choice = choose(job.schedules, unitChooser(spec, job.target, unit, key));
+    const { schedule } = choice;
+    return { ...(ofWarps(schedule) ? lowerGemmMatrix(spec, schedule) : lowerGemmWgmma(spec, schedule)), choice };
   }
   if (job.target.maxThreads > 1) {
     const choice = choose(job.schedules, sharedChooser(spec, job.target, key));

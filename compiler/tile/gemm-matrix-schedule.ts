@@ -74,7 +74,12 @@ const cost = (spec: GemmSpec, target: Target, unit: MatrixUnit, s: MatrixSchedul
 };
 
 const tiles = [16, 32, 64];
-const rank = (spec: GemmSpec, target: Target, unit: MatrixUnit): readonly MatrixSchedule[] => {
+/** Legal schedules, the best first, and the cycles that each is expected to take. */
+export const matrixTimes = (
+  spec: GemmSpec,
+  target: Target,
+  unit: MatrixUnit,
+): readonly { readonly s: MatrixSchedule; readonly time: number }[] => {
   const found: { readonly s: MatrixSchedule; readonly time: number }[] = [];
   for (const wm of tiles)
     for (const wn of tiles)
@@ -91,7 +96,7 @@ const rank = (spec: GemmSpec, target: Target, unit: MatrixUnit): readonly Matrix
                 (stages > 2 && (stages - 1) * bk >= spec.k);
               if (!idle && !fault(target, s)) found.push({ s, time: cost(spec, target, unit, s) });
             }
-  return found.sort((x, y) => x.time - y.time).map(({ s }) => s);
+  return found.sort((x, y) => x.time - y.time);
 };
 
 /** `key` is that of the contraction, which does not depend on the kind of schedule. */
@@ -99,6 +104,6 @@ export const matrixChooser = (spec: GemmSpec, target: Target, unit: MatrixUnit, 
   recordChooser(
     key,
     names,
-    () => rank(spec, target, unit),
+    () => matrixTimes(spec, target, unit).map(({ s }) => s),
     (s) => fault(target, s),
   );

@@ -168,11 +168,12 @@ emulated('contractions of halves', () => {
     return b.build([y]);
   };
   test.each([
-    [70, 130, 96, 'bf16'],
-    [33, 65, 37, 'f16'],
-    [128, 64, 200, 'f16'],
-    [5, 300, 9, 'bf16'],
-  ] as const)('%i x %i of %i products of %s, in all layouts', async (m, n, k, precision) => {
+    [70, 130, 96, 'bf16', 'mma'],
+    [33, 65, 37, 'f16', 'mma'],
+    [5, 300, 9, 'bf16', 'mma'],
+    [72, 136, 200, 'bf16', 'wgmma'],
+    [200, 72, 136, 'f16', 'wgmma'],
+  ] as const)('%i x %i of %i products of %s, in all layouts, by %s', async (m, n, k, precision, unit) => {
     for (const [x, w] of [
       [0, 0],
       [0, 1],
@@ -181,8 +182,11 @@ emulated('contractions of halves', () => {
     ] as const) {
       const graph = layer(m, n, k, x, w);
       const inputs = draw(graph, m);
-      const { executable, report } = await compileGraph(graph, { backend: await emulator({ device: (x + w) as 0 | 1 | 2 }), precision });
-      expect(report.plan?.kernels.map(printKernel).join('\n')).toMatch(new RegExp(`mma.${precision} `));
+      const { executable, report } = await compileGraph(graph, {
+        backend: await emulator({ device: (x + w) as 0 | 1 | 2, units: unit }),
+        precision,
+      });
+      expect(report.plan?.kernels.map(printKernel).join('\n')).toMatch(new RegExp(` ${unit}.${precision} `));
       inputs.forEach((t, i) => executable.write(i, encode(t)));
       await executable.run();
       const [got] = await results(executable);

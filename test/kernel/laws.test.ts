@@ -65,9 +65,9 @@ describe('shared parts', () => {
   it('do not slow the search for barriers down', () => {
     const k = kernel(i);
     const cond = e.lt(shared(e.load({ name: 'a', dtype: 'f32' }, e.thread)), 0);
-    expect(() => verifyKernel({ ...k, threads: 4, body: [{ s: 'if', cond, body: [{ s: 'barrier' }], otherwise: [] }] })).toThrow(
-      /depends on the thread/,
-    );
+    expect(() =>
+      verifyKernel({ ...k, threads: 4, body: [{ s: 'if', cond, body: [{ s: 'barrier', of: 'block' }], otherwise: [] }] }),
+    ).toThrow(/depends on the thread/);
   });
 });
 

@@ -14,6 +14,7 @@ import { emulatorHead } from './head.ts';
 import { matrixThreads } from './matrix.ts';
 import { emulatorNvrtc } from './nvrtc.ts';
 import { emulatorThreads } from './threads.ts';
+import { wgmmaThreads } from './wgmma.ts';
 
 interface Ran {
   readonly ok: boolean;
@@ -54,7 +55,7 @@ export interface Emulator {
 /** FV0301: no C++ compiler. FV0302: it failed. */
 export const buildEmulator = async (): Promise<Emulator> => {
   const cxx = await findCxx();
-  const source = [emulatorHead, emulatorThreads, matrixThreads, emulatorDriver, emulatorNvrtc].join('\n');
+  const source = [emulatorHead, emulatorThreads, matrixThreads, wgmmaThreads, emulatorDriver, emulatorNvrtc].join('\n');
   const flags = [...kernelFlags, ...native];
   const version = hash('emulator', source, cxx.command, cxx.version, cpus()[0]?.model ?? '', ...flags);
   const folder = await cacheFolder();

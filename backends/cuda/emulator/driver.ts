@@ -33,7 +33,7 @@ struct fv_stream {
 };
 struct fv_event { std::atomic<int> pending{0}; std::atomic<double> at{0}; fv_context *of; };
 struct fv_module { void *library; };
-struct fv_function { void (*entry)(const void *); long bytes; int most; std::string name; };
+struct fv_function { void (*entry)(const void *, const void *); long bytes, tensors; int most; std::string name; };
 struct fv_graph { std::vector<fv_op> ops; };
 static double fv_clock() { timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1e3 + t.tv_nsec / 1e6; }
 static std::string fv_temporary(const char *name) { const char *t = getenv("TMPDIR"); return std::string(t && *t ? t : "/tmp") + "/" + name + "-XXXXXX"; }
@@ -94,16 +94,29 @@ R cuModuleLoadData(void **m, const void *image) {
 }
 R cuModuleUnload(void *m) { dlclose(((fv_module *)m)->library); delete (fv_module *)m; return OK; }
 R cuModuleGetFunction(void **f, void *m, const char *name) {
-  std::string n = name; void *entry = dlsym(((fv_module *)m)->library, (n + "_entry").c_str()); void *bytes = dlsym(((fv_module *)m)->library, (n + "_bytes").c_str());
-  if (!entry || !bytes) return NOT_FOUND; *f = new fv_function{(void (*)(const void *))entry, *(long *)bytes, 48 << 10, n}; return OK;
+  std::string n = name; void *entry = dlsym(((fv_module *)m)->library, (n + "_entry").c_str()); void *bytes = dlsym(((fv_module *)m)->library, (n + "_bytes").c_str()); void *tensors = dlsym(((fv_module *)m)->library, (n + "_tensors").c_str());
+  if (!entry || !bytes || !tensors) return NOT_FOUND; *f = new fv_function{(void (*)(const void *, const void *))entry, *(long *)bytes, *(long *)tensors, 48 << 10, n}; return OK;
 }
 R cuFuncSetAttribute(void *f, int a, int v) { if (a == 8) { if (v > 227 << 10) return INVALID; ((fv_function *)f)->most = v; } return OK; }
 R cuLaunchKernel(void *fn, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, void *st, void **args, void **) {
   fv_function *f = (fv_function *)fn; fv_stream *s = (fv_stream *)st;
   if ((int)shared > f->most || gy != 1 || gz != 1 || by != 1 || bz != 1 || !gx || !bx || bx > 1024) return INVALID;
   auto parts = std::make_shared<std::vector<char>>((char *)args[0], (char *)args[0] + f->bytes);
+  /* tensors lie at multiples of 64 bytes */
+  std::shared_ptr<void> tensors(aligned_alloc(64, 128 * std::max(f->tensors, 1l)), free); if (f->tensors) { if ((P)args[1] % 64) return INVALID; memcpy(tensors.get(), args[1], 128 * f->tensors); }
   fv_context *c = s->of; const fv_device &d = fv_devices[c->device];
-  return s->add([=] { fv_work w{f->entry, parts->data(), gx, (int)bx, shared, d.order}; std::string said; int code = fv_launch(w, said); if (code) c->said = said; return code; });
+  return s->add([=] { fv_work w{f->entry, parts->data(), tensors.get(), gx, (int)bx, shared, d.order}; std::string said; int code = fv_launch(w, said); if (code) c->said = said; return code; });
+}
+/* a tensor of halves with lines of 128 bytes, under the driver's conditions; and it has to lie in memory that is there */
+R cuTensorMapEncodeTiled(fv_tensor *m, int type, unsigned rank, P at, const P *sizes, const P *strides, const unsigned *box, const unsigned *steps, int interleave, int swizzle, int, int fill) {
+  if ((P)m % 64 || (type != 6 && type != 9) || rank < 1 || rank > 5 || at % 16 || interleave || swizzle < 0 || swizzle > 3 || fill) return INVALID;
+  if (const char *e = getenv("FOVEA_EMULATED_FAULT")) if (!strcmp(e, "no swizzle")) swizzle = 0;
+  P last = at + 2 * (sizes[0] - 1) + 2; *m = {at, rank | 2 << 8 | (P)swizzle << 16, {}, {}, {}};
+  for (unsigned i = 0; i < rank; i++) {
+    if (!sizes[i] || sizes[i] > 1ull << 32 || !box[i] || box[i] > 256 || steps[i] != 1 || (i && (strides[i - 1] % 16 || !strides[i - 1] || strides[i - 1] >= 1ull << 40))) return INVALID;
+    m->sizes[i] = sizes[i]; m->box[i] = box[i]; if (i) { m->strides[i - 1] = strides[i - 1]; last += (sizes[i] - 1) * strides[i - 1]; }
+  }
+  return box[0] * 2 % 16 || (swizzle && box[0] * 2u > 16u << swizzle) || !fv_mapped(at, last - at) ? INVALID : OK;
 }
 R cuStreamCreate(void **s, unsigned) { if (!fv_current) return 201; *s = new fv_stream(fv_current); return OK; }
 R cuStreamDestroy_v2(void *s) { delete (fv_stream *)s; return OK; }

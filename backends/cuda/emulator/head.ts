@@ -4,11 +4,12 @@
  * missing barrier is found whatever the order of threads, and so is an element that nobody wrote.
  */
 import { matrixHead } from './matrix.ts';
+import { wgmmaHead } from './wgmma.ts';
 
 export const emulatorHead = `
 #define FV_EMULATED 1
 #define __global__
-#define __launch_bounds__(n)
+#define __launch_bounds__(...)
 #define FV_INLINE static inline __attribute__((always_inline))
 #define FV_PRAGMA(x) _Pragma(#x)
 #define FV_UNROLL(n) FV_PRAGMA(GCC unroll 1)
@@ -18,14 +19,19 @@ export const emulatorHead = `
 #define FV_THREAD (fv_me->thread)
 #define FV_BARRIER() fv_barrier(__LINE__)
 #define FV_PARTS(N, P) const fv_parts<N, P> &parts
-#define FV_EXPORT(name, N, P) extern "C" void name##_entry(const void *p) { name(*(const fv_parts<N, P> *)p); } extern "C" { extern const long name##_bytes = sizeof(fv_parts<N, P>); }
+#define FV_EXPORT(name, N, P) extern "C" void name##_entry(const void *p, const void *) { name(*(const fv_parts<N, P> *)p); } extern "C" { extern const long name##_bytes = sizeof(fv_parts<N, P>), name##_tensors = 0; }
+#define FV_TENSORS(N) const fv_tensors<N> &tensors
+#define FV_TENSOR(name, i) const fv_tensor *const name = &tensors.at[i];
+#define FV_EXPORT_TENSORS(name, N, P, M) extern "C" void name##_entry(const void *p, const void *t) { name(*(const fv_parts<N, P> *)p, *(const fv_tensors<M> *)t); } extern "C" { extern const long name##_bytes = sizeof(fv_parts<N, P>), name##_tensors = M; }
 #define FV_BUFFER(T, name, at, size) const fv_buffer<T> name = {(T *)(at), size, #name};
 #define FV_SHARED(T, name, at, size) const fv_array<T> name = {at, size, #name};
 
 struct fv_block;
-struct fv_fiber { int thread; unsigned block; fv_block *of; };
-/* tags: 2^11 * moment + thread + 1, of the last who wrote an element of shared memory, and who read it (thread 2046: several); fv_flying + thread while a copy is under way */
-struct fv_block { unsigned char *shared; unsigned long *wrote, *read, begun, now; unsigned sharedBytes; };
+/* seen: until when a thread knows what each warp did, and what fetches of each mbarrier brought */
+struct fv_fiber { int thread; unsigned block; fv_block *of; unsigned long *seen; };
+/* tags: 2^11 * moment + thread + 1, of the last who wrote an element of shared memory, and who read it (2046: several; 1025 on: fetches of an mbarrier);
+   fv_flying + thread while a copy is under way. What happened before the moment 'since' is over for all. atoms: when warps were through with reading 1024 bytes, for products */
+struct fv_block { unsigned char *shared; unsigned long *wrote, *read, *atoms, begun, since, now; unsigned sharedBytes; int products; };
 extern "C" {
 extern fv_fiber *fv_me;
 void fv_barrier(int line);
@@ -34,22 +40,30 @@ void fv_unwritten(const char *name, long i) __attribute__((noreturn, cold));
 void fv_race(const char *what, const char *name, long i, int other) __attribute__((noreturn, cold));
 void fv_crooked(const char *name, long i, int lanes) __attribute__((noreturn, cold));
 void fv_underway(const char *what, const char *name, long i, int other) __attribute__((noreturn, cold));
+void fv_read_by_products(const char *name, long a, long i);
 }
 enum { fv_several = 2046 };
 enum : unsigned long { fv_flying = 1ul << 63 };
+static inline int fv_actor(unsigned who) { return who <= 1024 ? (who - 1) / 32 : 32 + who - 1025; }
+/* whether another thread did something that nothing orders before what this one does */
+static inline bool fv_apart(unsigned long tag) {
+  fv_block *b = fv_me->of; unsigned who = tag & 2047; if ((tag >> 11) < b->since || who == (unsigned)fv_me->thread + 1) return false;
+  return who == fv_several || (tag >> 11) >= fv_me->seen[fv_actor(who)];
+}
 /* element i of an array at byte a of shared memory */
 static inline void fv_sees(const char *name, long a, long i) {
   fv_block *b = fv_me->of; unsigned long me = fv_me->thread + 1, w = b->wrote[a], &r = b->read[a];
   if (w & fv_flying) fv_underway("reads", name, i, (int)(w & 2047));
   if ((w >> 11) < b->begun) fv_unwritten(name, i);
-  if ((w >> 11) == b->now && (w & 2047) != me) fv_race("reads", name, i, (int)(w & 2047) - 1);
-  r = (r >> 11) == b->now && (r & 2047) != me ? b->now << 11 | fv_several : b->now << 11 | me;
+  if (fv_apart(w)) fv_race("reads", name, i, (int)(w & 2047) - 1);
+  r = fv_apart(r) ? b->now << 11 | fv_several : b->now << 11 | me;
 }
 static inline void fv_changes(const char *name, long a, long i) {
   fv_block *b = fv_me->of; unsigned long me = fv_me->thread + 1, &w = b->wrote[a], r = b->read[a];
   if (w & fv_flying) fv_underway("writes", name, i, (int)(w & 2047));
-  if ((w >> 11) == b->now && (w & 2047) != me) fv_race("writes", name, i, (int)(w & 2047) - 1);
-  if ((r >> 11) == b->now && (r & 2047) != me) fv_race("writes", name, i, (int)(r & 2047) - 1);
+  if (fv_apart(w)) fv_race("writes", name, i, (int)(w & 2047) - 1);
+  if (fv_apart(r)) fv_race("writes", name, i, (int)(r & 2047) - 1);
+  if (__builtin_expect(b->products, 0)) fv_read_by_products(name, a, i);
   w = b->now << 11 | me;
 }
 template <class T> struct fv_plain { typedef T type; };
@@ -96,4 +110,4 @@ template <int N, class T, class I> static inline void fv_storeWhole(const fv_arr
   if ((p.at + i * sizeof(T)) % (N * sizeof(T))) fv_crooked(p.name, i, N);
   for (int j = 0; j < N; j++) p[i + j] = x.v[j];
 }
-${matrixHead}`;
+${matrixHead}${wgmmaHead}`;

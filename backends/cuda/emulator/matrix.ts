@@ -7,7 +7,7 @@
 /** Behind the head: what kernels call. Types that the kernel's own text defines are named by U and F. */
 export const matrixHead = `
 extern "C" {
-void fv_meet(const char *what, int line, void (*together)(void **all), void *mine);
+void fv_meet(const char *what, int line, void (*together)(void **all), void *mine, int width = 32);
 void fv_begin_copy(long to, const void *from, int size, int all, int some, const char *name, long i);
 void fv_commit(); void fv_wait_copies(int pending);
 void fv_few(int count, int all) __attribute__((noreturn, cold));
@@ -66,14 +66,14 @@ template <int N> static inline void fv_wait() { fv_wait_copies(N); }
 /** Behind the threads: what the head declares. */
 export const matrixThreads = `
 extern "C" void fv_few(int count, int all) { char s[100]; snprintf(s, sizeof s, "copies %d of %d elements", count, all); fv_leave(716, s); __builtin_unreachable(); }
-extern "C" void fv_meet(const char *what, int line, void (*together)(void **), void *mine) {
-  fv_runner *r = fv_here; fv_thread *me = (fv_thread *)fv_me; int first = me->thread & ~31; fv_thread *warp = r->t + first;
+extern "C" void fv_meet(const char *what, int line, void (*together)(void **), void *mine, int width) {
+  fv_runner *r = fv_here; fv_thread *me = (fv_thread *)fv_me; int first = me->thread & ~(width - 1); fv_thread *warp = r->t + first;
   me->state = fv_meeting; me->line = line; me->what = what; me->mine = mine;
-  void *all[32];
-  for (int i = 0; i < 32; i++) { if (first + i >= r->count || warp[i].state != fv_meeting) return fv_next(&me->sp); all[i] = warp[i].mine; }
-  for (int i = 0; i < 32; i++) if (warp[i].line != line) { char s[120]; snprintf(s, sizeof s, "threads of a warp wait at different statements: thread %d for %s", warp[i].thread, warp[i].what); fv_leave(719, s); }
+  void *all[128];
+  for (int i = 0; i < width; i++) { if (first + i >= r->count || warp[i].state != fv_meeting) return fv_next(&me->sp); all[i] = warp[i].mine; }
+  for (int i = 0; i < width; i++) if (warp[i].line != line) { char s[120]; snprintf(s, sizeof s, "threads of a warp wait at different statements: thread %d for %s", warp[i].thread, warp[i].what); fv_leave(719, s); }
   together(all);
-  for (int i = 0; i < 32; i++) warp[i].state = fv_ready;
+  for (int i = 0; i < width; i++) warp[i].state = fv_ready;
 }
 extern "C" void fv_begin_copy(long to, const void *from, int size, int all, int some, const char *name, long i) {
   fv_thread *me = (fv_thread *)fv_me;

@@ -8,9 +8,16 @@ const gemm = 'compiler/tile/gemm-matrix.ts';
 const stream = 'compiler/tile/stream-matrix.ts';
 const parts = 'compiler/tile/stream-matrix-parts.ts';
 const grad = 'compiler/tile/stream-grad-matrix.ts';
+const lines = 'compiler/kernel/wgmma.ts';
+const beside = 'compiler/kernel/async.ts';
+const together = 'compiler/kernel/meetings.ts';
+const groups = 'compiler/tile/gemm-wgmma.ts';
+const groupSchedules = 'compiler/tile/gemm-wgmma-schedule.ts';
 const runs = 'test/cuda/run.test.ts';
 const units = 'test/cuda/matrix.test.ts';
 const gemmTest = 'test/tile/gemm-matrix.test.ts';
+const groupTest = 'test/tile/gemm-wgmma.test.ts';
+const besideTest = 'test/kernel/wgmma.test.ts';
 const streamTest = 'test/tile/stream.test.ts';
 
 export const cuda: readonly Row[] = [
@@ -26,8 +33,8 @@ export const cuda: readonly Row[] = [
     name: 'arrays in shared memory lie over each other',
     fault: 'dropped term',
     file: print,
-    from: 'c.sharedBytes += Math.ceil(',
-    to: 'c.sharedBytes += 0 * Math.ceil(',
+    from: 'c.sharedBytes += Math.ceil((size',
+    to: 'c.sharedBytes += 0 * Math.ceil((size',
     test: runs,
   },
   {
@@ -42,8 +49,8 @@ export const cuda: readonly Row[] = [
     name: 'a thread waits for all copies but one more',
     fault: 'off by one',
     file: print,
-    from: "c.fns.matrix('wait')}<${s.pending}>",
-    to: "c.fns.matrix('wait')}<${s.pending + 1}>",
+    from: "'waitProducts' : 'wait')}<${s.pending}>",
+    to: "'waitProducts' : 'wait')}<${s.pending + 1}>",
     test: units,
   },
   {
@@ -141,5 +148,101 @@ export const cuda: readonly Row[] = [
     from: 'e.sub(x, numbersOf(delta, j, slot))',
     to: 'x',
     test: streamTest,
+  },
+  {
+    name: 'lines that are fetched do not take turns',
+    fault: 'wrong constant',
+    file: lines,
+    from: '(Math.floor(i / lineLength) % chunk) * chunk',
+    to: '0',
+    test: 'test/cuda/wgmma.test.ts',
+  },
+  {
+    name: 'turned lines as if they were not',
+    fault: 'swapped operand',
+    file: lines,
+    from: 'x.turned ?',
+    to: '!x.turned ?',
+    test: besideTest,
+  },
+  {
+    name: 'a phase ends without the bytes that were announced',
+    fault: 'dropped check',
+    file: beside,
+    from: 'if (p.missing > 0 || p.bytes > 0) return;',
+    to: 'if (p.missing > 0) return;',
+    test: besideTest,
+  },
+  {
+    name: 'products need no fence',
+    fault: 'dropped check',
+    file: beside,
+    from: "if (!g.fenced) fail('products",
+    to: "if (false) fail('products",
+    test: besideTest,
+  },
+  {
+    name: 'products of warps that are not a group',
+    fault: 'wrong constant',
+    file: together,
+    from: "case 'registers':\n      return 1;",
+    to: "case 'registers':\n      return 2;",
+    test: besideTest,
+  },
+  {
+    name: 'tensors of the first part for all parts',
+    fault: 'dropped term',
+    file: 'backends/cuda/launches.ts',
+    from: 'tensorBytes * (r * tensors.length + i)',
+    to: 'tensorBytes * i',
+    test: 'test/cuda/wgmma.test.ts',
+  },
+  {
+    name: 'the other tensor',
+    fault: 'swapped operand',
+    file: print,
+    from: ': `${tensors.indexOf(s)}`',
+    to: ': `${tensors.length - 1 - tensors.indexOf(s)}`',
+    test: runs,
+  },
+  {
+    name: 'panels are fetched to before they are free',
+    fault: 'swapped operand',
+    file: groups,
+    from: 'e.sub(e.index(1), round)',
+    to: 'round',
+    test: groupTest,
+  },
+  {
+    name: 'panels are given back while products read them',
+    fault: 'off by one',
+    file: groups,
+    from: "k.wait(1, 'products');",
+    to: "k.wait(2, 'products');",
+    test: groupTest,
+  },
+  {
+    name: 'the second warp group multiplies the rows of the first',
+    fault: 'dropped term',
+    file: groups,
+    from: 'e.mul(role, groupRows)',
+    to: 'e.index(0)',
+    test: groupTest,
+  },
+  {
+    name: 'sums pass through shared memory without a meeting',
+    fault: 'dropped term',
+    file: groups,
+    from: "k.barrier('warp');\n      k.for('made'",
+    to: "k.for('made'",
+    test: groupTest,
+  },
+  {
+    name: 'a batch that an operand does not have',
+    fault: 'dropped check',
+    file: groupSchedules,
+    from: 'd > 1 && o.batch[i] !== 0 ? [i] : []',
+    to: '[i]',
+    test: groupTest,
   },
 ];
