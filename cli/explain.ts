@@ -8,15 +8,17 @@
  */
 import { type Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
-import { backendNames, backendOf } from './backends.ts';
-import { factsOf, type PlanBackend } from './explain/facts.ts';
+import { backendNames } from './backends.ts';
+import { factsOf } from './explain/facts.ts';
 import { page } from './explain/page.ts';
+import { planBackend, shownBackend } from './explain/paper.ts';
 import { type At, atOption, type Stage, stages, stageText } from './explain/text.ts';
-import { path } from './options.ts';
+import { emulateOption, path } from './options.ts';
 import { type ProgramOptions, programCommand, userProgram, written } from './program.ts';
 
 interface ExplainOptions extends ProgramOptions {
   readonly backend: string;
+  readonly emulate?: boolean;
   readonly stage?: Stage;
   readonly at?: At;
   readonly measure?: true;
@@ -26,22 +28,25 @@ interface ExplainOptions extends ProgramOptions {
 export const explainCommand = (): Command =>
   programCommand('explain', 'what the compiler makes of a function: lines, launches, why each ends, time, memory')
     .option('--backend <name>', `one of ${backendNames.join(', ')}`, 'cpu')
+    .addOption(emulateOption())
     .addOption(new Option('--stage <stage>', 'print one stage of the compiler in full').choices(stages))
     .option('--at <line>', 'only what comes from this line: 12, or layers.ts:12', atOption)
     .option('--measure', 'run it, and show measured times and peaks')
     .option('--html <file>', 'write one page to look at in a browser', path('--html'))
     .action(runExplain);
 
-/** FV0503: a backend that interprets the graph makes no kernels to look at. */
-export const planBackend = async (name: string): Promise<PlanBackend> => {
-  const backend = await backendOf(name);
-  if (backend.kind === 'plan') return backend;
-  throw new FoveaError('FV0503', `--backend ${name}: it interprets the graph and makes no kernels`, { hint: 'Take --backend cpu.' });
-};
-
-async function runExplain(target: string, { backend: name, dims, stage, at, measure, html, precision }: ExplainOptions): Promise<void> {
+async function runExplain(target: string, options: ExplainOptions): Promise<void> {
+  const { backend: name, emulate = false, dims, stage, at, measure, html, precision } = options;
+  if (html !== undefined && (stage !== undefined || at !== undefined))
+    throw new FoveaError('FV0503', `--html has every stage and line on its page: ${stage ? '--stage' : '--at'} says nothing to it`, {
+      hint: 'Leave it out, or leave out --html to have the text.',
+    });
   const program = await userProgram(target, { dims });
-  const facts = await factsOf(program, await planBackend(name), { precision, ...(measure ? { measure } : {}) });
+  const running = measure ? await planBackend(name, emulate) : undefined;
+  const facts = await factsOf(program, running ?? (await shownBackend(name, emulate)), {
+    precision,
+    ...(running ? { measure: running } : {}),
+  });
   if (html === undefined) return console.log(stageText(facts, stage, at));
   written(html, page(facts));
   console.log(`written: ${html}`);

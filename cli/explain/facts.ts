@@ -6,11 +6,10 @@ import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import type { Loc } from '../../compiler/error.ts';
 import { type ExplainedLaunch, type Explanation, explain, roofline } from '../../compiler/explain/explain.ts';
-import type { Backend, Precision } from '../../index.ts';
+import type { Precision } from '../../index.ts';
 import type { UserProgram } from '../program.ts';
 import { type MeasuredPlan, measurePlan } from './measure.ts';
-
-export type PlanBackend = Extract<Backend, { kind: 'plan' }>;
+import type { PlanBackend, Shown } from './paper.ts';
 
 /** A launch with the time it is shown with. */
 export interface TimedLaunch extends ExplainedLaunch {
@@ -31,7 +30,7 @@ export interface SourceLine {
 
 export interface Facts {
   readonly program: UserProgram;
-  readonly backend: PlanBackend;
+  readonly backend: Shown;
   readonly explanation: Explanation;
   readonly peak: { readonly flops: number; readonly bytes: number };
   readonly launches: readonly TimedLaunch[];
@@ -57,16 +56,17 @@ export const showPlace = ({ file, line }: Pick<Loc, 'file' | 'line'>): string =>
 
 export interface FactOptions {
   readonly precision?: Precision;
-  readonly measure?: boolean;
+  /** Runs it on this. */
+  readonly measure?: PlanBackend;
 }
 
-export const factsOf = async (program: UserProgram, backend: PlanBackend, { precision, measure }: FactOptions): Promise<Facts> => {
+export const factsOf = async (program: UserProgram, backend: Shown, { precision, measure }: FactOptions): Promise<Facts> => {
   const explanation = explain(program.graph, {
     target: backend.target,
     donated: program.donated,
     ...(precision === undefined ? {} : { precision }),
   });
-  const measured = measure ? await measurePlan(backend, explanation.plan) : undefined;
+  const measured = measure ? await measurePlan(measure, explanation.plan) : undefined;
   const peak = measured?.peak ?? backend.target.peak;
   const launches = explanation.launches.map((l, i): TimedLaunch => {
     const limit = roofline(l, peak);
