@@ -9,17 +9,19 @@
  */
 import { type Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
-import { backendNames, backendOf } from './backends.ts';
-import { type FactOptions, factsOf, type PlanBackend } from './explain/facts.ts';
+import { backendNames } from './backends.ts';
+import { type FactOptions, factsOf } from './explain/facts.ts';
 import { page } from './explain/page.ts';
+import { planBackend, shownBackend } from './explain/paper.ts';
 import { picture } from './explain/ranks.ts';
 import { type At, atOption, type Stage, stages, stageText } from './explain/text.ts';
-import { path, whole } from './options.ts';
+import { emulateOption, path, whole } from './options.ts';
 import { type ProgramOptions, programCommand, type UserProgram, userProgram, written } from './program.ts';
 import { type ShardFlags, shardOptions, shardPlan, shardText } from './sharding.ts';
 
 interface ExplainOptions extends ProgramOptions, ShardFlags {
   readonly backend: string;
+  readonly emulate?: boolean;
   readonly stage?: Stage;
   readonly at?: At;
   readonly measure?: true;
@@ -37,6 +39,7 @@ const positions = (text: string): readonly number[] => text.split(',').map(whole
 export const explainCommand = (): Command => {
   const command = programCommand('explain', 'what the compiler makes of a function: lines, launches, why each ends, time, memory')
     .option('--backend <name>', `one of ${backendNames.join(', ')}`, 'cpu')
+    .addOption(emulateOption())
     .addOption(new Option('--stage <stage>', 'print one stage of the compiler in full').choices(stages))
     .option('--at <line>', 'only what comes from this line: 12, or layers.ts:12', atOption)
     .option('--measure', 'run it, and show measured times and peaks')
@@ -47,13 +50,6 @@ export const explainCommand = (): Command => {
     .option('--latency <n>', 'microseconds that a transfer takes at least', whole('--latency', 0), 20)
     .option('--timeline <file>', 'the timeline as SVG', path('--timeline'));
   return shardOptions(command).action(runExplain);
-};
-
-/** FV0503: a backend that interprets the graph makes no kernels to look at. */
-export const planBackend = async (name: string): Promise<PlanBackend> => {
-  const backend = await backendOf(name);
-  if (backend.kind === 'plan') return backend;
-  throw new FoveaError('FV0503', `--backend ${name}: it interprets the graph and makes no kernels`, { hint: 'Take --backend cpu.' });
 };
 
 /** What --ranks and the options with it mean for a program. FV0503: nothing says what is a batch; options that have no meaning together. */
@@ -75,12 +71,17 @@ const shardsOf = (o: ExplainOptions, { declared }: UserProgram): FactOptions['sh
 };
 
 async function runExplain(target: string, options: ExplainOptions): Promise<void> {
-  const { backend: name, dims, stage, at, measure, html, precision, timeline } = options;
+  const { backend: name, emulate = false, dims, stage, at, measure, html, precision, timeline } = options;
+  if (html !== undefined && (stage !== undefined || at !== undefined))
+    throw new FoveaError('FV0503', `--html has every stage and line on its page: ${stage ? '--stage' : '--at'} says nothing to it`, {
+      hint: 'Leave it out, or leave out --html to have the text.',
+    });
   const program = await userProgram(target, { dims });
   const shards = shardsOf(options, program);
-  const facts = await factsOf(program, await planBackend(name), {
+  const running = measure ? await planBackend(name, emulate) : undefined;
+  const facts = await factsOf(program, running ?? (await shownBackend(name, emulate)), {
     precision,
-    ...(measure ? { measure } : {}),
+    ...(running ? { measure: running } : {}),
     ...(shards ? { shards } : {}),
   });
   if (timeline !== undefined) {

@@ -6,7 +6,7 @@
  *
  * A TypeScript file is loaded as it is where Node runs one, else through tsx if the project of the file or Fovea has it.
  */
-import { existsSync, realpathSync } from 'node:fs';
+import { existsSync, realpathSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { extname } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -61,7 +61,9 @@ const loadPlace = (e: unknown): Loc | undefined => {
   const text = e instanceof Error ? `${e.message}\n${e.stack ?? ''}` : '';
   const [, file, line, col] = /^(\S.*\.[cm]?[jt]sx?):(\d+)(?::(\d+))?(?:: ERROR|$)/m.exec(text.replaceAll('file://', '')) ?? [];
   if (file !== undefined && existsSync(file)) return { file, line: Number(line), col: Number(col ?? 0) + 1 };
-  return e instanceof Error ? placeIn(e.stack ?? '') : undefined;
+  const found = e instanceof Error ? placeIn(e.stack ?? '') : undefined;
+  // a loader of Node may be a text that is no file
+  return found && existsSync(found.file) ? found : undefined;
 };
 
 /** What has to be in place before a module is loaded. */
@@ -75,6 +77,7 @@ export const readyFor = async (file: string): Promise<void> => {
 /** FV0402: there is no such file, or it cannot be loaded. */
 export const load = async (file: string): Promise<Exports> => {
   if (!existsSync(file)) throw new FoveaError('FV0402', `there is no file ${file}`, { hint: 'Give a .js or .ts module.' });
+  if (statSync(file).isDirectory()) throw new FoveaError('FV0402', `${file} is a folder`, { hint: 'Give one of the modules in it.' });
   await readyFor(file);
   try {
     return await import(pathToFileURL(file).href);

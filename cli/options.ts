@@ -1,7 +1,7 @@
 /** Readers of option values: what cannot be meant is refused here, before anything is loaded. */
 import { Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
-import { tunes } from '../index.ts';
+import type { Tune } from '../index.ts';
 
 const max = 1e9;
 
@@ -28,10 +28,13 @@ export const path =
     return text;
   };
 
+/** All of them; as a table, so that the compiler, which is long to load, need not be asked. */
+const tunes: Readonly<Record<Tune, true>> = { never: true, cached: true, measure: true };
+
 /** Where the schedules of kernels come from, as `compile` takes it. */
 export const tuneOption = (): Option =>
   new Option('--tune <how>', 'schedules: chosen by the model, cached ones of earlier measurements, or measure what has none')
-    .choices(tunes)
+    .choices(Object.keys(tunes))
     .default('never');
 
 /** `B=8,N=16`. FV0503. */

@@ -11,19 +11,21 @@ import type { Command } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
 import { backendNames } from './backends.ts';
 import { type Facts, factsOf, showPlace } from './explain/facts.ts';
+import { planBackend } from './explain/paper.ts';
 import { ms } from './explain/units.ts';
-import { planBackend } from './explain.ts';
-import { path } from './options.ts';
+import { emulateOption, path } from './options.ts';
 import { type ProgramOptions, programCommand, userProgram, written } from './program.ts';
 
 interface ProfileOptions extends ProgramOptions {
   readonly backend: string;
+  readonly emulate?: boolean;
   readonly out: string;
 }
 
 export const profileCommand = (): Command =>
   programCommand('profile', 'measure a step, launch by launch, as a Chrome trace')
     .option('--backend <name>', `one of ${backendNames.join(', ')}`, 'cpu')
+    .addOption(emulateOption())
     .option('--out <file>', 'the trace', path('--out'), 'trace.json')
     .action(runProfile);
 
@@ -86,8 +88,10 @@ export const traceOf = ({ program, backend, launches, explanation, measured }: F
   };
 };
 
-async function runProfile(target: string, { backend: name, dims, out, precision }: ProfileOptions): Promise<void> {
-  const facts = await factsOf(await userProgram(target, { dims }), await planBackend(name), { precision, measure: true });
+async function runProfile(target: string, { backend: name, emulate = false, dims, out, precision }: ProfileOptions): Promise<void> {
+  const program = await userProgram(target, { dims });
+  const backend = await planBackend(name, emulate);
+  const facts = await factsOf(program, backend, { precision, measure: backend });
   if (facts.measured === undefined || facts.launches.length === 0)
     throw new FoveaError('FV0503', `${target}: there are no launches to measure`, { hint: 'A program that computes nothing has none.' });
   written(out, `${JSON.stringify(traceOf(facts))}\n`);

@@ -13,6 +13,7 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
+import type { FloatType } from '../compiler/graph/types.ts';
 import { type Backend, flatten, type HostTensor, type Progress, type ShardPlan, type Tune } from '../index.ts';
 import { type Checkpoint, completeSteps, openCheckpoint, stepName, writeCheckpoint } from '../models/checkpoint/index.ts';
 import type { ImageSet } from '../models/data/picture.ts';

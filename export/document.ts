@@ -79,12 +79,16 @@ export const openExport = async (base: string, backend: Manifest['backend']): Pr
   } catch (e) {
     throw e instanceof FoveaError ? e : damaged('manifest.json is damaged', e);
   }
+  if (typeof manifest !== 'object' || manifest === null) throw damaged('manifest.json is damaged');
   if (manifest.version !== version || manifest.backend !== backend)
     throw damaged(
       `manifest.json is of version ${manifest.version} for ${manifest.backend}, this loader of version ${version} for ${backend}`,
     );
+  const { files: hashes, needs } = manifest;
+  if (typeof hashes !== 'object' || hashes === null || typeof needs !== 'object' || needs === null)
+    throw damaged('manifest.json is damaged: it does not say which files there are, or what they need');
   const files = new Map<string, Uint8Array>();
-  for (const [name, hash] of Object.entries(manifest.files)) {
+  for (const [name, hash] of Object.entries(hashes)) {
     const bytes = await readBytes(name, base);
     if ((await sha256(bytes)) !== hash) throw damaged(`${name} is not the file that was exported: its hash does not fit`);
     files.set(name, bytes);

@@ -9,13 +9,15 @@ import { errorsIn, type Finding } from '../../compiler/frontend/findings.ts';
 import { ownTypes } from '../own-copy.ts';
 import { typescriptCode } from './code.ts';
 import { type Found, kept } from './kept.ts';
-import type { Tracer } from './tracer.ts';
+import type { Traced, Tracer } from './tracer.ts';
 
 export interface Checked {
   /** Types and purity. */
   readonly found: Found;
   /** These, and what the trace says. */
   readonly findings: readonly Finding[];
+  /** Undefined where nothing was traced, for types do not fit. */
+  readonly traced: Traced | undefined;
   /** How long its parts took. */
   readonly time: string;
 }
@@ -23,10 +25,13 @@ export interface Checked {
 export const since = (from: number): string => `${(performance.now() - from).toFixed(0)} ms`;
 
 /** With the trace's answer, where it counts. */
-const traced = async (found: Found, { answer, end }: Tracer): Promise<readonly Finding[]> => {
-  if (errorsIn(found.findings) === 0) return [...found.findings, ...(await answer)];
+const withTrace = async (found: Found, { answer, end }: Tracer): Promise<Pick<Checked, 'findings' | 'traced'>> => {
+  if (errorsIn(found.findings) === 0) {
+    const traced = await answer();
+    return { findings: [...found.findings, ...traced.findings], traced };
+  }
   end();
-  return found.findings;
+  return { findings: found.findings, traced: undefined };
 };
 
 export const check = async ({ round }: Checker, tracer: Tracer): Promise<Checked> => {
@@ -38,9 +43,9 @@ export const check = async ({ round }: Checker, tracer: Tracer): Promise<Checked
   const found = { files, parses, findings: look() };
   const looked = since(looking);
   const waiting = performance.now();
-  const findings = await traced(found, tracer);
+  const all = await withTrace(found, tracer);
   const time = `${files.length} files read in ${read}, types and purity ${looked}, trace beside them ${since(waiting)} longer`;
-  return { found, findings, time };
+  return { found, ...all, time };
 };
 
 /** A checker; what it asked of the disk; and TypeScript's code to be kept for the next process. */
@@ -64,9 +69,9 @@ export const checkOnce = async (files: readonly string[], tracer: Tracer): Promi
   if (before.found) {
     if (before.found.parses) await tracer.go();
     const waiting = performance.now();
-    const findings = await traced(before.found, tracer);
+    const all = await withTrace(before.found, tracer);
     const time = `types and purity of ${before.found.files.length} files are as they were, ${known}; trace ${since(waiting)}`;
-    return { found: before.found, findings, time, after: nothing };
+    return { found: before.found, ...all, time, after: nothing };
   }
   const loading = performance.now();
   const { checker, answers, code } = await loadChecker(files);

@@ -9,14 +9,17 @@ import { declared, graphSizes, isDeclared } from '../../dsl/declared.ts';
 import { placeIn } from '../../dsl/location.ts';
 import { FoveaError, trace } from '../../index.ts';
 import { leavesOfProgram } from '../../program.ts';
-import { load, readyFor, usersOwn } from '../exports.ts';
-import { fileStart } from './tracer.ts';
+import { type Exports, load, named, readyFor, usersOwn } from '../exports.ts';
+import { filesOf, type Target } from './targets.ts';
+import { type Doing, fileStart, type Traced } from './tracer.ts';
 
 /** Where a file exports a name, for errors that do not know their place; its start where that is not plain to see. */
 const exportPlace = (file: string, name: string | undefined) => {
   if (name === undefined) return fileStart(file);
-  const own = `(?:async )?(?:const|let|var|function\\*?) ${name.replaceAll('$', '\\$')}(?![\\w$])`;
-  const start = new RegExp(`^export ${name === 'default' ? 'default\\b' : own}`);
+  // of `linear(4, 8)` the function
+  const key = /^[\w$]*/.exec(name)?.[0] ?? '';
+  const own = `(?:async )?(?:const|let|var|function\\*?) ${key.replaceAll('$', '\\$')}(?![\\w$])`;
+  const start = new RegExp(`^export ${key === 'default' ? 'default\\b' : own}`);
   const lines = readFileSync(file, 'utf8').split(/\r?\n/);
   const at = lines.findIndex((l) => start.test(l));
   if (at < 0) return fileStart(file);
@@ -33,47 +36,64 @@ const findingOf = (e: unknown, file: string, name: string | undefined): Finding 
   return { ...spot, code: known?.code ?? 'FV0596', severity: 'error', message: `${message}${hint}${where}`, related: [] };
 };
 
-/** Names of what was traced, and what is wrong. */
-export const traceFile = async (file: string): Promise<{ readonly findings: readonly Finding[]; readonly traced: readonly string[] }> => {
+/** What the trace is at, told before it begins. */
+type Tell = (doing: string) => Promise<void> | void;
+
+/** Of one file the exports that say what they take, or what `names` say alone. */
+export const traceFile = async (
+  file: string,
+  names: readonly string[] = [],
+  tell: Tell = () => {},
+): Promise<{ readonly findings: readonly Finding[]; readonly traced: readonly string[]; readonly left: readonly string[] }> => {
   const findings: Finding[] = [];
   const traced: string[] = [];
-  const attempt = <T>(name: string | undefined, f: () => T): T | undefined => {
+  const attempt = async (name: string | undefined, f: () => unknown): Promise<void> => {
+    await tell(name === undefined ? 'loading it' : `tracing ${name}`);
     try {
-      return f();
+      await f();
+      if (name !== undefined) traced.push(name);
     } catch (e) {
       findings.push(findingOf(e, file, name));
-      return undefined;
     }
   };
-  let exports: Readonly<Record<string, unknown>> = {};
-  try {
+  let exports: Exports = {};
+  await attempt(undefined, async () => {
     exports = await load(file);
-  } catch (e) {
-    findings.push(findingOf(e, file, undefined));
-  }
-  for (const [name, value] of Object.entries(exports)) {
-    if (!isDeclared(value)) continue;
-    attempt(name, () => {
-      const { run, args, dims } = declared(value);
+  });
+  const all = Object.entries(exports);
+  const asked = names.length > 0 ? names : all.flatMap(([name, value]) => (isDeclared(value) ? [name] : []));
+  for (const name of findings.length > 0 ? [] : asked)
+    await attempt(name, () => {
+      const { run, args, dims } = declared(names.length > 0 ? named(exports, name, file) : exports[name]);
       // leaves with one name are refused by whoever compiles it
       return leavesOfProgram(
         usersOwn(name, file, () => trace(run as (...xs: unknown[]) => unknown, args as unknown[], { dims: graphSizes(dims) })),
       );
-    }) && traced.push(name);
-  }
-  return { findings, traced };
+    });
+  const left = names.length > 0 ? [] : all.flatMap(([name, value]) => (typeof value === 'function' && !isDeclared(value) ? [name] : []));
+  return { findings, traced, left };
 };
 
 /** The tracing process itself: gets ready, waits for the word, says what it found, and ends. */
-export const traceWhenTold = async (files: readonly string[]): Promise<void> => {
+export const traceWhenTold = async (targets: readonly Target[]): Promise<void> => {
+  const files = filesOf(targets);
   await readyFor(files[0] as string);
   // whoever started this process has ended
   process.on('disconnect', () => process.exit());
+  const say = (m: Traced | Doing): Promise<void> => new Promise((sent) => process.send?.(m, () => sent()));
   await new Promise((told) => process.once('message', told));
   try {
-    const found: Finding[] = [];
-    for (const f of files) found.push(...(await traceFile(f)).findings);
-    await new Promise((sent) => process.send?.(found, sent));
+    const findings: Finding[] = [];
+    const all: Traced['files'][number][] = [];
+    for (const file of files) {
+      const own = targets.filter((t) => t.file === file);
+      // a file that is given whole too is traced whole
+      const names = own.some((t) => t.name === undefined) ? [] : own.flatMap((t) => t.name ?? []);
+      const { findings: more, ...which } = await traceFile(file, names, (doing) => say({ file, doing }));
+      findings.push(...more);
+      all.push({ file, ...which });
+    }
+    await say({ findings, files: all });
   } finally {
     process.disconnect?.();
   }

@@ -2,32 +2,31 @@
  * `fovea check --watch`: after every change of a file in a folder of the program the same checker looks again, at what may be another
  * than it was, and a process that is ready already traces.
  */
-import { watch } from 'node:fs';
+import { type FSWatcher, watch } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { FoveaError } from '../../compiler/error.ts';
-import type { Finding } from '../../compiler/frontend/findings.ts';
-import { check, loadChecker, since } from './once.ts';
+import { type Checked, check, loadChecker, since } from './once.ts';
+import { filesOf, type Target } from './targets.ts';
 import { tracer } from './tracer.ts';
 
-export const checkAgain = async (files: readonly string[], print: (found: readonly Finding[]) => void): Promise<void> => {
-  let [next, pending, running] = [tracer(files), undefined as NodeJS.Timeout | undefined, false];
-  const { checker, code } = await loadChecker(files);
-  const folders = new Set<string>();
-  const look = async (): Promise<void> => {
+export interface Watching {
+  /** Now, and after every change in the folders of these files and of those that it gave. */
+  readonly look: () => Promise<readonly string[]>;
+  readonly changed: (file: string) => void;
+}
+
+/** Looks for the first time, and goes on until it is closed. What `look` throws is told: the next edit may be one that can be checked. */
+export const watching = async (files: readonly string[], { look, changed }: Watching): Promise<{ readonly close: () => void }> => {
+  let [pending, running] = [undefined as NodeJS.Timeout | undefined, false];
+  const folders = new Map<string, FSWatcher>();
+  const again = async (): Promise<void> => {
     pending = undefined;
     running = true;
-    const [from, mine] = [performance.now(), next];
     try {
-      const round = await check(checker, mine);
-      print(round.findings);
-      console.error(`${new Date().toLocaleTimeString()}: ${round.time}, in all ${since(from)}`);
-      follow(round.found.files);
+      follow(await look());
     } catch (e) {
-      // the next edit may be one that can be checked
       console.error(e instanceof FoveaError ? e.report() : e);
     }
-    mine.end();
-    next = tracer(files);
     running = false;
     // what changed while it ran
     if (pending) schedule();
@@ -35,24 +34,49 @@ export const checkAgain = async (files: readonly string[], print: (found: readon
   const schedule = (): void => {
     clearTimeout(pending);
     pending = setTimeout(() => {
-      if (!running) void look();
+      if (!running) void again();
     }, 20);
   };
   const follow = (all: readonly string[]): void => {
     for (const folder of new Set(all.map(dirname))) {
       if (folders.has(folder)) continue;
-      folders.add(folder);
-      watch(folder, (_, name) => {
+      const watcher = watch(folder, (_, name) => {
         // files that are not there yet count too: an import may be waiting for one
         if (name === null || !/\.(?:[cm]?[jt]sx?|json)$/.test(name)) return;
-        checker.changed(resolve(folder, name));
+        changed(resolve(folder, name));
         schedule();
       });
+      folders.set(folder, watcher);
     }
   };
   follow(files);
-  await look();
+  await again();
+  return {
+    close: () => {
+      clearTimeout(pending);
+      for (const w of folders.values()) w.close();
+    },
+  };
+};
+
+export const checkAgain = async (targets: readonly Target[], seconds: number, print: (checked: Checked) => void): Promise<void> => {
+  const files = filesOf(targets);
+  let next = tracer(targets, seconds);
+  const { checker, code } = await loadChecker(files);
+  const look = async (): Promise<readonly string[]> => {
+    const [from, mine] = [performance.now(), next];
+    try {
+      const round = await check(checker, mine);
+      print(round);
+      console.error(`${new Date().toLocaleTimeString()}: ${round.time}, in all ${since(from)}`);
+      return round.found.files;
+    } finally {
+      mine.end();
+      next = tracer(targets, seconds);
+    }
+  };
+  await watching(files, { look, changed: checker.changed });
   checker.learn();
   await code.keep();
-  console.error(`watching ${folders.size} folders`);
+  console.error('watching');
 };

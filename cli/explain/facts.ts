@@ -8,12 +8,11 @@ import type { Shards } from '../../compiler/compile.ts';
 import type { Loc } from '../../compiler/error.ts';
 import { type ExplainedLaunch, type Explanation, explain, roofline } from '../../compiler/explain/explain.ts';
 import { type Machine, stepCost } from '../../compiler/plan/cost.ts';
-import type { Backend, Precision } from '../../index.ts';
+import type { Precision } from '../../index.ts';
 import type { UserProgram } from '../program.ts';
 import { type MeasuredPlan, measurePlan } from './measure.ts';
+import type { PlanBackend, Shown } from './paper.ts';
 import type { OnRanks } from './ranks.ts';
-
-export type PlanBackend = Extract<Backend, { kind: 'plan' }>;
 
 /** A launch with the time it is shown with. */
 export interface TimedLaunch extends ExplainedLaunch {
@@ -34,7 +33,7 @@ export interface SourceLine {
 
 export interface Facts {
   readonly program: UserProgram;
-  readonly backend: PlanBackend;
+  readonly backend: Shown;
   readonly explanation: Explanation;
   readonly peak: { readonly flops: number; readonly bytes: number };
   readonly launches: readonly TimedLaunch[];
@@ -62,19 +61,20 @@ export const showPlace = ({ file, line }: Pick<Loc, 'file' | 'line'>): string =>
 
 export interface FactOptions {
   readonly precision?: Precision;
-  readonly measure?: boolean;
+  /** Runs it on this. */
+  readonly measure?: PlanBackend;
   /** Bytes a second between ranks, and seconds that a transfer takes at least. */
   readonly shards?: Shards & Pick<Machine, 'link' | 'latency'> & Pick<OnRanks, 'how'>;
 }
 
-export const factsOf = async (program: UserProgram, backend: PlanBackend, { precision, measure, shards }: FactOptions): Promise<Facts> => {
+export const factsOf = async (program: UserProgram, backend: Shown, { precision, measure, shards }: FactOptions): Promise<Facts> => {
   const explanation = explain(program.graph, {
     target: backend.target,
     donated: program.donated,
     ...(precision === undefined ? {} : { precision }),
     ...(shards ? { shards } : {}),
   });
-  const measured = measure ? await measurePlan(backend, explanation.plan) : undefined;
+  const measured = measure ? await measurePlan(measure, explanation.plan) : undefined;
   const peak = measured?.peak ?? backend.target.peak;
   const launches = explanation.launches.map((l, i): TimedLaunch => {
     const limit = roofline(l, peak);

@@ -58,7 +58,7 @@ export const headOf = ({
     ['arguments', `${d.module ? 'parameters, ' : ''}[${d.signature.join('], [')}]${sizes.length > 0 ? ` with ${sizes.join(', ')}` : ''}`],
     [
       'target',
-      `${backend.name}: ${machine}; peaks ${count(peak.flops)}FLOP/s, ${count(peak.bytes)}B/s (${measured ? 'measured' : 'estimated'})`,
+      `${backend.name}${backend.instead ? `, which is not here, as on ${backend.instead}` : ''}: ${machine}; peaks ${count(peak.flops)}FLOP/s, ${count(peak.bytes)}B/s (${measured ? 'measured' : 'estimated'})`,
     ],
     ['nodes', `${traced.nodes.length} traced${changed.map((p) => `, ${p.nodes} after ${p.name}`).join('')}`],
     [

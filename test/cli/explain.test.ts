@@ -5,8 +5,9 @@ import { pathToFileURL } from 'node:url';
 import { Command } from 'commander';
 import { beforeAll, expect, test } from 'vitest';
 import { cpu } from '../../backends/cpu/index.ts';
-import { type Facts, factsOf, type PlanBackend } from '../../cli/explain/facts.ts';
+import { type Facts, factsOf } from '../../cli/explain/facts.ts';
 import { page } from '../../cli/explain/page.ts';
+import type { PlanBackend } from '../../cli/explain/paper.ts';
 import { picture } from '../../cli/explain/ranks.ts';
 import { atOption, stages, stageText } from '../../cli/explain/text.ts';
 import { userProgram } from '../../cli/program.ts';
@@ -125,4 +126,31 @@ test('refusals: no such export, none that says its arguments, sizes and backends
     /^fovea: FV0503: --measure: one rank alone/,
   );
   expect(await said('models/losses.ts#koleoLoss', '--backend', 'reference')).toMatch(/^fovea: FV0503: .*makes no kernels/);
+  expect(await said('models')).toMatch(/^fovea: FV0402: \S+models is a folder\n {2}Give one of the modules in it\.\n$/);
+  expect(await said('models/losses.ts#koleoLoss', '--emulate')).toMatch(/^fovea: FV0503: --emulate: the cpu backend has no emulator/);
+  expect(await said('models/losses.ts#koleoLoss', '--html', 'x.html', '--stage', 'plan')).toMatch(/^fovea: FV0503: --html has every stage/);
+  expect(await said('models/losses.ts#koleoLoss', '--html', 'x.html', '--at', '3')).toMatch(/--at says nothing to it/);
+});
+
+test('kernels are printed where there is no device for them', { timeout: 60_000 }, async () => {
+  const nowhere = {
+    FOVEA_CUDA_DRIVER: '/none',
+    FOVEA_NVRTC: '/none',
+    VK_ICD_FILENAMES: '/none',
+    VK_DRIVER_FILES: '/none',
+    FOVEA_CC: '/none',
+  };
+  const print = (...args: string[]) =>
+    fovea(['explain', 'models/losses.ts#koleoLoss', '--dims', 'B=16,D=32', ...args], { fromSources: true, env: nowhere });
+  const [cuda, cudaAll, cpuText, measured] = await Promise.all([
+    print('--backend', 'cuda', '--stage', 'source'),
+    print('--backend', 'cuda'),
+    print('--stage', 'source'),
+    print('--backend', 'cuda', '--measure'),
+  ]);
+  expect(cuda.stdout).toContain('__global__ void');
+  expect(cudaAll.stdout).toMatch(/target +cuda, which is not here, as on sm_80: /);
+  expect(cpuText.stdout).toContain('void FV_KERNEL(');
+  // what has to run needs a device
+  expect(measured.stderr).toMatch(/^fovea: FV0310: /);
 });

@@ -96,6 +96,10 @@ test('a damaged file, a missing one, and another machine are refused with what t
   expect(refused((dir) => rmSync(join(dir, 'plan.txt')))).toMatch(/^FV0204: plan\.txt cannot be read: ENOENT/);
   expect(refused(edit('manifest.json', (t) => t.slice(9)))).toMatch(/^FV0204: manifest\.json is damaged/);
   expect(refused((dir) => renameSync(join(dir, 'manifest.json'), join(dir, 'other')))).toMatch(/^FV0204: manifest\.json cannot be read/);
+  const without = (key: string) => edit('manifest.json', (t) => JSON.stringify({ ...JSON.parse(t), [key]: undefined }));
+  for (const key of ['files', 'needs'])
+    expect(refused(without(key))).toMatch(/^FV0204: manifest\.json is damaged: it does not say which files there are/);
+  expect(refused(edit('manifest.json', () => 'null'))).toMatch(/^FV0204: manifest\.json is damaged/);
   const manifest = (f: (m: { needs: Record<string, unknown> }) => void) =>
     edit('manifest.json', (t) => {
       const m = JSON.parse(t);

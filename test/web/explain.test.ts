@@ -21,7 +21,8 @@ let [facts, browser, opened]: [Facts | undefined, Browser | undefined, Page | un
 const asked: string[] = [];
 const wrong: string[] = [];
 beforeAll(async () => {
-  facts = await factsOf(await userProgram(join(root, 'test/export/fixtures/step.ts#step')), cpu({ threads: 2 }), { measure: true });
+  const backend = cpu({ threads: 2 });
+  facts = await factsOf(await userProgram(join(root, 'test/export/fixtures/step.ts#step')), backend, { measure: backend });
   if (!here) return;
   const file = join(folder, 'step.html');
   writeFileSync(file, page(facts));
