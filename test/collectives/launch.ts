@@ -41,7 +41,6 @@ export interface Ended {
   readonly status: number | null;
   readonly stdout: string;
   readonly stderr: string;
-  readonly seconds: number;
 }
 export interface How {
   readonly env?: Readonly<Record<string, string>>;
@@ -58,7 +57,6 @@ export const underMpi = (
   { env = {}, watch, patient = false }: How = {},
 ): Promise<Ended> =>
   new Promise((resolve, reject) => {
-    const started = performance.now();
     const child = spawn(l.command, [...l.options, ...(patient ? l.patient : []), '-n', String(n), ...command], {
       cwd: root,
       env: { ...process.env, ...env },
@@ -75,7 +73,7 @@ export const underMpi = (
     child.on('error', reject);
     child.on('close', (status) => {
       clearTimeout(late);
-      resolve({ status, stdout, stderr, seconds: (performance.now() - started) / 1e3 });
+      resolve({ status, stdout, stderr });
     });
   });
 

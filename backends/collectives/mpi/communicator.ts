@@ -15,7 +15,7 @@ export interface Job {
   /** Tells the other ranks that this one gives up. */
   readonly tell: (reason: string) => void;
   /** Seconds after which who still waits gives up. */
-  readonly patience: number;
+  readonly patience: () => number;
 }
 
 /** Tests between two looks at the event loop, and milliseconds after which a wait lets other processes have the processor. */
@@ -27,14 +27,14 @@ const fail = (message: string): never => {
 
 /** Until all requests have ended. FV0802: a peer has failed, or it takes longer than anything should. */
 const ended = async (job: Job, r: Requests, what: () => string): Promise<void> => {
-  const started = performance.now();
+  const [started, patience] = [performance.now(), job.patience()];
   for (;;) {
     for (let i = 0; i < tests; i++) if (job.mpi.test(r)) return;
     const failure = job.failure();
     if (failure !== undefined) fail(failure);
     const waited = performance.now() - started;
-    if (waited > job.patience * 1e3) {
-      const why = `waited ${job.patience} s for ${what()}, which not all ranks have come to`;
+    if (waited > patience * 1e3) {
+      const why = `waited ${patience} s for ${what()}, which not all ranks have come to`;
       job.tell(why);
       fail(why);
     }

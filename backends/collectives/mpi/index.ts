@@ -42,7 +42,8 @@ export interface World {
  */
 export const mpiWorld = async (launch: Launch): Promise<World> => {
   const library = openLibrary(launch);
-  const patience = patienceOf();
+  // what is set wrong is told before anybody waits
+  patienceOf();
   const mpi = startMpi(library);
   const { world } = mpi.handles;
   const size = mpi.size(world);
@@ -51,7 +52,7 @@ export const mpiWorld = async (launch: Launch): Promise<World> => {
       hint: 'The library belongs to another launcher: set FOVEA_MPI to the library of yours, or use the launcher of the library.',
     });
   let guard: Awaited<ReturnType<typeof watch>> | undefined;
-  const job: Job = { mpi, failure: () => guard?.failure(), tell: (reason) => guard?.tell(reason), patience };
+  const job: Job = { mpi, failure: () => guard?.failure(), tell: (reason) => guard?.tell(reason), patience: patienceOf };
   const all = communicator(job, world, false);
   guard = await watch(all);
   const hosts = await all.exchange(hostname());
