@@ -81,11 +81,12 @@ const definitions: { readonly [T in AttentionTag]: Row } = {
 };
 
 /** The call of a tag: its body is the definition for operands of these types. Operands in the order of the header. */
-export const attention = (b: Builder, tag: AttentionTag, operands: readonly Value[]): readonly Value[] => {
+export const attention = (b: Builder, tag: AttentionTag, operands: readonly Value[]): readonly Value[] =>
+  b.emit(attentionCall(tag, operands), operands);
+const attentionCall = (tag: AttentionTag, operands: readonly Value[]): OpOf<'call'> => {
   const inner = builder();
   const params = operands.map((v) => inner.param(v.type));
-  const body = inner.build((definitions[tag] as Definition)(inner, ...params));
-  return b.emit({ prim: 'call', tag, body }, operands);
+  return { prim: 'call', tag, body: inner.build((definitions[tag] as Definition)(inner, ...params)) };
 };
 
 /** Operands that templates read as tiles of rows, [... N K]: what contractions contract. */
@@ -99,6 +100,41 @@ export type StreamOp = OpOf<'call'> & { readonly tag: keyof typeof tiled };
 const widest = 256;
 /** Most numbers of the queries of one head whose gradients a block may hold: 4 MiB, a quarter of the stack of a thread. */
 const most = 2 ** 20;
+/**
+ * The gradient of more queries than a template takes: parts of them one after another, of which each adds to the gradients of all keys and values.
+ * Memory stays linear in the rows. Undefined where `keep` would not take the parts either.
+ */
+export const inParts = (
+  b: Builder,
+  op: OpOf<'call'>,
+  operands: readonly Value[],
+  keep: (op: OpOf<'call'>) => boolean,
+): readonly Value[] | undefined => {
+  if (op.tag !== 'fovea.attention.grad') return undefined;
+  const [scale, q, k, v, ...others] = operands as readonly [Value, Value, Value, Value, Value, Value, Value];
+  const at = q.type.shape.length - 2;
+  const [rows, width] = q.type.shape.slice(-2);
+  if (typeof rows !== 'number' || typeof width !== 'number') return undefined;
+  const each = Math.floor(most / Math.max(1, width));
+  if (each < 1 || rows <= each) return undefined;
+  const part = (x: Value, from: number, to: number): Value =>
+    b.slice(
+      x,
+      x.type.shape.map((_, i) => (i === at ? from : 0)),
+      x.type.shape.map((size, i) => (i === at ? to : size)),
+    );
+  const starts = range(Math.ceil(rows / each)).map((i) => i * each);
+  const made = starts.map((from) => {
+    const to = Math.min(rows, from + each);
+    const [queries, lse, delta, grad] = [q, ...others].map((x) => part(x, from, to)) as [Value, Value, Value, Value];
+    return [scale, queries, k, v, lse, delta, grad];
+  });
+  if (!made.every((xs) => keep(attentionCall('fovea.attention.grad', xs)))) return undefined;
+  const results = made.map((xs) => attention(b, 'fovea.attention.grad', xs) as readonly [Value, Value, Value]);
+  const all = (i: 0 | 1 | 2): readonly Value[] => results.map((r) => r[i]);
+  return [b.concat(all(0), at), all(1).reduce((x, y) => b.add(x, y)), all(2).reduce((x, y) => b.add(x, y))];
+};
+
 /** Whether a template computes the call: sizes are numbers, no tensor is empty, rows are not too wide, and gradients not too many. */
 export const streams = (op: OpOf<'call'>): op is StreamOp => {
   if (!Object.hasOwn(tiled, op.tag)) return false;

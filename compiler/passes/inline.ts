@@ -6,6 +6,7 @@
  *
  *   %1 = call softmax(%0) { ... }        ->        %1 = reduceMax(%0) ...   %5 = div(%3, %4)
  */
+import { inParts } from '../graph/attention.ts';
 import { type Builder, builder } from '../graph/builder.ts';
 import { known } from '../graph/dim.ts';
 import type { Graph, Meta, Node, OpOf, Value } from '../graph/types.ts';
@@ -43,7 +44,7 @@ const expand = (b: Builder, g: Graph, args: readonly Value[], outer: Outer, how:
 const expandNode = (b: Builder, n: Node, ins: readonly Value[], meta: Meta, how: Inline): readonly Value[] => {
   switch (n.op.prim) {
     case 'call':
-      return how.keep(n.op) ? b.emit(n.op, ins, meta) : expand(b, n.op.body, ins, within(meta), how);
+      return how.keep(n.op) ? b.emit(n.op, ins, meta) : (inParts(b, n.op, ins, how.keep) ?? expand(b, n.op.body, ins, within(meta), how));
     case 'perShard':
       return how.shards === 'keep' ? b.emit(n.op, ins, meta) : eachShard(b, n.op, ins, meta, how);
     case 'scan':

@@ -221,3 +221,25 @@ test('infinite rows: gradients are NaN, infinite and finite where those of the d
     }
   }
 });
+
+describe('more queries than a block holds gradients of', () => {
+  it('are taken in parts, whose gradients of keys and values are added', { timeout: 60_000 }, async () => {
+    const g = backward(specsOf(1, 4200, 3, 256, 2));
+    expect(templates(g).filter((t) => t === 'stream-grad')).toHaveLength(2);
+    const inputs = draw(g, 8);
+    const want = truth({ graph: g, inputs });
+    const [one, three] = [await run(g, inputs, 1), await run(g, inputs, 3)];
+    expect(
+      compare(
+        want,
+        one.map((d) => d as Float32Array),
+      ).wrong,
+    ).toBeUndefined();
+    expect(three).toEqual(one);
+  });
+  it('need memory that is linear in them', () => {
+    // eight times as many; twice that, for the parts' gradients wait for each other
+    const [short, long] = [5000, 40000].map((t) => planOf(backward(specsOf(1, t, t, 64, 64)), cpuTarget(2)).arenaBytes) as [number, number];
+    expect(long).toBeLessThan(16 * short);
+  });
+});
