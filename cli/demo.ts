@@ -9,6 +9,7 @@ import type { Progress, Tune } from '../index.ts';
 import { toHost } from '../index.ts';
 import { centreCrop, take } from '../models/data/index.ts';
 import { patchPicture } from '../models/eval/patches.ts';
+import { recipeAt } from '../models/precision.ts';
 import { demo as demoRecipe, type Recipe } from '../models/recipes.ts';
 import { featureExtractor } from '../models/train/features.ts';
 import { lossCurve, metricsLog } from '../models/train/keep.ts';
@@ -26,7 +27,7 @@ interface DemoOptions {
   readonly steps: number;
   readonly seed: number;
   readonly backend: string;
-  readonly precision: 'f32' | 'bf16';
+  readonly precision: 'f32' | 'bf16' | 'f16';
   readonly tune: Tune;
   readonly out?: string;
   readonly data?: string;
@@ -47,9 +48,8 @@ export const demoCommand = (): Command =>
     .option('--seed <n>', 'decides initial weights, order of images, crops and masks', whole('--seed', 0), 0)
     .option('--backend <name>', `where to run: ${backendNames.join(' or ')}`, 'cpu')
     .addOption(
-      // f16 would need loss scaling, which the recipe's step has none of
       new Option('--precision <type>', 'operands of the contractions of backbones and heads; all else is float32')
-        .choices(['f32', 'bf16'])
+        .choices(['f32', 'bf16', 'f16'])
         .default('f32'),
     )
     .addOption(tuneOption())
@@ -64,7 +64,7 @@ export const demoCommand = (): Command =>
 
 async function runDemo(options: DemoOptions): Promise<void> {
   const started = performance.now();
-  const recipe = spanning(demoRecipe, options.steps);
+  const recipe = spanning(recipeAt(demoRecipe, options.precision), options.steps);
   const backend = await backendOf(options.backend);
   const out = outputFolder(resolve(options.out ?? `runs/demo-${options.seed}`), files, checkpointBytes(recipe) + picturesBytes);
   const line = progressLine();

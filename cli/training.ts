@@ -44,8 +44,9 @@ interface Pace {
   readonly left: number;
 }
 
-export const stepLine = ({ step, losses }: StepMetrics, { steps, rate, left }: Pace): string => {
+export const stepLine = ({ step, losses, lossScale }: StepMetrics, { steps, rate, left }: Pace): string => {
   const { loss, dino_local_crops_loss: local, dino_global_crops_loss: global, koleo_loss: koleo, ibot_loss: ibot } = losses;
   const terms = `dino ${(local + global).toFixed(3)} ibot ${ibot.toFixed(3)} koleo ${koleo.toFixed(3)}`;
-  return `step ${step}/${steps}  loss ${loss.toFixed(3)} (${terms})  ${rate.toFixed(0)} images/s  ${seconds(left)} left`;
+  const scale = lossScale === undefined ? '' : `  scale ${lossScale}`;
+  return `step ${step}/${steps}  loss ${loss.toFixed(3)} (${terms})${scale}  ${rate.toFixed(0)} images/s  ${seconds(left)} left`;
 };

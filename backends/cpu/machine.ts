@@ -119,7 +119,7 @@ export const cpuTarget = (threads: number, arch: Architecture = architecture()):
     maxBuffers: 256,
     alignment: 64,
     cacheBytes: m.cacheBytes,
-    streamedBytes: m.lastCacheBytes,
+    nontemporalBytes: m.lastCacheBytes,
     peak: { flops: threads * hertz * (arch.vectorBytes / 4) * 2 * 2, bytes: threads * 10e9 },
   };
 };

@@ -189,7 +189,7 @@ const written = (name: string, lanes: number): Written | undefined => {
       return fn(v, `const ${t} *p, ${ix} i`, `${v} r; ${each} r[j] = p[i[j]]; return r;`);
     case 'gatherMasked':
       return fn(v, `const ${t} *p, ${ix} i, ${m} m`, `${v} r; ${each} r[j] = m[j] ? p[i[j]] : 0; return r;`);
-    case 'storeStreamed':
+    case 'storeNontemporal':
       return fn('void', `${t} *p, ${v} x`, `*(${v}u *)p = x;`);
     case 'storeMasked':
       return fn('void', `${t} *p, ${v} x, ${m} m`, `${each} if (m[j]) p[j] = x[j];`);

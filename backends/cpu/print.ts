@@ -30,7 +30,7 @@ const legal = (id: string): string => (reserved.has(id) || /^(fv|FV|b|t\d+|[fiu]
 interface Context extends Written {
   readonly fns: Prelude;
   /** Buffers that are written past the caches. */
-  readonly streamed: ReadonlySet<string>;
+  readonly nontemporal: ReadonlySet<string>;
 }
 
 /** ramp(base) against splat(n) is 0, 1, 2, ... against n - base, which fits i32 lanes once clamped. */
@@ -165,11 +165,14 @@ const printStore = (s: Stmt & { readonly s: 'store' }, c: Context): void => {
     c.fns.types(lanes);
     const value = s.value.dtype === 'bool' ? `__builtin_convertvector(${raw} & 1, u8x${lanes})` : raw;
     const scatter = s.index.lanes > 1;
-    const streamed = c.streamed.has(s.to) && whole(s.value);
-    if (!scatter && !mask && !streamed) return line(c, `*(${t}x${lanes}u *)(${p} + ${i}) = ${value};`);
+    const nontemporal = c.nontemporal.has(s.to) && whole(s.value);
+    if (!scatter && !mask && !nontemporal) return line(c, `*(${t}x${lanes}u *)(${p} + ${i}) = ${value};`);
     const how = scatter ? 'scatter' : 'store';
     const at = scatter ? `${p}, ${c.fns.convert(s.index.dtype, 'index', lanes, i as string)}` : `${p} + ${i}`;
-    line(c, `${c.fns.use(`${how}${mask ? 'Masked' : scatter ? '' : 'Streamed'}_${t}`, lanes)}(${at}, ${value}${mask ? `, ${mask}` : ''});`);
+    line(
+      c,
+      `${c.fns.use(`${how}${mask ? 'Masked' : scatter ? '' : 'Nontemporal'}_${t}`, lanes)}(${at}, ${value}${mask ? `, ${mask}` : ''});`,
+    );
   });
 };
 
@@ -251,11 +254,11 @@ export const printC = (k: Kernel, symbol: string = kernelSymbol): string => {
 /** As printC, pieces of the prelude and function apart: several kernels may share one prelude, and `explain` shows the function only. */
 export const printParts = (k: Kernel, symbol: string = kernelSymbol): readonly [prelude: readonly string[], kernel: string] => {
   if (k.threads !== 1) throw new FoveaError('FV0201', `kernel ${k.name}: ${k.threads} threads a block; the C printer takes 1`);
-  const streamed = new Set(k.buffers.filter((b) => b.streamed).map((b) => b.name));
+  const nontemporal = new Set(k.buffers.filter((b) => b.nontemporal).map((b) => b.name));
   const c: Context = {
     name: identifiers(legal, '_'),
     fns: prelude(),
-    streamed,
+    nontemporal,
     lines: [],
     locals: new Map(),
     indent: 1,
@@ -278,7 +281,7 @@ export const printParts = (k: Kernel, symbol: string = kernelSymbol): readonly [
   block(c, k.body);
   line(c, '}');
   // stores past the caches come in no order: all of them, before anybody is told that the blocks are done
-  if (streamed.size > 0) line(c, 'FV_FENCE');
+  if (nontemporal.size > 0) line(c, 'FV_FENCE');
   const fn = [`void ${symbol}(void *const *bufs, i64 lo, i64 hi) {`, ...c.lines, '}', ''].join('\n');
   return [c.fns.pieces(), fn];
 };

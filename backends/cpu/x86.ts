@@ -40,10 +40,10 @@ export const native = (name: string, lanes: number, expTail: string): Native | u
     const bits = '__builtin_ia32_cvtd2mask512(m)';
     if (op === 'loadMasked' && word)
       return { condition: wide, body: `return (${t}x16)__builtin_ia32_loadups512_mask((const f32 *)p, (f32x16){}, ${bits});` };
-    if (op === 'storeStreamed' && word) return { condition: wide, body: stream(16, '512') };
+    if (op === 'storeNontemporal' && word) return { condition: wide, body: stream(16, '512') };
     if (op === 'storeMasked' && word) return { condition: wide, body: `__builtin_ia32_storeups512_mask((f32 *)p, (f32x16)x, ${bits});` };
   }
-  if (lanes === 8 && op === 'storeStreamed' && word) return { condition: `defined(__AVX__) && ${gcc}`, body: stream(8, '256') };
+  if (lanes === 8 && op === 'storeNontemporal' && word) return { condition: `defined(__AVX__) && ${gcc}`, body: stream(8, '256') };
   if ((lanes === 8 || lanes === 4) && word) {
     const [condition, suffix] = [`defined(__AVX__) && ${gcc}`, lanes === 8 ? '256' : ''];
     const place = `f32x${lanes} *)p`;

@@ -138,7 +138,7 @@ const copyPlan = ({ target }: PlanBackend, elements: number): Plan => {
       dtype: 'f32',
       size,
       access: 'write',
-      ...(4 * elements >= (target.streamedBytes ?? Number.POSITIVE_INFINITY) ? { streamed: true } : {}),
+      ...(4 * elements >= (target.nontemporalBytes ?? Number.POSITIVE_INFINITY) ? { nontemporal: true } : {}),
     },
   ];
   const k = body([source.name, copy.name]);

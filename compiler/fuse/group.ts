@@ -19,6 +19,8 @@ import { type Extent, readsInPlace } from './aligned.ts';
 import type { Anchors } from './anchor.ts';
 import type { Normal } from './normalise.ts';
 
+type Limits = Pick<Target, 'maxBuffers' | 'maxThreads' | 'cacheBytes' | 'vectorBytes' | 'nontemporalBytes'>;
+
 export interface Draft {
   readonly id: number;
   template: Template;
@@ -56,31 +58,32 @@ const templateOf = (n: Node): Template => {
   }
 };
 
-/** Widest row, and bytes of the rows that stream by, of a contraction whose columns are reduced as they are made: the caches hold them. */
-const streamed = { width: 1024, bytes: 4 << 20 } as const;
-/** Whether the space of a reduction is that of all columns of the one contraction of a group. */
-const reducesRows = (n: Node, members: readonly number[], space: Space): boolean => {
-  if (n.op.prim !== 'dot' || members.length > 1 || !space.rowwise || !space.contiguous || space.reduced <= 1) return false;
+/**
+ * Whether a reduction takes all columns of the one contraction of a group as they are made (tile/stream-reduce.ts). A panel of rows has to stay in the
+ * cache of a core, and the rows that pass it again and again in an eighth of the last one; fewer rows than a vector holds would leave its lanes
+ * idle. Not a sum: one lane would add a whole row.
+ */
+const takesColumns = (n: Node, reduction: Node, space: Space, { cacheBytes, vectorBytes, nontemporalBytes = 1 << 25 }: Limits): boolean => {
+  if (n.op.prim !== 'dot' || reduction.op.prim === 'reduceSum' || !space.rowwise || !space.contiguous || space.reduced <= 1) return false;
   const [x, y] = n.inputs as readonly [Value, Value];
   const { contract, batch } = n.op;
   const sizes = (v: Value, axes: readonly number[]): number => axes.reduce((p, a) => p * known(v.type.shape[a] as Dim), 1);
-  const width = sizes(x, contract[0]);
-  const rows = sizeOf(y) / Math.max(1, width * sizes(y, batch[1]));
+  const width = Math.max(1, sizes(x, contract[0]));
+  const rows = (v: Value, side: 0 | 1): number => sizeOf(v) / (width * Math.max(1, sizes(v, batch[side])));
+  const bytes = width * bytesOf[y.type.dtype];
   return (
     x.type.dtype !== 'i32' &&
     x.type.dtype !== 'u32' &&
-    rows === space.reduced &&
-    width <= streamed.width &&
-    rows * width * bytesOf[y.type.dtype] <= streamed.bytes
+    rows(y, 1) === space.reduced &&
+    rows(x, 0) >= vectorBytes / 4 &&
+    bytes <= cacheBytes.l2 / 256 &&
+    rows(y, 1) * bytes <= nontemporalBytes / 8
   );
 };
 
 /** Groups by anchored node; drafts that were merged into others are left empty. */
-export const groupNodes = (
-  g: Normal,
-  a: Anchors,
-  { maxBuffers, maxThreads }: Pick<Target, 'maxBuffers' | 'maxThreads'>,
-): readonly Draft[] => {
+export const groupNodes = (g: Normal, a: Anchors, target: Limits): readonly Draft[] => {
+  const { maxBuffers, maxThreads } = target;
   const { nodes } = g;
   const drafts: Draft[] = [];
   const groupOf = new Map<number, Draft>();
@@ -153,7 +156,8 @@ export const groupNodes = (
         if (
           maxThreads > 1 ||
           d.moved.size > 0 ||
-          !reducesRows(nodes[members[0] as number] as Node, members, space) ||
+          members.length > 1 ||
+          !takesColumns(nodes[members[0] as number] as Node, n, space, target) ||
           outside(new Set([...members, i]), members[0] as number)
         )
           return 'read by a reduction';

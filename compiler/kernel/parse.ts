@@ -375,9 +375,9 @@ export const parseKernel = (text: string): Kernel => {
     eat(']');
     const access = word();
     if (access !== 'read' && access !== 'write' && access !== 'readwrite') return fail('read, write or readwrite before this');
-    if (peek() !== 'streamed') return { name, dtype, size, access };
-    eat('streamed');
-    return { name, dtype, size, access, streamed: true };
+    if (peek() !== 'nontemporal') return { name, dtype, size, access };
+    eat('nontemporal');
+    return { name, dtype, size, access, nontemporal: true };
   };
   eat('kernel');
   const name = word();

@@ -175,7 +175,7 @@ const stmt = (s: Stmt, indent: string): string[] => {
 export const printStatements = (body: readonly Stmt[]): string => lines(body, '').join('\n');
 
 export const printKernel = (k: Kernel): string => {
-  const buffers = k.buffers.map((b) => `${b.name}: ${b.dtype}[${b.size}] ${b.access}${b.streamed ? ' streamed' : ''}`).join(', ');
+  const buffers = k.buffers.map((b) => `${b.name}: ${b.dtype}[${b.size}] ${b.access}${b.nontemporal ? ' nontemporal' : ''}`).join(', ');
   const head = `kernel ${k.name}(${buffers}) grid=[${k.grid.join(' ')}] threads=${k.threads} {`;
   return [head, ...lines(k.body, '  '), '}', ''].join('\n');
 };

@@ -191,7 +191,7 @@ export interface KBuffer {
   /** `write`: each element at most once, and never read. */
   readonly access: 'read' | 'write' | 'readwrite';
   /** A hint, with `write` only: what is stored is better written past the caches. It changes no result. */
-  readonly streamed?: true;
+  readonly nontemporal?: true;
 }
 
 export interface Kernel {

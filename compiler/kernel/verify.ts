@@ -402,7 +402,7 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
   const top: Scope = new Map();
   for (const b of kernel.buffers) {
     check(Number.isInteger(b.size) && b.size >= 0, () => `${b.name} has size ${b.size}`);
-    check(!b.streamed || b.access === 'write', () => `${b.name} is streamed and not write`);
+    check(!b.nontemporal || b.access === 'write', () => `${b.name} is nontemporal and not write`);
     bind(top, b.name, {
       is: 'place',
       dtype: b.dtype,

@@ -1,8 +1,9 @@
 /**
  * What the backward phase reads of the forward phase, in the type of its contractions. Where a policy says `kept: true`, a float32 value that
- * contractions made (a product with its bias, a residual stream, the result of attention) and that waits for the backward phase is rounded for it
- * to the bf16 or f16 of its scope: half the bytes, as frameworks keep them whose layers give bf16. The forward phase goes on with float32. The
- * statistics of rows stay float32, and so does what a scope of float32 reads, a loss for example.
+ * contractions made in a scope of bf16 (a product with its bias, the result of attention) and that waits for the backward phase is rounded for it:
+ * half the bytes, as frameworks keep it whose layers give bf16. The forward phase goes on with float32. What a statistic is made of (a
+ * residual stream in front of a normalisation, logits) stays float32, and so do statistics, and what a scope of float32 reads, a loss for example.
+ * f16 is never kept: it has not the range.
  *
  *   %5 = add(%4, %3)    fwd, %4 a dot              %5 = add(%4, %3)     fwd
  *   %6 = tanh(%5)       fwd                 ->     %6 = cast(%5): bf16  fwd
@@ -18,7 +19,7 @@ import { pointwise } from '../graph/interpret-pointwise.ts';
 import { linksOf } from '../graph/links.ts';
 import { countOf } from '../graph/tensor64.ts';
 import type { FloatType, Graph, Node, Value } from '../graph/types.ts';
-import { type Precision, policyOf } from './precision.ts';
+import { isProduct, type Precision, policyOf } from './precision.ts';
 
 const views: ReadonlySet<string> = new Set(['reshape', 'transpose', 'stopGradient', 'slice', 'concat']);
 
@@ -29,23 +30,39 @@ const contracted = (g: Graph): ReadonlySet<Value> => {
     const [o] = n.outputs as readonly [Value];
     const from = n.inputs.some((v) => found.has(v) && countOf(v.type) >= countOf(o.type));
     // of attention the rows, and not the logarithms of their sums
-    if (n.op.prim === 'dot' || isAttention(n) || ((pointwise.has(n.op.prim) || views.has(n.op.prim)) && from)) found.add(o);
+    if (contracts(n) || (passes(n) && from)) found.add(o);
+  }
+  return found;
+};
+const passes = (n: Node): boolean => pointwise.has(n.op.prim) || views.has(n.op.prim);
+const contracts = (n: Node): boolean => isAttention(n) || (n.op.prim === 'dot' && isProduct(n.op, n.inputs));
+
+/**
+ * Values that, forward, a statistic is made of, by however many pointwise operations: a maximum, a mean, a norm. The backward phase compares with
+ * it, or subtracts it, and what was rounded does not fit it any more: no element would be the largest of its row, and x - mean(x) would be
+ * the rounding of x.
+ */
+const measured = (g: Graph): ReadonlySet<Value> => {
+  const found = new Set<Value>();
+  for (const n of [...g.nodes].reverse()) {
+    if (n.meta.phase === 'bwd' || contracts(n) || n.op.prim === 'cast') continue;
+    if (!passes(n) || n.outputs.some((o) => found.has(o))) for (const v of n.inputs) found.add(v);
   }
   return found;
 };
 
-/** The values to round, each with its type. Those of fewer than `least` bytes stay. */
-const chosen = (g: Graph, policy: (scope: string) => FloatType, least: number): ReadonlyMap<Value, 'bf16' | 'f16'> => {
+/** The values to round. Those of fewer than `least` bytes stay. */
+const chosen = (g: Graph, policy: (scope: string) => FloatType, least: number): ReadonlySet<Value> => {
   const { makers, readers } = linksOf(g);
   const made = contracted(g);
-  const results = new Set(g.results);
-  const found = new Map<Value, 'bf16' | 'f16'>();
+  const [own, results] = [measured(g), new Set(g.results)];
+  const found = new Set<Value>();
   for (const [v, n] of makers) {
-    if (n.meta.phase !== 'fwd' || v.type.dtype !== 'f32' || !made.has(v) || results.has(v) || 4 * countOf(v.type) < least) continue;
-    const type = policy(n.meta.scope);
+    if (n.meta.phase !== 'fwd' || v.type.dtype !== 'f32' || !made.has(v) || own.has(v) || results.has(v) || 4 * countOf(v.type) < least)
+      continue;
     const later = readers(v).filter((r) => r.meta.phase !== 'fwd');
-    if (type === 'f32' || later.length === 0) continue;
-    if (later.every((r) => r.meta.phase === 'bwd' && policy(r.meta.scope) === type)) found.set(v, type);
+    if (policy(n.meta.scope) !== 'bf16' || later.length === 0) continue;
+    if (later.every((r) => r.meta.phase === 'bwd' && policy(r.meta.scope) === 'bf16')) found.add(v);
   }
   return found;
 };
@@ -55,8 +72,8 @@ export const keep =
   (choice: Precision, least: number) =>
   (g: Graph): Graph => {
     if (typeof choice === 'string' || choice.kept !== true) return g;
-    const types = chosen(g, policyOf(choice), least);
-    if (types.size === 0) return g;
+    const waits = chosen(g, policyOf(choice), least);
+    if (waits.size === 0) return g;
     const b = builder();
     const env = new Map<Value, Value>(g.params.map((p) => [p, b.param(p.type, p.name)]));
     const rounded = new Map<Value, Value>();
@@ -74,7 +91,7 @@ export const keep =
     for (const n of g.nodes) {
       const [x] = n.inputs;
       // a contraction's own cast of the value, forward, is the one that is kept
-      const known = n.op.prim === 'cast' && x && types.get(x) === n.op.dtype ? rounded.get(x) : undefined;
+      const known = n.op.prim === 'cast' && n.op.dtype === 'bf16' && x ? rounded.get(x) : undefined;
       if (known) {
         env.set(n.outputs[0] as Value, known);
         continue;
@@ -86,8 +103,7 @@ export const keep =
       );
       n.outputs.forEach((o, i) => {
         env.set(o, outs[i] as Value);
-        const type = types.get(o);
-        if (type) rounded.set(o, b.emit({ prim: 'cast', dtype: type }, [outs[i] as Value], n.meta)[0] as Value);
+        if (waits.has(o)) rounded.set(o, b.emit({ prim: 'cast', dtype: 'bf16' }, [outs[i] as Value], n.meta)[0] as Value);
       });
     }
     return b.build(g.results.map((r) => env.get(r) as Value));

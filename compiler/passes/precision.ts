@@ -32,7 +32,7 @@ export type Precision =
   | {
       readonly default: FloatType;
       readonly scopes?: Readonly<Record<string, FloatType>>;
-      /** Whether what contractions made and the backward phase reads is kept in their type (keep.ts). Default false: float32. */
+      /** Whether the backward phase reads what contractions of bf16 made as bf16 (passes/keep.ts), which halves what waits for it. Default false: float32. */
       readonly kept?: boolean;
     };
 type Low = Exclude<FloatType, 'f32'>;
@@ -70,7 +70,7 @@ export const policyOf = (precision: Precision): ((scope: string) => FloatType) =
 };
 
 /** A product of matrices: rows, columns and products, more than one of each. */
-const isProduct = (op: OpOf<'dot'>, inputs: readonly Value[]): boolean => {
+export const isProduct = (op: OpOf<'dot'>, inputs: readonly Value[]): boolean => {
   const size = (side: 0 | 1, which: (axis: number) => boolean): number =>
     (inputs[side] as Value).type.shape.reduce<number>((n, d, axis) => (which(axis) ? n * known(d) : n), 1);
   const free = (side: 0 | 1): number => size(side, (a) => !op.batch[side].includes(a) && !op.contract[side].includes(a));

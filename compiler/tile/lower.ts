@@ -94,7 +94,7 @@ export const lower = (group: Group, target: Target, schedules = none): Lowered =
   const name = [group.template, ...new Set(prims)].join('_').replace(/\W/g, '_').slice(0, 48);
   const access = (i: number): Kernel['buffers'][number]['access'] =>
     i < group.inputs.length ? 'read' : group.template === 'scatter' ? 'readwrite' : 'write';
-  const large = (v: Value): boolean => sizeOf(v) * bytesOf[v.type.dtype] >= (target.streamedBytes ?? Number.POSITIVE_INFINITY);
+  const large = (v: Value): boolean => sizeOf(v) * bytesOf[v.type.dtype] >= (target.nontemporalBytes ?? Number.POSITIVE_INFINITY);
   return {
     kernel: {
       name,
@@ -103,7 +103,7 @@ export const lower = (group: Group, target: Target, schedules = none): Lowered =
         dtype: v.type.dtype,
         size: sizeOf(v),
         access: access(i),
-        ...(access(i) === 'write' && large(v) ? { streamed: true } : {}),
+        ...(access(i) === 'write' && large(v) ? { nontemporal: true } : {}),
       })),
       grid,
       threads,

@@ -1,5 +1,5 @@
 /**
- * A contraction whose result is only reduced along its columns: the nearest other row (KoLeo), the best match, a sum of kernels. The matrix of
+ * A contraction whose result is only reduced along its columns: the nearest other row (KoLeo), the best match. The matrix of
  * products is never made: as in attention, vectors run along a panel of rows, the other operand's rows stream by, and what their products become
  * on the way (a mask, a scale) goes into one state a lane, so that neither lanes nor threads have to meet.
  *
@@ -23,7 +23,6 @@ import type { Lowering } from './gemm-spec.ts';
 import { emitterOf, type Given, type Job, storeAll } from './job.ts';
 import { monoidOf } from './monoid.ts';
 import { elementState, identityOf, type State } from './reduce-state.ts';
-import { choose } from './schedules.ts';
 import { isReduction, position, reductionSpace } from './space.ts';
 import { type Rows, turn, weigh } from './stream-parts.ts';
 import { streamChooser } from './stream-schedule.ts';
@@ -52,8 +51,8 @@ export const lowerStreamReduce = (job: Job): Lowering => {
   const monoid = monoidOf(reduction);
   const batch = node.op.batch[0].map((a) => shapeOf(node.inputs[0] as Value)[a] as number);
   const [x, y] = [rowsOf(job, node, node.op, 0), rowsOf(job, node, node.op, 1)];
-  const choice = choose(job.schedules, streamChooser(job, batch, x.count, [x, y]));
-  const s = choice.schedule;
+  // nothing is mixed and there are no parts: of attention's schedules only the tile of sums counts, and the model's first has the best
+  const s = streamChooser(job, batch, x.count, [x, y]).first();
   const { lanes } = s;
   const wide = s.tn * lanes;
 
@@ -134,5 +133,5 @@ export const lowerStreamReduce = (job: Job): Lowering => {
   if (left.length === 0) full();
   else if (whole === 0) rest();
   else k.if(e.lt(first, whole), full, rest);
-  return { grid: [Math.ceil(x.count / wide), product(batch), 1], threads: 1, body: k.done(), choice };
+  return { grid: [Math.ceil(x.count / wide), product(batch), 1], threads: 1, body: k.done() };
 };

@@ -57,6 +57,8 @@ export interface StepMetrics {
   readonly step: number;
   readonly losses: Readonly<Record<'loss' | 'dino_local_crops_loss' | 'dino_global_crops_loss' | 'koleo_loss' | 'ibot_loss', number>>;
   readonly lr: number;
+  /** What the next loss is multiplied by, with `optim.lossScale`: half of what it was where this step was skipped. */
+  readonly lossScale?: number;
   /** Seconds of this step, the making of its batch included where it was not hidden behind the step before. */
   readonly seconds: number;
 }
@@ -72,6 +74,9 @@ export interface Run {
   /** Frees the program; a state that lies on the device goes with it. */
   dispose(): void;
 }
+
+/** A gradient that no scale down to this one makes finite is no matter of range. */
+const leastScale = 2 ** -16;
 
 /** A recipe whose schedules span `steps` steps. */
 export const spanning = (recipe: Recipe, steps: number): Recipe => ({
@@ -159,7 +164,14 @@ export const startRun = async (options: RunOptions): Promise<Run> => {
           throw new FoveaError('FV0409', `the loss of step ${done} is ${losses.loss}: ${terms(losses)}`, {
             hint: 'Lower the learning rate; the steps before are in metrics.jsonl.',
           });
-        yield { step: done, losses, lr: hyper.lr.data[0] as number, seconds: (performance.now() - started) / 1e3 };
+        const { scaling } = out.state;
+        const lossScale = scaling && (await read(scaling.scale));
+        if (lossScale !== undefined && lossScale < leastScale)
+          throw new FoveaError('FV0409', `the gradient of step ${done} is not finite, however small the loss is scaled: by ${lossScale}`, {
+            hint: 'Lower the learning rate, or take --precision bf16; the steps before are in metrics.jsonl.',
+          });
+        const scale = lossScale === undefined ? {} : { lossScale };
+        yield { step: done, losses, lr: hyper.lr.data[0] as number, ...scale, seconds: (performance.now() - started) / 1e3 };
       }
     },
   };

@@ -33,12 +33,11 @@ const programs = {
   'the nearest other row': (x: X, y: X) => argmax('b i j -> b i' as string, where(self('5', '5') as never, -1, scores(x, y)) as never),
   'the largest': (x: X, y: X) => max('b i j -> b i' as string, scores(x, y).mul(0.5).add(1)),
   'the smallest': (x: X, y: X) => min('b i j -> b i' as string, abs(scores(x, y))),
-  'a sum of kernels': (x: X, y: X) => sum('b i j -> b i' as string, exp(scores(x, y).mul(-0.1) as X)),
 } as const;
 
 const sizes: readonly (readonly [b: number, n: number, m: number, d: number])[] = [
-  [1, 1, 2, 2],
-  [2, 5, 7, 4],
+  [1, 16, 2, 2],
+  [2, 21, 7, 4],
   [1, 33, 97, 3],
   [3, 16, 12, 8],
   [1, 50, 200, 20],
@@ -96,6 +95,7 @@ test("KoLeo's nearest neighbour is one kernel, without the matrix of products", 
 test.each([
   ['products that something else reads', (x: X, y: X) => [max('b i j -> b i' as string, scores(x, y)), scores(x, y)]],
   ['a reduction over rows', (x: X, y: X) => max('b i j -> b j' as string, scores(x, y))],
+  ['a sum, of which one lane would add a whole row', (x: X, y: X) => sum('b i j -> b i' as string, exp(scores(x, y)))],
   ['a reduction of everything', (x: X, y: X) => max('b i j ->' as string, scores(x, y))],
   [
     'products read at other places',
@@ -108,11 +108,12 @@ test.each([
   expect(templates(g)).not.toContain('stream-reduce');
 });
 
-test('stays two kernels: rows that no cache holds, and blocks of several threads', () => {
-  const wide = traced(programs['the largest'], '1 4 1025', '1 4 1025');
-  const long = traced(programs['the largest'], '1 4 64', '1 20000 64');
-  for (const g of [wide, long]) expect(templates(g)).not.toContain('stream-reduce');
-  const small = traced(programs['the largest'], '1 4 8', '1 4 8');
+test('stays two kernels: rows that no cache holds, few rows, and blocks of several threads', () => {
+  const wide = traced(programs['the largest'], '1 40 8192', '1 40 8192');
+  const long = traced(programs['the largest'], '1 40 64', '1 100000 64');
+  const few = traced(programs['the largest'], '1 15 64', '1 40 64');
+  for (const g of [wide, long, few]) expect(templates(g)).not.toContain('stream-reduce');
+  const small = traced(programs['the largest'], '1 40 8', '1 40 8');
   expect(templates(small, { ...cpuTarget(2), vectorBytes: 16, bf16Dot: false, maxThreads: 64, sharedBytes: 16384 })).toEqual([
     'gemm',
     'reduce',

@@ -18,19 +18,19 @@ import { drawLike, numbers } from '../../testing/numbers.ts';
 import { arbitraryProgram, type Program } from '../../testing/program.ts';
 import { together } from '../../testing/together.ts';
 
-const past = (threads: number, streamedBytes?: number): Backend => {
+const past = (threads: number, nontemporalBytes?: number): Backend => {
   const backend = cpu({ threads, shareAll: true, unit: 16, poison: 0x7fc0dead, plans: false });
-  return streamedBytes === undefined ? backend : { ...backend, target: { ...backend.target, streamedBytes } };
+  return nontemporalBytes === undefined ? backend : { ...backend, target: { ...backend.target, nontemporalBytes } };
 };
 const bytes = (d: HostData): string => Buffer.from(d.buffer, d.byteOffset, d.byteLength).toString('hex');
-const run = async (programs: readonly Program[], backend: Backend): Promise<{ bits: readonly string[]; streamed: number }> => {
+const run = async (programs: readonly Program[], backend: Backend): Promise<{ bits: readonly string[]; nontemporal: number }> => {
   const { executable, report } = await compileGraph(together(programs.map((p) => p.graph)), { backend });
   try {
     programs.flatMap((p) => p.inputs).forEach((x, i) => executable.write(i, encode(x)));
     await executable.run();
     return {
       bits: (await results(executable)).map(bytes),
-      streamed: report.plan?.kernels.filter((k) => k.buffers.some((b) => b.streamed)).length ?? 0,
+      nontemporal: report.plan?.kernels.filter((k) => k.buffers.some((b) => b.nontemporal)).length ?? 0,
     };
   } finally {
     executable.dispose();
@@ -58,8 +58,8 @@ it('changes no bit', { timeout: 120_000 }, async () => {
   const programs = [rowsOf(40, 64), rowsOf(33, 50), rowsOf(7, 800), ...drawn];
   const plain = await run(programs, past(1));
   const [one, three] = [await run(programs, past(1, 0)), await run(programs, past(3, 0))];
-  expect(plain.streamed).toBe(0);
-  expect(one.streamed).toBeGreaterThan(20);
+  expect(plain.nontemporal).toBe(0);
+  expect(one.nontemporal).toBeGreaterThan(20);
   expect(one.bits).toEqual(plain.bits);
   expect(three.bits).toEqual(plain.bits);
 });
@@ -68,11 +68,11 @@ const text = (access: string): string =>
   `kernel t(a: f32[32] read, b: f32[32] ${access}) grid=[1 1 1] threads=1 {\n  for i = 0 to 32 step 16 {\n    store b[i] = load.16 a[i]\n  }\n}\n`;
 
 it('is text in K, and nothing to its interpreter', () => {
-  const kernel = verifyKernel(parseKernel(text('write streamed')));
-  expect(printKernel(kernel)).toBe(text('write streamed'));
+  const kernel = verifyKernel(parseKernel(text('write nontemporal')));
+  expect(printKernel(kernel)).toBe(text('write nontemporal'));
   const a = Float32Array.from({ length: 32 }, (_, i) => i);
   const b = new Float32Array(32);
   interpretKernel(kernel, { a, b });
   expect(b).toEqual(a);
-  expect(() => verifyKernel(parseKernel(text('readwrite streamed')))).toThrow(/b is streamed and not write/);
+  expect(() => verifyKernel(parseKernel(text('readwrite nontemporal')))).toThrow(/b is nontemporal and not write/);
 });
