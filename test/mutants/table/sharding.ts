@@ -86,6 +86,22 @@ export const sharding: readonly Row[] = [
     to: '',
   },
   {
+    name: 'parameters cast that are read in float32 too',
+    fault: 'missing cast',
+    file: 'compiler/shard/cast-first.ts',
+    from: 'return types.size === 1 && one',
+    to: 'return one',
+    test: passes,
+  },
+  {
+    name: 'gradients of all units in one type',
+    fault: 'missing cast',
+    file: move,
+    from: 'r.reduceAs(unit)',
+    to: "r.reduceAs('')",
+    test: passes,
+  },
+  {
     name: 'terms of sums read as sums',
     fault: 'dropped check',
     file: 'compiler/shard/verify-terms.ts',
