@@ -155,7 +155,7 @@ export const cuda: readonly Row[] = [
     file: lines,
     from: '(Math.floor(i / lineLength) % chunk) * chunk',
     to: '0',
-    test: 'test/cuda/wgmma.test.ts',
+    test: besideTest,
   },
   {
     name: 'turned lines as if they were not',
