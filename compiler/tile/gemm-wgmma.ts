@@ -17,13 +17,11 @@ import { unflatten } from './batch.ts';
 import { finishVector } from './gemm-finish.ts';
 import type { GemmOperand, GemmSpec, Lowering } from './gemm-spec.ts';
 import { panelBytes, pass, type WgmmaSchedule } from './gemm-wgmma-schedule.ts';
-import { fetchPanel, type GroupPanel, groupPanel, linesIn } from './group-panel.ts';
+import { fetchPanel, type GroupPanel, groupPanel, groupRegisters, linesIn } from './group-panel.ts';
 
 const list = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i);
 /** Columns of one vector of the epilogue. */
 const lanes = 4;
-/** Of a thread that fetches, and of one that multiplies beside another warp group that does: together all that a processor has. */
-const registers = { fetches: 24, multiplies: 240 } as const;
 
 /** m, n and k are at least 1, and wgmmaFor takes the contraction. */
 export const lowerGemmWgmma = (spec: GemmSpec, { bm, bn, stages }: WgmmaSchedule): Lowering => {
@@ -45,7 +43,7 @@ export const lowerGemmWgmma = (spec: GemmSpec, { bm, bn, stages }: WgmmaSchedule
 
   const slots = (panel: Expr) => ({ slot: k.let('slot', e.rem(panel, stages)), round: e.rem(e.div(panel, stages), 2) });
   const fetches = (): void => {
-    if (groups > 1) k.registers(registers.fetches);
+    if (groups > 1) k.registers(groupRegisters.fetches);
     k.if(e.compare('eq', e.thread, e.index(groups * warpGroup)), () =>
       k.for('kp', 0, spec.k, lineLength, (kp) => {
         const { slot, round } = slots(k.let('panel', e.div(kp, lineLength)));
@@ -58,7 +56,7 @@ export const lowerGemmWgmma = (spec: GemmSpec, { bm, bn, stages }: WgmmaSchedule
   };
 
   const multiplies = (): void => {
-    if (groups > 1) k.registers(registers.multiplies);
+    if (groups > 1) k.registers(groupRegisters.multiplies);
     const sums = list(bn / side).map(() => k.var('acc', e.f32(0, 8)));
     const rows = k.let('rows', e.mul(role, groupRows));
     k.for('kp', 0, spec.k, lineLength, (kp) => {

@@ -9,6 +9,9 @@ import type { Expr, KLines, KMatrix, KPhase } from '../kernel/types.ts';
 import { lineLength } from '../kernel/wgmma.ts';
 import { linesOf } from './matrix-tile.ts';
 
+/** Of a thread that fetches, and of one that multiplies beside another warp group that does: together all that a processor has. */
+export const groupRegisters = { fetches: 24, multiplies: 240 } as const;
+
 /** Element (batch i0 i1 .., r, p) lies at base + sum(batch[j] * ij) + r * outer + p * inner. */
 export interface Fetched {
   readonly base: number;

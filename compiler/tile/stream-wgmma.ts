@@ -16,7 +16,7 @@ import type { Expr, KMatrix } from '../kernel/types.ts';
 import { groupRows, lineLength, warpGroup } from '../kernel/wgmma.ts';
 import type { Target } from '../target.ts';
 import type { Lowering } from './gemm-spec.ts';
-import { canFetch, fetchPanel, type GroupPanel, groupPanel, linesIn } from './group-panel.ts';
+import { canFetch, fetchPanel, type GroupPanel, groupPanel, groupRegisters, linesIn } from './group-panel.ts';
 import type { Job } from './job.ts';
 import { resultTile, squares, tileNumbers, zeroSquares } from './stream-matrix-parts.ts';
 import type { Rows } from './stream-parts.ts';
@@ -24,8 +24,6 @@ import { softmaxOf } from './stream-softmax.ts';
 import { type Forward, forwardOf, opened } from './stream-start.ts';
 
 const stages = 2;
-/** Of a thread that fetches, and of one that multiplies beside another warp group that does. */
-const registers = { fetches: 24, multiplies: 240 } as const;
 
 interface Tiles {
   /** Warp groups that multiply. */
@@ -94,7 +92,7 @@ export const lowerStreamWgmma = (job: Job): Lowering | undefined => {
   };
   const zero = e.index(0);
   const fetches = (): void => {
-    if (groups > 1) k.registers(registers.fetches);
+    if (groups > 1) k.registers(groupRegisters.fetches);
     k.if(e.compare('eq', e.thread, e.index(groups * warpGroup)), () => {
       k.expect({ name: ready, index: zero }, 2 * queries.size);
       fetchPanel(k, queries, zero, first, zero, { name: ready, index: zero });
@@ -111,7 +109,7 @@ export const lowerStreamWgmma = (job: Job): Lowering | undefined => {
   /** Values as a factor whose products run along keys. */
   const turned: GroupPanel = { ...valueRows, deep: false };
   const multiplies = (): void => {
-    if (groups > 1) k.registers(registers.multiplies);
+    if (groups > 1) k.registers(groupRegisters.multiplies);
     const own = k.let('own', e.mul(e.div(e.thread, warp), side));
     const group = k.let('group', e.mul(role, groupRows));
     // a power of two: numbers behind the last one are 0
