@@ -40,7 +40,7 @@ export interface CudaOptions {
   /** A word that fills the arena of each program when it is loaded: what nobody wrote then shows in the results. */
   readonly poison?: number;
   /**
-   * Which matrix units contractions take that could take both, for tests and comparisons: those of warps or of warp groups. Unless named, here or in
+   * Which matrix units contractions and attention take that could take both, for tests and comparisons: those of warps or of warp groups. Unless named, here or in
    * FOVEA_CUDA_UNITS, those that are expected to be faster.
    */
   readonly units?: 'mma' | 'wgmma';

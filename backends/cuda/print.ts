@@ -272,9 +272,11 @@ const printStmt = (s: Stmt, c: Context): void => {
       );
       break;
     case 'wgmma':
-      statement(c, [s.x.index, s.y.index], (at) => {
-        const sides = [s.x, s.y].map((l, i) => `${c.fns.matrix('lines')}<${Number(l.turned)}>(${c.name(l.from)}, ${at[i]}, ${l.apart})`);
-        const turned = [s.x, s.y].map((l) => Number(l.turned)).join(', ');
+      statement(c, ['k' in s.x ? s.x : s.x.index, s.y.index], (at) => {
+        const sides = [s.x, s.y].map((l, i) =>
+          'k' in l ? at[i] : `${c.fns.matrix('lines')}<${Number(l.turned)}>(${c.name(l.from)}, ${at[i]}, ${l.apart})`,
+        );
+        const turned = [s.x, s.y].map((l) => Number('turned' in l && l.turned)).join(', ');
         line(c, `${c.fns.matrix(`wgmma_${s.of}`)}<${turned}>(${[...sides, ...s.names.map(c.name)].join(', ')});`);
       });
       break;

@@ -50,9 +50,16 @@ const wgmma = (of: string): string =>
       const sums = list(n).map((j) => `fv_vec<f32, 8> &s${j}`);
       const registers = list(8 * n).map((i) => `%${i}`);
       const operands = list(n).flatMap((j) => list(8).map((i) => `"+f"(s${j}.v[${i}])`));
+      const [name, first] = [`wgmma.mma_async.sync.aligned.m64n${16 * n}k16.f32.${of}.${of} {${registers.join(', ')}}`, 8 * n];
       return `template <int tx, int ty> FV_INLINE void fv_wgmma_${of}(u64 x, u64 y, ${sums.join(', ')}) {
-  asm volatile("wgmma.mma_async.sync.aligned.m64n${16 * n}k16.f32.${of}.${of} {${registers.join(', ')}}, %${8 * n}, %${8 * n + 1}, 1, 1, 1, %${8 * n + 2}, %${8 * n + 3};"
+  asm volatile("${name}, %${first}, %${first + 1}, 1, 1, 1, %${first + 2}, %${first + 3};"
     : ${operands.join(', ')} : "l"(x), "l"(y), "n"(tx), "n"(ty));
+}
+template <int tx, int ty> FV_INLINE void fv_wgmma_${of}(fv_vec<u32, 4> x, u64 y, ${sums.join(', ')}) {
+  asm volatile("${name}, {%${first}, %${first + 1}, %${first + 2}, %${first + 3}}, %${first + 4}, 1, 1, 1, %${first + 5};"
+    : ${operands.join(', ')} : ${list(4)
+      .map((i) => `"r"(x.v[${i}])`)
+      .join(', ')}, "l"(y), "n"(ty));
 }`;
     })
     .join('\n');

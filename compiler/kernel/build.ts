@@ -42,7 +42,7 @@ export interface Body {
   expect(at: KPhase, bytes: number): void;
   await(at: KPhase, parity: Expr): void;
   fetch(to: Place, at: Expr, from: Place, index: readonly Expr[], on: KPhase): void;
-  wgmma(sums: readonly Expr[], of: KMatrix, x: KLines, y: KLines): void;
+  wgmma(sums: readonly Expr[], of: KMatrix, x: KLines | Expr, y: KLines): void;
   fence(): void;
   registers(count: number): void;
   /** Appends finished statements. */

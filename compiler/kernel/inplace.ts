@@ -51,7 +51,7 @@ const exprs = (s: Stmt): readonly Expr[] => {
     case 'fetch':
       return [s.at, ...s.index, s.on.index];
     case 'wgmma':
-      return [s.x.index, s.y.index];
+      return ['k' in s.x ? s.x : s.x.index, s.y.index];
     case 'alloc':
     case 'barrier':
     case 'commit':

@@ -5,7 +5,7 @@
  *   fence;  wgmma.bf16 s0 s1 = left[i], right[j];  commit.products       s0 and s1 have values after wait.products 0
  */
 import type { Async } from './async.ts';
-import { warp } from './matrix.ts';
+import { fragmentRows, warp } from './matrix.ts';
 import type { Fail, Memory, Place, Who } from './memory.ts';
 import { bitsOf, numberOf } from './scalar.ts';
 import type { Meeting, Stop } from './threads.ts';
@@ -135,19 +135,20 @@ export const asyncStatement = <T extends AsyncThread<T>>(
         },
       };
     case 'wgmma': {
-      const [x, y] = [number(s.x.index), number(s.y.index)];
+      const own = 'k' in s.x ? (expr(s.x) as (t: T) => readonly number[]) : undefined;
+      const [x, y] = ['k' in s.x ? () => 0 : number(s.x.index), number(s.y.index)];
       return {
         kind: 'stops',
         run: function* (t) {
           const group = groupOf(t.thread);
-          const own = s.names.map((name) => {
+          const sums = s.names.map((name) => {
             const [v, held] = [t.values.get(name), t.async.held(group, name)];
             if (v !== undefined && held) fail(`${name} was set while products are added to it`, t);
             return (v ?? held?.[t.thread % warpGroup] ?? fail(`${name} has no value`, t)) as readonly number[];
           });
           const [from, to] = [x(t), y(t)];
           yield {
-            ...{ at: s, width: warpGroup, given: [[from, to], Array.from(t.seen), ...own] },
+            ...{ at: s, width: warpGroup, given: [[from, to], Array.from(t.seen), own?.(t) ?? [], ...sums] },
             together: (all) => {
               if (all.some(([where]) => where?.[0] !== from || where[1] !== to)) fail('threads of a warp group name different matrices', t);
               // what every thread of the group knows
@@ -172,15 +173,20 @@ export const asyncStatement = <T extends AsyncThread<T>>(
                   }),
                 );
               };
-              const [rows, columns] = [matrix(s.x, from, groupRows), matrix(s.y, to, width * s.names.length)];
-              const sums = addedProducts(
+              const words = all.map((given) => given[2] as readonly number[]);
+              const rows =
+                'k' in s.x
+                  ? [0, 1, 2, 3].flatMap((w) => fragmentRows(words.slice(w * warp, (w + 1) * warp), s.of, true))
+                  : matrix(s.x, from, groupRows);
+              const columns = matrix(s.y, to, width * s.names.length);
+              const made = addedProducts(
                 rows,
                 columns,
-                all.map((given) => given.slice(2)),
+                all.map((given) => given.slice(3)),
               );
               t.async.multiply(
                 group,
-                s.names.map((name, j) => [name, sums.map((own) => own[j] as readonly number[])]),
+                s.names.map((name, j) => [name, made.map((own) => own[j] as readonly number[])]),
                 [...reads].flatMap(([place, atoms]) => [...atoms].map((a): [Place, number] => [place, a])),
                 t,
               );

@@ -37,7 +37,7 @@ export const fragments = (lines: readonly (readonly number[])[], turned: boolean
   );
 
 /** Rows of a fragment whose squares run down before they run across (`x`), or across before they run down (`y`), as numbers. */
-const matrix = (words: readonly (readonly number[])[], of: KMatrix, down: boolean): readonly Float64Array[] => {
+export const fragmentRows = (words: readonly (readonly number[])[], of: KMatrix, down: boolean): readonly Float64Array[] => {
   const rows = Array.from({ length: side }, () => new Float64Array(side));
   words.forEach((own, t) =>
     own.forEach((word, j) => {
@@ -56,7 +56,7 @@ export const multiplied = (
   y: readonly (readonly number[])[],
   sums: readonly (readonly number[])[],
 ): readonly (readonly number[])[] => {
-  const [rows, columns] = [matrix(x, of, true), matrix(y, of, false)];
+  const [rows, columns] = [fragmentRows(x, of, true), fragmentRows(y, of, false)];
   return sums.map((own, t) =>
     own.map((sum, i) => {
       const [row, column] = placeOfSum(t, i);

@@ -20,9 +20,9 @@ const most = (s: Stmt): Level => {
       return s.of === 'warp' ? 2 : 0;
     case 'fragment':
     case 'mma':
-    case 'exchange':
     case 'mbarrier':
       return 0;
+    case 'exchange':
     case 'arrive':
       return 2;
     case 'wgmma':

@@ -325,7 +325,9 @@ export const parseKernel = (text: string): Kernel => {
         const names: string[] = [];
         while (peek() !== '=') names.push(word());
         eat('=');
-        const x = lines(scope);
+        const own = peek() === 'of';
+        if (own) at++;
+        const x = own ? expr(scope) : lines(scope);
         eat(',');
         return { s: 'wgmma', names, of: s === 'wgmma.bf16' ? 'bf16' : 'f16', x, y: lines(scope) };
       }

@@ -150,8 +150,9 @@ const stmt = (s: Stmt, indent: string): string[] => {
       return [`${indent}fetch ${s.to}[${print(s.at)}] = ${s.from}[${s.index.map(print).join(', ')}] on ${phase(s.on, print)}`];
     }
     case 'wgmma': {
-      const print = printer([s.x.index, s.y.index]);
-      const lines = (x: KLines): string => `${x.from}[${print(x.index)}]${x.turned ? ` turned ${x.apart}` : ''}`;
+      const print = printer(['k' in s.x ? s.x : s.x.index, s.y.index]);
+      const lines = (x: KLines | Expr): string =>
+        'k' in x ? `of ${print(x)}` : `${x.from}[${print(x.index)}]${x.turned ? ` turned ${x.apart}` : ''}`;
       return [`${indent}wgmma.${s.of} ${s.names.join(' ')} = ${lines(s.x)}, ${lines(s.y)}`];
     }
     case 'fragment':

@@ -170,9 +170,9 @@ export type Stmt =
     }
   /**
    * Begins to add the products of 64 x 16 and of n x 16 halves of shared memory to 64 x n sums, a warp group of 128 threads together: variables of f32.8,
-   * each for sixteen columns (wgmma.ts). Sums have no value, and operands may not change, until the group of products has been waited for.
+   * each for sixteen columns (wgmma.ts). The first factor may be in registers, a fragment a warp. Sums have no value, and operands may not change, until the group of products has been waited for.
    */
-  | { readonly s: 'wgmma'; readonly names: readonly string[]; readonly of: KMatrix; readonly x: KLines; readonly y: KLines }
+  | { readonly s: 'wgmma'; readonly names: readonly string[]; readonly of: KMatrix; readonly x: KLines | Expr; readonly y: KLines }
   /** Stands before the products of a group: what the warp group did to its sums is done. */
   | { readonly s: 'fence' }
   /** A hint: the warp group needs so many registers a thread, and may give back or take the rest. */

@@ -368,7 +368,10 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
           const b = scope.get(name);
           check(b?.is === 'variable' && say(b) === say(sumsType), () => `${name} is no variable of ${say(sumsType)}`);
         }
-        lines(scope, s.x, s.of);
+        if ('k' in s.x) {
+          expr(scope, s.x);
+          check(say(s.x) === say(fragmentType), () => `${printExpr(s.x as Expr)} is ${say(s.x as Expr)}, not a fragment`);
+        } else lines(scope, s.x, s.of);
         lines(scope, s.y, s.of);
         return;
       case 'fence':

@@ -66,7 +66,7 @@ const mapExprs = (body: readonly Stmt[], f: (x: Expr) => Expr): readonly Stmt[] 
       case 'fetch':
         return { ...s, at: f(s.at), index: s.index.map(f), on: phase(s.on) };
       case 'wgmma':
-        return { ...s, x: { ...s.x, index: f(s.x.index) }, y: { ...s.y, index: f(s.y.index) } };
+        return { ...s, x: 'k' in s.x ? f(s.x) : { ...s.x, index: f(s.x.index) }, y: { ...s.y, index: f(s.y.index) } };
       case 'alloc':
       case 'barrier':
       case 'commit':

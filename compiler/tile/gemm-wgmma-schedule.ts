@@ -9,8 +9,8 @@ import { side } from '../kernel/matrix.ts';
 import { groupRows, lineLength, warpGroup } from '../kernel/wgmma.ts';
 import type { MatrixUnit, Target } from '../target.ts';
 import { type MatrixSchedule, matrixChooser, matrixTimes } from './gemm-matrix-schedule.ts';
-import type { GemmOperand, GemmSpec } from './gemm-spec.ts';
-import { linesOf } from './matrix-tile.ts';
+import type { GemmSpec } from './gemm-spec.ts';
+import { canFetch } from './group-panel.ts';
 import { type Chooser, recordChooser } from './schedules.ts';
 
 export interface WgmmaSchedule {
@@ -31,22 +31,12 @@ const mostStages = 8;
 const rows = [groupRows, 2 * groupRows];
 const columns = [64, 128, 256];
 
-/** Axes of the batch along which an operand differs. */
-export const batchAxes = (o: GemmOperand, batch: readonly number[]): readonly number[] =>
-  batch.flatMap((d, i) => (d > 1 && o.batch[i] !== 0 ? [i] : []));
-
-/** Whether boxes of an operand can be fetched: of so many axes, lines that begin at multiples of 16 bytes, and do not overlap. */
-const fetched = (o: GemmOperand, outer: number, { batch, k }: GemmSpec): boolean => {
-  const { deep, piece } = linesOf(o);
-  const [length, count, stride] = deep ? [k, outer, o.outer] : [outer, k, o.inner];
-  return piece * 2 === 16 && batchAxes(o, batch).length <= 3 && (count === 1 || stride >= length);
-};
-
 /** The unit of warp groups for a contraction, where the target has one and boxes of the operands can be fetched. */
 export const wgmmaFor = (spec: GemmSpec, { wgmma, maxThreads }: Target): MatrixUnit | undefined => {
-  const { a, b, acc, m, n, k } = spec;
+  const { a, b, acc, m, n, k, batch } = spec;
+  const fetched = canFetch(a, { rows: m, depth: k, batch }) && canFetch(b, { rows: n, depth: k, batch });
   const takes = acc === 'f32' && a.dtype === b.dtype && (wgmma?.dtypes as readonly string[] | undefined)?.includes(a.dtype);
-  return takes && k > 0 && maxThreads >= 3 * warpGroup && fetched(a, m, spec) && fetched(b, n, spec) ? wgmma : undefined;
+  return takes && k > 0 && maxThreads >= 3 * warpGroup && fetched ? wgmma : undefined;
 };
 
 const fault = (target: Target, s: WgmmaSchedule): string | undefined => {

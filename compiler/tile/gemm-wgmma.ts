@@ -11,30 +11,17 @@
 import { body } from '../kernel/build.ts';
 import * as e from '../kernel/expr.ts';
 import { side, warp } from '../kernel/matrix.ts';
-import type { Expr, KLines, KMatrix } from '../kernel/types.ts';
+import type { Expr, KMatrix } from '../kernel/types.ts';
 import { groupRows, lineLength, warpGroup } from '../kernel/wgmma.ts';
 import { unflatten } from './batch.ts';
 import { finishVector } from './gemm-finish.ts';
 import type { GemmOperand, GemmSpec, Lowering } from './gemm-spec.ts';
-import { batchAxes, panelBytes, pass, type WgmmaSchedule } from './gemm-wgmma-schedule.ts';
-import { linesOf } from './matrix-tile.ts';
+import { panelBytes, pass, type WgmmaSchedule } from './gemm-wgmma-schedule.ts';
+import { fetchPanel, type GroupPanel, groupPanel, groupRegisters, linesIn } from './group-panel.ts';
 
 const list = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i);
 /** Columns of one vector of the epilogue. */
 const lanes = 4;
-/** Of a thread that fetches, and of one that multiplies beside another warp group that does: together all that a processor has. */
-const registers = { fetches: 24, multiplies: 240 } as const;
-
-/** Panels of an operand, `width` rows of it, and the tensor that they are boxes of. */
-interface Panels {
-  readonly place: e.Place;
-  readonly tensor: e.Place;
-  /** Lines run along the products. */
-  readonly deep: boolean;
-  readonly width: number;
-  /** The operand's part of this batch element, as indices of the tensor's last axes. */
-  readonly batch: readonly Expr[];
-}
 
 /** m, n and k are at least 1, and wgmmaFor takes the contraction. */
 export const lowerGemmWgmma = (spec: GemmSpec, { bm, bn, stages }: WgmmaSchedule): Lowering => {
@@ -43,20 +30,9 @@ export const lowerGemmWgmma = (spec: GemmSpec, { bm, bn, stages }: WgmmaSchedule
   const groups = bm / groupRows;
   const k = body([spec.a.buffer, spec.b.buffer]);
   const batch = unflatten(e.block(2), spec.batch).map((x) => k.let('batch', x));
-  const panels = (name: string, o: GemmOperand, size: number, width: number): Panels => {
-    const { deep } = linesOf(o);
-    const axes = batchAxes(o, spec.batch);
-    const [along, across] = deep ? [spec.k, size] : [size, spec.k];
-    const stride = deep ? o.outer : o.inner;
-    const tensor = k.tensorMap(`${name}s`, { name: o.buffer, dtype: of }, o.base, [
-      { size: along, stride: 1, box: lineLength },
-      { size: across, stride: across === 1 ? Math.ceil(along / 8) * 8 : stride, box: deep ? width : lineLength },
-      ...axes.map((i) => ({ size: spec.batch[i] as number, stride: o.batch[i] as number, box: 1 })),
-    ]);
-    const place = k.alloc(name, 'shared', of, stages * width * lineLength);
-    return { place, tensor, deep, width, batch: axes.map((i) => batch[i] as Expr) };
-  };
-  const [left, right] = [panels('left', spec.a, m, bm), panels('right', spec.b, n, bn)];
+  const panel = (name: string, o: GemmOperand, rows: number, width: number): GroupPanel =>
+    groupPanel(k, name, { ...o, dtype: of }, { rows, depth: spec.k, batch: spec.batch }, batch, width, stages);
+  const [left, right] = [panel('left', spec.a, m, bm), panel('right', spec.b, n, bn)];
   const full = k.mbarrier('full', stages, 1);
   const empty = k.mbarrier('empty', stages, (groups * warpGroup) / warp);
   const pitch = pass.columns + pass.spread;
@@ -66,39 +42,21 @@ export const lowerGemmWgmma = (spec: GemmSpec, { bm, bn, stages }: WgmmaSchedule
   k.barrier();
 
   const slots = (panel: Expr) => ({ slot: k.let('slot', e.rem(panel, stages)), round: e.rem(e.div(panel, stages), 2) });
-  const bring = (p: Panels, slot: Expr, from: Expr, kp: Expr): void => {
-    const on = { name: full, index: slot };
-    const start = k.let('start', e.mul(slot, p.width * lineLength));
-    if (p.deep) {
-      k.fetch(p.place, start, p.tensor, [kp, from, ...p.batch], on);
-      return;
-    }
-    for (const i of list(Math.ceil(p.width / lineLength))) {
-      const rows = [e.add(from, i * lineLength), kp, ...p.batch];
-      k.fetch(p.place, e.add(start, i * lineLength * lineLength), p.tensor, rows, on);
-    }
-  };
   const fetches = (): void => {
-    if (groups > 1) k.registers(registers.fetches);
+    if (groups > 1) k.registers(groupRegisters.fetches);
     k.if(e.compare('eq', e.thread, e.index(groups * warpGroup)), () =>
       k.for('kp', 0, spec.k, lineLength, (kp) => {
         const { slot, round } = slots(k.let('panel', e.div(kp, lineLength)));
         k.await({ name: empty, index: slot }, e.sub(e.index(1), round));
         k.expect({ name: full, index: slot }, panelBytes({ bm, bn }));
-        bring(left, slot, top, kp);
-        bring(right, slot, first, kp);
+        fetchPanel(k, left, slot, top, kp, { name: full, index: slot });
+        fetchPanel(k, right, slot, first, kp, { name: full, index: slot });
       }),
     );
   };
 
-  /** Products 16 step to 16 step + 15 of a panel, of its rows from `row` on, a multiple of 64. */
-  const lines = (p: Panels, slot: Expr, row: Expr, step: Expr): KLines => {
-    const start = e.add(e.mul(slot, p.width * lineLength), e.mul(row, lineLength));
-    const index = e.add(start, e.mul(step, p.deep ? side : side * lineLength));
-    return { from: p.place.name, index, turned: !p.deep, apart: p.deep ? 0 : lineLength * lineLength };
-  };
   const multiplies = (): void => {
-    if (groups > 1) k.registers(registers.multiplies);
+    if (groups > 1) k.registers(groupRegisters.multiplies);
     const sums = list(bn / side).map(() => k.var('acc', e.f32(0, 8)));
     const rows = k.let('rows', e.mul(role, groupRows));
     k.for('kp', 0, spec.k, lineLength, (kp) => {
@@ -111,7 +69,7 @@ export const lowerGemmWgmma = (spec: GemmSpec, { bm, bn, stages }: WgmmaSchedule
         0,
         lineLength / side,
         1,
-        (step) => k.wgmma(sums, of, lines(left, slot, rows, step), lines(right, slot, e.index(0), step)),
+        (step) => k.wgmma(sums, of, linesIn(left, slot, rows, step), linesIn(right, slot, e.index(0), step)),
         'unroll',
       );
       k.commit('products');

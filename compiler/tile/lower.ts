@@ -27,6 +27,7 @@ import { lowerStreamGradShared } from './stream-grad-shared.ts';
 import { lowerStreamMatrix } from './stream-matrix.ts';
 import { lowerStreamReduce } from './stream-reduce.ts';
 import { lowerStreamShared } from './stream-shared.ts';
+import { lowerStreamWgmma } from './stream-wgmma.ts';
 
 export interface Lowered {
   readonly kernel: Kernel;
@@ -45,7 +46,8 @@ const templates: { readonly [T in Exclude<Template, 'transfer'>]: (job: Job) => 
   map: lowerMap,
   reduce: lowerReduce,
   gemm: lowerContraction,
-  stream: (job) => (job.target.maxThreads > 1 ? (lowerStreamMatrix(job) ?? lowerStreamShared(job)) : lowerStream(job)),
+  stream: (job) =>
+    job.target.maxThreads > 1 ? (lowerStreamWgmma(job) ?? lowerStreamMatrix(job) ?? lowerStreamShared(job)) : lowerStream(job),
   'stream-grad': (job) => (job.target.maxThreads > 1 ? (lowerStreamGradMatrix(job) ?? lowerStreamGradShared(job)) : lowerStreamGrad(job)),
   'stream-reduce': lowerStreamReduce,
   scatter: lowerScatter,

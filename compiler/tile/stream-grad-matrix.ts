@@ -18,11 +18,11 @@ import {
   matrixStream,
   mix,
   pair,
+  resultTile,
   room,
   type Squares,
   spread,
   squares,
-  tileSize,
   weigh,
   writeSquares,
   zeroSquares,
@@ -52,7 +52,7 @@ export const lowerStreamGradMatrix = (job: Job): Lowering | undefined => {
   const own = k.let('own', e.mul(e.div(e.thread, warp), side));
   const stay = [room(k, 'ownScored', of, s.rows, q.width, 1), room(k, 'ownGraded', of, s.rows, values.width, 1)] as const;
   const come = [room(k, 'scored', of, s.columns, q.width, 2), room(k, 'graded', of, s.columns, values.width, 2)] as const;
-  const tile = k.alloc('tile', 'shared', 'f32', tileSize(s, widths));
+  const tile = resultTile(k, s.rows, widths);
   const many = Math.max(s.rows, 2 * s.columns);
   const [lse, delta] = [k.alloc('lse', 'shared', 'f32', many), k.alloc('delta', 'shared', 'f32', many)];
   const numbers = (first: Expr, n: number, to: Expr): void => bringNumbers(start, k, at, { lse, delta }, threads, first, n, to);
@@ -110,9 +110,9 @@ export const lowerStreamGradMatrix = (job: Job): Lowering | undefined => {
       if (writeV) mix(k, of, ownV, weights, [come[1], gradRows], slot);
       if (writeK) mix(k, of, ownK, slopes(), [come[0], queries], slot);
     });
-    const to = { first, count: keys.count };
-    if (writeK) writeSquares(k, s, tile, ownK, { ...to, width: keys.width }, at, writeK);
-    if (writeV) writeSquares(k, s, tile, ownV, { ...to, width: values.width }, at, writeV);
+    const to = { first: e.add(first, own), count: keys.count };
+    if (writeK) writeSquares(k, tile, ownK, { ...to, width: keys.width }, at, writeK);
+    if (writeV) writeSquares(k, tile, ownV, { ...to, width: values.width }, at, writeV);
   };
   const ofQueries = (block: Expr): void => {
     const first = k.let('first', e.mul(block, s.rows));
@@ -136,7 +136,7 @@ export const lowerStreamGradMatrix = (job: Job): Lowering | undefined => {
       (place) => known.get(place) as Expr,
       (_, slopes, slot) => mix(k, of, ownQ, slopes(), [come[0], keyRows], slot),
     );
-    if (writeQ) writeSquares(k, s, tile, ownQ, { first, count: q.count, width: q.width }, at, writeQ);
+    if (writeQ) writeSquares(k, tile, ownQ, { first: e.add(first, own), count: q.count, width: q.width }, at, writeQ);
   };
   return { grid: partsOf(start, k, s.rows, ofKeys, ofQueries), threads, body: k.done() };
 };

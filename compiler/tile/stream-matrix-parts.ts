@@ -44,9 +44,7 @@ interface Sizes {
 const total = (n: readonly number[]): number => n.reduce((a, b) => a + b, 0);
 /** Bytes of shared memory: own rows, two tiles of those that come by, results on their way out, and `numbers` of float32 a row of either. */
 const bytesOf = ({ rows, columns }: MatrixStream, { widths, kept }: Sizes, numbers: number): number =>
-  2 * (rows + 2 * columns) * total(widths.map(padded)) +
-  4 * rows * (Math.max(...kept.map((w) => squares(w) * side)) + 8) +
-  4 * numbers * (rows + 2 * columns);
+  2 * (rows + 2 * columns) * total(widths.map(padded)) + 4 * tileNumbers(rows, kept) + 4 * numbers * (rows + 2 * columns);
 const most = { registers: 232, warps: 4 } as const;
 /** Results, weights of two kinds, and some for addresses and fragments. */
 const registersOf = ({ columns }: MatrixStream, { kept }: Sizes): number => total(kept.map((w) => squares(w) * 8)) + columns + 72;
@@ -172,31 +170,42 @@ export const among = (k: Body, threads: number, x: Expr, join: (a: Expr, b: Expr
 };
 export const pair = (f: (which: keyof RowPair) => Expr): RowPair => ({ low: f('low'), high: f('high') });
 
-/** Writes results by way of shared memory, so that neighbouring threads write neighbouring numbers: the rows of the tile that starts at row `first`. */
+/** Sixteen rows a warp of results on their way out, of up to the widest of `widths` numbers each. */
+export interface ResultTile {
+  readonly place: e.Place;
+  readonly pitch: number;
+  readonly rows: number;
+}
+const pitchOf = (widths: readonly number[]): number => Math.max(...widths.map((w) => squares(w) * side)) + 8;
+export const tileNumbers = (rows: number, widths: readonly number[]): number => rows * pitchOf(widths);
+export const resultTile = (k: Body, rows: number, widths: readonly number[]): ResultTile => ({
+  place: k.alloc('tile', 'shared', 'f32', tileNumbers(rows, widths)),
+  pitch: pitchOf(widths),
+  rows,
+});
+
+/** Writes results of a warp by way of shared memory of its own, so that neighbouring threads write neighbouring numbers: rows `first` .. of the sixteen. */
 export const writeSquares = (
   k: Body,
-  s: MatrixStream,
-  tile: e.Place,
+  { place, pitch, rows }: ResultTile,
   results: Squares,
   to: { readonly first: Expr; readonly count: number; readonly width: number },
   at: readonly Expr[],
   w: Writer,
 ): void => {
-  const pitch = squares(to.width) * side + 8;
   const corner = k.let('corner', e.mul(e.div(e.thread, warp), side * pitch));
   const places = k.let('places', e.add(e.add(e.mul(e.place('row'), pitch), e.place('column')), corner));
-  // others may still read what the last results left here
-  k.barrier();
-  results.forEach((sum, i) => k.store(tile, e.add(places, i * side), sum));
-  k.barrier();
+  // others of the warp may still read what the last results left here
+  k.barrier('warp');
+  results.slice(0, squares(to.width)).forEach((sum, i) => k.store(place, e.add(places, i * side), sum));
+  k.barrier('warp');
   const lanes = 4;
   const vectors = Math.ceil(to.width / lanes);
-  const threads = s.warps * warp;
   const epilogue: GemmSpec['epilogue'] = (p, x) => {
     w(k, at, p.row, p.col, x, p.colMultiple);
     return [];
   };
-  k.for('v', e.thread, s.rows * vectors, threads, (v) => {
+  k.for('v', e.rem(e.thread, warp), side * vectors, warp, (v) => {
     const line = k.let('line', e.div(v, vectors));
     const column = k.let('column', e.mul(e.rem(v, vectors), lanes));
     const row = k.let('row', e.add(to.first, line));
@@ -206,13 +215,10 @@ export const writeSquares = (
         { n: to.width, epilogue },
         at,
         { row, column, lanes, whole: to.width % lanes === 0 },
-        tile,
-        k.let('from', e.add(e.mul(line, pitch), column)),
+        place,
+        k.let('from', e.add(e.add(corner, e.mul(line, pitch)), column)),
       );
-    if (to.count % s.rows === 0) one();
+    if (to.count % rows === 0) one();
     else k.if(e.lt(row, to.count), one);
   });
 };
-/** Numbers of the array that `writeSquares` takes. */
-export const tileSize = (s: MatrixStream, widths: readonly number[]): number =>
-  s.rows * (Math.max(...widths.map((w) => squares(w) * side)) + 8);

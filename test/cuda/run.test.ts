@@ -200,16 +200,25 @@ emulated('contractions of halves', () => {
 
 emulated('attention', () => {
   test.each([
-    [9, 70, 5, 'f32', 1],
-    [67, 33, 34, 'f32', 2],
-    [33, 65, 12, 'bf16', 0],
-    [70, 129, 64, 'f16', 2],
-    [18, 20, 24, 'bf16', 1],
-  ] as const)('of %i queries and %i keys of width %i, its gradients and products, %s, on device %i', async (n, m, d, precision, device) => {
-    await attends(await emulator({ device }), [n, m, d], precision, async (_, { plan }) => {
-      // rows of halves take matrix units
-      for (const k of plan?.kernels.filter((k) => /stream/.test(k.name)) ?? [])
-        expect(/mma\.\w+ /.test(printKernel(k)), k.name).toBe(precision !== 'f32');
-    });
-  });
+    [9, 70, 5, 'f32', 1, 'mma'],
+    [67, 33, 34, 'f32', 2, 'mma'],
+    [33, 65, 12, 'bf16', 0, 'mma'],
+    [70, 129, 64, 'f16', 2, 'mma'],
+    [18, 20, 24, 'bf16', 1, 'mma'],
+    [70, 129, 64, 'f16', 0, 'wgmma'],
+    [33, 65, 16, 'bf16', 1, 'wgmma'],
+    [18, 20, 24, 'bf16', 2, 'wgmma'],
+  ] as const)(
+    'of %i queries and %i keys of width %i, its gradients and products, %s, on device %i, by %s',
+    async (n, m, d, precision, device, units) => {
+      await attends(await emulator({ device, units }), [n, m, d], precision, async (_, { plan }) => {
+        // rows of halves take matrix units: those of warp groups forward, those of warps backward
+        for (const k of plan?.kernels.filter((k) => /stream/.test(k.name)) ?? []) {
+          const text = printKernel(k);
+          expect(/ mma\.\w+ /.test(text), k.name).toBe(precision !== 'f32' && (units === 'mma' || /stream_grad/.test(k.name)));
+          expect(/ wgmma\.\w+ /.test(text), k.name).toBe(units === 'wgmma' && !/stream_grad/.test(k.name));
+        }
+      });
+    },
+  );
 });

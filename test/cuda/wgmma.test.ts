@@ -8,8 +8,9 @@ import { expect, test, vi } from 'vitest';
 import { cudaText, printCuda } from '../../backends/cuda/index.ts';
 import { interpretKernel } from '../../compiler/kernel/interpret.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
+import { bitsOf } from '../../compiler/kernel/scalar.ts';
 import { planOf, runOn } from '../cpu/helper.ts';
-import { faults, operandsOf, pipeline } from '../kernel/wgmma.ts';
+import { faults, fetched, operandsOf, pipeline } from '../kernel/wgmma.ts';
 import { emulated, emulator } from './emulated.ts';
 
 test('what they look like', () => {
@@ -59,6 +60,13 @@ emulated('the emulator', () => {
     for (const device of [0, 1, 2]) expect(await runOn(await emulator({ device }), [k], operandsOf(of, turned))).toEqual({ y });
   });
 
+  test('fetches lines whose chunks take turns', async () => {
+    const a = Uint16Array.from({ length: 1024 }, (_, i) => bitsOf(i % 256, 'bf16'));
+    for (const device of [0, 1, 2])
+      expect(await runOn(await emulator({ device }), [parseKernel(fetched)], { a })).toEqual({
+        y: Float32Array.from({ length: 1024 }, (_, i) => i % 256),
+      });
+  });
   test('has tensors of its own for each part of a launch', async () => {
     const one = parseKernel(pipeline('bf16'));
     const other = { ...one, buffers: one.buffers.map((b) => ({ ...b, name: `${b.name}2` })) };

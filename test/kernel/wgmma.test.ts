@@ -3,8 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { interpretKernel } from '../../compiler/kernel/interpret.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
 import { printKernel } from '../../compiler/kernel/print.ts';
+import { bitsOf } from '../../compiler/kernel/scalar.ts';
 import { verifyKernel } from '../../compiler/kernel/verify.ts';
-import { expected, faults, operandsOf, pipeline } from './wgmma.ts';
+import { expected, faults, fetched, operandsOf, pipeline } from './wgmma.ts';
 
 const orders = ['forward', 'reverse', { seed: 3 }] as const;
 
@@ -20,6 +21,12 @@ describe('a pipeline of fetches and products', () => {
       interpretKernel(k, { ...operandsOf(of, turned), y }, { order });
       expect(wanted.findIndex(({ y: right, bound }, i) => !(Math.abs((y[i] as number) - right) <= bound))).toBe(-1);
     }
+  });
+  it('fetches lines whose chunks take turns', () => {
+    const a = Uint16Array.from({ length: 1024 }, (_, i) => bitsOf(i % 256, 'bf16'));
+    const y = new Float32Array(1024);
+    interpretKernel(verifyKernel(parseKernel(fetched)), { a, y }, { order: 'reverse' });
+    expect(y).toEqual(Float32Array.from({ length: 1024 }, (_, i) => i % 256));
   });
   it('reads back as it is written', () => {
     for (const turned of [false, true]) {

@@ -70,6 +70,24 @@ export const pipeline = (of: KMatrix, turned = false): string => {
 }`;
 };
 
+/** What was fetched, read by threads: y = a, for chunk c of line l lies where chunk (c xor l mod 8) would. */
+export const fetched = `kernel fetched(a: bf16[1024] read, y: f32[1024] write) grid=[1 1 1] threads=128 {
+  alloc left: bf16[1024] shared
+  mbarrier full[1] of 1
+  tensorMap as = a[0] of 64 by 1 box 64, 16 by 64 box 16
+  barrier
+  if eq(thread, 0) {
+    expect full[0] 2048
+    fetch left[0] = as[0, 0] on full[0]
+  }
+  await full[0] parity 0
+  for i = thread to 1024 step 128 {
+    let line: index = div(i, 64)
+    let number: index = cast.index(xor(cast.u32(rem(i, 64)), cast.u32(mul(rem(line, 8), 8))))
+    store y[i] = cast.f32(load left[add(mul(line, 64), number)])
+  }
+}`;
+
 const number = (i: number, salt: number): number => Math.fround(((((i + 1) * 2654435761 + salt) % 4093) - 2000) / 300);
 /** Bits of a and b. */
 export const operandsOf = (of: KMatrix, turned = false) => {

@@ -88,6 +88,7 @@ const halves: readonly (readonly [name: string, precision: 'bf16' | 'f16', targe
   ['bf16, 64 threads', 'bf16', targets[4] as Target],
   ['f16', 'f16', { ...(targets[1] as Target), bf16Dot: true }],
   ['bf16, matrix units', 'bf16', gpus.sm_80],
+  ['bf16, warp groups', 'bf16', { ...gpus.sm_90a, matrix: { dtypes: ['bf16', 'f16'], products: 1 } }],
   ['f16, matrix units of few threads', 'f16', { ...gpus.sm_90a, maxThreads: 64, sharedBytes: 48 << 10, workers: 2 }],
 ];
 const odd: readonly (readonly [b: number, n: number, m: number, d: number, e: number])[] = [
@@ -95,6 +96,7 @@ const odd: readonly (readonly [b: number, n: number, m: number, d: number, e: nu
   [1, 33, 97, 3, 5],
   [2, 32, 12, 8, 34],
   [1, 49, 129, 16, 20],
+  [2, 70, 72, 24, 40],
 ];
 describe.each(odd)('halves: %i of %i queries, %i keys, widths %i and %i', (...size) => {
   const shapes = specsOf(...size);

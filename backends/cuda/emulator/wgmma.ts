@@ -8,7 +8,7 @@
 export const wgmmaHead = `
 struct fv_tensor;
 struct fv_matrix { long at, apart, size; int turned, line; const char *name; long first; };
-struct fv_multiplied { float *sums[16]; int n, f16; fv_matrix x, y; };
+struct fv_multiplied { float *sums[16]; int n, f16; fv_matrix x, y; const unsigned *words; };
 extern "C" {
 void fv_make_phases(long at, int n, int arrivals, const char *name);
 void fv_arrive_at(long at, const char *name, long i, int line); void fv_expect_at(long at, const char *name, long i, long bytes); void fv_await_at(long at, const char *name, long i, int parity);
@@ -26,7 +26,8 @@ template <class T, class I, class P, class J, class... X> static inline void fv_
   int all[] = {(int)index...}; fv_begin_fetch(p.at, at, p.size, p.name, from, all, sizeof...(index), fv_phase(on, slot), on.name, slot);
 }
 template <int turned, class T, class I> static inline fv_matrix fv_lines(const fv_array<T> &p, I at, int apart, int line = __builtin_LINE()) { return {p.at, apart, p.size, turned, line, p.name, (long)at}; }
-#define FV_PRODUCTS(name, f16) template <int tx, int ty, class... S> static inline void name(fv_matrix x, fv_matrix y, S &...s) { fv_multiplied mine = {{s.v...}, sizeof...(s), f16, x, y}; fv_begin_products(&mine); }
+#define FV_PRODUCTS(name, f16) template <int tx, int ty, class... S> static inline void name(fv_matrix x, fv_matrix y, S &...s) { fv_multiplied mine = {{s.v...}, sizeof...(s), f16, x, y, nullptr}; fv_begin_products(&mine); } \
+  template <int tx, int ty, class U, class... S> static inline void name(fv_vec<U, 4> x, fv_matrix y, S &...s) { fv_multiplied mine = {{s.v...}, sizeof...(s), f16, y, y, x.v}; fv_begin_products(&mine); }
 FV_PRODUCTS(fv_wgmma_bf16, 0)
 FV_PRODUCTS(fv_wgmma_f16, 1)
 template <int N> static inline void fv_waitProducts(int line = __builtin_LINE()) { fv_wait_products(N, line); }
@@ -129,7 +130,9 @@ static void fv_multiply(void **all) {
   unsigned long seen[fv_actors]; memcpy(seen, first->seen, sizeof seen);
   for (int t = 1; t < 128; t++) for (int i = 0; i < fv_actors; i++) if (first[t].seen[i] < seen[i]) seen[i] = first[t].seen[i];
   int n = one.n, columns = 16 * n; std::vector<double> x(64 * 16), y(columns * 16), turned(columns * 16), sum(columns);
-  fv_read_matrix(one.x, 64, one.f16, seen, x, g); fv_read_matrix(one.y, columns, one.f16, seen, y, g);
+  if (!one.words) fv_read_matrix(one.x, 64, one.f16, seen, x, g);
+  else for (int t = 0; t < 128; t++) for (int j = 0; j < 4; j++) for (int h = 0; h < 2; h++) x[(t / 32 * 16 + (t % 32 >> 2) + 8 * (j & 1)) * 16 + 2 * (t & 3) + h + 8 * (j >> 1)] = fv_number(m[t]->words[j] >> 16 * h & 0xffff, one.f16);
+  fv_read_matrix(one.y, columns, one.f16, seen, y, g);
   for (int c = 0; c < columns; c++) for (int p = 0; p < 16; p++) turned[p * columns + c] = y[c * 16 + p];
   fv_held *h = nullptr; for (auto &o : g.held) if (o.sums[0] == one.sums[0]) h = &o;
   if (!h) {

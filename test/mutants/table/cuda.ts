@@ -5,14 +5,14 @@ const print = 'backends/cuda/print.ts';
 const matrix = 'compiler/kernel/matrix.ts';
 const tile = 'compiler/tile/matrix-tile.ts';
 const gemm = 'compiler/tile/gemm-matrix.ts';
-const stream = 'compiler/tile/stream-matrix.ts';
+const stream = 'compiler/tile/stream-softmax.ts';
 const parts = 'compiler/tile/stream-matrix-parts.ts';
 const grad = 'compiler/tile/stream-grad-matrix.ts';
 const lines = 'compiler/kernel/wgmma.ts';
 const beside = 'compiler/kernel/async.ts';
 const together = 'compiler/kernel/meetings.ts';
 const groups = 'compiler/tile/gemm-wgmma.ts';
-const groupSchedules = 'compiler/tile/gemm-wgmma-schedule.ts';
+const panels = 'compiler/tile/group-panel.ts';
 const runs = 'test/cuda/run.test.ts';
 const units = 'test/cuda/matrix.test.ts';
 const gemmTest = 'test/tile/gemm-matrix.test.ts';
@@ -155,7 +155,7 @@ export const cuda: readonly Row[] = [
     file: lines,
     from: '(Math.floor(i / lineLength) % chunk) * chunk',
     to: '0',
-    test: 'test/cuda/wgmma.test.ts',
+    test: besideTest,
   },
   {
     name: 'turned lines as if they were not',
@@ -240,7 +240,7 @@ export const cuda: readonly Row[] = [
   {
     name: 'a batch that an operand does not have',
     fault: 'dropped check',
-    file: groupSchedules,
+    file: panels,
     from: 'd > 1 && o.batch[i] !== 0 ? [i] : []',
     to: '[i]',
     test: groupTest,
