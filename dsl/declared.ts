@@ -5,6 +5,10 @@
  *   fn(['B D'], ...)                    module(..., ['B N D'], ...)                its parameters are the first argument
  *   Object.assign(step, { args: [paramSpecs(model), spec('B 2')], dims: { B: 256 }, donate: [0] })
  *   ..., place: (path) => (path.startsWith('1') ? { split: 0 } : undefined)              on several ranks: argument 1 is a batch
+ *
+ * A function that returns such a value may say for which arguments it is looked at where nobody gives any:
+ *
+ *   export const trainStep = Object.assign((recipe: Recipe) => ..., { examples: [[demo]] })
  */
 import { FoveaError } from '../compiler/error.ts';
 import { bindDim, type Dim, dimNames } from '../compiler/graph/dim.ts';
@@ -33,12 +37,20 @@ interface Properties {
   readonly dims?: Readonly<Record<string, number>>;
   readonly donate?: readonly number[];
   readonly place?: (path: string) => Placement | undefined;
+  readonly examples?: unknown;
 }
 const properties = (f: unknown): Properties => (typeof f === 'function' ? (f as Properties) : {});
 
 /** Whether a value says enough about its arguments to be traced. */
 export const isDeclared = (f: unknown): boolean =>
   f !== null && f !== undefined && (signatureOf(f) !== undefined || Array.isArray(properties(f).args));
+
+/** What a function returns for each list of arguments among its `examples`, made when it is asked for. */
+export const examplesOf = (f: unknown): readonly (() => unknown)[] => {
+  const { examples } = properties(f);
+  if (!Array.isArray(examples)) return [];
+  return examples.map((args: readonly unknown[]) => () => (f as Callable)(...args));
+};
 
 export interface Declared {
   /** Takes the arguments as declared; a module's parameters first. */

@@ -10,10 +10,12 @@
  */
 import { phase, type Scalar, scope, sqrt, type Tree, valueAndGrad } from '../dsl/index.ts';
 import { objective } from './dinov2/objective.ts';
+import { batchSpec, hyperSpec, stateSpec } from './dinov2/state.ts';
 import { targets } from './dinov2/targets.ts';
 import type { Batch, Metrics, Network, State } from './dinov2/types.ts';
 import { adamw, average, clipTo, globalNorm, type Hyper, rates } from './optimizer.ts';
-import type { Recipe } from './recipes.ts';
+import { geometry } from './recipes/geometry.ts';
+import { demo, type Recipe } from './recipes.ts';
 import { ifFinite, isNumber, nextScale, scaledGrad } from './scaling.ts';
 
 export { batchSpec, hyperAt, hyperSpec, initState, stateSpec } from './dinov2/state.ts';
@@ -74,7 +76,13 @@ export interface StepResult {
   readonly metrics: Metrics;
 }
 
-export const trainStep =
+/** For one recipe, with what it takes: it can be compiled, explained and checked as it is. */
+export const trainStep = Object.assign(
   (recipe: Recipe) =>
-  (state: State, batch: Batch, hyper: Hyper): StepResult =>
-    update(recipe)(state, gradients(recipe)(state, batch, hyper), hyper);
+    Object.assign(
+      (state: State, batch: Batch, hyper: Hyper): StepResult => update(recipe)(state, gradients(recipe)(state, batch, hyper), hyper),
+      { args: [stateSpec(recipe), batchSpec(recipe), hyperSpec()], dims: geometry(recipe).sizes, donate: [0] },
+    ),
+  // one block is as good as several to see whether all fits, and quicker
+  { examples: [[{ ...demo, model: { ...demo.model, depth: 1 } }]] },
+);

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import type { Finding } from '../../compiler/frontend/findings.ts';
-import { declared, graphSizes, isDeclared } from '../../dsl/declared.ts';
+import { declared, examplesOf, graphSizes, isDeclared } from '../../dsl/declared.ts';
 import { placeIn } from '../../dsl/location.ts';
 import { FoveaError, trace } from '../../index.ts';
 import { leavesOfProgram } from '../../program.ts';
@@ -61,16 +61,23 @@ export const traceFile = async (
     exports = await load(file);
   });
   const all = Object.entries(exports);
-  const asked = names.length > 0 ? names : all.flatMap(([name, value]) => (isDeclared(value) ? [name] : []));
-  for (const name of findings.length > 0 ? [] : asked)
+  const whole = all.flatMap(([name, value]): (readonly [string, () => unknown])[] => {
+    if (isDeclared(value)) return [[name, () => value]];
+    return examplesOf(value).map((make, i, { length }) => [length > 1 ? `${name}, example ${i + 1}` : name, make]);
+  });
+  const asked = names.length > 0 ? names.map((name) => [name, () => named(exports, name, file)] as const) : whole;
+  for (const [name, make] of findings.length > 0 ? [] : asked)
     await attempt(name, () => {
-      const { run, args, dims } = declared(names.length > 0 ? named(exports, name, file) : exports[name]);
+      const { run, args, dims } = declared(usersOwn(name, file, make));
       // leaves with one name are refused by whoever compiles it
       return leavesOfProgram(
         usersOwn(name, file, () => trace(run as (...xs: unknown[]) => unknown, args as unknown[], { dims: graphSizes(dims) })),
       );
     });
-  const left = names.length > 0 ? [] : all.flatMap(([name, value]) => (typeof value === 'function' && !isDeclared(value) ? [name] : []));
+  const left =
+    names.length > 0
+      ? []
+      : all.flatMap(([name, value]) => (typeof value === 'function' && !isDeclared(value) && examplesOf(value).length === 0 ? [name] : []));
   return { findings, traced, left };
 };
 

@@ -69,6 +69,8 @@ export interface Arrays { f32: Float32Array; f16: Uint16Array; bf16: Uint16Array
 export interface HostTensor<S extends string, T extends keyof Arrays> { readonly shape: readonly number[]; readonly dtype: T; readonly data: Arrays[T]; readonly $?: S }
 /** Valid until the next call of the program. */
 export interface DeviceTensor<S extends string, T extends keyof Arrays> { readonly shape: readonly number[]; readonly dtype: T; read(): Promise<HostTensor<S, T>>; readonly $?: S }
+/** A tree with its tensors on the host. */
+export type OnHost<T> = T extends { read(): Promise<infer H> } ? H : T extends { readonly data: unknown } ? T : T extends object ? { readonly [K in keyof T]: OnHost<T[K]> } : T;
 export type Input<S extends string, T extends keyof Arrays> = HostTensor<S, T> | DeviceTensor<S, T> | (S extends '' ? number : never);
 `;
 
@@ -95,7 +97,7 @@ export const declarations = ({ about, args, result, options }: Declaration): str
     head,
     printed,
     `export declare const load: (options?: ${options}) => Promise<Program>;`,
-    'export declare const toHost: (tree: unknown) => Promise<unknown>;',
+    'export declare const toHost: <T>(tree: T) => Promise<OnHost<T>>;',
     '/** What is wrong, with a code and what to do. */',
     'export declare class FoveaError extends Error { readonly code: string; readonly hint: string | undefined; report(): string }',
     '',

@@ -70,10 +70,28 @@ test('the declarations are legal, with shapes in names', () => {
   expect(text).toMatch(
     /batch: \{\s+readonly x: Input<"B 6", "f32">;\s+readonly y: Input<"B 3", "f32">;\s+\}, lr: Input<"", "f32">\): Promise</,
   );
-  const program = ts.createProgram([file], {
+  // a user of it: what toHost gives has the shapes and types of what went in
+  const user = join(at('cpu'), 'user.ts');
+  writeFileSync(
+    user,
+    `import { type HostTensor, load, type Program, toHost } from './index.js';
+type Out = Awaited<ReturnType<Program>>;
+declare const out: Out;
+const host = await toHost(out);
+const up: HostTensor<'24 6', 'f32'> = host.params.up;
+const all: Float32Array = host.loss.data;
+const again: HostTensor<'24 6', 'f32'> = (await toHost({ list: [up, 3] as const })).list[0];
+// @ts-expect-error another shape
+const wrong: HostTensor<'24 7', 'f32'> = host.params.up;
+export { load, again, all, wrong };
+`,
+  );
+  const program = ts.createProgram([file, user], {
     strict: true,
     noEmit: true,
     types: [],
+    module: ts.ModuleKind.ES2022,
+    moduleResolution: ts.ModuleResolutionKind.Bundler,
     lib: ['lib.es2023.d.ts'],
     target: ts.ScriptTarget.ES2023,
   });

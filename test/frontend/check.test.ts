@@ -143,10 +143,10 @@ test('the command: DINOv2 and its losses have no error; a file that does not par
 }, async () => {
   const check = (...args: string[]) => fovea(['check', ...args], { fromSources: true });
   const good = await check('models/dinov2.ts', 'models/losses.ts');
-  expect({ ...good, stdout: good.stdout.replace(/: batchSpec, .*? FILE/, ': ... FILE') }).toEqual({
+  expect({ ...good, stdout: good.stdout.replace(/: batchSpec, [^\n]*? FILE/, ': ... FILE') }).toEqual({
     status: 0,
     stdout:
-      'No errors.\nTraced: koleoLoss, maskWeights, nearestOther (models/losses.ts).\nNot traced, for they do not say what they take: ... FILE#name(arguments) traces what a function returns.\n',
+      'No errors.\nTraced: trainStep (models/dinov2.ts); koleoLoss, maskWeights, nearestOther (models/losses.ts).\nNot traced, for they do not say what they take: ... FILE#name(arguments) traces what a function returns.\n',
     stderr: '',
   });
 

@@ -47,3 +47,17 @@ test('a module that throws no error while it is loaded', async () => {
     expect(found).toEqual([expect.stringMatching(/^model\.ts:1 FV0402 cannot load .*: (?:null|text|undefined)\. /)]);
   }
 });
+
+test('a function that returns a model is traced for its examples', async () => {
+  const { traced: names, found } = await traced(`import { fn, slice } from 'fovea';
+export const cut = Object.assign((n: number) => fn(['4 N'], (x) => slice(\`0:\${n} n\` as string, x)), { examples: [[3], [9]] });
+export const one = Object.assign(() => fn(['N'], (x) => x), { examples: [[]] });
+export const none = Object.assign(() => 3, { examples: [[]] });
+export const plain = () => fn(['N'], (x) => x);
+`);
+  expect([...names].sort()).toEqual(['cut, example 1', 'one']);
+  expect([...found].sort()).toEqual([
+    expect.stringMatching(/^model\.ts:2 FV0001 .*\(tracing cut, example 2\)$/),
+    expect.stringMatching(/^model\.ts:4 FV0503 the function does not say what its arguments are.*\(tracing none\)$/),
+  ]);
+});
