@@ -28,7 +28,7 @@ export interface Segment {
 
 /** Bytes that each of n ranks sends of an operand of `bytes`, by a ring: a gather and a scatter pass on all pieces but one, a reduction to all does both. */
 export const ringBytes = (kind: CollectiveKind, n: number, bytes: number): number =>
-  (n - 1) * (kind === 'all-gather' ? bytes : ((kind === 'all-reduce' ? 2 : 1) * bytes) / n);
+  kind === 'all-gather' ? (n - 1) * bytes : ((kind === 'all-reduce' ? 2 : 1) * (n - 1) * bytes) / n;
 
 export interface Collective {
   readonly kind: CollectiveKind;
