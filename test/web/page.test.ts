@@ -95,6 +95,23 @@ test.skipIf(!here || !long)(
   },
 );
 
+test.skipIf(!here || !long)('training goes on when the process that owns the device crashes', { timeout: 240_000 }, async () => {
+  const several = await launch({ processes: true });
+  const page = await several.newPage();
+  await page.goto(url);
+  await status(page, 'ready: ', 30_000);
+  await page.fill('#steps', '3');
+  await page.fill('#images', '2');
+  await page.fill('#asked', '0');
+  await page.click('#train');
+  await status(page, 'step 1', 120_000);
+  await (await several.newBrowserCDPSession()).send('Browser.crashGpuProcess');
+  await status(page, 'the device was lost: going on from step 1 on another', 60_000);
+  await status(page, 'done: 3 steps', 200_000);
+  expect(await page.locator('#curve svg path').count()).toBeGreaterThan(3);
+  await several.close();
+});
+
 test.skipIf(!here)('a browser without WebGPU is told so', { timeout: 60_000 }, async () => {
   const without = await launch({ webgpu: false });
   const page = await without.newPage();
