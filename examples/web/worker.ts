@@ -110,11 +110,11 @@ const train = async ({ steps, images, asked }: Asked<'train'>, from: Copy | unde
     spent += metrics.seconds;
     done = metrics.step;
     say({ kind: 'step', metrics, rate: (images * (done - first)) / spent });
-    if (performance.now() - looked > 1000 * every.look) await show();
     if (performance.now() - copied > 1000 * every.copy) {
       keep({ state: (await toHost(run.state())) as Copy['state'], step: done });
       copied = performance.now();
     }
+    if (performance.now() - looked > 1000 * every.look) await show();
   }
   if (done > last) await show();
   if (done > 0) {
