@@ -7,7 +7,8 @@
  *   npx tsx bench/gpu.ts --chrome PATH                          besides, jax-js, tfjs and ONNX Runtime Web in that browser, if they are installed
  *   npx tsx bench/gpu.ts --backend cuda --python PATH           on an NVIDIA GPU; PATH is a Python with torch
  *   npx tsx bench/gpu.ts --backend cuda --emulate --programs 20 --shapes 64x64x64 --skip parity,attention,map,reduce,forward,step
- *   npx tsx bench/gpu.ts --programs 20 --shapes 257x1152x384 --attention 1x2x33x16 --skip parity,forward,step      on a software driver
+ *   npx tsx bench/gpu.ts --programs 4 --groups loss --shapes 65x64x64 --attention 1x2x33x16 --models vits14 --size 28 --step demo --batch 2 \
+ *     --dtypes f32 --runs 1 --skip map,reduce                   on a software driver, whether all of it works
  *
  * Fovea is the built command (`npm run build`). Times are by the device's clock where it has one, the hand-written rungs' from this side.
  */
@@ -31,6 +32,8 @@ const { values } = parseArgs({
     shapes: { type: 'string', default: '2056x1152x384,2056x384x384,2056x1536x384,2056x384x1536,357x65536x256,4096x4096x4096' },
     attention: { type: 'string', default: '8x6x257x64,1x12x1370x64,1x2x5000x64' },
     models: { type: 'string', default: 'vits14,vitb14,vitl14' },
+    /** Pixels on a side of the forward passes' images. */
+    size: { type: 'string', default: '224' },
     step: { type: 'string', default: 'vitl14' },
     batch: { type: 'string', default: '4' },
     runs: { type: 'string', default: '10' },
@@ -183,7 +186,8 @@ await part('map', () => bench('map', '--model', 'vits14'));
 await part('reduce', () => bench('reduce', '--model', 'vits14'));
 await part('forward', async () => {
   for (const model of values.models.split(',')) {
-    for (const dtype of values.dtypes.split(',')) await bench('forward', '--model', model, '--batch', '8', '--dtype', dtype);
+    for (const dtype of values.dtypes.split(','))
+      await bench('forward', '--model', model, '--batch', '8', '--size', values.size, '--dtype', dtype);
     if (values.python !== undefined) await contest('forward.ts', { model, batch: 8, peers });
   }
 });

@@ -87,6 +87,8 @@ export const trainCommand = (): Command => {
   return shardOptions(command).option('--debug', 'print the stack of an error').action(runTrain);
 };
 
+const outOf = (o: TrainOptions): string => resolve(o.out ?? `runs/train-${o.recipe}-${o.seed}`);
+
 /** The recipe of all ranks together. */
 const recipeOf = (o: TrainOptions, size: number, earlier: Recipe | undefined): Recipe => {
   const base = recipeAt(recipes[o.recipe], o.precision);
@@ -180,7 +182,7 @@ async function runTrain(options: TrainOptions): Promise<void> {
   const job = await jobOf();
   const interrupt = interruptible(() => {});
   try {
-    await train(options, job, interrupt);
+    await trainOn(options, job, interrupt);
     await job.world?.finish();
   } catch (e) {
     if (!job.world) throw e;
@@ -203,6 +205,25 @@ async function runTrain(options: TrainOptions): Promise<void> {
   }
   process.exitCode = interrupt.status() ?? process.exitCode ?? 0;
 }
+
+/**
+ * Where a device is lost, the run goes on from its newest checkpoint on another, as long as there is a newer one each time. Ranks end together instead:
+ * whoever started them starts them again.
+ */
+const trainOn = async (options: TrainOptions, job: Job, interrupt: Interrupt): Promise<void> => {
+  const newest = (): number => completeSteps(join(outOf(options), 'checkpoints')).at(-1) ?? 0;
+  let from = 0;
+  for (let o = options; ; o = { ...options, resume: true }) {
+    try {
+      return await train(o, job, interrupt);
+    } catch (e) {
+      const step = newest();
+      if (!(e instanceof FoveaError && e.code === 'FV0308') || job.world || step <= from) throw e;
+      from = step;
+      console.error(`${e.message}; going on from step ${step} on another device`);
+    }
+  }
+};
 
 interface Beginning {
   readonly recipe: Recipe;
@@ -270,7 +291,7 @@ const train = async (options: TrainOptions, job: Job, interrupt: Interrupt): Pro
     if (first) console.log(text);
   };
   const started = performance.now();
-  const out = resolve(options.out ?? `runs/train-${options.recipe}-${options.seed}`);
+  const out = outOf(options);
   const earlier = await job.together(() => {
     checkMesh(options, job);
     return earlierOf(options, out, job);

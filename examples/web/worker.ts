@@ -14,14 +14,14 @@ import { patchColours } from '../../models/eval/patch-colours.ts';
 import { demo, type Recipe } from '../../models/recipes.ts';
 import { type Extract as Extractor, featureExtractor } from '../../models/train/features.ts';
 import { accuracy, type Look, patchRows } from '../../models/train/look.ts';
-import { type Run, spanning, startRun } from '../../models/train/run.ts';
-import { FoveaError, plansInCache, versionOf, type WebGpuBackend, webgpu } from '../../web.ts';
+import { type Run, type RunOptions, spanning, startRun } from '../../models/train/run.ts';
+import { FoveaError, plansInCache, toHost, versionOf, type WebGpuBackend, webgpu } from '../../web.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 
 /** Images that are looked at together, and shown, and pixels on a side of what a user brings. */
 const sizes = { batch: 20, shown: 10, own: 112 } as const;
-/** Seconds between two looks at the patches. */
-const every = 2;
+/** Seconds between two looks at the patches; and between two copies of the state, from which training goes on where a device is lost. */
+const every = { look: 2, copy: 10 } as const;
 
 const say = (m: FromWorker): void => postMessage(m);
 const unpacked = async (url: string): Promise<Uint8Array> => {
@@ -37,6 +37,8 @@ interface Session {
   readonly recipe: Recipe;
   readonly extract: Extractor;
 }
+/** A state of the training on the host. */
+type Copy = NonNullable<RunOptions['from']>;
 let backend: WebGpuBackend | undefined;
 /** A device that was lost is not used again. */
 const device = async (): Promise<WebGpuBackend> => {
@@ -79,34 +81,40 @@ const leave = (): void => {
   session = undefined;
 };
 
-const train = async ({ steps, images, asked }: Asked<'train'>): Promise<void> => {
+/** Trains to the end, from the beginning or from a copy; `keep` gets the copies. */
+const train = async ({ steps, images, asked }: Asked<'train'>, from: Copy | undefined, keep: (copy: Copy) => void): Promise<void> => {
   leave();
   const { signal } = stopping;
   const [started, on] = [performance.now(), await device()];
   const recipe = spanning({ ...demo, batch: images }, steps);
   const progress = (done: number, total: number): void => say({ kind: 'working', text: `compiling kernels ${done}/${total}` });
   say({ kind: 'working', text: 'tracing, differentiating, fusing ...' });
-  const run = await startRun({ recipe, images: sets.train, backend: on, seed: 0, progress });
+  const run = await startRun({ recipe, images: sets.train, backend: on, seed: 0, progress, ...(from ? { from } : {}) });
   const { kept, seconds } = run.report;
   say({ kind: 'planned', kept, seconds: seconds.passes + seconds.plan, kernels: seconds.backend });
   const size = recipe.crops.globalSize;
   const extract = await featureExtractor({ model: recipe.model, size: [size, size], batch: sizes.batch, backend: on, progress });
   const s: Session = { run, recipe, extract };
   session = s;
-  let [spent, done, looked, last] = [0, 0, Number.NEGATIVE_INFINITY, 0];
+  const first = from?.step ?? 0;
+  let [spent, done, looked, last, copied] = [0, first, Number.NEGATIVE_INFINITY, first, Number.NEGATIVE_INFINITY];
   const show = async (): Promise<void> => {
     await patches(s);
     [looked, last] = [performance.now(), done];
   };
-  if (!signal.aborted) {
+  if (!signal.aborted && !from) {
     say({ kind: 'working', text: 'k-NN accuracy before training ...' });
     await neighbours(s, 'before', asked);
   }
-  for await (const metrics of run.train(steps, signal)) {
+  for await (const metrics of run.train(steps - first, signal)) {
     spent += metrics.seconds;
     done = metrics.step;
-    say({ kind: 'step', metrics, rate: (images * done) / spent });
-    if (performance.now() - looked > 1000 * every) await show();
+    say({ kind: 'step', metrics, rate: (images * (done - first)) / spent });
+    if (performance.now() - copied > 1000 * every.copy) {
+      keep({ state: (await toHost(run.state())) as Copy['state'], step: done });
+      copied = performance.now();
+    }
+    if (performance.now() - looked > 1000 * every.look) await show();
   }
   if (done > last) await show();
   if (done > 0) {
@@ -114,6 +122,29 @@ const train = async ({ steps, images, asked }: Asked<'train'>): Promise<void> =>
     await neighbours(s, 'after', asked);
   }
   say({ kind: 'done', steps: done, seconds: (performance.now() - started) / 1000 });
+};
+
+/** The device is gone, and with it all that lies on it. */
+const isLost = (e: unknown): boolean => e instanceof FoveaError && e.code === 'FV0308';
+const forget = (): void => {
+  [backend, session, wide] = [undefined, undefined, undefined];
+};
+
+/** Where the device is lost, training goes on from the last copy on another one, as long as there is a newer copy each time. */
+const trainOn = async (asked: Asked<'train'>): Promise<void> => {
+  let copy: Copy | undefined;
+  for (;;) {
+    const from = copy;
+    try {
+      return await train(asked, from, (newer) => {
+        copy = newer;
+      });
+    } catch (e) {
+      if (!isLost(e) || copy === undefined || copy === from) throw e;
+      forget();
+      say({ kind: 'working', text: `the device was lost: going on from step ${copy.step} on another` });
+    }
+  }
 };
 
 const look = async ({ picture }: Asked<'look'>): Promise<void> => {
@@ -132,10 +163,8 @@ const failed =
   (what: 'start' | 'train' | 'look') =>
   (e: unknown): void => {
     const { code, hint } = e instanceof FoveaError ? e : { code: '', hint: '' };
-    if (code === 'FV0308' || code === 'FV0309') {
-      // nothing on that device can be used any more
-      [backend, session, wide] = [undefined, undefined, undefined];
-    }
+    // nothing on that device can be used any more
+    if (code === 'FV0308' || code === 'FV0309') forget();
     say({ kind: 'failed', what, code, message: e instanceof Error ? e.message : String(e), hint: hint ?? '' });
   };
 
@@ -149,6 +178,6 @@ addEventListener('message', ({ data }: MessageEvent<ToWorker>) => {
   if (data.kind === 'stop') stopping.abort();
   else if (data.kind === 'train') {
     stopping = new AbortController();
-    last = last.then(() => train(data)).catch(failed('train'));
+    last = last.then(() => trainOn(data)).catch(failed('train'));
   } else last = last.then(() => look(data)).catch(failed('look'));
 });

@@ -33,7 +33,11 @@ let [own, plain]: WebGpuBackend[] = [];
 let compiler: GPU;
 beforeAll(async () => {
   [own, plain] = [await webgpu(), await webgpu({ plain: true })];
-  if (own.target.subgroup === 1) console.warn(`exchanges skipped: ${own.adapter} has no subgroups whose threads are neighbours`);
+  const elsewhere = "SwiftShader (without FOVEA_TEST_ADAPTER), Mesa's lavapipe and most GPUs have";
+  if (own.target.subgroup === 1)
+    console.warn(
+      `exchanges are not run, their texts are compiled only: ${own.adapter} has no subgroups whose threads are neighbours; ${elsewhere}`,
+    );
   if (!own.dialect.f16)
     console.warn(
       `f16 runs packed in words only: ${own.adapter} has no shader-f16; FOVEA_TEST_ADAPTER=system on a GPU, or Mesa's lavapipe, has`,
