@@ -139,7 +139,8 @@ test('a clone that was built: the lines that look at examples say what they shou
     cpSync(join(root, name), join(clone, name), { recursive: true });
   symlinkSync(join(root, 'node_modules'), join(clone, 'node_modules'));
   const expected: Readonly<Record<string, RegExp>> = {
-    'check examples/vit.ts': /^No errors\.\nTraced: crossEntropy, step, vit \(examples\/vit\.ts\)\.\nNot traced, [^\n]*: attention, learn, parallelBlock /,
+    'check examples/vit.ts':
+      /^No errors\.\nTraced: crossEntropy, step, vit \(examples\/vit\.ts\)\.\nNot traced, [^\n]*: attention, learn, parallelBlock /,
     'gradcheck examples/vit.ts#crossEntropy': /\bpass\b/,
     'explain examples/vit.ts#step': /\d+ {3}\S+ ms {2}.*stream: attention {2,}examples\/vit\.ts:\d+/,
     'explain examples/vit.ts#step --at 65': /group stream/,
