@@ -7,9 +7,10 @@
  *   fovea compile model.ts#step --target x86-64-v3 --out step     for any processor with AVX2
  *   fovea compile model.ts#step --backend cuda --target sm_80 --out gpu    for GPUs like the A100, on a machine that has NVRTC
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
+import { FoveaError } from '../compiler/error.ts';
 import { findPackageFile } from '../models/data/package.ts';
 import { cannotWrite } from '../models/weights/index.ts';
 import { number } from './bench/print.ts';
@@ -40,14 +41,25 @@ export const compileCommand = (): Command =>
 
 const kib = (n: number): string => `${number(n / 1024)} KiB`;
 
+/** FV0407: files of somebody else, which would be lost or lie between the program's. */
+const ownFolder = (folder: string, out: string): void => {
+  if (!existsSync(folder) || !statSync(folder).isDirectory()) return;
+  const there = readdirSync(folder);
+  if (there.length === 0 || there.includes('manifest.json')) return;
+  throw new FoveaError('FV0407', `--out ${out}: other files are there, ${there.slice(0, 3).join(', ')}${there.length > 3 ? ', ...' : ''}`, {
+    hint: 'Give an empty folder, a new one, or one that holds an exported program.',
+  });
+};
+
 async function runCompile(
   target: string,
   { backend: name, out, dims, precision, target: level, threads, emulate }: CompileOptions,
 ): Promise<void> {
+  const folder = resolve(out);
+  ownFolder(folder, out);
   const program = await userProgram(target, { dims });
   const { version } = JSON.parse(readFileSync(findPackageFile('package.json'), 'utf8')) as { version: string };
   const files = await artefact(program, await exportBackend(name, { target: level, threads, emulate }), precision, version);
-  const folder = resolve(out);
   try {
     mkdirSync(folder, { recursive: true });
     for (const [file, data] of files) writeFileSync(join(folder, file), data);

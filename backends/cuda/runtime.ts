@@ -153,8 +153,15 @@ export const load = async (
     let lost: FoveaError | undefined;
     /** Copies of results, one after another: they share the pinned memory. A run waits for them. */
     let copies: Promise<unknown> = Promise.resolve();
+    let waiting = 0;
     const copying = <T>(work: () => Promise<T>): Promise<T> => {
-      const made = copies.then(work).catch(lose);
+      waiting++;
+      const made = copies
+        .then(work)
+        .catch(lose)
+        .finally(() => {
+          waiting--;
+        });
       copies = made;
       copies.catch(() => {});
       return made;
@@ -238,8 +245,14 @@ export const load = async (
         if (data.constructor !== Host) wrong(`input ${i} (${s.type.dtype}) takes a ${Host.name}, got a ${data.constructor.name}`);
         if (data.length !== elements(s))
           wrong(`input ${i} has ${elements(s)} elements (${s.type.dtype}[${s.type.shape.join(' ')}]), got ${data.length}`);
-        const bytes = bytesOf(data);
-        if (!byMirror(i, s.offset, bytes)) upload(s.offset, bytes);
+        const put = (bytes: Uint8Array): void => {
+          if (!byMirror(i, s.offset, bytes)) upload(s.offset, bytes);
+        };
+        // behind results that are still to be copied: an input may lie where one of them does
+        if (waiting > 0) {
+          const copy = bytesOf(data.slice());
+          void copying(async () => put(copy));
+        } else put(bytesOf(data));
       },
       run: () => runSome(0, plan.launches.length),
       runSome,

@@ -37,6 +37,22 @@ emulated('programs', () => {
     executable.dispose();
   });
 
+  test('an input that is written while a result is read goes in behind it, also where it takes its place', async () => {
+    const { executable } = await compileGraph(doubled(), { backend: await emulator(), donated: [0] });
+    expect(executable.aliases).toEqual([0]);
+    executable.write(0, Float32Array.of(1, 2, 3, 4, 5));
+    await executable.run();
+    const result = executable.read(0);
+    const next = new Float32Array(5).fill(-7);
+    executable.write(0, next);
+    // what was given counts, not what its array holds later
+    next.fill(0);
+    expect(await result).toEqual(Float32Array.of(2, 4, 6, 8, 10));
+    await executable.run();
+    expect(await executable.read(0)).toEqual(new Float32Array(5).fill(-14));
+    executable.dispose();
+  });
+
   test('elements of 1 and 2 bytes, of odd lengths too, and a result over its operand', async () => {
     await narrow(await emulator(), [1, 3, 64, 1001]);
   });

@@ -1,6 +1,17 @@
 /** Exported programs: equal to the direct run bit for bit, in a folder with nothing but Node and in a page; damaged and foreign ones are refused. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import ts from 'typescript';
@@ -14,6 +25,7 @@ import { artefact, exportBackend } from '../../cli/compile/artefact.ts';
 import { userProgram } from '../../cli/program.ts';
 import type { Backend } from '../../index.ts';
 import { compile, FoveaError } from '../../index.ts';
+import { fovea } from '../cli/command.ts';
 import { launch, serve } from '../web/browser.ts';
 import { threeSteps } from './fixtures/run.mjs';
 import { step } from './fixtures/step.ts';
@@ -96,6 +108,22 @@ export { load, again, all, wrong };
     target: ts.ScriptTarget.ES2023,
   });
   expect(ts.getPreEmitDiagnostics(program).map((d) => ts.flattenDiagnosticMessageText(d.messageText, ' '))).toEqual([]);
+});
+
+test('a folder with files of somebody else is left alone', { timeout: 60_000 }, async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'fovea-'));
+  try {
+    writeFileSync(join(dir, 'index.js'), 'mine');
+    const { status, stderr } = await fovea(['compile', 'examples/dinov2.ts#step', '--out', dir]);
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringMatching(/^fovea: FV0407: --out \S+: other files are there, index\.js\n {2}Give an empty folder/),
+    ]);
+    expect(readdirSync(dir)).toEqual(['index.js']);
+    expect(readFileSync(join(dir, 'index.js'), 'utf8')).toBe('mine');
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
 });
 
 test('a damaged file, a missing one, and another machine are refused with what to do', () => {

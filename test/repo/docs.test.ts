@@ -114,6 +114,7 @@ test('every command line of every page is one that exists, with options that par
           line,
         ).resolves.toBe(line);
       else if (words[0] === 'npx' && words[1] === 'tsx') expect(existsSync(join(root, words[2] as string)), line).toBe(true);
+      else if (words[0] === 'npx' && words[1] === 'vitest') expect(existsSync(join(root, words[3] as string)), line).toBe(true);
       else expect.unreachable(line);
     }
   expect(count).toBeGreaterThan(25);
