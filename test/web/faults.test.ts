@@ -86,8 +86,11 @@ test.skipIf(!here)(
     await session.send('Browser.crashGpuProcess');
     const all = await toldOf(page, (t) => t.end !== undefined);
     expect(last(all)).toMatchObject({ devices: 2, step: 150, end: [150, 150, 150, 150] });
-    const back = all.findIndex((t, i) => t.step < (all[i - 1]?.step ?? 0));
-    expect(all[back]?.step).toBeGreaterThan(20);
-    expect(all[back]?.step).toBeLessThanOrEqual((all[back - 1] as Told).step);
+    // the first step on the other device follows a copy, which may be as new as the crash
+    const before = last(all.filter((t) => t.devices === 1)) as Told;
+    const again = all.filter((t) => t.devices === 2)[1] as Told;
+    expect(again.step % 10).toBe(1);
+    expect(again.step).toBeGreaterThan(20);
+    expect(again.step).toBeLessThanOrEqual(before.step + 1);
   },
 );
