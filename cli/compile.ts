@@ -16,6 +16,7 @@ import { cannotWrite } from '../models/weights/index.ts';
 import { number } from './bench/print.ts';
 import { artefact, exportBackend, exportBackends } from './compile/artefact.ts';
 import { startOf } from './compile/start.ts';
+import { warnOfImpure } from './impure.ts';
 import { emulateOption, path, whole } from './options.ts';
 import { type ProgramOptions, programCommand, userProgram } from './program.ts';
 
@@ -58,6 +59,7 @@ async function runCompile(
   const folder = resolve(out);
   ownFolder(folder, out);
   const program = await userProgram(target, { dims });
+  await warnOfImpure(program);
   const { version } = JSON.parse(readFileSync(findPackageFile('package.json'), 'utf8')) as { version: string };
   const files = await artefact(program, await exportBackend(name, { target: level, threads, emulate }), precision, version);
   try {

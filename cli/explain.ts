@@ -15,6 +15,7 @@ import { page } from './explain/page.ts';
 import { planBackend, shownBackend } from './explain/paper.ts';
 import { picture } from './explain/ranks.ts';
 import { type At, atOption, type Stage, stages, stageText } from './explain/text.ts';
+import { warnOfImpure } from './impure.ts';
 import { emulateOption, path, whole } from './options.ts';
 import { type ProgramOptions, programCommand, type UserProgram, userProgram, written } from './program.ts';
 import { type ShardFlags, shardOptions, shardPlan, shardText } from './sharding.ts';
@@ -77,6 +78,7 @@ async function runExplain(target: string, options: ExplainOptions): Promise<void
       hint: 'Leave it out, or leave out --html to have the text.',
     });
   const program = await userProgram(target, { dims });
+  await warnOfImpure(program);
   const shards = shardsOf(options, program);
   const running = measure ? await planBackend(name, emulate) : undefined;
   const facts = await factsOf(program, running ?? (await shownBackend(name, emulate)), {

@@ -14,6 +14,7 @@ import { type Callable, type Declared, declared, graphSizes, isDeclared, knownSi
 import { type Traced, trace } from '../index.ts';
 import { cannotWrite } from '../models/weights/index.ts';
 import { donations, type Leaf, leavesOfProgram } from '../program.ts';
+import { atExport } from './export-place.ts';
 import { type Exports, load, named, usersOwn } from './exports.ts';
 import { sizesOption } from './options.ts';
 
@@ -99,7 +100,7 @@ export const userProgram = async (
       hint: 'Give them with --dims, as in --dims B=8,N=16.',
     });
   const sizes = graphSizes(dims);
-  const traced = usersOwn(name, file, () => trace(own.run as Callable, own.args as never[], { dims: sizes }));
+  const traced = atExport(name, file, () => usersOwn(name, file, () => trace(own.run as Callable, own.args as never[], { dims: sizes })));
   const { inputs, outputs } = leavesOfProgram(traced);
   return {
     name,

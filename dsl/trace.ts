@@ -11,7 +11,7 @@ import type { DType, Graph, TensorType, Value } from '../compiler/graph/types.ts
 import { current, fail, isTensor, lift, tracing, userCode } from './context.ts';
 import { isSpec, type TensorOf } from './params.ts';
 import { wrap } from './tensor.ts';
-import { walk } from './tree.ts';
+import { foreignIn, walk } from './tree.ts';
 
 export interface IoLeaf {
   /** Keys from the root, joined by dots; inputs start with the number of the argument. */
@@ -66,6 +66,29 @@ const ofThisCopy = <R>(f: () => R): R => {
   }
 };
 
+/** FV0904 for a result that is still to come, FV0006 for another that is no tree: its keys would be those of an empty one. */
+const refuseForeign = (tree: unknown): void => {
+  const found = foreignIn(tree);
+  if (!found) return;
+  const { path, value } = found;
+  const result = `result ${path || 'of the function'}`;
+  // what it throws later is thrown by a program that is refused
+  if (value instanceof Promise) value.catch(() => {});
+  const late = 'then' in value ? 'a promise' : 'next' in value ? 'a generator' : undefined;
+  if (late)
+    fail(
+      'FV0904',
+      `${result} is ${late}, and a function is traced in one go`,
+      'Return the tensors themselves, and wait for what it needs before it is traced.',
+    );
+  const name = (value.constructor as { readonly name?: string } | undefined)?.name ?? 'object';
+  fail(
+    'FV0006',
+    `${result} is of type ${name}, not a tree of tensors`,
+    'A traced function returns a tensor, or records and lists of them.',
+  );
+};
+
 /** Traces f once over the given arguments. Numbers, strings and booleans in the arguments are static: they become part of the program. */
 export const trace = <const Sp extends readonly unknown[], R>(
   f: (...args: TensorOf<Sp>) => R,
@@ -89,6 +112,7 @@ export const trace = <const Sp extends readonly unknown[], R>(
       specs,
     ) as TensorOf<Sp>;
     const tree = ofThisCopy(() => userCode(current().names, () => f(...args)));
+    refuseForeign(tree);
     const outputs: IoLeaf[] = [];
     const results: Value[] = [];
     const output = walk(

@@ -39,6 +39,24 @@ export const isLeaf = (x: unknown): boolean =>
   leafMark in x ||
   isSpec(x);
 
+/** A list, a record, or a whole module: what `walk` goes into as it is meant. By the end of the chain, so that another realm's are plain too. */
+const isPlain = (x: object): boolean => {
+  if (Array.isArray(x)) return true;
+  const above = Object.getPrototypeOf(x) as unknown;
+  return above === null || Object.getPrototypeOf(above) === null;
+};
+/** The first object of a tree that is no list and no record, a Promise or a Map: its keys say nothing of what it holds. */
+export const foreignIn = (t: unknown, path = ''): { readonly path: string; readonly value: object } | undefined => {
+  if (isLeaf(t)) return undefined;
+  const inner = t as Readonly<Record<string, unknown>>;
+  if (!isPlain(inner)) return { path, value: inner };
+  for (const key of Object.keys(inner)) {
+    const found = foreignIn(inner[key], join(path, key));
+    if (found) return found;
+  }
+  return undefined;
+};
+
 /** The path of a key under the path of its tree. */
 export const join = (path: string, key: string): string => (path === '' ? key : `${path}.${key}`);
 

@@ -2,29 +2,16 @@
  * The dynamic half of `fovea check`: every export that says what it takes is traced over named sizes, as `compile` would, and what the tracer
  * refuses becomes a finding at the user's line. It sees what types cannot: sizes from options, unknown shapes, claims of `.as`.
  */
-import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import type { Finding } from '../../compiler/frontend/findings.ts';
 import { declared, examplesOf, graphSizes, isDeclared } from '../../dsl/declared.ts';
 import { placeIn } from '../../dsl/location.ts';
 import { FoveaError, trace } from '../../index.ts';
 import { leavesOfProgram } from '../../program.ts';
+import { exportPlace } from '../export-place.ts';
 import { type Exports, load, named, readyFor, usersOwn } from '../exports.ts';
 import { filesOf, type Target } from './targets.ts';
-import { type Doing, fileStart, type Traced } from './tracer.ts';
-
-/** Where a file exports a name, for errors that do not know their place; its start where that is not plain to see. */
-const exportPlace = (file: string, name: string | undefined) => {
-  if (name === undefined) return fileStart(file);
-  // of `linear(4, 8)` the function
-  const key = /^[\w$]*/.exec(name)?.[0] ?? '';
-  const own = `(?:async )?(?:const|let|var|function\\*?) ${key.replaceAll('$', '\\$')}(?![\\w$])`;
-  const start = new RegExp(`^export ${key === 'default' ? 'default\\b' : own}`);
-  const lines = readFileSync(file, 'utf8').split(/\r?\n/);
-  const at = lines.findIndex((l) => start.test(l));
-  if (at < 0) return fileStart(file);
-  return { file, line: at + 1, col: 1, endLine: at + 1, endCol: (lines[at] as string).length + 1 };
-};
+import type { Doing, Traced } from './tracer.ts';
 
 /** A finding, whatever was thrown: the other exports are to be heard of too. */
 const findingOf = (e: unknown, file: string, name: string | undefined): Finding => {

@@ -9,6 +9,7 @@
  */
 import { fork } from 'node:child_process';
 import type { Finding } from '../../compiler/frontend/findings.ts';
+import { fileStart } from '../export-place.ts';
 import type { Target } from './targets.ts';
 
 /** What the trace of files says. */
@@ -28,8 +29,6 @@ export interface Tracer {
   readonly answer: () => Promise<Traced>;
   readonly end: () => void;
 }
-
-export const fileStart = (file: string) => ({ file, line: 1, col: 1, endLine: 1, endCol: 2 });
 
 /** FV0402 where the process ends without an answer: a module ended it, took all memory, or came to no end. */
 export const tracer = (targets: readonly Target[], seconds: number): Tracer => {

@@ -81,12 +81,14 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
     const changes = (n: ts.Node, target: ts.Expression, what: string, assigned = false): void => {
       const id = assigned && tsc.isIdentifier(target) ? target : originOf(target);
       const d = id && outside(id);
-      if (id && d)
+      // nothing declares it
+      const everyones = id?.text === 'globalThis' && !declarationOf(id);
+      if (id && (d || everyones))
         say(
           n,
           'FV0901',
-          `${what} '${id.text}', which is declared outside of ${whose}: it would happen once, when the body is traced, and never in the program`,
-          declaredAt(id, d),
+          `${what} '${id.text}', which is ${everyones ? '' : 'declared '}outside of ${whose}: it would happen once, when the body is traced, and never in the program`,
+          d && declaredAt(id, d),
         );
     };
     const decides = (e: ts.Expression, what: string): void => {

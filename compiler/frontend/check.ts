@@ -3,7 +3,7 @@ import type ts from 'typescript';
 import { type Setting, settingsOf } from './config.ts';
 import type { Finding } from './findings.ts';
 import { largest, type Project, plain, project, type Surroundings } from './project.ts';
-import { purity } from './purity.ts';
+import { exportPurity, purity } from './purity.ts';
 import { findingOf } from './sentences.ts';
 import { userFiles } from './tensors.ts';
 
@@ -104,3 +104,10 @@ export const checker = (asked: readonly string[], around: Surroundings = plain):
     },
   };
 };
+
+/** What an export does that a traced body may not, without a check of types. */
+export const impuritiesOf = (file: string, name: string, around: Surroundings = plain): readonly Finding[] =>
+  settingsOf([file], around.disk).flatMap((setting) => {
+    const { program } = project(setting, around).now();
+    return exportPurity(program, userFiles(program, [file]), file, name);
+  });

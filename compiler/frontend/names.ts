@@ -17,16 +17,23 @@ export const targetsOf = (e: ts.Node): readonly ts.Expression[] => {
   if (tsc.isBinaryExpression(e)) return targetsOf(e.left);
   return tsc.isExpression(e) ? [e] : [];
 };
-/** The name at the root of `a.b[c].d`. */
-export const rootName = (e: ts.Expression): ts.Identifier | undefined => {
+/** What stands inside of parentheses and of what is said of a type: `f` of `(f as any)`. */
+export const bare = (e: ts.Expression): ts.Expression => {
   let at = e;
   while (
-    tsc.isPropertyAccessExpression(at) ||
-    tsc.isElementAccessExpression(at) ||
-    tsc.isNonNullExpression(at) ||
-    tsc.isParenthesizedExpression(at)
+    tsc.isParenthesizedExpression(at) ||
+    tsc.isAsExpression(at) ||
+    tsc.isSatisfiesExpression(at) ||
+    tsc.isTypeAssertionExpression(at) ||
+    tsc.isNonNullExpression(at)
   )
     at = at.expression;
+  return at;
+};
+/** The name at the root of `a.b[c].d`. */
+export const rootName = (e: ts.Expression): ts.Identifier | undefined => {
+  let at = bare(e);
+  while (tsc.isPropertyAccessExpression(at) || tsc.isElementAccessExpression(at)) at = bare(at.expression);
   return tsc.isIdentifier(at) ? at : undefined;
 };
 export const within = (d: ts.Node, f: ts.Node): boolean => d.getSourceFile() === f.getSourceFile() && d.pos >= f.pos && d.end <= f.end;

@@ -9,10 +9,10 @@
  * not a proof: a change through a second name is seen where a `const`, a pattern or a loop gives the name, and not through an argument. What is found in a file is kept until its types are looked at anew.
  */
 import type ts from 'typescript';
-import { type Facts, isBody, type Visit, visitor } from './bodies.ts';
+import { type Body, type Called, type Facts, isBody, type Visit, visitor } from './bodies.ts';
 import type { Finding } from './findings.ts';
-import { pathOf } from './names.ts';
-import { languageName, mayBeTensor } from './tensors.ts';
+import { bare, pathOf } from './names.ts';
+import { languageName, mayBeTensor, symbolOf } from './tensors.ts';
 import { tsc } from './typescript.ts';
 
 /** Functions of the language whose function arguments are traced. */
@@ -68,9 +68,23 @@ const unused = (call: ts.CallExpression, say: Visit['say']): void => {
   }
 };
 
-/** What the bodies that a file gives to the tracer do. */
-const factsOf = (checker: ts.TypeChecker, file: ts.SourceFile, own: ReadonlySet<ts.SourceFile>): Facts => {
-  const visit = visitor(checker, own);
+/** `Object.assign(f, { args: [...] })`: the function that says so what it takes, and is traced with it. */
+const withArgs = (checker: ts.TypeChecker, n: ts.CallExpression): ts.Expression | undefined => {
+  const [f, ...more] = n.arguments;
+  if (!f || n.expression.getText() !== 'Object.assign') return undefined;
+  return more.some((m) => checker.getTypeAtLocation(m).getProperty('args')) ? bare(f) : undefined;
+};
+/** The function that an expression is, or that its name stands for. */
+const bodyOf = (checker: ts.TypeChecker, e: ts.Expression): Body | undefined => {
+  if (isBody(e)) return e;
+  const d = tsc.isIdentifier(e) ? symbolOf(checker, e)?.valueDeclaration : undefined;
+  const f = d && tsc.isVariableDeclaration(d) ? d.initializer && bare(d.initializer) : d;
+  return isBody(f) ? f : undefined;
+};
+
+/** What the bodies that a part of a file gives to the tracer do. */
+const factsIn = (checker: ts.TypeChecker, part: ts.Node, own: ReadonlySet<ts.SourceFile>, visit: Visit): Facts => {
+  const elsewhere: Called[] = [];
   const find = (n: ts.Node): void => {
     if (tsc.isCallExpression(n)) {
       const name = languageName(checker, n.expression);
@@ -79,14 +93,21 @@ const factsOf = (checker: ts.TypeChecker, file: ts.SourceFile, own: ReadonlySet<
         for (const b of bodies) if (isBody(b)) visit.body(b, 'this traced body', !inPlace.has(name));
         if (name === 'module') unused(n, visit.say);
       }
+      const declaring = withArgs(checker, n);
+      const f = declaring && bodyOf(checker, declaring);
+      if (f?.getSourceFile() === n.getSourceFile()) visit.body(f as Body, 'this traced body', true);
+      else if (f && own.has(f.getSourceFile()))
+        elsewhere.push({ file: f.getSourceFile().fileName, path: pathOf(f), whose: `'${declaring?.getText()}', which is traced` });
     }
     if (isBody(n) && n.parameters.some((p) => mayBeTensor(checker, checker.getTypeAtLocation(p))))
       visit.body(n, 'this function of tensors');
     tsc.forEachChild(n, find);
   };
-  find(file);
-  return visit;
+  find(part);
+  return { ...visit, calls: [...visit.calls, ...elsewhere] };
 };
+const factsOf = (checker: ts.TypeChecker, file: ts.SourceFile, own: ReadonlySet<ts.SourceFile>): Facts =>
+  factsIn(checker, file, own, visitor(checker, own));
 
 /** What one function does that is traced because a body of another file calls it. */
 const helperFacts = (checker: ts.TypeChecker, file: ts.SourceFile, path: string, whose: string, own: ReadonlySet<ts.SourceFile>): Facts => {
@@ -140,4 +161,36 @@ export const purity = (): ((program: ts.Program, files: readonly ts.SourceFile[]
     // two helpers may call a third
     return [...new Map(found.toReversed().map((f) => [`${f.file}:${f.line}:${f.col}:${f.code}`, f])).values()];
   };
+};
+
+/** Purity of one export alone: of its declaration, and of all in the user's files that names in it lead to. */
+export const exportPurity = (program: ts.Program, files: readonly ts.SourceFile[], file: string, name: string): readonly Finding[] => {
+  const checker = program.getTypeChecker();
+  const own = new Set(files);
+  const module = program.getSourceFile(file);
+  const symbol = module && checker.getSymbolAtLocation(module);
+  const exported = symbol && checker.getExportsOfModule(symbol).find((s) => s.name === name);
+  const aliased = (s: ts.Symbol | undefined): ts.Symbol | undefined =>
+    s && (s.flags & tsc.SymbolFlags.Alias) !== 0 ? checker.getAliasedSymbol(s) : s;
+  const visits = new Map<ts.SourceFile, Visit>();
+  const parts = new Set<ts.Node>();
+  const follow = (s: ts.Symbol | undefined): void => {
+    for (const d of s?.declarations ?? []) if (own.has(d.getSourceFile()) && !tsc.isSourceFile(d)) parts.add(d);
+  };
+  follow(aliased(exported));
+  const names = (n: ts.Node): void => {
+    if (tsc.isIdentifier(n)) follow(symbolOf(checker, n));
+    // `{ a }` is a property, and a name of what is outside
+    if (tsc.isShorthandPropertyAssignment(n)) follow(aliased(checker.getShorthandAssignmentValueSymbol(n)));
+    tsc.forEachChild(n, names);
+  };
+  // a set gives what is added while it is gone through
+  for (const part of parts) {
+    const source = part.getSourceFile();
+    const visit = visits.get(source) ?? visitor(checker, own);
+    visits.set(source, visit);
+    if (isBody(part) || (tsc.isVariableDeclaration(part) && part.initializer)) factsIn(checker, part, own, visit);
+    names(part);
+  }
+  return [...visits.values()].flatMap((v) => v.findings);
 };

@@ -15,6 +15,7 @@ import { shardOptions, shardPlan } from '../../cli/sharding.ts';
 import { parse } from '../../compiler/graph/parse.ts';
 import { print } from '../../compiler/graph/print.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
+import { projectOf } from '../frontend/project.ts';
 import { fovea, scratch } from './command.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -153,4 +154,19 @@ test('kernels are printed where there is no device for them', { timeout: 60_000 
   expect(cpuText.stdout).toContain('void FV_KERNEL(');
   // what has to run needs a device
   expect(measured.stderr).toMatch(/^fovea: FV0310: /);
+});
+
+test('what the export does beside computing is said on standard error, and of no other export', { timeout: 60_000 }, async () => {
+  const at = projectOf({
+    'model.ts': `import { fn, spec } from 'fovea';
+const seen: unknown[] = [];
+export const f = Object.assign((x: any) => { seen.push(1); return x.mul(2); }, { args: [spec('4')] });
+export const g = fn(['N'], (x) => { seen.pop(); return x; });
+`,
+  });
+  const { status, stdout, stderr } = await fovea(['explain', `${at('model.ts')}#f`], { fromSources: true });
+  expect(status).toBe(0);
+  expect(stdout).toContain('Launches');
+  expect(stderr).toMatch(/model\.ts\(3,\d+\): warning FV0901: 'seen\.push' changes 'seen'/);
+  expect(stderr).not.toContain('seen.pop');
 });

@@ -1,7 +1,7 @@
 /** Rule by rule: what `fovea check` finds in a traced body of a few lines, and what it lets pass. */
 import { relative } from 'node:path';
 import { expect, test } from 'vitest';
-import { checker } from '../../compiler/frontend/check.ts';
+import { checker, impuritiesOf } from '../../compiler/frontend/check.ts';
 import { inOrder } from '../../compiler/frontend/findings.ts';
 import { projectOf } from './project.ts';
 
@@ -249,4 +249,37 @@ export const f = fn(['N'], (x) => {
   };
   expect(said('all.two')).toMatch(/is a tensor that is made when its file is loaded/);
   expect(said('memo')).toMatch(/outlives the trace that put a tensor there/);
+});
+
+test('a function with args is a traced body, whatever its parameters are, and if it is named or in another file', {
+  timeout: 60_000,
+}, () => {
+  const far = 'export const seen: unknown[] = [];\nexport const far = (x: any) => {\n  seen.push(x);\n  return x;\n};\n';
+  const model = `import { spec } from 'fovea';
+import { far } from './far.ts';
+export const leak = Object.assign(
+  (x: any) => {
+    (globalThis as any).leak = x;
+    return x;
+  },
+  { args: [spec('B')] },
+);
+let count = 0;
+const near = (x: any) => {
+  count++;
+  return x;
+};
+export const named = Object.assign(near, { args: [spec('B')] });
+export const other = Object.assign(far, { args: [spec('B')] });
+export const none = Object.assign(() => { count = 0; }, { about: 'no function that is traced' });
+export const whole = { named };
+`;
+  const files = { 'model.ts': model, 'far.ts': far };
+  expect(findings(files)).toEqual(['FV0901 seen.push(x)', 'FV0901 (globalThis as any).leak', 'FV0901 count++']);
+  const at = projectOf(files);
+  const of = (name: string): readonly string[] => impuritiesOf(at('model.ts'), name).map((f) => `${relative(at('.'), f.file)}:${f.line}`);
+  expect(of('leak')).toEqual(['model.ts:5']);
+  expect(of('named')).toEqual(['model.ts:12']);
+  expect(of('whole')).toEqual(['model.ts:12']);
+  expect(of('none')).toEqual([]);
 });

@@ -2,8 +2,12 @@
 import { writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { expect, test } from 'vitest';
+import { reference } from '../../backends/reference/index.ts';
 import { traceFile } from '../../cli/check/trace.ts';
+import { userProgram } from '../../cli/program.ts';
+import { compile, spec, type Tensor } from '../../index.ts';
 import { scratch } from '../cli/command.ts';
+import { projectOf } from './project.ts';
 
 const dsl = join(import.meta.dirname, '../../dsl/index.ts');
 const traced = async (text: string) => {
@@ -60,4 +64,31 @@ export const plain = () => fn(['N'], (x) => x);
     expect.stringMatching(/^model\.ts:2 FV0001 .*\(tracing cut, example 2\)$/),
     expect.stringMatching(/^model\.ts:4 FV0503 the function does not say what its arguments are.*\(tracing none\)$/),
   ]);
+});
+
+test('a result that is a promise, a generator, a Map or of a class is no empty tree, wherever a function is traced', async () => {
+  const text = `import { spec, type Tensor } from 'fovea';
+const args = { args: [spec('B')] };
+class Pair { constructor(readonly x: unknown) {} }
+export const later = Object.assign(async (x: Tensor<'B'>) => x.mul(2), args);
+export const fails = Object.assign(async (x: Tensor<'B'>) => { throw new Error(x.shape); }, args);
+export const steps = Object.assign(function* (x: Tensor<'B'>) { yield x; }, args);
+export const map = Object.assign((x: Tensor<'B'>) => [new Map([['x', x]])], args);
+export const pair = Object.assign((x: Tensor<'B'>) => ({ pair: new Pair(x) }), args);
+export const bare = Object.assign((x: Tensor<'B'>) => Object.assign(Object.create(null), { x }), args);
+`;
+  const { traced: names, found } = await traced(text);
+  expect(names).toEqual(['bare']);
+  expect([...found].sort()).toEqual([
+    expect.stringMatching(/^model\.ts:4 FV0904 result of the function is a promise.*\(tracing later\)$/),
+    expect.stringMatching(/^model\.ts:5 FV0904 result of the function is a promise.*\(tracing fails\)$/),
+    expect.stringMatching(/^model\.ts:6 FV0904 result of the function is a generator.*\(tracing steps\)$/),
+    expect.stringMatching(/^model\.ts:7 FV0006 result 0 is of type Map, .*\(tracing map\)$/),
+    expect.stringMatching(/^model\.ts:8 FV0006 result pair is of type Pair, .*\(tracing pair\)$/),
+  ]);
+  const at = projectOf({ 'model.ts': text });
+  await expect(userProgram(`${at('model.ts')}#later`)).rejects.toMatchObject({ code: 'FV0904', loc: { line: 4 } });
+  await expect(userProgram(`${at('model.ts')}#map`)).rejects.toMatchObject({ code: 'FV0006', loc: { line: 7 } });
+  const twice = async (x: Tensor<'B'>) => x.mul(2);
+  await expect(compile(twice as never, [spec('B')], { backend: reference, dims: { B: 2 } })).rejects.toMatchObject({ code: 'FV0904' });
 });
