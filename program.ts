@@ -84,7 +84,8 @@ export interface Leaf {
   readonly type: TensorType;
 }
 
-const article = (x: unknown): string => (x === undefined ? 'nothing' : x === null ? 'null' : `a ${typeof x}`);
+const article = (x: unknown): string =>
+  x === undefined ? 'nothing' : x === null ? 'null' : `${typeof x === 'object' ? 'an' : 'a'} ${typeof x}`;
 
 /** `argument 1, blocks.0.weight` */
 export const placeOf = ({ argument, path }: Pick<Leaf, 'argument' | 'path'>): string =>
