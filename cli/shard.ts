@@ -69,8 +69,8 @@ interface Elements {
  */
 const least = (n: Elements, o: Pick<ShardOptions, 'strategy' | 'reduce'>, group: number, ranks: number): number => {
   const all = n.backbone + n.heads;
-  if (o.strategy === 'NO_SHARD') return ringBytes('all-reduce', ranks, 4 * all);
   const gradients = bytesOf[o.reduce] * n.backbone + 4 * n.heads;
+  if (o.strategy === 'NO_SHARD') return ringBytes('all-reduce', ranks, gradients);
   // the student's, once or for each phase, and the teacher's
   const gathers = (o.strategy === 'FULL_SHARD' ? 3 : 2) * 2 * all;
   return (
