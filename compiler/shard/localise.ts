@@ -87,7 +87,7 @@ const localRegion = (g: Graph, ins: readonly Placement[], mesh: Mesh): Graph => 
       out,
       from,
       ranks: mesh.ranks,
-      wanted: false,
+      wanted: undefined,
       wantedIn: [],
       known: [],
       region: () => undefined,

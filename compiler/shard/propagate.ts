@@ -11,7 +11,18 @@
  */
 import { type Builder, builder } from '../graph/builder.ts';
 import { eqType } from '../graph/infer.ts';
-import type { DType, Graph, Node, Phase, Placement, Prim, Split, TensorType, Value } from '../graph/types.ts';
+import {
+  type DType,
+  type Graph,
+  isFloat,
+  type Node,
+  type Phase,
+  type Placement,
+  type Prim,
+  type Split,
+  type TensorType,
+  type Value,
+} from '../graph/types.ts';
 import { isStretched } from './move.ts';
 import { isSplit, type Mesh, partsOf, samePlacement } from './placement.ts';
 import { choose } from './rules.ts';
@@ -21,12 +32,12 @@ export interface Layout {
   readonly inputs: readonly Placement[];
   /** One a result; R and the placement of the donated input are all that is worth asking for. */
   readonly outputs: readonly Placement[];
-  /** The unit of a parameter, and of the gradient that a result with a flat placement is made of; one an input, one a result. */
+  /** The unit of a parameter, and of the gradient that a result is made of, '' where it takes no input's place; one an input, one a result. */
   readonly inputUnits: readonly string[];
   readonly outputUnits: readonly string[];
   /** Whether a unit's gathered parameters are freed after the forward phase and gathered again. */
   readonly regather: (unit: string) => boolean;
-  /** The type in which the gradients of a unit are reduced and scattered. */
+  /** The type in which the gradients of a unit are reduced. */
   readonly reduceAs: (unit: string) => DType;
 }
 
@@ -69,14 +80,18 @@ const pointwise: ReadonlySet<Prim> = new Set<Prim>([
   'reshape',
 ]);
 
-/** Values on their way to flat results through operations that keep the shape, and the first of these results. */
-const wantedFlat = (g: Graph, { outputs }: Layout): ReadonlyMap<Value, number> => {
+/**
+ * Values on their way to results that take the place of an input, flat or whole, through operations that keep the shape; and the first of these
+ * results. A loss is none of them: its terms may be scaled and added up before they are brought together.
+ */
+const wantedBy = (g: Graph, { outputs, outputUnits }: Layout): ReadonlyMap<Value, number> => {
   const wanted = new Map<Value, number>();
   const want = (v: Value, i: number): void => {
     wanted.set(v, Math.min(i, wanted.get(v) ?? i));
   };
   g.results.forEach((r, i) => {
-    if (outputs[i] === 'flat') want(r, i);
+    const stays = outputs[i] === 'flat' || (outputs[i] === 'R' && outputUnits[i] !== '');
+    if (stays && isFloat(r.type.dtype)) want(r, i);
   });
   for (let i = g.nodes.length - 1; i >= 0; i--) {
     const n = g.nodes[i];
@@ -106,7 +121,7 @@ const regionOf = (g: Graph, ins: readonly Placement[], mesh: Mesh): readonly Pla
       out: n.outputs.map((o) => o.type),
       from,
       ranks: mesh.ranks,
-      wanted: false,
+      wanted: undefined,
       wantedIn: [],
       known: [],
       region: (inner) => ('body' in n.op ? regionOf(n.op.body, inner, mesh) : undefined),
@@ -126,7 +141,11 @@ export const propagate = (g: Graph, mesh: Mesh, layout: Layout): Placed => {
   const env = new Map<Value, Value>();
   const placement = new Map<Value, Placement>();
   const units = new Map<Value, string>();
-  const wanted = wantedFlat(g, layout);
+  const wanted = wantedBy(g, layout);
+  const wantedAt = (v: Value): 'flat' | 'R' | undefined => {
+    const result = wanted.get(v);
+    return result === undefined ? undefined : layout.outputs[result] === 'flat' ? 'flat' : 'R';
+  };
   const moved = new Map<Value, Map<string, Value>>();
   const known: (readonly number[])[] = [];
   const at = (v: Value): Placement => placement.get(v) as Placement;
@@ -175,8 +194,8 @@ export const propagate = (g: Graph, mesh: Mesh, layout: Layout): Placed => {
       out: n.outputs.map((o) => o.type),
       from: ins.map(at),
       ranks: mesh.ranks,
-      wanted: wanted.has(first),
-      wantedIn: n.inputs.map((v) => wanted.has(v)),
+      wanted: wantedAt(first),
+      wantedIn: n.inputs.map(wantedAt),
       known,
       region: (inner) => ('body' in n.op ? regionOf(n.op.body, inner, mesh) : undefined),
     });

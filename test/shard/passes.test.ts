@@ -50,7 +50,7 @@ describe('FSDP from placements', () => {
       "graph (%0 x: f32[4 2], %1 w: f32[2 3]) {
         %2: f32[4 3] = dot(%0, %1) batch=[][] contract=[1][0] dtype=f32
         %3: f32[2 3] = dot(%0, %2) batch=[][] contract=[0][0] dtype=f32
-        %4: f32[2 3] = reshard(%3) axis=data from=P to=R
+        %4: f32[2 3] = reshard(%3) axis=data from=P to=R unit=w
         %5: f32[2 3] = sub(%1, %4)
         return %5
       }
@@ -77,6 +77,31 @@ describe('FSDP from placements', () => {
   });
 });
 
+test.each(['flat', 'R'] as const)('a gradient that is clipped is reduced once, before its norm and its moment read it: %s', (lies) => {
+  const clipped = parse(`graph (%0 x: f32[4 2], %1 w: f32[2 3], %2 m: f32[2 3]) {
+    %3: f32[4 3] = dot(%0, %1) batch=[][] contract=[1][0] dtype=f32
+    %4: f32[2 3] = dot(%0, %3) batch=[][] contract=[0][0] dtype=f32 ; phase=bwd
+    %5: f32[2 3] = mul(%4, %4) ; phase=opt
+    %6: f32[] = reduceSum(%5) axes=[0 1] ; phase=opt
+    %7: f32[] = rsqrt(%6) ; phase=opt
+    %8: f32[2 3] = broadcast(%7) shape=[2 3] axes=[] ; phase=opt
+    %9: f32[2 3] = mul(%4, %8) ; phase=opt
+    %10: f32[2 3] = add(%2, %9) ; phase=opt
+    %11: f32[2 3] = sub(%1, %10) ; phase=opt
+    return %11, %10
+  }`);
+  const { graph } = propagate(clipped, mesh, {
+    inputs: [{ split: 0 }, lies, lies],
+    outputs: [lies, lies],
+    inputUnits: ['', 'w', 'w'],
+    outputUnits: ['w', 'w'],
+    regather: () => true,
+    reduceAs: () => 'f32',
+  });
+  const sums = text(graph).match(/f32\[2 3\] = reshard\(.*from=P.*/g);
+  expect(sums).toEqual([`f32[2 3] = reshard(%${lies === 'flat' ? 5 : 4}) axis=data from=P to=${lies} unit=w`]);
+});
+
 test('where a mesh has copies, a gradient is added up within each and then over them', () => {
   const four = { ranks: 4, shard: 2 };
   expect(text(localise(place([{ split: 0 }, 'flat'], four), four))).toMatch(
@@ -84,7 +109,7 @@ test('where a mesh has copies, a gradient is added up within each and then over 
   );
 });
 
-test('a gradient is narrow on its way to the pieces of its weight, and nowhere else', () => {
+test('a gradient is narrow on its way to its weight, in pieces or whole, and nowhere else', () => {
   const narrow = localise(place([{ split: 0 }, 'flat']), mesh, (unit) => (unit === 'w' ? 'bf16' : 'f32'));
   expect(text(narrow)).toContain(`  %8: bf16[2 3] = cast(%7) dtype=bf16
   %9: bf16[6] = reshape(%8) shape=[6]
@@ -93,7 +118,12 @@ test('a gradient is narrow on its way to the pieces of its weight, and nowhere e
   %12: f32[3] = cast(%11) dtype=f32
   %13: f32[3] = sub(%1, %12)
 `);
-  expect(localise(place([{ split: 0 }, 'R']), mesh, () => 'bf16').nodes.filter((n) => n.op.prim === 'cast')).toEqual([]);
+  const copied = localise(place([{ split: 0 }, 'R']), mesh, () => 'bf16');
+  expect(text(copied)).toContain(`  %5: bf16[2 3] = cast(%4) dtype=bf16
+  %6: bf16[2 3] = collective(%5) kind=all-reduce group=world ranks=2 reduction=sum unit=w
+  %7: f32[2 3] = cast(%6) dtype=f32
+  %8: f32[2 3] = sub(%1, %7)
+`);
 });
 
 describe('transfers', () => {
