@@ -35,6 +35,9 @@ import { rows } from './transform/rows.ts';
 export type { Precision } from './passes/precision.ts';
 export type Pass = (g: Graph) => Graph;
 
+/** Values of fewer bytes are kept as they are: together they are a few MiB of a step, and each clone or cast may be a launch. */
+const smallest = 1 << 18;
+
 type Passes = readonly (readonly [name: string, pass: Pass])[];
 
 /**
@@ -57,9 +60,8 @@ export const passesFor = (choice: Precision, ranks?: RankPasses): Passes => [
   ['simplify again', simplify],
   ['cse again', cse],
   ['dce again', dce],
-  // values of less than 256 KiB stay: together they are a few MiB of a step, and each clone may be a launch
-  ['recompute', recompute(1 << 18)],
-  ['keep', keep(choice, 1 << 18)],
+  ['recompute', recompute(smallest)],
+  ['keep', keep(choice, smallest)],
   ['dce last', dce],
   ...(ranks?.late ?? []),
 ];

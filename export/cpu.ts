@@ -9,6 +9,7 @@ import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { type Addon, throughAddon } from '../backends/cpu/addon.ts';
+import { threadCount } from '../backends/cpu/machine.ts';
 import { load as loadPlan } from '../backends/cpu/runtime.ts';
 import { FoveaError } from '../compiler/error.ts';
 import { caller, toHost } from '../program.ts';
@@ -40,12 +41,8 @@ const check = ({ needs: { platform, arch, flags = [] } }: Manifest): void => {
 
 export { FoveaError, toHost };
 
-/** As many threads as `cpu({ threads })` would take. */
-const threadsOf = (asked: number | undefined): number =>
-  asked !== undefined && Number.isInteger(asked) && asked >= 1 ? Math.min(asked, 256) : availableParallelism();
-
 /** FV0204, FV0205; FV0202: no memory for the arena. `threads`: 1 to 256; as many as there are processors otherwise. */
-export const load = async ({ threads }: { readonly threads?: number } = {}): Promise<Loaded> => {
+export const load = async ({ threads = availableParallelism() }: { readonly threads?: number } = {}): Promise<Loaded> => {
   const base = import.meta.url;
   const { manifest, document, plan, text } = await openExport(base, 'cpu');
   check(manifest);
@@ -54,7 +51,7 @@ export const load = async ({ threads }: { readonly threads?: number } = {}): Pro
     const addon = createRequire(base)('./native.node') as Addon;
     const native = throughAddon(addon, fileURLToPath(new URL('kernels.so', base)));
     const symbols = JSON.parse(await text('symbols.json')) as readonly string[];
-    executable = loadPlan(plan, { symbols, compiled: 0 }, native, { threads: threadsOf(threads), poison: 0, shareAll: false });
+    executable = loadPlan(plan, { symbols, compiled: 0 }, native, { threads: threadCount(threads), poison: 0, shareAll: false });
   } catch (e) {
     if (e instanceof FoveaError) throw e;
     throw new FoveaError('FV0205', `the system does not load the kernels: ${e instanceof Error ? e.message : String(e)}`, {

@@ -1,7 +1,8 @@
 /**
  * Which contractions of a DINOv2 training step take bf16 or f16 operands: those of backbones and heads, forward and backward. As in the
  * original's mixed precision, the losses (KoLeo's products of class tokens among them) and the resampling of position embeddings, which
- * stands in the backbone itself and not in a module of it, stay float32; so does all that is no contraction.
+ * stands in the backbone itself and not in a module of it, stay float32; so does all that is no contraction. What bf16 contractions made waits as
+ * bf16 for the backward phase (compiler/passes/keep.ts), but for the teacher's centering: its targets are the loss's.
  *
  *   compile(trainStep(recipe), specs, { backend, precision: stepPrecision('bf16') })
  */

@@ -167,12 +167,9 @@ const printStore = (s: Stmt & { readonly s: 'store' }, c: Context): void => {
     const scatter = s.index.lanes > 1;
     const nontemporal = c.nontemporal.has(s.to) && whole(s.value);
     if (!scatter && !mask && !nontemporal) return line(c, `*(${t}x${lanes}u *)(${p} + ${i}) = ${value};`);
-    const how = scatter ? 'scatter' : 'store';
+    const how = `${scatter ? 'scatter' : 'store'}${mask ? 'Masked' : scatter ? '' : 'Nontemporal'}`;
     const at = scatter ? `${p}, ${c.fns.convert(s.index.dtype, 'index', lanes, i as string)}` : `${p} + ${i}`;
-    line(
-      c,
-      `${c.fns.use(`${how}${mask ? 'Masked' : scatter ? '' : 'Nontemporal'}_${t}`, lanes)}(${at}, ${value}${mask ? `, ${mask}` : ''});`,
-    );
+    line(c, `${c.fns.use(`${how}_${t}`, lanes)}(${at}, ${value}${mask ? `, ${mask}` : ''});`);
   });
 };
 
