@@ -120,10 +120,11 @@ const regionOf = (g: Graph, ins: readonly Placement[], mesh: Mesh): readonly Pla
       types,
       out: n.outputs.map((o) => o.type),
       from,
-      ranks: mesh.ranks,
+      mesh,
       wanted: undefined,
       wantedIn: [],
       known: [],
+      stored: () => false,
       region: (inner) => ('body' in n.op ? regionOf(n.op.body, inner, mesh) : undefined),
     });
     // a value that is whole may be made where it is needed (localise.ts), if it is a constant stretched
@@ -148,6 +149,7 @@ export const propagate = (g: Graph, mesh: Mesh, layout: Layout): Placed => {
   };
   const moved = new Map<Value, Map<string, Value>>();
   const known: (readonly number[])[] = [];
+  const flatShapes = new Set(g.params.filter((_, i) => layout.inputs[i] === 'flat').map((p) => `${p.type.shape}`));
   const at = (v: Value): Placement => placement.get(v) as Placement;
   const place = (v: Value, p: Placement): void => {
     placement.set(v, p);
@@ -193,10 +195,11 @@ export const propagate = (g: Graph, mesh: Mesh, layout: Layout): Placed => {
       types: ins.map((v) => v.type),
       out: n.outputs.map((o) => o.type),
       from: ins.map(at),
-      ranks: mesh.ranks,
+      mesh,
       wanted: wantedAt(first),
       wantedIn: n.inputs.map(wantedAt),
       known,
+      stored: (t) => flatShapes.has(`${t.shape}`),
       region: (inner) => ('body' in n.op ? regionOf(n.op.body, inner, mesh) : undefined),
     });
     const unit = (v: Value): string | undefined => layout.outputUnits[wanted.get(v) ?? wanted.get(first) ?? -1];

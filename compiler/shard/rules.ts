@@ -68,7 +68,7 @@ const call: Rule<'call'> = (s) => {
 };
 const perShard: Rule<'perShard'> = (s) => {
   const shards = s.types[0]?.shape[0] as number;
-  return shards % s.ranks === 0 && shards > 0 ? alike(s, { split: 0 }) : whole(s);
+  return shards % s.mesh.ranks === 0 && shards > 0 ? alike(s, { split: 0 }) : whole(s);
 };
 const late: Rule<Prim> = () => {
   throw new Error('internal: the program is one for a rank already');
