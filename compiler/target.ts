@@ -40,7 +40,7 @@ export interface Target {
   /** Alignment of buffer offsets in the arena. */
   readonly alignment: number;
   readonly cacheBytes: { readonly l1: number; readonly l2: number };
-  /** Tensors of so many bytes are written past the caches, which would lose them before they are read. Absent where a target has no such way. */
+  /** Tensors of so many bytes are written past the caches (plan/stores.ts). Absent where a target has no such way. */
   readonly nontemporalBytes?: number;
   readonly peak: { readonly flops: number; readonly bytes: number };
 }

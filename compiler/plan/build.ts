@@ -25,6 +25,7 @@ import { largestOf } from './largest.ts';
 import { orderSteps } from './order.ts';
 import { placesOf, usesOf } from './places.ts';
 import { shareKernels, tables } from './share.ts';
+import { pastCaches } from './stores.ts';
 import { collectivesOf, transferOf } from './transfers.ts';
 import type { Chosen, Lifetime, Plan, Slot } from './types.ts';
 
@@ -200,9 +201,10 @@ const planFull = (g: Graph, target: Target, donated: readonly number[], schedule
     }),
   );
 
+  const stored = pastCaches(steps, kernels, place, target.nontemporalBytes);
   const plan: Plan = {
-    kernels,
-    launches: steps.flatMap(({ parts, transfer, ...rest }) =>
+    kernels: stored.kernels,
+    launches: stored.steps.flatMap(({ parts, transfer, ...rest }) =>
       transfer
         ? []
         : [{ ...rest, parts: parts.map(({ buffers, sizes, blocks }) => ({ sizes, blocks, offsets: buffers.map((v) => slot(v).offset) })) }],
