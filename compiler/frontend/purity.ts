@@ -11,7 +11,7 @@
 import type ts from 'typescript';
 import { type Body, type Called, type Facts, isBody, type Visit, visitor } from './bodies.ts';
 import type { Finding } from './findings.ts';
-import { bare, pathOf } from './names.ts';
+import { bare, keyText, pathOf } from './names.ts';
 import { languageName, mayBeTensor, symbolOf } from './tensors.ts';
 import { tsc } from './typescript.ts';
 
@@ -46,14 +46,15 @@ const unused = (call: ts.CallExpression, say: Visit['say']): void => {
   const used = new Set<string>();
   if (tsc.isObjectBindingPattern(name)) {
     if (name.elements.some((e) => e.dotDotDotToken)) return;
-    for (const e of name.elements) used.add((e.propertyName ?? e.name).getText());
+    for (const e of name.elements) used.add(keyText(e.propertyName ?? e.name));
   } else {
     let whole = false;
     const visit = (n: ts.Node): void => {
       if (tsc.isIdentifier(n) && n.text === name.getText()) {
         const up = n.parent;
         if (tsc.isPropertyAccessExpression(up) && up.expression === n) used.add(up.name.text);
-        else if (tsc.isElementAccessExpression(up) && tsc.isStringLiteralLike(up.argumentExpression)) used.add(up.argumentExpression.text);
+        else if (tsc.isElementAccessExpression(up) && tsc.isStringLiteralLike(up.argumentExpression))
+          used.add(keyText(up.argumentExpression));
         else whole = true;
       }
       tsc.forEachChild(n, visit);
@@ -62,7 +63,7 @@ const unused = (call: ts.CallExpression, say: Visit['say']): void => {
     if (whole) return;
   }
   for (const p of tree.properties) {
-    const key = p.name?.getText().replace(/['"]/g, '');
+    const key = p.name && keyText(p.name);
     if (p.name && key !== undefined && !used.has(key))
       say(p.name, 'FV0906', `'${key}' is a parameter that the body never mentions: it would get no gradient`, [], 'warning');
   }

@@ -19,7 +19,7 @@
  *   %3: f32[4 3] = dot(%0, %2) contract=[1][0] dtype=f32     ->    %4: bf16[4 8] = cast(%0)   %5: f32[4 3] = dot(%4, %3)
  */
 import { FoveaError } from '../error.ts';
-import { attention, isAttention, type StreamOp, tiled } from '../graph/attention.ts';
+import { attention, isAttention, placesIn, type StreamOp, tiled } from '../graph/attention.ts';
 import { type Builder, builder } from '../graph/builder.ts';
 import { known } from '../graph/dim.ts';
 import type { FloatType, Graph, Meta, Node, Op, OpOf, Prim, Value } from '../graph/types.ts';
@@ -180,7 +180,7 @@ export const precision = (choice: Precision): ((g: Graph) => Graph) => {
     for (const n of g.nodes) {
       const wish = casts.get(n);
       const ins = n.inputs.map((v, i) => (wish?.at.includes(i) ? as(v, wish.type, n.meta) : (env.get(v) as Value)));
-      const outs = b.at(n.meta, () => (wish && isAttention(n) ? attention(b, n.op.tag, ins) : b.emit(n.op, ins)));
+      const outs = b.at(n.meta, () => (wish && isAttention(n) ? attention(b, n.op.tag, ins, placesIn(n.op)) : b.emit(n.op, ins)));
       const rounded = wish && n.op.prim === 'dot' && n.meta.phase === 'fwd' ? resultOf(n.meta.scope) : 'f32';
       n.outputs.forEach((o, i) => {
         const low = rounded === 'f32' ? undefined : cast(b, outs[i] as Value, rounded, n.meta);

@@ -1,20 +1,30 @@
 /**
  * With bf16 or f16 operands of contractions, fused kernels compute what the cast graph says: the pass writes every rounding down as a
- * cast, so the bound of float64 is that of any other program. Parameters and results keep their types.
+ * cast, so the bound of float64 is that of any other program. Parameters and results keep their types. And so it is with what waits for the
+ * backward phase as bf16, however small; forward nothing changes by it.
  */
 import { passesFor } from '../../compiler/compile.ts';
 import { showType } from '../../compiler/graph/infer.ts';
+import { interpret } from '../../compiler/graph/interpret.ts';
 import type { Graph } from '../../compiler/graph/types.ts';
 import { verify } from '../../compiler/graph/verify.ts';
+import { keep } from '../../compiler/passes/keep.ts';
+import type { Precision } from '../../compiler/passes/precision.ts';
 import { bounded, compare } from '../bound.ts';
 import { runKernels } from '../kernels.ts';
+import { layersOf } from '../layers.ts';
 import { exposed } from '../transforms.ts';
-import type { Law } from './law.ts';
+import { draws } from './draws.ts';
+import { type Law, sameBits } from './law.ts';
+import { gradientStep } from './remat.ts';
 
 const signature = (g: Graph): string => [...g.params, ...g.results].map((v) => showType(v.type)).join();
 /** Contractions whose operands are bf16 or f16, and whose result is not. */
 export const halves = (g: Graph): number =>
   g.nodes.filter((n) => n.op.prim === 'dot' && n.op.dtype === 'f32' && n.inputs.every((v) => v.type.dtype !== 'f32')).length;
+
+/** Casts to bf16, forward. */
+const rounded = (g: Graph): number => g.nodes.filter((n) => n.op.prim === 'cast' && n.op.dtype === 'bf16' && n.meta.phase === 'fwd').length;
 
 export const precisionLaws: readonly Law[] = [
   {
@@ -36,6 +46,28 @@ export const precisionLaws: readonly Law[] = [
       const final = run(after, passes.slice(at + 1));
       const { wrong } = compare(bounded(after, inputs), runKernels(final, target, inputs));
       return wrong && `${choice}, ${wrong}`;
+    },
+  },
+  {
+    name: 'kept',
+    says: 'what waits for the backward phase as bf16 changes no bit forward, and kernels compute what the graph with it says',
+    seedOnly: true,
+    check: (_, { seed, target, note }) => {
+      const { graph, inputs } = layersOf(seed, draws(seed));
+      const choice: Precision = { default: 'bf16', kept: true, ...(seed % 4 < 2 ? {} : { results: { '**': 'bf16' } }) };
+      const passes = passesFor(choice);
+      const at = passes.findIndex(([name]) => name === 'keep');
+      const before = passes.slice(0, at).reduce((g, [, pass]) => pass(g), gradientStep(graph, 'plain'));
+      const after = keep(choice, 0)(before);
+      verify(after);
+      if (signature(after) !== signature(before)) return 'the signature changes';
+      note?.('values kept as bf16', rounded(after) - rounded(before));
+      const [value] = interpret(after, inputs);
+      const differs = sameBits(interpret(before, inputs).slice(0, 1), value ? [value] : []);
+      if (differs) return `forward, ${differs}`;
+      const final = passes.slice(at + 1).reduce((g, [, pass]) => pass(g), after);
+      const { wrong } = compare(bounded(after, inputs), runKernels(final, target, inputs));
+      return wrong && `${choice.results ? 'results too, ' : ''}${wrong}`;
     },
   },
 ];
