@@ -115,5 +115,5 @@ export const openExport = async (base: string, backend: Manifest['backend']): Pr
   };
 };
 
-export type Loaded = Caller['call'] & { readonly dispose: () => void };
-export const loaded = ({ call, dispose }: Caller): Loaded => Object.assign(call, { dispose });
+export type Loaded = Caller['call'] & Omit<Caller, 'call'>;
+export const loaded = ({ call, ahead, dispose }: Caller): Loaded => Object.assign(call, { ahead, dispose });

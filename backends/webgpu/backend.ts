@@ -36,6 +36,7 @@ export const webgpuTarget = ({ limits }: Pick<GPUDevice, 'limits'>, subgroup = 1
   bf16Dot: false,
   // the language allows it, and no device says what it does
   flushes: true,
+  proves: true,
   sharedBytes: limits.maxComputeWorkgroupStorageSize,
   maxBuffers: limits.maxStorageBuffersPerShaderStage,
   alignment: limits.minStorageBufferOffsetAlignment,
@@ -54,7 +55,7 @@ export const commonLimits = {
 /** FV0307: no adapter or no device; FV0308, FV0309: it does not answer. */
 export const webgpuOn = async (gpu: GPU, options: WebGpuOptions = {}): Promise<WebGpuBackend> => {
   const opened = await openDevice(gpu, options);
-  const { device, name, life } = opened;
+  const { device, name, life, sizes } = opened;
   const { f16, subgroup } = options.plain
     ? none
     : await abilitiesOf(device, life, (device.adapterInfo as GPUAdapterInfo | undefined)?.subgroupMinSize ?? 1).catch((e: unknown) => {
@@ -65,7 +66,7 @@ export const webgpuOn = async (gpu: GPU, options: WebGpuOptions = {}): Promise<W
   return {
     kind: 'plan',
     name: 'webgpu',
-    target: webgpuTarget(device, subgroup),
+    target: { ...webgpuTarget(device, subgroup), maxBuffers: sizes.bindings },
     dialect,
     plans: options.plans,
     adapter: name,

@@ -63,7 +63,7 @@ const launchesOf = (g: Graph, target: Target, schedules: Schedules | undefined) 
     const same = numbers.get(kernel);
     if (same !== undefined) return same;
     const text = printKernel({ ...kernel, name: 'k' });
-    const at = known.get(text) ?? kernels.push(verifyKernel({ ...kernel, name: `k${kernels.length}_${kernel.name}` })) - 1;
+    const at = known.get(text) ?? kernels.push(verifyKernel({ ...kernel, name: `k${kernels.length}_${kernel.name}` }, target.proves)) - 1;
     known.set(text, at);
     numbers.set(kernel, at);
     return at;
