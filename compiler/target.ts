@@ -88,6 +88,8 @@ export type Backend =
       readonly kind: 'plan';
       readonly name: string;
       readonly target: Target;
+      /** The device, as it calls itself; absent where that is the processor. */
+      readonly device?: string;
       /** Where finished plans are kept, if they are. */
       readonly plans?: PlanStore | undefined;
       /** `key` names the plan where it is kept: what is made of its kernels may be kept by the same name. */

@@ -14,8 +14,8 @@ export interface WebGpuBackend {
   readonly kind: 'plan';
   readonly name: 'webgpu';
   readonly target: Target;
-  /** As the adapter calls itself. */
-  readonly adapter: string;
+  /** As its adapter calls itself. */
+  readonly device: string;
   /** What its kernels use beyond what every device has; of subgroups, target.subgroup. */
   readonly dialect: Dialect;
   readonly plans?: PlanStore | undefined;
@@ -69,7 +69,7 @@ export const webgpuOn = async (gpu: GPU, options: WebGpuOptions = {}): Promise<W
     target: { ...webgpuTarget(device, subgroup), maxBuffers: sizes.bindings },
     dialect,
     plans: options.plans,
-    adapter: name,
+    device: name,
     source: (k) => printWgsl(k, undefined, dialect),
     prepare: (plan, progress) => load(opened, plan, (k, places) => printWgsl(plan.kernels[k] as Kernel, places, dialect), progress),
     destroy: () => device.destroy(),
