@@ -4,7 +4,7 @@
  *   const p = await userProgram('examples/vit.ts#step', { dims: { B: 64 } });
  *   p.traced.graph, p.dims, p.donated
  */
-import { writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
@@ -38,6 +38,18 @@ export const written = (file: string, text: string): void => {
   const path = resolve(file);
   try {
     writeFileSync(path, text);
+  } catch (e) {
+    throw cannotWrite(path, e);
+  }
+};
+
+/** Tries out a file that is to be written at the end of minutes; what it holds stays. FV0407. */
+export const writable = (file: string): void => {
+  const path = resolve(file);
+  const there = existsSync(path);
+  try {
+    closeSync(openSync(path, 'a'));
+    if (!there) rmSync(path);
   } catch (e) {
     throw cannotWrite(path, e);
   }

@@ -2,7 +2,7 @@
  * Networks of a few layers, drawn from a seed: contractions between which stand pointwise operations, views, residual streams and statistics. What
  * random programs seldom have: values that contractions make and that the backward phase reads again, and values that look like it and are measured.
  *
- *   x @ w0 -> tanh(h) * h -> @ w1 + x -> (h - max h) -> @ w2 -> sum of z^3
+ *   x @ w0 -> tanh(h) * h -> @ w1 + x -> (h - max h) -> @ w2 -> sum of z^3          scopes 'layer 3', 'layer 2', 'layer 1', 'loss'
  */
 import { builder } from '../compiler/graph/builder.ts';
 import type { Value } from '../compiler/graph/types.ts';
@@ -36,8 +36,9 @@ export const layersOf = (seed: number, pick: (n: number) => number): Program => 
     return pick(3) === 0 && width === x.type.shape[1] ? b.add(out, x) : out;
   };
   let x = param(rows, 2 + pick(20));
-  for (let k = 2 + pick(3); k > 0; k--) x = layer(x, pick(3) === 0 ? (x.type.shape[1] as number) : 2 + pick(40));
-  const graph = b.build([b.sum(b.mul(x, b.mul(x, x)), [0, 1])]);
+  for (let k = 2 + pick(3); k > 0; k--)
+    x = b.at({ scope: `layer ${k}` }, () => layer(x, pick(3) === 0 ? (x.type.shape[1] as number) : 2 + pick(40)));
+  const graph = b.build([b.at({ scope: 'loss' }, () => b.sum(b.mul(x, b.mul(x, x)), [0, 1]))]);
   const next = numbers(seed);
   return { graph, inputs: graph.params.map((p) => drawLike(p.type, next)) };
 };
