@@ -27,13 +27,9 @@ export const faces = (): readonly (readonly [name: string, file: string])[] => {
 const aboutOf = (file: string): string => {
   const text = readFileSync(join(root, file), 'utf8');
   const head = (/^\/\*\*([\s\S]*?)\*\//.exec(text)?.[1] ?? '').replace(/^ \* ?/gm, '');
-  return (
-    head
-      .split(/\n\s*\n/)[0]
-      ?.replace(/\s+/g, ' ')
-      .trim()
-      .replace(/:$/, '.') ?? ''
-  );
+  const [paragraph = ''] = head.split(/\n\s*\n/);
+  const sentences = paragraph.replace(/\s+/g, ' ').trim();
+  return (/^.*?[.:](?= |$)/.exec(sentences)?.[0] ?? sentences).replace(/:$/, '.');
 };
 
 const kindOf = (s: ts.Symbol): string => {

@@ -44,7 +44,7 @@ const properties = (f: unknown): Properties => (typeof f === 'function' ? (f as 
 
 /** Whether a value says enough about its arguments to be traced. */
 export const isDeclared = (f: unknown): boolean =>
-  f !== null && f !== undefined && (signatureOf(f) !== undefined || Array.isArray(properties(f).args));
+  f !== null && f !== undefined && (signatureOf(f) !== undefined || properties(f).args !== undefined);
 
 /** What a function returns for each list of arguments among its `examples`, made when it is asked for. */
 export const examplesOf = (f: unknown): readonly (() => unknown)[] => {
@@ -144,6 +144,8 @@ export const declared = (f: unknown): Declared => {
   const sig = signatureOf(f);
   const { args, dims = {}, donate = [], place } = properties(f);
   const own: unknown = sig?.map((s) => specOf(s, module?.dims ?? none)) ?? args;
+  if (own !== undefined && !Array.isArray(own))
+    throw new FoveaError('FV0503', `args is ${kindOf(own)}, and no list of specs`, { hint: "Write args: [spec('B D')]." });
   if (!Array.isArray(own))
     throw new FoveaError('FV0503', 'the function does not say what its arguments are', {
       hint: "Make it a fn(['B D'], ...) or a module, or give it a property args: [spec('B D')].",

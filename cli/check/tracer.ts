@@ -39,6 +39,9 @@ export interface Tracer {
   readonly end: () => void;
 }
 
+/** Of a timer, in milliseconds: a longer one ends at once. */
+const longest = 2 ** 31 - 1;
+
 const start = (targets: readonly Target[]): ChildProcess => {
   const words = targets.map(({ file, name }) => (name === undefined ? file : `${file}#${name}`));
   return fork(process.argv[1] as string, ['check', '--only-trace', ...words], { stdio: ['ignore', 2, 2, 'ipc'] });
@@ -59,7 +62,7 @@ export const tracer = (targets: readonly Target[], seconds: number): Tracer => {
     timer = setTimeout(() => {
       late = true;
       child.kill('SIGKILL');
-    }, 1000 * seconds);
+    }, Math.min(1000 * seconds, longest));
   };
   const hear = (m: Said): void => {
     if (m.about === 'before') last = m.step;

@@ -81,6 +81,7 @@ test('what an export says of its own arguments is checked once, at its declarati
     ["args: [spec('B')], dims: { B: 'q' as never }", /^FV0005 LINE dims: B is "q", not a whole number, 0 or more/],
     ["args: [spec('B')], dims: { B: -1 }", /^FV0005 LINE dims: B is -1, not/],
     ["args: [spec('B')], dims: 3 as never", /^FV0005 LINE dims is a number, and no record of sizes/],
+    ["args: 'B'", /^FV0503 LINE args is a string, and no list of specs \| Write args/],
     ['args: [3]', /^FV0503 LINE args: argument 1 is a number, and no spec \| None of the arguments is a tensor/],
     ['args: [null]', /^FV0503 LINE args: argument 1 is null, and no spec \| An argument is a spec/],
     ["args: [spec('4'), { a: [new Map()] }]", /^FV0503 LINE args: argument 2, a\.0 is of type Map, and no spec/],

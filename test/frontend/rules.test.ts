@@ -121,6 +121,14 @@ export const n = net('all');
   ]);
 });
 
+test('a parameter under the name of a size is told where it is declared', { timeout: 60_000 }, () => {
+  const model = `import { module, param } from 'fovea';
+export const a = module({ N: 4, M: 2 }, ({ N }) => ({ w: param('N'), N: param('N') }), ['N'], ({ w, N }, x) => (N ? x.mul(w) : x));
+export const b = module({ N: 4 }, () => ({ n: param('N') }), ['N'], ({ n }, x) => x.mul(n));
+`;
+  expect(findings({ 'model.ts': model }).filter((f) => f.startsWith('FV0007'))).toEqual(['FV0007 N']);
+});
+
 test('a body may take its parameters apart, with a rest', { timeout: 60_000 }, () => {
   const model = `import { module, param } from 'fovea';
 export const one = module({}, () => ({ w: param('4'), v: param('4') }), ['4'], ({ w, ...more }, x) => x.mul(w).add(more.v));
