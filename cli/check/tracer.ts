@@ -59,10 +59,13 @@ export const tracer = (targets: readonly Target[], seconds: number): Tracer => {
   const wait = (): void => {
     clearTimeout(timer);
     if (!waiting || !last) return;
-    timer = setTimeout(() => {
-      late = true;
-      child.kill('SIGKILL');
-    }, Math.min(1000 * seconds, longest));
+    timer = setTimeout(
+      () => {
+        late = true;
+        child.kill('SIGKILL');
+      },
+      Math.min(1000 * seconds, longest),
+    );
   };
   const hear = (m: Said): void => {
     if (m.about === 'before') last = m.step;
