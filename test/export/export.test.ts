@@ -21,7 +21,7 @@ import { cpu } from '../../backends/cpu/index.ts';
 import { buildEmulator } from '../../backends/cuda/emulator/build.ts';
 import { cuda } from '../../backends/cuda/index.ts';
 import { webgpuParts } from '../../backends/webgpu/export.ts';
-import { webgpu } from '../../backends/webgpu/index.ts';
+import { type WebGpuBackend, webgpu } from '../../backends/webgpu/index.ts';
 import { artefact, exportBackend } from '../../cli/compile/artefact.ts';
 import { userProgram } from '../../cli/program.ts';
 import type { Backend } from '../../index.ts';
@@ -323,6 +323,6 @@ test.skipIf(!node)(
       env: { ...softwareVulkan() },
     });
     expect([status, stderr]).toEqual([0, '']);
-    expect(stdout.trim()).toBe(await direct({ ...(node as Backend), target: webgpuParts().target }));
+    expect(stdout.trim()).toBe(await direct({ ...(node as WebGpuBackend), target: webgpuParts().target }));
   },
 );
