@@ -55,6 +55,8 @@ export interface Opened {
 const damaged = (what: string, cause?: unknown): FoveaError =>
   new FoveaError('FV0204', what, { hint: 'Export the program again, or copy the whole folder.', cause });
 
+/** Seconds that a file may take to arrive. */
+const patience = 300;
 const readBytes = async (name: string, base: string): Promise<Uint8Array> => {
   const url = new URL(name, base);
   try {
@@ -62,7 +64,7 @@ const readBytes = async (name: string, base: string): Promise<Uint8Array> => {
       const { readFile } = await import('node:fs/promises');
       return await readFile(url);
     }
-    const answer = await fetch(url);
+    const answer = await fetch(url, { signal: AbortSignal.timeout(1000 * patience) });
     if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
     return new Uint8Array(await answer.arrayBuffer());
   } catch (e) {

@@ -34,8 +34,8 @@ const over = Symbol('over');
 const flags = ['--enable-unsafe-webgpu', '--enable-features=Vulkan', '--use-angle=vulkan', '--headless=new', '--no-sandbox'];
 
 /**
- * Runs the cases one after another, each peer in turn; a peer that fails, or has no figure after `seconds`, says so, and the others go on. Without `chrome` all
- * of it is computed by the processor.
+ * Runs the cases one after another, each peer in turn; a peer that fails, takes the browser with it, or has no figure after `seconds`, says so, and the
+ * others go on. Without `chrome` all of it is computed by the processor.
  */
 export const runPeers = async (
   cases: readonly PeerCase[],
@@ -71,34 +71,43 @@ export const runPeers = async (
     open = undefined;
     await closing;
   };
-  /** A page that does not answer in time goes, with its browser: what it waits for may hold the device. */
-  const bounded = async <T>(text: string, late: T): Promise<T> => {
-    const { page } = await opened();
+  /** A page that fails or does not answer in time goes, with its browser: what it waits for may hold the device. `otherwise` makes an answer of the reason. */
+  const bounded = async <T>(text: string, otherwise: (why: string) => T): Promise<T> => {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const end = new Promise<typeof over>((resolve) => {
       timer = setTimeout(resolve, 1000 * seconds, over);
     });
-    const asked = page.evaluate<T>(text);
-    asked.catch(() => {});
-    const answer = await Promise.race([asked, end]).finally(() => clearTimeout(timer));
-    if (answer !== over) return answer;
-    await close();
-    return late;
+    let why = `no figure after ${seconds} s`;
+    try {
+      const { page } = await opened();
+      const asked = page.evaluate<T>(text);
+      asked.catch(() => {});
+      const answer = await Promise.race([asked, end]);
+      if (answer !== over) return answer;
+    } catch (e) {
+      why = `the browser is gone: ${e instanceof Error ? e.message.split('\n')[0] : String(e)}`;
+    } finally {
+      clearTimeout(timer);
+    }
+    await close().catch(() => {});
+    return otherwise(why);
   };
   try {
-    const names = await bounded<readonly string[]>('names', []);
+    const names = await bounded<readonly string[]>('names', (why) => {
+      throw new Error(why);
+    });
     const rows: (readonly PeerRow[])[] = [];
     for (const { what, shape } of cases) {
       const row: PeerRow[] = [];
       for (const name of names) {
-        const late = { name, failed: `no figure after ${seconds} s` };
-        row.push(await bounded<PeerRow>(`race(${JSON.stringify(name)}, '${what}', ${JSON.stringify(shape)}, ${runs})`, late));
+        const text = `race(${JSON.stringify(name)}, '${what}', ${JSON.stringify(shape)}, ${runs})`;
+        row.push(await bounded<PeerRow>(text, (failed) => ({ name, failed })));
       }
       rows.push(row);
     }
-    return { device: await bounded('adapter()', 'a browser'), rows };
+    return { device: await bounded('adapter()', () => 'a browser'), rows };
   } finally {
-    await close();
+    await close().catch(() => {});
     await stop();
     rmSync(folder, { recursive: true });
   }

@@ -22,12 +22,23 @@ import type { FromWorker, ToWorker } from './messages.ts';
 const sizes = { batch: 20, shown: 10, own: 112 } as const;
 /** Seconds between two looks at the patches; and between two copies of the state, from which training goes on where a device is lost. */
 const every = { look: 2, copy: 10 } as const;
+/** Seconds that a file, of which the largest has 2.6 MB, may take to arrive. */
+const patience = 300;
 
 const say = (m: FromWorker): void => postMessage(m);
 const unpacked = async (url: string): Promise<Uint8Array> => {
-  const answer = await fetch(url);
-  if (!answer.ok || !answer.body) throw new FoveaError('FV0404', `${url}: ${answer.status} ${answer.statusText}`);
-  return new Uint8Array(await new Response(answer.body.pipeThrough(new DecompressionStream('gzip'))).arrayBuffer());
+  const name = url.slice(url.lastIndexOf('/') + 1);
+  say({ kind: 'working', text: `fetching ${name} ...` });
+  try {
+    const answer = await fetch(url, { signal: AbortSignal.timeout(1000 * patience) });
+    if (!answer.ok || !answer.body) throw new Error(`${answer.status} ${answer.statusText}`);
+    return new Uint8Array(await new Response(answer.body.pipeThrough(new DecompressionStream('gzip'))).arrayBuffer());
+  } catch (e) {
+    throw new FoveaError('FV0404', `${name} cannot be fetched: ${e instanceof Error ? e.message : String(e)}`, {
+      hint: 'Load the page again; is the server still there?',
+      cause: e,
+    });
+  }
 };
 const load = async (images: string, labels: string): Promise<ImageSet> => idxSet(await unpacked(images), await unpacked(labels), fashion);
 
