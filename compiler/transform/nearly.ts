@@ -76,7 +76,8 @@ const classes = (dot: Dot, { values }: Mix): boolean => dot.op.batch[0].length =
 /** Why a softmax of x along these axes of the weights is not one over the keys, which are what is summed. */
 export const otherAxis = (s: Site, mix: Mix, x: Value, axes: readonly number[]): string | undefined => {
   const dot = dotBehind(s, x);
-  if (!dot || classes(dot, mix)) return undefined;
+  // classes are the last axis, as a linear layer writes them
+  if (!dot || (is(axes, lastAxis(mix.weights)) && classes(dot, mix))) return undefined;
   const over = (those: readonly number[]): boolean => axes.some((a) => those.includes(a));
   if (over(mix.sums))
     return mix.sums.every((a) => axes.includes(a))

@@ -229,6 +229,15 @@ test('a softmax over the queries is none', () => {
   expect(whys(g)).toEqual(['the softmax runs over the queries, not the keys']);
 });
 
+test('one head without images, whose keys are its values, over the queries: a near miss too', () => {
+  const f = (q: F32<'5 4'>, k: F32<'7 4'>) => {
+    const s = einsum('n d, m d -> n m', q, k);
+    const e = exp(s.sub(max('n m -> 1 m', s)));
+    return einsum('n m, m d -> n d', e.div(sum('n m -> 1 m', e)), k);
+  };
+  expect(whys(trace(f as never, [spec('5 4'), spec('7 4')] as never).graph)).toEqual(['the softmax runs over the queries, not the keys']);
+});
+
 type Keep = Tensor<'2 1 1 7', 'bool'>;
 const before: { readonly [name: string]: readonly [f: (s: S, bias: F32<'3 5 7'>, keep: Keep) => F32<string>, why: string] } = {
   'a bias': [(s, bias) => s.add(bias), 'a bias is added to the scores'],
