@@ -57,6 +57,8 @@ export const load = async (
   { poison, check, imageOf }: LoadOptions,
 ): Promise<CudaExecutable> => {
   const { cu } = device;
+  const before = device.lost();
+  if (before) throw before;
   cu.cuCtxSetCurrent(device.context);
   const bytes = Math.max(256, Math.ceil(plan.arenaBytes / 256) * 256);
   const { free: room, total } = device.memory();
@@ -72,11 +74,13 @@ export const load = async (
     return handle;
   };
   const free = (): void => {
+    // what lay on a lost device went with it, and its handles may be those of others by now
+    if (device.lost()) return;
     for (const f of undo.splice(0).reverse()) {
       try {
         f();
       } catch {
-        // a lost device has nothing to give back
+        // a device that is being lost has nothing to give back
       }
     }
   };
@@ -150,7 +154,6 @@ export const load = async (
     };
 
     let state: 'idle' | 'running' | 'disposed' = 'idle';
-    let lost: FoveaError | undefined;
     /** Copies of results, one after another: they share the pinned memory. A run waits for them. */
     let copies: Promise<unknown> = Promise.resolve();
     let waiting = 0;
@@ -158,7 +161,7 @@ export const load = async (
       waiting++;
       const made = copies
         .then(work)
-        .catch(lose)
+        .catch(device.lose)
         .finally(() => {
           waiting--;
         });
@@ -168,27 +171,20 @@ export const load = async (
     };
     const ready = (what: string): void => {
       if (state === 'disposed') throw new FoveaError('FV0304', `${what}: this executable was disposed`);
+      const lost = device.lost();
       if (lost) throw lost;
       if (state === 'running') wrong(`${what}: a run is in progress; await it first`);
       cu.cuCtxSetCurrent(device.context);
     };
     const slot = (list: readonly Slot[], i: number, what: string): Slot => list[i] ?? wrong(`${what} ${i}: there are ${list.length}`);
     const elements = (s: Slot): number => s.type.shape.reduce<number>((n, d) => n * Number(d), 1);
-    /** A device that is lost stays so: its context is given up, for others to begin anew. */
-    const lose = (e: unknown): never => {
-      if (e instanceof FoveaError && e.code === 'FV0313' && !lost) {
-        lost = e;
-        cu.cuDevicePrimaryCtxReset_v2(device.ordinal);
-      }
-      throw e;
-    };
     /** The one run that goes on at a time. */
     const alone = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
       ready(what);
       state = 'running';
       try {
         await copies;
-        return await work().catch(lose);
+        return await work().catch(device.lose);
       } finally {
         state = 'idle';
       }
@@ -246,7 +242,11 @@ export const load = async (
         if (data.length !== elements(s))
           wrong(`input ${i} has ${elements(s)} elements (${s.type.dtype}[${s.type.shape.join(' ')}]), got ${data.length}`);
         const put = (bytes: Uint8Array): void => {
-          if (!byMirror(i, s.offset, bytes)) upload(s.offset, bytes);
+          try {
+            if (!byMirror(i, s.offset, bytes)) upload(s.offset, bytes);
+          } catch (e) {
+            device.lose(e);
+          }
         };
         // behind results that are still to be copied: an input may lie where one of them does
         if (waiting > 0) {
@@ -296,7 +296,6 @@ export const load = async (
         if (state === 'running') wrong('dispose: a run is in progress; await it first');
         state = 'disposed';
         const end = (): void => {
-          if (lost) return;
           cu.cuCtxSetCurrent(device.context);
           free();
         };
@@ -305,6 +304,6 @@ export const load = async (
     };
   } catch (e) {
     free();
-    throw e;
+    return device.lose(e);
   }
 };

@@ -18,6 +18,7 @@ export const emulatorThreads = `
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <sys/mman.h>
 #include <sys/wait.h>
