@@ -373,6 +373,10 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
           check(say(s.x) === say(fragmentType), () => `${printExpr(s.x as Expr)} is ${say(s.x as Expr)}, not a fragment`);
         } else lines(scope, s.x, s.of);
         lines(scope, s.y, s.of);
+        check(
+          !s.y.turned || (16 * s.names.length) % lineLength === 0,
+          () => `${16 * s.names.length} columns of turned lines, which have ${lineLength} each`,
+        );
         return;
       case 'fence':
         groups();

@@ -112,8 +112,8 @@ export const lowerStreamWgmma = (job: Job): Lowering | undefined => {
     if (groups > 1) k.registers(groupRegisters.multiplies);
     const own = k.let('own', e.mul(e.div(e.thread, warp), side));
     const group = k.let('group', e.mul(role, groupRows));
-    // a power of two: numbers behind the last one are 0
-    const results = zeroSquares(k, 2 ** Math.ceil(Math.log2(squares(values.width))));
+    // a whole line of values, for they are turned; those behind the last one are 0
+    const results = zeroSquares(k, lineLength / side);
     const softmax = softmaxOf(k, start, results, columns);
     k.await({ name: ready, index: zero }, zero);
     k.for('keys', 0, keys.count, columns, (from) => {

@@ -66,6 +66,12 @@ describe('verify', () => {
     ['no mbarrier', 'on full[slot]', 'on left[slot]', /left is no mbarrier/],
     ['sums of another type', 'var s0: f32.8 = 0:f32.8', 'var s0: f32.4 = 0:f32.4', /s0 is no variable of f32.8/],
     ['sums twice', 'wgmma.bf16 s0 s1', 'wgmma.bf16 s0 s0', /a variable stands twice/],
+    [
+      'half of turned lines',
+      'right[add(mul(slot_1, 2048), mul(part, 16))]',
+      'right[0] turned 4096',
+      /32 columns of turned lines, which have 64 each/,
+    ],
     ['halves of another type', 'wgmma.bf16', 'wgmma.f16', /left is no shared array of f16/],
     ['registers that there are not', 'registers 24', 'registers 20', /20 registers: a multiple of 8/],
     ['three quarters of a warp group', 'threads=256', 'threads=224', /224 threads are no whole number of warp groups/],
