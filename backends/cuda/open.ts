@@ -6,7 +6,7 @@
 import { FoveaError } from '../../compiler/error.ts';
 import type { Target } from '../../compiler/target.ts';
 import { bind, type Driver } from './driver.ts';
-import { matrixOf, wgmmaOf } from './gpus.ts';
+import { lanesOf, matrixOf, wgmmaOf } from './gpus.ts';
 import type { loadDriver } from './libraries.ts';
 
 export interface Device {
@@ -19,8 +19,10 @@ export interface Device {
   readonly target: Target;
   /** Memory comes from a pool of the driver, which keeps what is given back. */
   readonly pooled: boolean;
-  /** Bytes that are free now, and all. */
+  /** Bytes that are free now for this process, what its pool keeps among them, and all. */
   memory(): { readonly free: number; readonly total: number };
+  /** Gives back what the pool keeps and no program has. */
+  trim(): void;
   /** What to throw: a kernel failed on it (FV0313), in this program or another one of the process, in the words of the first who noticed. */
   lost(): FoveaError | undefined;
   /** Throws the error again. After an FV0313 the device is lost. */
@@ -47,6 +49,8 @@ const attribute = {
   sharedOptin: 97,
   pools: 115,
 };
+/** Numbers of CUmemPool_attribute. */
+const poolAttribute = { threshold: 4, reserved: 5, used: 7 };
 /** cp.async, ldmatrix and mma of bf16 are there from 8.0 on. */
 const oldest = 80;
 /** Drivers of CUDA 12: graphs, pools and functions by the names that are called here. */
@@ -112,9 +116,15 @@ export const openDevice = (lib: ReturnType<typeof loadDriver>, ordinal: number):
   lives.set(context, life);
   const processors = get(attribute.processors);
   const pooled = get(attribute.pools) === 1;
-  if (pooled) cu.cuMemPoolSetAttribute(cu.cuDeviceGetDefaultMemPool(device), 4, BigUint64Array.of(2n ** 64n - 1n));
-  // kHz; two products a lane of 128 each cycle
-  const flops = processors * 128 * 2 * get(attribute.clock) * 1e3;
+  const pool = pooled ? cu.cuDeviceGetDefaultMemPool(device) : undefined;
+  if (pool !== undefined) cu.cuMemPoolSetAttribute(pool, poolAttribute.threshold, BigUint64Array.of(2n ** 64n - 1n));
+  const inPool = (a: number): number => {
+    const bytes = new BigUint64Array(1);
+    if (pool !== undefined) cu.cuMemPoolGetAttribute(pool, a, bytes);
+    return Number(bytes[0]);
+  };
+  // kHz; a product and a sum a lane each cycle
+  const flops = processors * lanesOf(capability) * 2 * get(attribute.clock) * 1e3;
   const bytes = (get(attribute.memoryClock) * 1e3 * 2 * get(attribute.busWidth)) / 8 || 1e12;
   return {
     cu,
@@ -126,7 +136,11 @@ export const openDevice = (lib: ReturnType<typeof loadDriver>, ordinal: number):
     memory: () => {
       const [free, total] = [new BigUint64Array(1), new BigUint64Array(1)];
       cu.cuMemGetInfo_v2(free, total);
-      return { free: Number(free[0]), total: Number(total[0]) };
+      const kept = inPool(poolAttribute.reserved) - inPool(poolAttribute.used);
+      return { free: Number(free[0]) + kept, total: Number(total[0]) };
+    },
+    trim: () => {
+      if (pool !== undefined) cu.cuMemPoolTrimTo(pool, 0);
     },
     lost: () => life.lost,
     lose: (e) => {

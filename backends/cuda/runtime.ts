@@ -62,8 +62,7 @@ export const load = async (
   cu.cuCtxSetCurrent(device.context);
   const bytes = Math.max(256, Math.ceil(plan.arenaBytes / 256) * 256);
   const { free: room, total } = device.memory();
-  // what a pool keeps for the next program is not free, and yet there
-  if (bytes > (device.pooled ? total : room))
+  if (bytes > room)
     throw new FoveaError('FV0202', `the plan needs ${gib(bytes)}, and ${device.name} has ${gib(room)} free of ${gib(total)}`, {
       hint: 'Use a smaller batch, checkpoint() the largest modules, or end other programs that use the GPU.',
     });
@@ -87,8 +86,18 @@ export const load = async (
   try {
     const stream = owned(cu.cuStreamCreate(1), cu.cuStreamDestroy_v2);
     const finished = owned(cu.cuEventCreate(2), cu.cuEventDestroy_v2);
+    const fromPool = (): bigint => {
+      try {
+        return cu.cuMemAllocAsync(bytes, stream);
+      } catch (e) {
+        if (!(e instanceof FoveaError) || e.code !== 'FV0202') throw e;
+        // it may keep as many bytes, but not in one piece
+        device.trim();
+        return cu.cuMemAllocAsync(bytes, stream);
+      }
+    };
     const arena = device.pooled
-      ? owned(cu.cuMemAllocAsync(bytes, stream), (at) => cu.cuMemFreeAsync(at, stream))
+      ? owned(fromPool(), (at) => cu.cuMemFreeAsync(at, stream))
       : owned(cu.cuMemAlloc_v2(bytes), cu.cuMemFree_v2);
     const pinned = owned(cu.cuMemHostAlloc(chunk, 0), cu.cuMemFreeHost);
     const staging = new Uint8Array(memoryAt(pinned, chunk));
@@ -144,7 +153,17 @@ export const load = async (
     const graphs = new Map<string, bigint>();
     const capture = (some: readonly LaunchCall[]): bigint => {
       cu.cuStreamBeginCapture_v2(stream, 1);
-      for (const c of some) launch(c);
+      try {
+        for (const c of some) launch(c);
+      } catch (e) {
+        // else the stream would take all that comes for a part of the graph
+        try {
+          cu.cuGraphDestroy(cu.cuStreamEndCapture(stream));
+        } catch {
+          // a capture that is at fault ends with a fault
+        }
+        throw e;
+      }
       const captured = cu.cuStreamEndCapture(stream);
       try {
         return owned(cu.cuGraphInstantiateWithFlags(captured, 0n), cu.cuGraphExecDestroy);

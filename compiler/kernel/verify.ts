@@ -326,7 +326,11 @@ export const verifyKernel = (kernel: Kernel): Kernel => {
         );
         const [first, ...others] = s.strides;
         const sixteen = [s.base, ...others].every((n) => Number.isInteger(n) && n >= 0 && n % 8 === 0);
-        check(first === 1 && sixteen && others.every((n) => n > 0), () => `strides ${s.strides.join(' ')} from ${s.base}`);
+        const lying = s.sizes[1] === 1 || (others[0] as number) >= (s.sizes[0] as number);
+        check(
+          first === 1 && sixteen && lying && others.every((n) => n > 0 && n < 2 ** 39),
+          () => `strides ${s.strides.join(' ')} from ${s.base}`,
+        );
         check(
           s.box[0] === lineLength && s.box.every((n) => Number.isInteger(n) && n >= 1 && n <= 256),
           () => `a box of ${s.box.join(' x ')}: lines have ${lineLength} elements, and there are 1 to 256 along an axis`,

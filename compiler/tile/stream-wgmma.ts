@@ -55,7 +55,7 @@ const tilesFor = (target: Target, { q, keys, values, batch }: Forward): Tiles | 
   const twice = (n: number): 1 | 2 => (cuts(n, 2 * groupRows) * 2 <= cuts(n, groupRows) ? 2 : 1);
   const t = { groups: twice(q.count), columns: twice(keys.count) * groupRows };
   const bytes =
-    2 * lineLength * (t.groups * groupRows + 2 * stages * t.columns) + 4 * tileNumbers(t.groups * groupRows, [values.width]) + 256;
+    2 * lineLength * (t.groups * groupRows + 2 * stages * t.columns) + 4 * tileNumbers(t.groups * groupRows, [values.width]) + 3 * 128;
   return bytes <= target.sharedBytes ? t : undefined;
 };
 

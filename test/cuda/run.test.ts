@@ -156,7 +156,32 @@ emulated('what is refused', () => {
     expect(await refused(() => compileGraph(doubled(3 * 2 ** 21), { backend: small }))).toMatch(/^FV0202 /);
     first.executable.dispose();
     await new Promise((r) => setTimeout(r, 20));
-    (await compileGraph(doubled(3 * 2 ** 21), { backend: small })).executable.dispose();
+    const again = await compileGraph(doubled(3 * 2 ** 21), { backend: small });
+    // what others have of the pool is no room, what it keeps is: also in a larger piece, which it has to give back first
+    expect(await refused(() => compileGraph(doubled(5 * 2 ** 19), { backend: small }))).toMatch(/has 0\.0\d GiB free of 0\.06 GiB/);
+    again.executable.dispose();
+    await new Promise((r) => setTimeout(r, 20));
+    const larger = await compileGraph(doubled(7 * 2 ** 20), { backend: small });
+    larger.executable.write(0, new Float32Array(7 * 2 ** 20).fill(1));
+    await larger.executable.run();
+    expect((await larger.executable.read(0))[7 * 2 ** 20 - 1]).toBe(2);
+    larger.executable.dispose();
+  });
+  test('a launch that the driver refuses, which leaves the program as it was', async () => {
+    const { executable } = await compileGraph(doubled(), { backend: await emulator() });
+    executable.write(0, Float32Array.of(1, 2, 3, 4, 5));
+    vi.stubEnv('FOVEA_EMULATED_FAULT', 'no launch');
+    expect(await refused(() => executable.run())).toBe('FV0312 cuLaunchKernel: CUDA_ERROR_INVALID_VALUE (1)');
+    vi.stubEnv('FOVEA_EMULATED_FAULT', '');
+    await executable.run();
+    expect(await executable.read(0)).toEqual(Float32Array.of(2, 4, 6, 8, 10));
+    executable.dispose();
+  });
+  test('FOVEA_CUDA_CHECK launches one by one, as `check` does: no graph is made', async () => {
+    vi.stubEnv('FOVEA_CUDA_CHECK', '1');
+    expect((await emulator({ plans: true })).plans).toBeUndefined();
+    vi.stubEnv('FOVEA_CUDA_CHECK', '0');
+    expect((await emulator({ plans: true })).plans).toBeDefined();
   });
   test('wrong arrays, two runs at once, use after the end', async () => {
     const { executable } = await compileGraph(doubled(), { backend: await emulator() });

@@ -60,6 +60,7 @@ describe('verify', () => {
     ['a barrier in a role', '    barrier.warp\n', '    barrier\n', /a barrier in control flow that depends on the thread/],
     ['a line of other length', '136 by 1 box 64, 56', '136 by 1 box 32, 56', /a box of 32 x 64: lines have 64 elements/],
     ['strides that no fetch has', '56 by 136 box', '56 by 132 box', /strides 1 132 from 0/],
+    ['lines that overlap', '56 by 136 box', '56 by 128 box', /strides 1 128 from 0/],
     ['a start that no fetch has', 'as = a[0]', 'as = a[4]', /strides 1 136 from 4/],
     ['axes that are missing', 'as[kp, 0]', 'as[kp]', /1 indices for 2 axes/],
     ['a tensor that is none', '= as[kp, 0]', '= a[kp, 0]', /a is no tensor of boxes/],

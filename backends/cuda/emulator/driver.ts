@@ -21,7 +21,9 @@ struct fv_context { int device; int fault = 0; std::string said; int life = 1; b
 static fv_context fv_contexts[fv_count]; static int fv_bound[fv_count];
 static thread_local fv_context *fv_current = nullptr;
 static thread_local std::string fv_last;
-static std::mutex fv_lock; static std::map<P, std::pair<size_t, int>> fv_live; static size_t fv_used[fv_count]; static std::map<P, size_t> fv_pinned;
+static std::mutex fv_lock; static std::map<P, std::pair<size_t, int>> fv_live; static size_t fv_used[fv_count];
+/* of the pools: pieces that are taken, and those that are kept, whole; both count as used on the device */
+static std::map<P, size_t> fv_pieces[fv_count]; static std::multimap<size_t, P> fv_spare[fv_count]; static std::map<P, size_t> fv_pinned;
 
 typedef std::function<int()> fv_op;
 struct fv_stream {
@@ -60,7 +62,7 @@ R cuDevicePrimaryCtxRelease_v2(int d) { fv_bound[d]--; return OK; }
 R cuDevicePrimaryCtxReset_v2(int d) {
   fv_context &c = fv_contexts[d]; const char *e = getenv("FOVEA_EMULATED_FAULT");
   c.life++; for (fv_stream *s : c.streams) s->close(); c.streams.clear();
-  { std::lock_guard<std::mutex> l(fv_lock); for (auto i = fv_live.begin(); i != fv_live.end();) if (i->second.second == d) { free((void *)i->first); i = fv_live.erase(i); } else ++i; fv_used[d] = 0; }
+  { std::lock_guard<std::mutex> l(fv_lock); for (auto i = fv_live.begin(); i != fv_live.end();) if (i->second.second == d) { free((void *)i->first); i = fv_live.erase(i); } else ++i; for (auto &i : fv_spare[d]) free((void *)i.second); fv_spare[d].clear(); fv_pieces[d].clear(); fv_used[d] = 0; }
   if (c.fault && e && !strcmp(e, "no reset")) return c.fault;
   c.fault = 0; c.said.clear(); c.active = false; return OK;
 }
@@ -80,9 +82,21 @@ R cuMemAlloc_v2(P *p, size_t n) {
   memset(m, 0xff, n); std::lock_guard<std::mutex> l(fv_lock); *p = (P)m; fv_live[*p] = {n, d}; fv_used[d] += n; return OK;
 }
 R cuMemFree_v2(P p) { if (fv_current && fv_current->fault) return fv_current->fault; std::lock_guard<std::mutex> l(fv_lock); auto i = fv_live.find(p); if (i == fv_live.end()) return INVALID; fv_used[i->second.second] -= i->second.first; free((void *)p); fv_live.erase(i); return OK; }
-R cuMemAllocAsync(P *p, size_t n, void *s) { return cuMemAlloc_v2(p, n); }
-R cuMemFreeAsync(P p, void *s) { fv_stream *q = (fv_stream *)s; if (q->life != q->of->life) return INVALID_HANDLE; q->wait(); return cuMemFree_v2(p); }
-R cuDeviceGetDefaultMemPool(void **p, int) { *p = (void *)1; return OK; }
+R cuMemAllocAsync(P *p, size_t n, void *s) {
+  fv_context *c = ((fv_stream *)s)->of; if (c->fault) return c->fault;
+  int d = c->device; std::unique_lock<std::mutex> l(fv_lock); auto i = fv_spare[d].lower_bound(n); size_t piece = n;
+  if (i != fv_spare[d].end()) { piece = i->first; *p = i->second; fv_spare[d].erase(i); fv_live[*p] = {n, d}; memset((void *)*p, 0xff, n); }
+  else { l.unlock(); if (R r = cuMemAlloc_v2(p, n)) return r; l.lock(); }
+  fv_pieces[d][*p] = piece; return OK;
+}
+R cuMemFreeAsync(P p, void *s) { fv_stream *q = (fv_stream *)s; if (q->life != q->of->life) return INVALID_HANDLE; q->wait(); if (q->of->fault) return q->of->fault;
+  int d = q->of->device; std::lock_guard<std::mutex> l(fv_lock); auto i = fv_pieces[d].find(p); if (i == fv_pieces[d].end()) return INVALID; fv_spare[d].insert({i->second, p}); fv_pieces[d].erase(i); fv_live.erase(p); return OK; }
+R cuDeviceGetDefaultMemPool(void **p, int d) { *p = (void *)(P)(1 + d); return OK; }
+R cuMemPoolGetAttribute(void *pool, int a, P *v) {
+  int d = (int)(P)pool - 1; std::lock_guard<std::mutex> l(fv_lock); P used = 0, kept = 0; for (auto &i : fv_pieces[d]) used += i.second; for (auto &i : fv_spare[d]) kept += i.first;
+  if (a != 5 && a != 7) return INVALID; *v = a == 5 ? used + kept : used; return OK;
+}
+R cuMemPoolTrimTo(void *pool, size_t) { int d = (int)(P)pool - 1; std::lock_guard<std::mutex> l(fv_lock); for (auto &i : fv_spare[d]) { free((void *)i.second); fv_used[d] -= i.first; } fv_spare[d].clear(); return OK; }
 R cuMemPoolSetAttribute(void *, int, void *) { return OK; }
 R cuMemHostAlloc(void **p, size_t n, unsigned) { *p = aligned_alloc(4096, (n + 4095) & ~4095ull); if (!*p) return OUT_OF_MEMORY; std::lock_guard<std::mutex> l(fv_lock); fv_pinned[(P)*p] = n; return OK; }
 R cuMemFreeHost(void *p) { { std::lock_guard<std::mutex> l(fv_lock); fv_pinned.erase((P)p); } free(p); return OK; }
@@ -110,6 +124,7 @@ R cuModuleGetFunction(void **f, void *m, const char *name) {
 R cuFuncSetAttribute(void *f, int a, int v) { if (a == 8) { if (v > 227 << 10) return INVALID; ((fv_function *)f)->most = v; } return OK; }
 R cuLaunchKernel(void *fn, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, void *st, void **args, void **) {
   fv_function *f = (fv_function *)fn; fv_stream *s = (fv_stream *)st;
+  if (const char *e = getenv("FOVEA_EMULATED_FAULT")) if (!strcmp(e, "no launch")) return INVALID;
   if ((int)shared > f->most || gy != 1 || gz != 1 || by != 1 || bz != 1 || !gx || !bx || bx > 1024) return INVALID;
   auto parts = std::make_shared<std::vector<char>>((char *)args[0], (char *)args[0] + f->bytes);
   /* tensors lie at multiples of 64 bytes */
@@ -119,7 +134,7 @@ R cuLaunchKernel(void *fn, unsigned gx, unsigned gy, unsigned gz, unsigned bx, u
 }
 /* a tensor of halves with lines of 128 bytes, under the driver's conditions; and it has to lie in memory that is there */
 R cuTensorMapEncodeTiled(fv_tensor *m, int type, unsigned rank, P at, const P *sizes, const P *strides, const unsigned *box, const unsigned *steps, int interleave, int swizzle, int, int fill) {
-  if ((P)m % 64 || (type != 6 && type != 9) || rank < 1 || rank > 5 || at % 16 || interleave || swizzle < 0 || swizzle > 3 || fill) return INVALID;
+  if ((P)m % 64 || (type != 6 && type != 9) || rank < 1 || rank > 5 || at % 16 || (rank > 1 && sizes[1] > 1 && strides[0] < 2 * sizes[0]) || interleave || swizzle < 0 || swizzle > 3 || fill) return INVALID;
   if (const char *e = getenv("FOVEA_EMULATED_FAULT")) if (!strcmp(e, "no swizzle")) swizzle = 0;
   P last = at + 2 * (sizes[0] - 1) + 2; *m = {at, rank | 2 << 8 | (P)swizzle << 16, {}, {}, {}};
   for (unsigned i = 0; i < rank; i++) {
@@ -140,7 +155,7 @@ R cuStreamWaitEvent(void *s, void *e, unsigned) { fv_event *v = (fv_event *)e; r
 R cuLaunchHostFunc(void *s, void (*f)(void *), void *data) { return ((fv_stream *)s)->add([=] { f(data); return 0; }); }
 R cuEventElapsedTime(float *ms, void *a, void *b) { *ms = (float)(((fv_event *)b)->at - ((fv_event *)a)->at); return OK; }
 R cuStreamBeginCapture_v2(void *s, int) { fv_stream *q = (fv_stream *)s; if (q->captured) return ILLEGAL_STATE; q->captured = new std::vector<fv_op>; return OK; }
-R cuStreamEndCapture(void *s, void **g) { fv_stream *q = (fv_stream *)s; if (!q->captured) return ILLEGAL_STATE; *g = new fv_graph{*q->captured}; delete q->captured; q->captured = nullptr; return OK; }
+R cuStreamEndCapture(void *s, void **g) { fv_stream *q = (fv_stream *)s; *g = nullptr; if (!q->captured) return ILLEGAL_STATE; *g = new fv_graph{*q->captured}; delete q->captured; q->captured = nullptr; return OK; }
 R cuGraphInstantiateWithFlags(void **x, void *g, unsigned long long) { *x = new fv_graph{((fv_graph *)g)->ops}; return OK; }
 R cuGraphLaunch(void *x, void *s) { fv_stream *q = (fv_stream *)s; for (auto &op : ((fv_graph *)x)->ops) if (R r = q->add(op)) return r; return OK; }
 R cuGraphExecDestroy(void *x) { delete (fv_graph *)x; return OK; }

@@ -23,7 +23,7 @@ const streamTest = 'test/tile/stream.test.ts';
 export const cuda: readonly Row[] = [
   {
     name: 'the next 64 columns of turned lines are half as far away',
-    fault: 'wrong unit',
+    fault: 'wrong constant',
     file: 'backends/cuda/wgmma.ts',
     from: '(apart * 2 & 0x3ffff)',
     to: '(apart & 0x3ffff)',
@@ -31,7 +31,7 @@ export const cuda: readonly Row[] = [
   },
   {
     name: 'atoms follow one another at half their distance',
-    fault: 'wrong unit',
+    fault: 'wrong constant',
     file: 'backends/cuda/wgmma.ts',
     from: '(u64)64 << 32',
     to: '(u64)32 << 32',
