@@ -66,6 +66,11 @@ export interface Program<A, R> {
   readonly report: CompileReport;
   /** The parts of whole arguments that this rank holds; without `shards` the arguments. FV0305: a tensor of another type than the program takes. */
   own(...args: readonly unknown[]): A extends readonly unknown[] ? { readonly [K in keyof A]: Input<A[K]> } : never;
+  /**
+   * Takes argument `argument` (from 0) of the next call now, beside a call that is under way, where the device can (WebGPU): the next call finds the host tensors
+   * and numbers there if it gets the same ones. They may not change before it. Elsewhere, and for what results are written over, the call takes them. FV0305.
+   */
+  ahead(argument: number, value: unknown): void;
   dispose(): void;
 }
 
@@ -98,7 +103,7 @@ export const compile = async <const Sp extends readonly unknown[], R>(
   const { layout, plan } = report;
   const executable = shards && layout && plan ? await onRanks(alone, plan, await groupsOf(shards.world, layout.mesh.shard)) : alone;
 
-  const { call, dispose } = caller({ executable, specs, inputs, outputs, output: traced.output, wide: backend.kind === 'graph' });
+  const { call, ahead, dispose } = caller({ executable, specs, inputs, outputs, output: traced.output, wide: backend.kind === 'graph' });
   const own = (...args: readonly unknown[]): readonly unknown[] => {
     if (!(shards && layout)) return args;
     const { params } = bindGraph({ params: graph.params, nodes: [], results: [] }, new Map(Object.entries(options.dims ?? {})));
@@ -127,7 +132,7 @@ export const compile = async <const Sp extends readonly unknown[], R>(
     );
   };
   // `call` checks its arguments when it runs; their types are those of f's
-  return Object.assign(call as unknown as Program<TensorOf<Sp>, R>, { report, own: own as never, dispose });
+  return Object.assign(call as unknown as Program<TensorOf<Sp>, R>, { report, own: own as never, ahead, dispose });
 };
 
 /**

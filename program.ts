@@ -3,7 +3,7 @@
  * handles on the device. It needs an executable and the shapes of what goes in and out, and nothing of the compiler: an exported program
  * (export/) is called through it too.
  *
- *   const { call, dispose } = caller({ executable, specs, inputs, outputs, output, wide: false });
+ *   const { call, ahead, dispose } = caller({ executable, specs, inputs, outputs, output, wide: false });
  */
 import { FoveaError, located } from './compiler/error.ts';
 import { known } from './compiler/graph/dim.ts';
@@ -84,7 +84,8 @@ export interface Leaf {
   readonly type: TensorType;
 }
 
-const article = (x: unknown): string => (x === undefined ? 'nothing' : x === null ? 'null' : `a ${typeof x}`);
+const article = (x: unknown): string =>
+  x === undefined ? 'nothing' : x === null ? 'null' : `${typeof x === 'object' ? 'an' : 'a'} ${typeof x}`;
 
 /** `argument 1, blocks.0.weight` */
 export const placeOf = ({ argument, path }: Pick<Leaf, 'argument' | 'path'>): string =>
@@ -150,14 +151,19 @@ export interface Callee {
 }
 export interface Caller {
   readonly call: (...args: readonly unknown[]) => Promise<unknown>;
+  readonly ahead: (argument: number, value: unknown) => void;
   readonly dispose: () => void;
 }
+type Numbers = (() => HostData) | undefined;
 
 export const caller = ({ executable, specs, inputs, outputs, output: tree, wide }: Callee): Caller => {
   const wanted = specs.map(leavesOf);
   const program = {};
   let run = 0;
   let busy = false;
+  /** What was written for the next call already, by input; and what is to be, as soon as the call under way has written its own. */
+  const early = new Map<number, unknown>();
+  let waiting: (() => void)[] | undefined;
   const result = (output: number): DeviceTensor => {
     const { dtype, shape } = executable.outputs[output] as TensorType;
     const mine = run;
@@ -175,8 +181,8 @@ export const caller = ({ executable, specs, inputs, outputs, output: tree, wide 
   // the lazy tensor that lies in each input; what a result is written over is held no longer
   const held: (LazyTensor | undefined)[] = inputs.map(() => undefined);
   const shared = inputs.map((_, i) => executable.aliases.includes(i));
-  /** What gives the numbers of input i when they are to be written; undefined where they lie there already. Checks all it can. */
-  const source = async (i: number, x: unknown): Promise<(() => HostData) | undefined> => {
+  /** What gives the numbers of input i when they are to be written; undefined where they lie there already. Checks all it can. A promise where a device has to be asked. */
+  const source = (i: number, x: unknown): Numbers | Promise<Numbers> => {
     const type = executable.inputs[i] as TensorType;
     const where = placeOf(inputs[i] as Leaf);
     const checked = ({ shape, dtype, data }: HostTensor): (() => HostData) => {
@@ -187,13 +193,11 @@ export const caller = ({ executable, specs, inputs, outputs, output: tree, wide 
     if (isDeviceTensor(x)) {
       const from = x[leafMark];
       if (from.program === program && from.run === run && executable.aliases[from.output] === i) return undefined;
-      try {
-        return checked(await x.read());
-      } catch (e) {
+      return x.read().then(checked, (e) => {
         if (e instanceof FoveaError && e.code === 'FV0304')
           throw new FoveaError(e.code, `${where}: ${e.message}`, { loc: e.loc, hint: e.hint, cause: e });
         throw e;
-      }
+      });
     }
     if (typeof x === 'number' && type.shape.length === 0) {
       const data = scalarNumbers(x, type.dtype, where);
@@ -218,17 +222,25 @@ export const caller = ({ executable, specs, inputs, outputs, output: tree, wide 
   const called = async (args: readonly unknown[]): Promise<unknown> => {
     notBusy('Await one call before the next.');
     busy = true;
+    waiting = [];
     try {
       const leaves = given(args, wanted);
       const values = inputs.map(({ argument, path }) => leaves[argument]?.get(path));
       // everything is checked, and results are read, before anything is written: a result may be handed to an input that another
       // result's place depends on (two donated tensors that change places), and a refused call leaves the results of the last one as
       // they are. Only a lazy tensor can still fail; so the places of results, which then go stale, come last
-      const sources: ((() => HostData) | undefined)[] = [];
-      for (const [i, x] of values.entries()) sources.push(await source(i, x));
+      const asked: (Numbers | Promise<Numbers>)[] = [];
+      for (const [i, x] of values.entries()) {
+        const numbers = source(i, x);
+        // another one may fail before it is waited for
+        if (numbers instanceof Promise) numbers.catch(() => {});
+        asked.push(numbers);
+      }
+      // without results to read the run begins before anybody else gets the thread: what a caller computes now, it computes beside it
+      const sources = asked.some((n) => n instanceof Promise) ? await Promise.all(asked) : (asked as Numbers[]);
       const write = (i: number): void => {
         const [numbers, x] = [sources[i], values[i]];
-        if (!numbers) return;
+        if (!numbers || (early.has(i) && Object.is(early.get(i), x))) return;
         held[i] = undefined;
         executable.write(i, numbers());
         if (isLazyTensor(x)) held[i] = x;
@@ -243,11 +255,15 @@ export const caller = ({ executable, specs, inputs, outputs, output: tree, wide 
       shared.forEach((over, i) => {
         if (over) held[i] = undefined;
       });
+      early.clear();
       try {
-        await executable.run();
+        const [running, sends] = [executable.run(), waiting];
+        waiting = undefined;
+        await Promise.all([running, ...sends.map(async (send) => send())]);
       } catch (e) {
         // what was written may not have arrived
         held.fill(undefined);
+        early.clear();
         throw e;
       }
       return rebuild(
@@ -256,6 +272,7 @@ export const caller = ({ executable, specs, inputs, outputs, output: tree, wide 
       );
     } finally {
       busy = false;
+      waiting = undefined;
     }
   };
   /** What goes wrong in a call is told with the place of the call. */
@@ -265,10 +282,32 @@ export const caller = ({ executable, specs, inputs, outputs, output: tree, wide 
       throw located(e, place());
     });
   };
+  /** Writes the host tensors and numbers of an argument of the next call, where the executable takes them beside a run. */
+  const ahead = (argument: number, value: unknown): void => {
+    if (!executable.ahead) return;
+    const place = callPlace();
+    try {
+      const leaves = leavesOf(value);
+      inputs.forEach((input, i) => {
+        const x = leaves.get(input.path);
+        if (input.argument !== argument || shared[i] || !(isHostTensor(x) || typeof x === 'number')) return;
+        const numbers = source(i, x) as () => HostData;
+        const send = (): void => {
+          held[i] = undefined;
+          executable.write(i, numbers());
+          early.set(i, x);
+        };
+        if (waiting) waiting.push(send);
+        else send();
+      });
+    } catch (e) {
+      throw located(e, place());
+    }
+  };
   const dispose = (): void => {
     notBusy('Await the call, then dispose of the program.');
     executable.dispose();
     held.fill(undefined);
   };
-  return { call, dispose };
+  return { call, ahead, dispose };
 };

@@ -102,7 +102,7 @@ async function runBench(bench: Bench, options: BenchOptions): Promise<void> {
       progress,
       backend,
       peaks: roof,
-      threads: backend.kind === 'plan' ? backend.target.workers : 1,
+      threads: backend.kind === 'graph' ? 1 : backend.device === undefined ? backend.target.workers : undefined,
       runs,
       reference: options.check ? reference : undefined,
     });

@@ -18,7 +18,7 @@ import { whole } from './options.ts';
 interface CheckOptions extends PrintOptions {
   readonly watch?: true;
   readonly time?: true;
-  /** Seconds for the trace, after the types. */
+  /** Seconds for each step of the trace, after the types. */
   readonly timeout: number;
   /** Of the process that traces. */
   readonly onlyTrace?: true;
@@ -32,7 +32,7 @@ export const checkCommand = (): Command =>
     .option('--pretty', 'with frames and colours; the default on a terminal')
     .option('--no-pretty', 'one line a finding')
     .option('--watch', 'check again whenever a file changes')
-    .option('--timeout <seconds>', 'how long loading and tracing may take', whole('--timeout', 1), 60)
+    .option('--timeout <seconds>', 'how long loading a file, or tracing an export, may take', whole('--timeout', 1), 60)
     .option('--time', 'say how long each part took, on standard error')
     .addOption(new Option('--only-trace').hideHelp())
     .option('--debug', 'print the stack of an error')

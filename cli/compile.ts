@@ -7,10 +7,11 @@
  *   fovea compile model.ts#step --target x86-64-v3 --out step     for any processor with AVX2
  *   fovea compile model.ts#step --backend cuda --target sm_80 --out gpu    for GPUs like the A100, on a machine that has NVRTC
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
+import type { Manifest } from '../export/document.ts';
 import { findPackageFile } from '../models/data/package.ts';
 import { cannotWrite } from '../models/weights/index.ts';
 import { number } from './bench/print.ts';
@@ -42,11 +43,22 @@ export const compileCommand = (): Command =>
 
 const kib = (n: number): string => `${number(n / 1024)} KiB`;
 
-/** FV0407: files of somebody else, which would be lost or lie between the program's. */
-const ownFolder = (folder: string, out: string): void => {
-  if (!existsSync(folder) || !statSync(folder).isDirectory()) return;
+/** The files of a program that was exported to a folder; undefined where its manifest, a web page's for example, is not one of ours. */
+const exported = (folder: string): readonly string[] | undefined => {
+  try {
+    const { fovea, files } = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8')) as Partial<Manifest>;
+    return fovea !== undefined && files !== undefined ? Object.keys(files).filter((f) => basename(f) === f) : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
+/** The files of an earlier program there. FV0407: files of somebody else, which would be lost or lie between the program's. */
+const ownFolder = (folder: string, out: string): readonly string[] => {
+  if (!existsSync(folder) || !statSync(folder).isDirectory()) return [];
   const there = readdirSync(folder);
-  if (there.length === 0 || there.includes('manifest.json')) return;
+  const before = exported(folder);
+  if (there.length === 0 || before) return before ?? [];
   throw new FoveaError('FV0407', `--out ${out}: other files are there, ${there.slice(0, 3).join(', ')}${there.length > 3 ? ', ...' : ''}`, {
     hint: 'Give an empty folder, a new one, or one that holds an exported program.',
   });
@@ -57,13 +69,14 @@ async function runCompile(
   { backend: name, out, dims, precision, target: level, threads, emulate }: CompileOptions,
 ): Promise<void> {
   const folder = resolve(out);
-  ownFolder(folder, out);
+  const before = ownFolder(folder, out);
   const program = await userProgram(target, { dims });
   await warnOfImpure(program);
   const { version } = JSON.parse(readFileSync(findPackageFile('package.json'), 'utf8')) as { version: string };
   const files = await artefact(program, await exportBackend(name, { target: level, threads, emulate }), precision, version);
   try {
     mkdirSync(folder, { recursive: true });
+    for (const file of before) if (!files.has(file)) rmSync(join(folder, file), { force: true });
     for (const [file, data] of files) writeFileSync(join(folder, file), data);
   } catch (e) {
     throw cannotWrite(folder, e);

@@ -16,7 +16,7 @@ import { planBackend, shownBackend } from './explain/paper.ts';
 import { picture } from './explain/ranks.ts';
 import { type At, atOption, type Stage, stages, stageText } from './explain/text.ts';
 import { warnOfImpure } from './impure.ts';
-import { emulateOption, path, whole } from './options.ts';
+import { emulateOption, path, positive, whole } from './options.ts';
 import { type ProgramOptions, programCommand, type UserProgram, userProgram, written } from './program.ts';
 import { type ShardFlags, shardOptions, shardPlan, shardText } from './sharding.ts';
 
@@ -47,7 +47,7 @@ export const explainCommand = (): Command => {
     .option('--html <file>', 'write one page to look at in a browser', path('--html'))
     .option('--ranks <n>', 'explain the program of one of n ranks, and draw its timeline', whole('--ranks', 1))
     .option('--split <arguments>', "arguments that are batches, as in 1,2 (default: what the function's place says)", positions)
-    .option('--link <n>', 'bandwidth between ranks, in GB a second', whole('--link', 1), 10)
+    .option('--link <n>', 'bandwidth between ranks, in GB a second', positive('--link'), 10)
     .option('--latency <n>', 'microseconds that a transfer takes at least', whole('--latency', 0), 20)
     .option('--timeline <file>', 'the timeline as SVG', path('--timeline'));
   return shardOptions(command).action(runExplain);

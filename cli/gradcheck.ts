@@ -12,9 +12,11 @@
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
-import { isDeclared } from '../dsl/declared.ts';
+import { declared, isDeclared } from '../dsl/declared.ts';
 import { checkDeclared, type DeclaredReport, declaredSizes, formatReport } from '../testing/index.ts';
+import { atExport } from './export-place.ts';
 import { type Exports, load, named, usersOwn } from './exports.ts';
+import { guarded } from './guarded.ts';
 import { sizesOption, whole } from './options.ts';
 
 interface GradcheckOptions {
@@ -84,7 +86,16 @@ const checkAll = (
   check: Check,
 ): readonly [DeclaredReport[], boolean] => {
   const names = Object.keys(exports).filter((n) => isDeclared(exports[n]));
-  const knows = new Map(names.map((n) => [n, declaredSizes(exports[n])]));
+  // one that is wrong itself is told below
+  const sizesOf = (f: unknown): readonly string[] => {
+    try {
+      return declaredSizes(f);
+    } catch (e) {
+      if (e instanceof FoveaError) return Object.keys(dims);
+      throw e;
+    }
+  };
+  const knows = new Map(names.map((n) => [n, sizesOf(exports[n])]));
   const extra = Object.keys(dims).find((d) => ![...knows.values()].some((own) => own.includes(d)));
   if (names.length > 0 && extra !== undefined)
     throw new FoveaError('FV0005', `--dims: no export of ${file} has a size ${extra}`, {
@@ -128,9 +139,12 @@ async function runGradcheck(target: string, options: GradcheckOptions): Promise<
   const { seed, directions, dims, range: drawn, strict = false } = options;
   const at = target.indexOf('#');
   const file = resolve(at < 0 ? target : target.slice(0, at));
-  const exports = await load(file);
-  const check: Check = (name, f, own) =>
-    usersOwn(name, file, () => checkDeclared(f, { dims: own, order: options.order === 2 ? 2 : 1, seed, directions, range: drawn }));
+  const exports = await guarded(file, () => load(file));
+  const check: Check = (name, f, own) => {
+    // what it says of itself is wrong at its own place; an error of a derivative without a place says that there is none
+    atExport(name, file, () => declared(f));
+    return usersOwn(name, file, () => checkDeclared(f, { dims: own, order: options.order === 2 ? 2 : 1, seed, directions, range: drawn }));
+  };
   if (at < 0) {
     const [reports, broken] = checkAll(exports, file, dims, check);
     process.exitCode = broken ? 1 : statusOf(reports, strict);

@@ -17,6 +17,18 @@ export const whole =
     return n;
   };
 
+/** A number above 0, a decimal too. FV0503. */
+export const positive =
+  (name: string) =>
+  (text: string): number => {
+    const n = /^(\d+(\.\d*)?|\.\d+)$/.test(text) ? Number(text) : Number.NaN;
+    if (!(n > 0 && n <= max))
+      throw new FoveaError('FV0503', `${name} ${text || "''"}: expected a number above 0, at most ${max}`, {
+        hint: `For example: ${name} 12.5.`,
+      });
+    return n;
+  };
+
 /** A path; an empty one (an unset variable of a shell) would silently be the current folder. FV0503. */
 export const path =
   (name: string) =>

@@ -4,7 +4,7 @@
  *   const p = await userProgram('examples/vit.ts#step', { dims: { B: 64 } });
  *   p.traced.graph, p.dims, p.donated
  */
-import { writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
@@ -16,6 +16,7 @@ import { cannotWrite } from '../models/weights/index.ts';
 import { donations, type Leaf, leavesOfProgram } from '../program.ts';
 import { atExport } from './export-place.ts';
 import { type Exports, load, named, usersOwn } from './exports.ts';
+import { guarded } from './guarded.ts';
 import { sizesOption } from './options.ts';
 
 export interface ProgramOptions {
@@ -42,6 +43,18 @@ export const written = (file: string, text: string): void => {
   }
 };
 
+/** Tries out a file that is to be written at the end of minutes; what it holds stays. FV0407. */
+export const writable = (file: string): void => {
+  const path = resolve(file);
+  const there = existsSync(path);
+  try {
+    closeSync(openSync(path, 'a'));
+    if (!there) rmSync(path);
+  } catch (e) {
+    throw cannotWrite(path, e);
+  }
+};
+
 /** What a size is that nobody gives. */
 const assumedSize = 16;
 
@@ -58,6 +71,8 @@ export interface UserProgram {
   readonly traced: Traced;
   /** Sizes bound. */
   readonly graph: Graph;
+  /** Functions that it differentiates, as they were written; sizes bound. */
+  readonly written: readonly Graph[];
   readonly inputs: readonly Leaf[];
   readonly outputs: readonly Leaf[];
   readonly donated: readonly number[];
@@ -76,22 +91,12 @@ const only = (exports: Exports, file: string): string => {
   });
 };
 
-/** Loads and names `FILE#export`. */
-export const userExport = async (target: string): Promise<{ readonly name: string; readonly file: string; readonly value: unknown }> => {
-  const at = target.indexOf('#');
-  const file = resolve(at < 0 ? target : target.slice(0, at));
+const programOf = async (file: string, wanted: string | undefined, given: Readonly<Record<string, number>>): Promise<UserProgram> => {
   const exports = await load(file);
-  const name = at < 0 ? only(exports, file) : target.slice(at + 1);
-  return { name, file, value: named(exports, name, file) };
-};
-
-/** FV0402, FV0503: no such file or export; FV0005: sizes that do not fit; FV0596 and whatever tracing throws. */
-export const userProgram = async (
-  target: string,
-  { dims: given = {} }: { readonly dims?: Readonly<Record<string, number>> } = {},
-): Promise<UserProgram> => {
-  const { name, file, value } = await userExport(target);
-  const own = declared(value);
+  const name = wanted ?? only(exports, file);
+  const value = named(exports, name, file);
+  const here = <R>(run: () => R): R => atExport(name, file, run);
+  const own = here(() => declared(value));
   knownSizes(own.sizes, given);
   const assumed = sizeNames(own.sizes).filter((n) => !(n in own.dims) && !(n in given));
   const dims = { ...own.dims, ...given, ...Object.fromEntries(assumed.map((n) => [n, assumedSize])) };
@@ -100,8 +105,14 @@ export const userProgram = async (
       hint: 'Give them with --dims, as in --dims B=8,N=16.',
     });
   const sizes = graphSizes(dims);
-  const traced = atExport(name, file, () => usersOwn(name, file, () => trace(own.run as Callable, own.args as never[], { dims: sizes })));
-  const { inputs, outputs } = leavesOfProgram(traced);
+  const written: Graph[] = [];
+  const bind = (g: Graph): Graph => bindGraph(g, new Map(Object.entries(sizes)));
+  const traced = here(() =>
+    usersOwn(name, file, () =>
+      trace(own.run as Callable, own.args as never[], { dims: sizes, differentiated: (g) => written.push(bind(g)) }),
+    ),
+  );
+  const { inputs, outputs } = here(() => leavesOfProgram(traced));
   return {
     name,
     file,
@@ -110,9 +121,20 @@ export const userProgram = async (
     dims,
     assumed,
     traced,
-    graph: bindGraph(traced.graph, new Map(Object.entries(sizes))),
+    graph: bind(traced.graph),
+    written,
     inputs,
     outputs,
-    donated: donations(inputs, outputs, own.donate, own.args.length),
+    donated: here(() => donations(inputs, outputs, own.donate, own.args.length)),
   };
+};
+
+/** FV0402, FV0503: no such file or export; FV0005: sizes that do not fit; FV0596 and whatever tracing throws. */
+export const userProgram = async (
+  target: string,
+  { dims: given = {} }: { readonly dims?: Readonly<Record<string, number>> } = {},
+): Promise<UserProgram> => {
+  const at = target.indexOf('#');
+  const file = resolve(at < 0 ? target : target.slice(0, at));
+  return guarded(file, () => programOf(file, at < 0 ? undefined : target.slice(at + 1), given));
 };

@@ -5,7 +5,6 @@
  *   fovea shard --arch vit_giant2 --ranks 1,8,64 --strategy FULL_SHARD
  *   fovea shard --arch vit_small --ranks 8 --timeline step.svg
  */
-import { writeFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { cpu, cpuTarget } from '../backends/cpu/index.ts';
 import { ringBytes } from '../compiler/collectives.ts';
@@ -14,6 +13,7 @@ import { FoveaError } from '../compiler/error.ts';
 import { bytesOf } from '../compiler/graph/types.ts';
 import { type StepCost, stepCost } from '../compiler/plan/cost.ts';
 import { timelineSvg, timelineText } from '../compiler/plan/timeline.ts';
+import { checkMesh } from '../compiler/shard/placement.ts';
 import { type Executable, trace } from '../index.ts';
 import { batchPlacement } from '../models/dinov2/ranks.ts';
 import { batchSpec, hyperSpec, stateSpec, trainStep } from '../models/dinov2.ts';
@@ -21,7 +21,8 @@ import { stepPrecision } from '../models/precision.ts';
 import { geometry } from '../models/recipes/geometry.ts';
 import { type Recipe, recipes } from '../models/recipes.ts';
 import { architectures } from '../models/vit/presets.ts';
-import { path, whole } from './options.ts';
+import { path, positive, whole } from './options.ts';
+import { writable, written } from './program.ts';
 import { type ShardFlags, shardOptions, shardPlan } from './sharding.ts';
 
 interface ShardOptions extends ShardFlags {
@@ -69,8 +70,8 @@ interface Elements {
  */
 const least = (n: Elements, o: Pick<ShardOptions, 'strategy' | 'reduce'>, group: number, ranks: number): number => {
   const all = n.backbone + n.heads;
-  if (o.strategy === 'NO_SHARD') return ringBytes('all-reduce', ranks, 4 * all);
   const gradients = bytesOf[o.reduce] * n.backbone + 4 * n.heads;
+  if (o.strategy === 'NO_SHARD') return ringBytes('all-reduce', ranks, gradients);
   // the student's, once or for each phase, and the teacher's
   const gathers = (o.strategy === 'FULL_SHARD' ? 3 : 2) * 2 * all;
   return (
@@ -79,6 +80,9 @@ const least = (n: Elements, o: Pick<ShardOptions, 'strategy' | 'reduce'>, group:
     ringBytes('all-reduce', ranks / group, gradients / group)
   );
 };
+
+/** A group is at most all ranks, so one option can go with a list of numbers. */
+const groupOf = ({ group }: ShardOptions, ranks: number): number => Math.min(group ?? ranks, ranks);
 
 interface Row {
   readonly ranks: number;
@@ -101,9 +105,9 @@ const rowOf = async (o: ShardOptions, ranks: number): Promise<Row> => {
     plans: cpu({ threads: 1 }).plans,
     prepare: (): Promise<Executable> => Promise.resolve({ inputs: [], outputs: [], aliases: [] } as unknown as Executable),
   } as const;
-  const group = o.group ?? ranks;
+  const group = groupOf(o, ranks);
   const plan = {
-    ...shardPlan(o),
+    ...shardPlan({ ...o, group }),
     place: (p: string) => (p.startsWith('1.') ? batchPlacement(r, p.slice(2)) : undefined),
   };
   const { report } = await compileGraph(traced.graph, {
@@ -148,6 +152,8 @@ const line = (row: readonly string[]): string => row.map((c, i) => c.padStart((c
 async function run(o: ShardOptions): Promise<void> {
   if (o.timeline !== undefined && o.ranks.length > 1)
     throw new FoveaError('FV0503', '--timeline: one picture shows one number of ranks', { hint: 'Give one number: --ranks 8.' });
+  for (const ranks of o.ranks) checkMesh({ ranks, shard: groupOf(o, ranks) });
+  if (o.timeline !== undefined) writable(o.timeline);
   const group = o.group === undefined ? '' : `, groups of ${o.group}`;
   const gathered = o.gathered === undefined ? '' : `, at most ${o.gathered} MiB gathered`;
   const ahead = o.prefetch === 1 ? '' : `, ${o.prefetch} gathered ahead`;
@@ -160,7 +166,7 @@ async function run(o: ShardOptions): Promise<void> {
     console.log(line(cells(row)));
     if (o.timeline === undefined) continue;
     console.log(`\n${timelineText(row.cost)}`);
-    writeFileSync(o.timeline, timelineSvg(row.cost, `${o.arch} on ${ranks} ranks, ${o.strategy}`));
+    written(o.timeline, timelineSvg(row.cost, `${o.arch} on ${ranks} ranks, ${o.strategy}`));
   }
 }
 
@@ -171,9 +177,9 @@ export const shardCommand = (): Command => {
     .option('--ranks <list>', 'numbers of ranks', counts, [1, 8, 64])
     .option('--batch <n>', 'images of each rank', whole('--batch', 2), 12)
     .option('--drop-path <rate>', "share of branches that stochastic depth leaves out (default: the recipe's)", rate)
-    .option('--tflops <n>', 'arithmetic of a rank, in 10^12 operations a second', whole('--tflops', 1), 400)
-    .option('--memory <n>', 'bandwidth of its memory, in GB a second', whole('--memory', 1), 3000)
-    .option('--link <n>', 'bandwidth between ranks, in GB a second', whole('--link', 1), 50)
+    .option('--tflops <n>', 'arithmetic of a rank, in 10^12 operations a second', positive('--tflops'), 400)
+    .option('--memory <n>', 'bandwidth of its memory, in GB a second', positive('--memory'), 3000)
+    .option('--link <n>', 'bandwidth between ranks, in GB a second', positive('--link'), 50)
     .option('--latency <n>', 'microseconds that a transfer takes at least', whole('--latency', 0), 20)
     .option('--timeline <file>', 'a picture of the schedule as SVG, and one as text below the table', path('--timeline'));
   return shardOptions(command, 'FULL_SHARD').option('--debug', 'print the stack of an error').action(run);

@@ -242,23 +242,28 @@ const begin = async (
   job: Job,
   { recipe, plan, plain, images, earlier, out, say, line }: Beginning,
 ): Promise<{ readonly run: Run; readonly step: number }> => {
+  // before weights are made, which takes a large model long
+  await agree(job, {
+    'the recipe': options.recipe,
+    'the number of steps': String(options.steps),
+    'the number of images a step': String(recipe.batch),
+    'the seed': String(options.seed),
+    'the precision': options.precision,
+    'the backend': options.backend,
+    'all of the recipe': createHash('sha256').update(JSON.stringify(recipe)).digest('hex').slice(0, 16),
+    'the strategy': shardText(options, job.size),
+    'the number of images': String(images.pictures.length),
+    'the step': String(earlier?.step ?? 0),
+    'the folder': out,
+    'the number of steps between two checkpoints': String(options.every),
+    'the number of checkpoints that stay': String(options.keep),
+  });
   const from = await job.together(() =>
     earlier
       ? { state: loadWeights(stateSpec(recipe), earlier.tensors, { source: earlier.folder, finite: false }).params, step: earlier.step }
       : { state: initState(recipe, options.seed), step: 0 },
   );
-  await agree(job, {
-    'the recipe': createHash('sha256').update(JSON.stringify(recipe)).digest('hex').slice(0, 16),
-    'the seed': String(options.seed),
-    'the precision': options.precision,
-    'the strategy': shardText(options, job.size),
-    'the number of images': String(images.pictures.length),
-    'the step': String(from.step),
-    'the folder': out,
-    'the number of steps between two checkpoints': String(options.every),
-    'the number of checkpoints that stay': String(options.keep),
-    'the hash of the weights': weightsText(from.state, earlier),
-  });
+  await agree(job, { 'the hash of the weights': weightsText(from.state, earlier) });
   if (job.world) {
     const { library, unwatched } = job.world;
     say(`${job.size} ranks over ${library}; ${shardText(options, job.size)}; ${recipe.batch} images a step`);

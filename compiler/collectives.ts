@@ -90,7 +90,7 @@ export interface Ticket {
 
 /**
  * One rank's end of a group of ranks. Calls come in the same order on all ranks; a carrier that sees two ranks disagree, wait for ever, or end
- * with a start that nobody waited for, says so (FV04xx) on every rank. `wait` keeps the event loop free.
+ * with a start that nobody waited for, says so (FV0704) on every rank. `wait` keeps the event loop free.
  */
 export interface Communicator {
   readonly rank: number;

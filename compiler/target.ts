@@ -31,6 +31,8 @@ export interface Target {
   readonly bf16Dot: boolean;
   /** Arithmetic may take subnormal numbers for zero, coming in, between and going out. Absent where they are kept. */
   readonly flushes?: true;
+  /** Its compiler takes a barrier only where it can prove that all threads of a block reach it, with less than verify takes for granted (kernel/meetings.ts). */
+  readonly proves?: true;
   /** Absent where there is none. */
   readonly matrix?: MatrixUnit;
   /** Those that a warp group of 128 threads drives, with boxes of tensors that are fetched beside the work (kernel/wgmma.ts). Only where `matrix` is, too. */
@@ -40,7 +42,7 @@ export interface Target {
   /** Alignment of buffer offsets in the arena. */
   readonly alignment: number;
   readonly cacheBytes: { readonly l1: number; readonly l2: number };
-  /** Tensors of so many bytes are written past the caches, which would lose them before they are read. Absent where a target has no such way. */
+  /** Tensors of so many bytes are written past the caches (plan/stores.ts). Absent where a target has no such way. */
   readonly nontemporalBytes?: number;
   readonly peak: { readonly flops: number; readonly bytes: number };
 }
@@ -61,6 +63,8 @@ export interface Executable {
   readonly shared?: number;
   /** Copies data into input i. Throws FV0305 on a wrong length or array type. */
   write(i: number, data: HostData): void;
+  /** `write` may be called while a run is under way, which does not see it, for inputs whose places no result takes. Absent where it may not. */
+  readonly ahead?: true;
   /** Runs one step. The event loop stays free. One run at a time. */
   run(): Promise<void>;
   /** A copy of output o as of the last run; later, where a device has to be asked. */
@@ -84,6 +88,8 @@ export type Backend =
       readonly kind: 'plan';
       readonly name: string;
       readonly target: Target;
+      /** The device, as it calls itself; absent where that is the processor. */
+      readonly device?: string;
       /** Where finished plans are kept, if they are. */
       readonly plans?: PlanStore | undefined;
       /** `key` names the plan where it is kept: what is made of its kernels may be kept by the same name. */

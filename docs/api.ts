@@ -2,19 +2,35 @@
  * The reference of the public interface, from its docstrings: `npx tsx docs/api.ts` writes docs/api.md. A test compares the two, so a name
  * cannot be added, or a docstring changed, without the page.
  */
-import { writeFileSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import ts from 'typescript';
 
 const root = join(import.meta.dirname, '..');
-const faces: readonly (readonly [name: string, file: string, about: string])[] = [
-  ['fovea', 'index.ts', 'The language, and `compile`.'],
-  ['fovea/cpu', 'backends/cpu/index.ts', 'The native backend of processors.'],
-  ['fovea/webgpu', 'backends/webgpu/index.ts', 'The WebGPU backend of Node and browsers.'],
-  ['fovea/reference', 'backends/reference/index.ts', 'The float64 interpreter.'],
-  ['fovea/testing', 'testing/index.ts', 'Gradient checks, generated programs, laws.'],
-];
+
+/** What can be imported, by name, and the source of each: the package's exports; of `./models/*` the files and folders of models/. */
+export const faces = (): readonly (readonly [name: string, file: string])[] => {
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    readonly exports: Readonly<Record<string, { readonly types: string }>>;
+  };
+  return Object.entries(exports).flatMap(([key, { types }]) => {
+    const [name, file] = [key.replace(/^\./, 'fovea'), types.replace(/^\.\/dist\//, '').replace(/\.d\.ts$/, '.ts')];
+    if (!name.endsWith('/*')) return [[name, file] as const];
+    const folder = dirname(file);
+    const own = readdirSync(join(root, folder)).flatMap((f) => (f.endsWith('.ts') ? [f.slice(0, -3)] : [`${f}/index`]));
+    return own.filter((f) => existsSync(join(root, folder, `${f}.ts`))).map((f) => [name.replace('*', f), `${folder}/${f}.ts`] as const);
+  });
+};
+
+/** The first sentence of what a file says of itself. */
+const aboutOf = (file: string): string => {
+  const text = readFileSync(join(root, file), 'utf8');
+  const head = (/^\/\*\*([\s\S]*?)\*\//.exec(text)?.[1] ?? '').replace(/^ \* ?/gm, '');
+  const [paragraph = ''] = head.split(/\n\s*\n/);
+  const sentences = paragraph.replace(/\s+/g, ' ').trim();
+  return (/^.*?[.:](?= |$)/.exec(sentences)?.[0] ?? sentences).replace(/:$/, '.');
+};
 
 const kindOf = (s: ts.Symbol): string => {
   if (s.flags & ts.SymbolFlags.Class) return 'class';
@@ -43,7 +59,8 @@ const signatureOf = (s: ts.Symbol): string => {
 };
 
 export const reference = (): string => {
-  const files = faces.map(([, file]) => join(root, file));
+  const all = faces();
+  const files = all.map(([, file]) => join(root, file));
   const { options } = ts.parseJsonConfigFileContent(
     ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile).config,
     { ...ts.sys, readDirectory: () => [] },
@@ -51,17 +68,29 @@ export const reference = (): string => {
   );
   const program = ts.createProgram(files, options);
   const checker = program.getTypeChecker();
-  const sections = faces.map(([name, file, about]) => {
+  const told = new Map<ts.Symbol, string>();
+  const sections = all.map(([name, file]) => {
     const module = checker.getSymbolAtLocation(program.getSourceFile(join(root, file)) as ts.SourceFile) as ts.Symbol;
     const names = checker
       .getExportsOfModule(module)
       .map((s) => [s.name, s.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(s) : s] as const)
       .sort(([a], [b]) => (a.toLowerCase() < b.toLowerCase() ? -1 : 1));
-    const entries = names.map(([key, s]) => {
-      const from = s.declarations?.[0]?.getSourceFile().fileName ?? '';
-      return `### ${key}${signatureOf(s)}\n\n${kindOf(s)}, [${relative(root, from)}](../${relative(root, from)})\n\n${docOf(checker, s)}`.trim();
-    });
-    return `## ${name}\n\n${about}\n\n${entries.join('\n\n')}`;
+    const again = names.filter(([, s]) => told.has(s));
+    const entries = names
+      .filter(([, s]) => !told.has(s))
+      .map(([key, s]) => {
+        told.set(s, name);
+        const from = s.declarations?.[0]?.getSourceFile().fileName ?? '';
+        return `### ${key}${signatureOf(s)}\n\n${kindOf(s)}, [${relative(root, from)}](../${relative(root, from)})\n\n${docOf(checker, s)}`.trim();
+      });
+    const before = [...new Set(again.map(([, s]) => told.get(s) as string))].map(
+      (from) =>
+        `As in ${from}: ${again
+          .filter(([, s]) => told.get(s) === from)
+          .map(([key]) => key)
+          .join(', ')}.`,
+    );
+    return [`## ${name}`, aboutOf(file), ...before, ...entries].join('\n\n');
   });
   return `# Reference\n\nMade of the docstrings by \`npx tsx docs/api.ts\`. What an editor shows for a name is what stands here.\n\n${sections.join('\n\n')}\n`;
 };

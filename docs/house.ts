@@ -135,6 +135,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'compiler/error',
     'compiler/compile',
     'compiler/plan',
+    'compiler/shard',
     'compiler/graph',
     'compiler/kernel',
     'compiler/plan',

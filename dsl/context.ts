@@ -20,6 +20,8 @@ export interface Trace {
   readonly captures: Map<Value, Value>;
   /** Sizes given to the whole program by name. */
   readonly sizes: ReadonlyMap<string, Dim>;
+  /** Who is told of the functions that are differentiated. */
+  readonly differentiated: ((g: Graph) => void) | undefined;
   /** Names that are in force in the running body: the program's sizes and what a signature has bound. */
   names: ReadonlyMap<string, Dim>;
   /** True while an operation of the language runs: operations that it is made of keep its source location. */
@@ -92,17 +94,19 @@ export const userCode = <T>(names: ReadonlyMap<string, Dim>, f: () => T): T => {
   }
 };
 
-/** Runs f in a new trace on top of the running one, or in a first one. `inside`: f is code of the language, not of the user. */
-export const tracing = <T>(sizes: ReadonlyMap<string, Dim> | undefined, inside: boolean, f: (t: Trace) => T): T => {
+/** Runs f in a new trace on top of the running one, or in a first one, which `first` is for. `inside`: f is code of the language, not of the user. */
+export const tracing = <T>(first: Partial<Pick<Trace, 'sizes' | 'differentiated'>>, inside: boolean, f: (t: Trace) => T): T => {
   const parent = top;
+  const { sizes = new Map<string, Dim>(), differentiated } = parent ?? first;
   if (!parent) forgetPlaces();
   const meta = parent?.builder.meta;
-  const names = parent?.names ?? sizes ?? new Map<string, Dim>();
+  const names = parent?.names ?? sizes;
   const t: Trace = {
     builder: meta ? builder(meta) : builder(),
     parent,
     captures: new Map(),
-    sizes: parent?.sizes ?? sizes ?? new Map<string, Dim>(),
+    sizes,
+    differentiated,
     names,
     inside,
   };
@@ -129,7 +133,7 @@ export const close = (
   inside: boolean,
   f: (t: Trace, params: readonly Value[]) => readonly Value[],
 ): Closed =>
-  tracing(undefined, inside, (t) => {
+  tracing({}, inside, (t) => {
     const params = [...lead, ...trail].map((type) => t.builder.param(type));
     const g = t.builder.build(f(t, params));
     const captured = [...t.captures];

@@ -45,15 +45,22 @@ export type ParamsOfSpec<Sp> =
         : never;
 /** The tree of parameters of a module, as tensors. */
 export type Params<M> = M extends Module<infer Sp, readonly string[], unknown, infer E> ? Subst<ParamsOfSpec<Sp>, E> : never;
-/** What a body sees: tensors for parameters, callables for submodules. */
+/**
+ * What a body sees: tensors for parameters, callables for submodules. Lists are no mapped types: of the tree that any spec is, for which a pattern
+ * with a rest asks before there is a spec, those would have no end.
+ */
 type Bound<Sp> =
   Sp extends Param<infer S>
     ? Tensor<S, 'f32'>
     : Sp extends Module<unknown, infer Sig, infer R, infer E>
       ? Callable<Sig, R, E>
-      : Sp extends object
-        ? { readonly [K in keyof Sp]: Bound<Sp[K]> }
-        : never;
+      : Sp extends readonly (infer X)[]
+        ? number extends Sp['length']
+          ? readonly Bound<X>[]
+          : { readonly [K in keyof Sp]: Bound<Sp[K]> }
+        : Sp extends object
+          ? { readonly [K in keyof Sp]: Bound<Sp[K]> }
+          : never;
 
 /** A parameter of the given shape, written with the module's sizes. */
 export const param = <const S extends string>(shape: S, init: Init = initializers.truncNormal(0.02)): Param<S> => ({
@@ -154,7 +161,10 @@ export const fn = <const Sig extends readonly string[], R>(
 export const signatureOf = (f: unknown): readonly string[] | undefined =>
   isModule(f) ? f.sig : typeof f === 'function' ? (f as { readonly [signature]?: readonly string[] })[signature] : undefined;
 
-/** A function with parameters. `spec` and `body` see the sizes under their local names. */
+/**
+ * A function with parameters. `spec` and `body` see the sizes under their local names. FV0007: a parameter has the name of a size, and the body
+ * could ask for one of them only.
+ */
 export const module = <
   const Dm extends Readonly<Record<string, DimArg>>,
   Sp extends { readonly [k: string]: SpecTree },
@@ -169,7 +179,10 @@ export const module = <
   const sizes = new Map(Object.entries(dims).map(([k, v]) => [k, dimValue(v, `the size ${k} of the module: `)]));
   const local = Object.fromEntries([...sizes].map(([k, v]) => [k, { word: k, size: v }])) as unknown as Local<Dm>;
   const run = (p: object, ...xs: never[]): unknown => (body as unknown as (...a: never[]) => unknown)({ ...p, ...local } as never, ...xs);
-  return { kind: 'module', spec: spec(local), sig, dims: sizes, body: run };
+  const parts = spec(local);
+  const twice = Object.keys(parts).find((k) => sizes.has(k));
+  if (twice !== undefined) fail('FV0007', `module: '${twice}' is the name of a size and of a parameter`, 'Give one of them another name.');
+  return { kind: 'module', spec: parts, sig, dims: sizes, body: run };
 };
 
 export const isModule = (x: unknown): x is Module => typeof x === 'object' && x !== null && (x as { kind?: unknown }).kind === 'module';

@@ -52,13 +52,13 @@ export type SpecOf<P> =
 export type TensorOf<P> = P extends TensorSpec<infer S, infer T> ? Tensor<S, T> : P extends object ? { [K in keyof P]: TensorOf<P[K]> } : P;
 
 const none: ReadonlyMap<string, Dim> = new Map();
-/** An argument of a program: spec('2*B N 384'), spec('B', 'i32'). */
-export const spec = <const S extends string, const T extends DType = 'f32'>(shape: S, dtype?: T): TensorSpec<S, T> => ({
-  kind: 'spec',
-  shape,
-  dtype: dtype ?? ('f32' as T),
-  dims: words(shape).map((w) => dimOf(w, none)),
-});
+/** An argument of a program: spec('2*B N 384'), spec('B', 'i32'). FV0003: a word that is no size. */
+export const spec = <const S extends string, const T extends DType = 'f32'>(shape: S, dtype?: T): TensorSpec<S, T> => {
+  const dims = words(shape).map((w) => dimOf(w, none));
+  const below = dims.find((d) => typeof d === 'number' && d < 0);
+  if (below !== undefined) fail('FV0003', `'${below}' is not a size`, 'A size is 0 or more.');
+  return { kind: 'spec', shape, dtype: dtype ?? ('f32' as T), dims };
+};
 export const isSpec = (x: unknown): x is TensorSpec => typeof x === 'object' && x !== null && (x as { kind?: unknown }).kind === 'spec';
 
 /** The specs of a module's parameters: what a program that takes them is traced with. */

@@ -65,7 +65,7 @@ const number = (b: Builder, op: string, n: number, like: Value): Value => {
 /** Both operands in their common shape. */
 export const align = (b: Builder, op: string, x: Value, y: Handle | number): readonly [Value, Value] => {
   if (typeof y === 'number') return [x, number(b, op, y, x)];
-  if (!isTensor(y)) return fail('FV0002', `${op}: the operand is a ${typeof y}, neither a tensor nor a number`);
+  if (!isTensor(y)) return fail('FV0002', `${op}: the operand is of type ${typeof y}, neither a tensor nor a number`);
   const v = lift(y);
   if (v.type.dtype !== x.type.dtype) return fail('FV0002', `${op}: dtypes differ: ${x.type.dtype} vs ${v.type.dtype} (use .cast())`);
   const shape = broadcastShape(op, x.type.shape, v.type.shape);

@@ -33,6 +33,8 @@ export interface Traced<R = unknown> {
 export interface TraceOptions {
   /** Sizes by name; names that are not given stay symbols until the graph is bound. */
   readonly dims?: Readonly<Record<string, number>> | undefined;
+  /** Is given each function that is differentiated, as it was written: of the derivative, attention is found and constants are gone already. */
+  readonly differentiated?: ((g: Graph) => void) | undefined;
 }
 
 const ioLeaf = (path: string, t: TensorType): IoLeaf => ({ path, shape: t.shape, dtype: t.dtype });
@@ -98,7 +100,7 @@ export const trace = <const Sp extends readonly unknown[], R>(
   const sizes = new Map<string, Dim>(Object.entries(options.dims ?? {}));
   for (const [name, n] of sizes)
     if (!(Number.isInteger(n) && (n as number) >= 0)) fail('FV0005', `the size ${name} = ${n} is not a whole number, 0 or more`);
-  return tracing(sizes, false, ({ builder }) => {
+  return tracing({ sizes, differentiated: options.differentiated }, false, ({ builder }) => {
     const inputs: IoLeaf[] = [];
     const args = walk(
       (path, leaf) => {

@@ -17,7 +17,7 @@ import { valueAndGrad as gradGraph } from '../compiler/transform/grad.ts';
 import { jvp as jvpGraph } from '../compiler/transform/jvp.ts';
 import { vmap as vmapGraph } from '../compiler/transform/vmap.ts';
 import { region, subgraph, tensorsLike, tensorsOf, withValues } from './closure.ts';
-import { close, fail, isTensor, lift, located } from './context.ts';
+import { close, current, fail, isTensor, lift, located } from './context.ts';
 import type { Scalar, Tensor } from './tensor.ts';
 import type { Join, Words } from './types/words.ts';
 
@@ -49,6 +49,7 @@ const differentiate = (
         fail('FV0103', `${name}: the function returns ${showType(loss)}, not one float scalar`, 'Reduce it to a scalar, by sum or mean.');
       return pair;
     });
+    current().differentiated?.(s.graph);
     const { results, grads } = gradGraph(
       b,
       s.graph,

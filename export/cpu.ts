@@ -44,8 +44,10 @@ export { FoveaError, toHost };
 /** FV0204, FV0205; FV0202: no memory for the arena. `threads`: 1 to 256; as many as there are processors otherwise. */
 export const load = async ({ threads = availableParallelism() }: { readonly threads?: number } = {}): Promise<Loaded> => {
   const base = import.meta.url;
-  const { manifest, document, plan, text } = await openExport(base, 'cpu');
+  const { manifest, document, plan, text, bytes } = await openExport(base, 'cpu');
   check(manifest);
+  // the system loads these by their names
+  for (const name of ['native.node', 'kernels.so']) bytes(name);
   let executable: ReturnType<typeof loadPlan>;
   try {
     const addon = createRequire(base)('./native.node') as Addon;

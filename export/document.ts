@@ -14,7 +14,7 @@ export interface Manifest {
   readonly version: number;
   readonly name: string;
   readonly backend: 'cpu' | 'webgpu' | 'cuda';
-  /** SHA-256 of each file, in hexadecimal. */
+  /** SHA-256 of each other file, in hexadecimal. */
   readonly files: Readonly<Record<string, string>>;
   readonly needs: {
     /** cpu: as Node calls the system. */
@@ -29,6 +29,12 @@ export interface Manifest {
     readonly sharedBytes?: number;
   };
 }
+
+/**
+ * Files that a program does not compare: it runs as it is, whatever its own text says, and tools of whoever has it may rewrite these. Their hashes are
+ * for people.
+ */
+export const unread: ReadonlySet<string> = new Set(['index.js', 'index.d.ts', 'package.json']);
 
 /** program.json: the trees that arguments are compared with and the tree of results. */
 export interface ProgramDocument {
@@ -71,7 +77,7 @@ const sha256 = async (bytes: Uint8Array): Promise<string> => {
 
 const utf8 = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 
-/** FV0204. Every file is compared with its hash before anything of it is used. */
+/** FV0204. Every file is compared with its hash before anything of it is used, and one without a hash is not used. */
 export const openExport = async (base: string, backend: Manifest['backend']): Promise<Opened> => {
   let manifest: Manifest;
   try {
@@ -89,13 +95,14 @@ export const openExport = async (base: string, backend: Manifest['backend']): Pr
     throw damaged('manifest.json is damaged: it does not say which files there are, or what they need');
   const files = new Map<string, Uint8Array>();
   for (const [name, hash] of Object.entries(hashes)) {
+    if (unread.has(name)) continue;
     const bytes = await readBytes(name, base);
     if ((await sha256(bytes)) !== hash) throw damaged(`${name} is not the file that was exported: its hash does not fit`);
     files.set(name, bytes);
   }
   const bytes = (name: string): Uint8Array => {
     const found = files.get(name);
-    if (!found) throw damaged(`the manifest has no ${name}`);
+    if (!found) throw damaged(`manifest.json has no hash of ${name}`);
     return found;
   };
   const text = async (name: string): Promise<string> => utf8(bytes(name));
@@ -108,5 +115,5 @@ export const openExport = async (base: string, backend: Manifest['backend']): Pr
   };
 };
 
-export type Loaded = Caller['call'] & { readonly dispose: () => void };
-export const loaded = ({ call, dispose }: Caller): Loaded => Object.assign(call, { dispose });
+export type Loaded = Caller['call'] & Omit<Caller, 'call'>;
+export const loaded = ({ call, ahead, dispose }: Caller): Loaded => Object.assign(call, { ahead, dispose });

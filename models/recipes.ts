@@ -20,7 +20,7 @@ export interface Recipe {
   readonly batch: number;
   /**
    * Shards of a batch, 1 unless given: what DINOv2 computes on each rank for its own images is computed for each shard, however many ranks there
-   * are. Neighbours of KoLeo, lists of masked patches, and their mean with softmax centering. Not with stochastic depth.
+   * are. Neighbours of KoLeo, lists of masked patches and of images that stochastic depth keeps, and means of patches with softmax centering.
    */
   readonly shards?: number;
   readonly model: VitConfig;

@@ -7,7 +7,8 @@
  *   loss of a row = sum of the results + mean of (h u - h t - y)^2      h: the last float result, and z; u, t: student's and teacher's head; y, z: rows
  *
  * A program may do what leaves no row on a rank of its own. Rows of y and z are always split, so the head is a product of matrices, and the gradient of u a
- * term of a sum where it meets the momentum, which is flat: reduce and scatter. Of some steps the gradients are scaled by their norm, as clipping does.
+ * term of a sum where it meets the momentum, which is flat: reduce and scatter. Of some steps the gradients are scaled by their norm, as clipping does,
+ * and rows of u and t by theirs, as weight normalisation does.
  */
 import { type Builder, builder } from '../compiler/graph/builder.ts';
 import { countOf, type Tensor64, tensor64 } from '../compiler/graph/tensor64.ts';
@@ -30,8 +31,14 @@ const total = (b: Builder, v: Value): Value => b.sum(b.cast(v, 'f32'), allAxes(v
 
 const extra = 2;
 
+/** Each row over the root of one and its squares: ranks whose pieces are whole rows need nobody for it. */
+const normed = (b: Builder, w: Value): Value => {
+  const squares = b.sum(b.mul(w, w), [1]);
+  return b.mul(w, b.broadcast(b.rsqrt(b.add(squares, b.fill(1, squares.type))), w.type.shape, [0]));
+};
+
 /** (the program's parameters, u, t, y, z) -> the loss of a row. */
-const rowLoss = (g: Graph, columns: number): Graph => {
+const rowLoss = (g: Graph, { columns, norm }: Pick<Drawn, 'columns' | 'norm'>): Graph => {
   const b = builder();
   const results = b
     .inline(
@@ -45,7 +52,8 @@ const rowLoss = (g: Graph, columns: number): Graph => {
   const [y, z] = [b.param(f32(columns)), b.param(f32(extra))];
   const h = b.concat([b.reshape(b.cast(last, 'f32'), [n]), z], 0);
   const by = (w: Value): Value => b.one({ prim: 'dot', batch: [[], []], contract: [[0], [0]], dtype: 'f32' }, [h, w]);
-  const off = b.sub(b.sub(by(u), by(t)), y);
+  const [own, other] = norm ? [normed(b, u), normed(b, t)] : [u, t];
+  const off = b.sub(b.sub(by(own), by(other)), y);
   const squares = b.sum(b.mul(off, off), [0]);
   const terms = [...results.map((v) => total(b, v)), b.div(squares, b.fill(columns, squares.type))];
   return b.build([terms.reduce((x, v) => b.add(x, v))]);
@@ -76,6 +84,8 @@ interface Drawn {
   readonly weights: readonly number[];
   /** Of the head. */
   readonly columns: number;
+  /** Whether rows of the head have length 1 or less. */
+  readonly norm: boolean;
   readonly clip: boolean;
 }
 
@@ -140,8 +150,9 @@ export const stepsOf = (p: Program, pick: (n: number) => number): ((from: number
     weights: some.length > 0 ? some : own.slice(0, 1),
     columns: [1, 2, 3, 8][pick(4)] as number,
     clip: pick(3) === 0,
+    norm: pick(3) === 0,
   };
-  const row = rowLoss(p.graph, drawn.columns);
+  const row = rowLoss(p.graph, drawn);
   const [u, t, ...labels] = row.params.slice(-4).map((v) => numbersFor(v.type, pick)) as [Tensor64, Tensor64, Tensor64, Tensor64];
   const weights = [...drawn.weights.map((i) => p.inputs[i] as Tensor64), u];
   const moments = weights.map(({ type, data }) =>

@@ -45,6 +45,7 @@ const listen = (socket: Socket, heard: (m: Message) => void): void => {
     const lines = (rest + text).split('\n');
     rest = lines.pop() as string;
     for (const line of lines) {
+      if (socket.destroyed) return;
       try {
         heard(JSON.parse(line) as Message);
       } catch {
@@ -114,12 +115,16 @@ export const watch = async ({ rank, size, exchange }: Peers): Promise<Watch> => 
     server.on('connection', (socket) => {
       let told = -1;
       listen(socket, (m) => {
-        if ('failed' in m) return fail(m.failed);
-        if ('bye' in m) return void parted.add(told);
-        if (m.token !== token) return socket.destroy();
+        if (told >= 0) {
+          if ('failed' in m) fail(m.failed);
+          if ('bye' in m) parted.add(told);
+          return;
+        }
+        // anybody can connect: who does not begin with the job's token is not heard
+        if (!('hello' in m) || m.token !== token) return socket.destroy();
         told = m.hello;
         names.set(told, m.name);
-        keep(m.hello, socket);
+        keep(told, socket);
       });
     });
     await new Promise<void>((resolve) => server.once('error', () => resolve()).listen(0, () => resolve()));

@@ -60,7 +60,7 @@ export interface Architecture {
 }
 
 /** Levels that machines have in common, with the flags in /proc/cpuinfo of which each must be there to run it. NEON is in all of arm64. */
-const levels = {
+export const levels = {
   'armv8-a': { arch: 'arm64', vectorBytes: 16, vectorRegisters: 32, bf16Dot: false, needs: [] },
   'x86-64-v3': { arch: 'x64', vectorBytes: 32, vectorRegisters: 16, bf16Dot: false, needs: ['avx2', 'fma', 'f16c', 'bmi2', 'movbe'] },
   'x86-64-v4': {

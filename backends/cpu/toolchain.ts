@@ -69,7 +69,7 @@ const march = (a: Architecture): string =>
 const wide = (c: Compiler, a: Architecture): readonly string[] =>
   a.vectorBytes === 64 && !/clang/i.test(c.version) ? ['-mprefer-vector-width=512'] : [];
 /** No fast math: NaN and infinities hold, and only K's own fma is fused. Wrapping integers, no type-based alias rules: K's rules. */
-const kernelFlags = (c: Compiler, a: Architecture): readonly string[] => [
+export const kernelFlags = (c: Compiler, a: Architecture): readonly string[] => [
   ...[
     '-std=gnu11',
     '-O3',

@@ -4,10 +4,15 @@
  */
 import { FoveaError } from '../../compiler/error.ts';
 
-/** In bytes, multiples of what offsets of bindings are aligned to. */
+/** What a device takes at most. */
 export interface Sizes {
+  /** Bytes, multiples of `unit`. */
   readonly buffer: number;
   readonly binding: number;
+  /** Of one kernel. */
+  readonly bindings: number;
+  /** Bytes that offsets of bindings are multiples of. */
+  readonly unit: number;
 }
 export interface Piece {
   readonly buffer: GPUBuffer;
@@ -19,7 +24,8 @@ export interface Arena {
   pieces(offset: number, bytes: number): readonly Piece[];
   /** Whole words. */
   write(offset: number, data: Uint8Array): void;
-  copyTo(encoder: GPUCommandEncoder, offset: number, bytes: number, to: GPUBuffer): void;
+  /** To the bytes of `to` from `at` on. */
+  copyTo(encoder: GPUCommandEncoder, offset: number, bytes: number, to: GPUBuffer, at: number): void;
   destroy(): void;
 }
 
@@ -30,7 +36,7 @@ export const up4 = (n: number): number => Math.ceil(n / 4) * 4;
 const gib = (n: number): string => `${(n / 2 ** 30).toFixed(2)} GiB`;
 
 /** FV0202: the device has no room; `hint` says what would make it enough. */
-export const arenaOf = async (device: GPUDevice, bytes: number, sizes: Sizes, hint: string): Promise<Arena> => {
+export const arenaOf = async (device: GPUDevice, bytes: number, sizes: Pick<Sizes, 'buffer' | 'binding'>, hint: string): Promise<Arena> => {
   const buffers: GPUBuffer[] = [];
   const destroy = (): void => {
     for (const b of buffers) b.destroy();
@@ -70,8 +76,8 @@ export const arenaOf = async (device: GPUDevice, bytes: number, sizes: Sizes, hi
         done += p.bytes;
       }
     },
-    copyTo: (encoder, offset, bytes, to) => {
-      let done = 0;
+    copyTo: (encoder, offset, bytes, to, at) => {
+      let done = at;
       for (const p of cut(offset, bytes, Number.POSITIVE_INFINITY)) {
         encoder.copyBufferToBuffer(p.buffer, p.offset, to, done, p.bytes);
         done += p.bytes;

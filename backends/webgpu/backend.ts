@@ -14,8 +14,8 @@ export interface WebGpuBackend {
   readonly kind: 'plan';
   readonly name: 'webgpu';
   readonly target: Target;
-  /** As the adapter calls itself. */
-  readonly adapter: string;
+  /** As its adapter calls itself. */
+  readonly device: string;
   /** What its kernels use beyond what every device has; of subgroups, target.subgroup. */
   readonly dialect: Dialect;
   readonly plans?: PlanStore | undefined;
@@ -36,6 +36,7 @@ export const webgpuTarget = ({ limits }: Pick<GPUDevice, 'limits'>, subgroup = 1
   bf16Dot: false,
   // the language allows it, and no device says what it does
   flushes: true,
+  proves: true,
   sharedBytes: limits.maxComputeWorkgroupStorageSize,
   maxBuffers: limits.maxStorageBuffersPerShaderStage,
   alignment: limits.minStorageBufferOffsetAlignment,
@@ -54,7 +55,7 @@ export const commonLimits = {
 /** FV0307: no adapter or no device; FV0308, FV0309: it does not answer. */
 export const webgpuOn = async (gpu: GPU, options: WebGpuOptions = {}): Promise<WebGpuBackend> => {
   const opened = await openDevice(gpu, options);
-  const { device, name, life } = opened;
+  const { device, name, life, sizes } = opened;
   const { f16, subgroup } = options.plain
     ? none
     : await abilitiesOf(device, life, (device.adapterInfo as GPUAdapterInfo | undefined)?.subgroupMinSize ?? 1).catch((e: unknown) => {
@@ -65,10 +66,10 @@ export const webgpuOn = async (gpu: GPU, options: WebGpuOptions = {}): Promise<W
   return {
     kind: 'plan',
     name: 'webgpu',
-    target: webgpuTarget(device, subgroup),
+    target: { ...webgpuTarget(device, subgroup), maxBuffers: sizes.bindings },
     dialect,
     plans: options.plans,
-    adapter: name,
+    device: name,
     source: (k) => printWgsl(k, undefined, dialect),
     prepare: (plan, progress) => load(opened, plan, (k, places) => printWgsl(plan.kernels[k] as Kernel, places, dialect), progress),
     destroy: () => device.destroy(),

@@ -2,7 +2,8 @@
  * How buffers of a kernel look in WGSL. Storage has no types of 8 or, on most devices, 16 bits, so those lie packed in words. A part of a word is
  * written by an atomic AND of its own bits and an atomic OR: neighbours in the word may be written by other threads, each element by one alone.
  * Two buffers in one place of the arena (a result over its operand, of the same type) must be one binding. And a
- * buffer that is larger than a binding may be, or lies across two buffers of the device, is several bindings, told apart by the index.
+ * buffer that is larger than a binding may be, or lies across two buffers of the device, is several bindings, told apart by the index, or only a part
+ * of it is bound, if the blocks of a dispatch touch no more (dispatch.ts).
  *
  *   b2: bf16[10] write      ->     var<storage, read_write> b2: array<atomic<u32>>;   fv_put16_b2(i, bits)
  *   b0, cut at word 64      ->     b0, b0_1   fn fv_get_b0(i: i32) -> f32 { if (i < 64) { return b0[i]; } return b0_1[i - 64]; }
@@ -15,8 +16,10 @@ import { components } from './names.ts';
 /** Where the buffers of a kernel lie: equal numbers for one place, numbered from 0 in order of their first buffers. */
 export interface Places {
   readonly places: readonly number[];
-  /** Of each place, the words at which its bindings start, the first at 0. */
+  /** Of each place, the words at which its bindings start; the first at 0, unless the dispatch touches no word before. */
   readonly cuts: readonly (readonly number[])[];
+  /** Of the dispatch, where it is not the first of its launch: the number of its first block. */
+  readonly first?: number;
 }
 export const apart = (k: Kernel): Places => ({ places: k.buffers.map((_, i) => i), cuts: k.buffers.map(() => [0]) });
 
@@ -59,14 +62,14 @@ export const bindingsOf = (k: Kernel, { places, cuts }: Places, { name: nameOf, 
     const called = (what: string, args: string, result: string, body: (word: string) => string): string => {
       const id = `fv_${what}_${name}`;
       const lines = starts.map((start, p) => {
-        const inner = body(`${pieces[p]}[${p === 0 ? 'i' : `i - ${start}`}]`);
+        const inner = body(`${pieces[p]}[${start === 0 ? 'i' : `i - ${start}`}]`);
         const next = starts[p + 1];
         return next === undefined ? `  ${inner}` : `  if (i < ${next}) { ${inner} }`;
       });
       functions.set(id, `fn ${id}(i: i32${args})${result} {\n${lines.join('\n')}\n}`);
       return id;
     };
-    const one = pieces.length === 1;
+    const one = pieces.length === 1 && starts[0] === 0;
     const units: Units = {
       get: (i) => {
         const read = (w: string): string => (atomic ? `atomicLoad(&${w})` : w);

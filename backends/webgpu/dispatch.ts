@@ -1,52 +1,28 @@
-/** The launches of a plan as dispatches: pipelines, bound slices of the arena, counts of blocks. */
-import { bytesOf } from '../../compiler/graph/types.ts';
+/** The launches of a plan as dispatches: pipelines, bound slices of the arena, counts of blocks; and how they are encoded. */
 import type { Kernel } from '../../compiler/kernel/types.ts';
-import type { Launch, Part, Plan } from '../../compiler/plan/types.ts';
-import { type Arena, type Piece, up16 } from './arena.ts';
+import type { Launch, Plan } from '../../compiler/plan/types.ts';
+import type { Arena, Sizes } from './arena.ts';
 import type { Places } from './bindings.ts';
-import type { Pipelines } from './pipelines.ts';
+import { type Cut, cut, whole } from './cut.ts';
+import type { Life } from './life.ts';
+import { type Asks, labelOf, type Pipelines } from './pipelines.ts';
 import { counted, lineOfBlocks } from './print.ts';
-
-/** The slices of a part's buffers, those of one place once, in order of their first ones; and the same as places. */
-const slices = <P extends Pick<Piece, 'bytes'>>(
-  k: Kernel,
-  { offsets, sizes }: Part,
-  arena: { readonly pieces: (offset: number, bytes: number) => readonly P[] },
-): { readonly places: Places; readonly pieces: readonly P[] } => {
-  const numbers = new Map<number, number>();
-  const ends: { readonly offset: number; bytes: number }[] = [];
-  const places = k.buffers.map((b, i) => {
-    const bytes = Math.max(16, up16((sizes[i] as number) * bytesOf[b.dtype]));
-    const offset = offsets[i] as number;
-    // a buffer without elements lies nowhere
-    const key = b.size === 0 ? -1 - i : offset;
-    const known = numbers.get(key) ?? ends.push({ offset, bytes }) - 1;
-    numbers.set(key, known);
-    const end = ends[known] as (typeof ends)[number];
-    end.bytes = Math.max(end.bytes, bytes);
-    return known;
-  });
-  const pieces = ends.map(({ offset, bytes }) => arena.pieces(offset, bytes));
-  const starts = (ps: readonly P[]): readonly number[] => {
-    let at = 0;
-    return ps.map((p) => {
-      at += p.bytes / 4;
-      return at - p.bytes / 4;
-    });
-  };
-  return { places: { places, cuts: pieces.map(starts) }, pieces: pieces.flat() };
-};
 
 export interface Dispatch {
   readonly pipeline: GPUComputePipeline;
   readonly group: GPUBindGroup;
   readonly blocks: readonly [number, number];
 }
+/** A launch that can be encoded. */
+export interface Ready extends Asks {
+  readonly label: string;
+  readonly dispatches: readonly Dispatch[];
+}
 /** The kernels of a plan with the places of their buffers, each once: all that has to be printed where the arena is one buffer. */
 export const placesOf = (plan: Plan): readonly { readonly kernel: number; readonly places: Places }[] => {
-  const one = { pieces: (offset: number, bytes: number) => [{ offset, bytes }] };
+  const one = (offset: number, bytes: number) => [{ offset, bytes }];
   const found = plan.launches.flatMap(({ kernel, parts }) =>
-    parts.map((p) => ({ kernel, places: slices(plan.kernels[kernel] as Kernel, p, one).places })),
+    parts.map((p) => ({ kernel, places: whole(plan.kernels[kernel] as Kernel, p, one).places })),
   );
   return [...new Map(found.map((f) => [JSON.stringify(f), f])).values()];
 };
@@ -58,26 +34,31 @@ export const record = async (
   arena: Arena,
   pipelineOf: Pipelines,
   uniforms: GPUBuffer[],
-): Promise<readonly (readonly Dispatch[])[]> => {
-  const dispatchOf = async ({ kernel, scope }: Launch, part: Part): Promise<Dispatch> => {
-    const k = plan.kernels[kernel] as Kernel;
-    const { places, pieces } = slices(k, part, arena);
-    const { pipeline, layout } = await pipelineOf(kernel, places, scope === '' ? '' : ` of ${scope}`);
+  sizes: Sizes,
+): Promise<readonly Ready[]> => {
+  const dispatchOf = async (l: Launch, { first, end, places, pieces }: Cut): Promise<Dispatch> => {
+    const k = plan.kernels[l.kernel] as Kernel;
+    const { pipeline, layout } = await pipelineOf(l.kernel, places, l);
     const entries = pieces.map(
       (p, binding): GPUBindGroupEntry => ({ binding, resource: { buffer: p.buffer, offset: p.offset, size: p.bytes } }),
     );
     if (counted(k)) {
-      const count = device.createBuffer({ size: 4, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
-      device.queue.writeBuffer(count, 0, new Uint32Array([part.blocks]));
-      uniforms.push(count);
-      entries.push({ binding: pieces.length, resource: { buffer: count } });
+      const last = device.createBuffer({ size: 4, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
+      device.queue.writeBuffer(last, 0, new Uint32Array([end]));
+      uniforms.push(last);
+      entries.push({ binding: pieces.length, resource: { buffer: last } });
     }
-    const group = device.createBindGroup({ layout, entries });
-    const x = Math.min(part.blocks, lineOfBlocks);
-    return { pipeline, group, blocks: [x, Math.ceil(part.blocks / lineOfBlocks)] };
+    const group = device.createBindGroup({ layout, entries, label: labelOf(k, l) });
+    const count = end - first;
+    return { pipeline, group, blocks: [Math.min(count, lineOfBlocks), Math.ceil(count / lineOfBlocks)] };
   };
-  const all = await Promise.all(plan.launches.map((l) => Promise.all(l.parts.map((p) => dispatchOf(l, p)))));
-  return all.map((ds) => ds.filter((d) => d.blocks[0] > 0));
+  const ready = async (l: Launch): Promise<Ready> => {
+    const k = plan.kernels[l.kernel] as Kernel;
+    const cuts = l.parts.flatMap((p) => cut(k, p, arena, sizes, l));
+    const dispatches = await Promise.all(cuts.map((c) => dispatchOf(l, c)));
+    return { label: labelOf(k, l), scope: l.scope, loc: l.loc, dispatches: dispatches.filter((d) => d.blocks[0] > 0) };
+  };
+  return Promise.all(plan.launches.map(ready));
 };
 
 export const dispatchAll = (pass: GPUComputePassEncoder, dispatches: readonly Dispatch[]): void => {
@@ -86,4 +67,23 @@ export const dispatchAll = (pass: GPUComputePassEncoder, dispatches: readonly Di
     pass.setBindGroup(0, group);
     pass.dispatchWorkgroups(...blocks);
   }
+};
+
+/** A launch in a pass of its own. */
+export const alone = (device: GPUDevice, { label, dispatches }: Ready): GPUCommandBuffer => {
+  const encoder = device.createCommandEncoder({ label });
+  const pass = encoder.beginComputePass({ label });
+  dispatchAll(pass, dispatches);
+  pass.end();
+  return encoder.finish();
+};
+
+/** Of a step that the device refuses, the launch that it does not take: each is encoded alone, and none is submitted. */
+export const refusedOf = async (device: GPUDevice, life: Life, launches: readonly Ready[]): Promise<Ready | undefined> => {
+  for (const launch of launches) {
+    device.pushErrorScope('validation');
+    alone(device, launch);
+    if (await life.wait(launch.label, device.popErrorScope())) return launch;
+  }
+  return undefined;
 };

@@ -1,6 +1,7 @@
 /** Compute pipelines of kernels: one for each text, which depends on where the kernel's buffers lie, made together by as many threads as there are. */
 import { FoveaError } from '../../compiler/error.ts';
 import type { Kernel } from '../../compiler/kernel/types.ts';
+import type { Launch } from '../../compiler/plan/types.ts';
 import type { Places } from './bindings.ts';
 import type { Life } from './life.ts';
 import { counted } from './print.ts';
@@ -9,6 +10,13 @@ export interface Made {
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
 }
+
+/** Which part of the user's program asks, for labels and errors. */
+export type Asks = Pick<Launch, 'scope' | 'loc'>;
+/** What a pipeline, a group of bindings or a pass is called: by WebGPU in its errors, and by tools that record frames. */
+export const labelOf = (k: Pick<Kernel, 'name'>, { scope }: Asks): string => `${k.name}${scope === '' ? '' : ` of ${scope}`}`;
+/** For what is no fault of the user's. */
+export const report = 'This is a bug of Fovea: please report it.';
 
 /** Of so many bindings and perhaps the number of blocks; written out, for a kernel may leave a buffer alone. */
 const layoutOf = (device: GPUDevice, bindings: number, many: boolean): GPUBindGroupLayout =>
@@ -20,22 +28,21 @@ const layoutOf = (device: GPUDevice, bindings: number, many: boolean): GPUBindGr
     })),
   });
 
-/** FV0302: the text of a kernel is refused, which is a fault of the compiler. FV0202: it needs more bindings than there are. */
-const build = async (device: GPUDevice, life: Life, k: Kernel, code: string, places: Places, where: string): Promise<Made> => {
+/** FV0302: the text of a kernel is refused, which is a fault of the compiler. */
+const build = async (device: GPUDevice, life: Life, k: Kernel, code: string, places: Places, asks: Asks): Promise<Made> => {
+  const label = labelOf(k, asks);
   const bindings = places.cuts.reduce((n, c) => n + c.length, 0);
-  const most = device.limits.maxStorageBuffersPerShaderStage;
-  if (bindings > most)
-    throw new FoveaError('FV0202', `kernel ${k.name}${where} needs ${bindings} bindings, of which this device has ${most}`, {
-      hint: 'Its tensors are larger than one binding may be: use a smaller batch.',
-    });
-  const module = device.createShaderModule({ code, label: k.name });
+  // what is wrong with the text is asked for below, and not told to the console besides
+  device.pushErrorScope('validation');
+  const module = device.createShaderModule({ code, label });
+  device.popErrorScope().catch(() => {});
   const layout = layoutOf(device, bindings, counted(k));
   try {
     const pipeline = await life.wait(
       `kernel ${k.name}`,
       device.createComputePipelineAsync({
         layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-        label: k.name,
+        label,
         compute: { module, entryPoint: 'main' },
       }),
     );
@@ -45,15 +52,11 @@ const build = async (device: GPUDevice, life: Life, k: Kernel, code: string, pla
     const { messages } = await life.wait(`kernel ${k.name}`, module.getCompilationInfo());
     const first = messages.find((m) => m.type === 'error');
     const line = first ? `, line ${first.lineNum}: ${first.message}: ${code.split('\n')[first.lineNum - 1]?.trim()}` : `: ${String(cause)}`;
-    throw new FoveaError('FV0302', `WebGPU refuses kernel ${k.name}${where}${line}`, {
-      hint: 'This is a bug of Fovea: please report it.',
-      cause,
-    });
+    throw new FoveaError('FV0302', `WebGPU refuses kernel ${label}${line}`, { scope: asks.scope, loc: asks.loc, hint: report, cause });
   }
 };
 
-/** `where` names the part of the user's program that asks, for errors. */
-export type Pipelines = (kernel: number, places: Places, where: string) => Promise<Made>;
+export type Pipelines = (kernel: number, places: Places, asks: Asks) => Promise<Made>;
 
 /** The text of a kernel, by number, for buffers that lie so: printed, or as it was printed when the program was exported. */
 export type KernelText = (kernel: number, places: Places) => string;
@@ -67,11 +70,11 @@ export const pipelines = (
 ): Pipelines => {
   const made = new Map<string, Promise<Made>>();
   let done = 0;
-  return (kernel, places, where) => {
-    const key = `${kernel} ${places.places.join()} ${places.cuts.join(';')}`;
+  return (kernel, places, asks) => {
+    const key = `${kernel} ${places.places.join()} ${places.cuts.join(';')} ${places.first ?? 0}`;
     const old = made.get(key);
     if (old) return old;
-    const fresh = build(device, life, kernels[kernel] as Kernel, text(kernel, places), places, where).then((m) => {
+    const fresh = build(device, life, kernels[kernel] as Kernel, text(kernel, places), places, asks).then((m) => {
       ready(++done, made.size);
       return m;
     });

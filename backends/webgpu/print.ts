@@ -1,6 +1,6 @@
 /**
  * Prints a kernel as one WGSL module: statements, and what stands around them (expressions.ts, access.ts). A dispatch is of blocks in a row, of which a
- * line has at most 65,535; blocks of kernels that may need more are counted by a uniform.
+ * line has at most 65,535; the last block of kernels that may need more is a uniform.
  *
  *   store c[at] = add(load.4 a[at], load.4 b[at])
  *   let t0 = (a[at >> 2u] + b[at >> 2u]); c[at >> 2u] = t0;                                 at a multiple of 4
@@ -131,7 +131,8 @@ export const printWgsl = (k: Kernel, places: Places = apart(k), dialect: Dialect
     statement: (s) => printStmt(s, c),
   };
   const many = counted(k);
-  line(c, `let b_all = i32(fv_block.x${many ? ` + fv_block.y * ${lineOfBlocks}u` : ''});`);
+  const first = places.first ?? 0;
+  line(c, `let b_all = ${first > 0 ? `${first} + ` : ''}i32(fv_block.x${many ? ` + fv_block.y * ${lineOfBlocks}u` : ''});`);
   if (many) line(c, 'if (b_all >= i32(fv_blocks)) { return; }');
   blockOf(k, 'b_all').forEach((b, axis) => line(c, `let b_${axis} = ${b};`));
   line(c, 'let b_thread = i32(fv_thread);');

@@ -1,18 +1,20 @@
 /**
- * Runs a plan on a WebGPU device: an arena, a pipeline for each kernel and pattern of places, and one submission a step. Every slice of the arena
- * is bound as `read_write`: slices of one dispatch may then lie in one buffer, as long as they do not overlap, and slices that are one place
+ * Runs a plan on a WebGPU device: an arena, a pipeline for each kernel and pattern of places, and one submission a step, with which its small results
+ * come back (readback.ts); inputs of the next step are taken while it is under way. Every slice of the arena is bound as `read_write`: slices of one dispatch may then lie in one buffer, as long as they do not overlap, and slices that are one place
  * are one binding.
  */
 import { FoveaError } from '../../compiler/error.ts';
 import { type HostData, hostArrays } from '../../compiler/graph/types.ts';
+import { reach } from '../../compiler/kernel/reach.ts';
 import { hostData } from '../../compiler/kernel/scalar.ts';
 import { largestOf } from '../../compiler/plan/largest.ts';
 import type { Plan, Slot } from '../../compiler/plan/types.ts';
 import type { Executable, Progress } from '../../compiler/target.ts';
 import { arenaOf, up4 } from './arena.ts';
 import type { Opened } from './device.ts';
-import { dispatchAll, record } from './dispatch.ts';
-import { type KernelText, pipelines } from './pipelines.ts';
+import { dispatchAll, record, refusedOf } from './dispatch.ts';
+import { type KernelText, pipelines, report } from './pipelines.ts';
+import { numbersOf, readback } from './readback.ts';
 import { launchTimes } from './times.ts';
 
 const wrong = (message: string): never => {
@@ -24,6 +26,22 @@ export interface WebGpuExecutable extends Executable {
   profile(): Promise<Float64Array>;
 }
 
+/** Addresses are i32 (docs/architecture.md): FV0202 where one that a kernel computes, or the end of a tensor, may be larger than that. */
+const counts = ({ kernels, launches }: Plan): void => {
+  const most = 2 ** 31 - 1;
+  kernels.forEach((k, n) => {
+    const blocks = k.grid[0] * k.grid[1] * k.grid[2];
+    const largest = Math.max(blocks, ...k.buffers.map((b) => b.size), reach(k, 0, blocks).largest);
+    if (largest <= most) return;
+    const l = launches.find((l) => l.kernel === n);
+    throw new FoveaError('FV0202', `kernel ${k.name} counts up to ${largest}; the webgpu backend counts up to ${most}`, {
+      scope: l?.scope,
+      loc: l?.loc,
+      hint: 'Use a smaller batch.',
+    });
+  });
+};
+
 /** FV0202: the device has no room. */
 export const load = async (
   { device, life, sizes }: Opened,
@@ -32,9 +50,7 @@ export const load = async (
   progress?: Progress,
 ): Promise<WebGpuExecutable> => {
   life.check('prepare');
-  // the index of an element is an i32
-  const huge = plan.kernels.flatMap((k) => k.buffers).find((b) => b.size >= 2 ** 31);
-  if (huge) throw new FoveaError('FV0202', `a tensor of ${huge.size} elements; the webgpu backend counts up to ${2 ** 31 - 1}`);
+  counts(plan);
   const making = arenaOf(device, plan.arenaBytes, sizes, largestOf(plan));
   // one that comes too late is not kept
   const arena = await life.wait('arena', making).catch((e: unknown) => {
@@ -43,14 +59,20 @@ export const load = async (
   });
   const ready = (done: number, of: number): void => progress?.(done, of, 'compiled');
   const uniforms: GPUBuffer[] = [];
+  const back = readback(device, life, arena, sizes.buffer);
+  const numbers = numbersOf(device, arena, plan.outputs);
   const free = (): void => {
     arena.destroy();
+    back.destroy();
+    numbers.destroy();
     for (const u of uniforms) u.destroy();
   };
-  const launches = await record(device, plan, arena, pipelines(device, life, plan.kernels, text, ready), uniforms).catch((e: unknown) => {
-    free();
-    throw e;
-  });
+  const launches = await record(device, plan, arena, pipelines(device, life, plan.kernels, text, ready), uniforms, sizes).catch(
+    (e: unknown) => {
+      free();
+      throw e;
+    },
+  );
 
   /** What the device answered to what was written since the last run, with names for it. */
   let written: { readonly what: string; readonly refused: Promise<GPUError | null> }[] = [];
@@ -68,23 +90,30 @@ export const load = async (
   for (const c of plan.constants) upload('a constant', c.slot, hostData(c.slot.type.dtype, c.data));
 
   let state: 'idle' | 'running' | 'disposed' = 'idle';
-  const check = (what: string): void => {
+  const there = (what: string): void => {
     if (state === 'disposed') throw new FoveaError('FV0304', `${what}: this executable was disposed`);
     life.check(what);
+  };
+  const check = (what: string): void => {
+    there(what);
     if (state === 'running') wrong(`${what}: a run is in progress; await it first`);
   };
   const slot = (list: readonly Slot[], i: number, what: string): Slot => list[i] ?? wrong(`${what} ${i}: there are ${list.length}`);
   const submit = (): void => {
-    const encoder = device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    for (const dispatches of launches) dispatchAll(pass, dispatches);
+    const encoder = device.createCommandEncoder({ label: 'step' });
+    const pass = encoder.beginComputePass({ label: 'step' });
+    for (const { dispatches } of launches) dispatchAll(pass, dispatches);
     pass.end();
+    numbers.copy(encoder);
     device.queue.submit([encoder.finish()]);
   };
   /** What `work` submits and waits for, as the one run that is allowed at a time. */
   const running = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
     check(what);
+    back.flush();
+    numbers.settle(false);
     state = 'running';
+    let well = false;
     try {
       const before = written;
       written = [];
@@ -104,53 +133,43 @@ export const load = async (
         throw new FoveaError('FV0202', `${what}: the device has no room to ${full ? 'do it' : `take ${missing.join(', ')}`}`, {
           hint: 'Nothing of this run is to be used: write its inputs again, with less on the device beside it, or use a smaller batch.',
         });
-      if (error)
-        throw new FoveaError('FV0302', `WebGPU refuses the step: ${error.message}`, {
-          hint: 'This is a bug of Fovea: please report it.',
+      if (error) {
+        const at = await refusedOf(device, life, launches);
+        throw new FoveaError('FV0302', `WebGPU refuses ${at?.label ?? 'the step'}: ${error.message}`, {
+          scope: at?.scope,
+          loc: at?.loc,
+          hint: report,
         });
+      }
       life.check(what);
+      well = true;
       return result;
     } finally {
       state = 'idle';
+      numbers.settle(well);
     }
-  };
-  /** Asks for bytes of the arena as they are now, before anything that is submitted later. */
-  const ask = (offset: number, bytes: number) => {
-    device.pushErrorScope('out-of-memory');
-    device.pushErrorScope('validation');
-    const staging = device.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
-    const encoder = device.createCommandEncoder();
-    arena.copyTo(encoder, offset, bytes, staging);
-    device.queue.submit([encoder.finish()]);
-    const refused = Promise.all([device.popErrorScope(), device.popErrorScope()]);
-    // several are asked, and one after another is waited for
-    refused.catch(() => {});
-    return { staging, refused };
-  };
-  /** Copies them to `into`. FV0202: the device has no room for them to pass through. */
-  const answered = async ({ staging, refused }: ReturnType<typeof ask>, into: Uint8Array): Promise<void> => {
-    const [error] = (await life.wait('read', refused)).filter((e) => e !== null);
-    if (error) throw new FoveaError('FV0202', `read: the device has no ${staging.size} bytes to copy a result through: ${error.message}`);
-    await life.wait('read', staging.mapAsync(GPUMapMode.READ));
-    into.set(new Uint8Array(staging.getMappedRange()));
   };
   return {
     inputs: plan.inputs.map((s) => s.type),
     outputs: plan.outputs.map((s) => s.type),
     aliases: plan.aliases,
+    ahead: true,
     write: (i, data) => {
-      check('write');
+      // the queue takes it after a run that is under way; where a result lies, that may not change
+      if (plan.aliases.includes(i)) check('write');
+      else there('write');
       const s = slot(plan.inputs, i, 'input');
       const Host = hostArrays[s.type.dtype];
       if (data.constructor !== Host) wrong(`input ${i} (${s.type.dtype}) takes a ${Host.name}, got a ${data.constructor.name}`);
       if (data.length !== elements(s))
         wrong(`input ${i} has ${elements(s)} elements (${s.type.dtype}[${s.type.shape.join(' ')}]), got ${data.length}`);
+      back.flush();
       upload(`input ${i} (${s.type.dtype}[${s.type.shape.join(' ')}])`, s, data);
     },
     run: () =>
-      running('run', () => {
+      running('run', async () => {
         submit();
-        return device.queue.onSubmittedWorkDone();
+        await Promise.all([device.queue.onSubmittedWorkDone(), numbers.come()]);
       }),
     profile: () => running('profile', () => launchTimes(device, life, launches)),
     read: async (o) => {
@@ -159,21 +178,14 @@ export const load = async (
       const Host = hostArrays[s.type.dtype];
       const count = elements(s);
       if (count === 0) return new Host(0);
-      const bytes = up4(count * Host.BYTES_PER_ELEMENT);
-      const starts = Array.from({ length: Math.ceil(bytes / sizes.buffer) }, (_, n) => n * sizes.buffer);
-      const asked = starts.map((at) => ask(s.offset + at, Math.min(sizes.buffer, bytes - at)));
-      const out = new Uint8Array(bytes);
-      try {
-        for (const [n, piece] of asked.entries()) await answered(piece, out.subarray(starts[n]));
-      } finally {
-        for (const { staging } of asked) staging.destroy();
-      }
-      return new Host(out.buffer, 0, count);
+      const out = numbers.of(o) ?? (await back.read(s.offset, up4(count * Host.BYTES_PER_ELEMENT)));
+      return new Host(out.buffer as ArrayBuffer, 0, count);
     },
     dispose: () => {
       if (state === 'disposed') return;
       if (state === 'running') wrong('dispose: a run is in progress; await it first');
       state = 'disposed';
+      back.flush();
       free();
     },
   };

@@ -2,13 +2,13 @@
  * How long each launch of a step takes: by the device's own clock, a pass of its own for each launch, where it has one (`timestamp-query`), otherwise
  * by waiting for one launch after another, which adds the way there and back.
  */
-import { type Dispatch, dispatchAll } from './dispatch.ts';
+import { alone, dispatchAll, type Ready } from './dispatch.ts';
 import type { Life } from './life.ts';
 
 /** Queries of a set at most. */
 const most = 4096;
 
-const byClock = async (device: GPUDevice, launches: readonly (readonly Dispatch[])[]): Promise<Float64Array> => {
+const byClock = async (device: GPUDevice, launches: readonly Ready[]): Promise<Float64Array> => {
   const count = 2 * launches.length;
   const sets = Array.from({ length: Math.ceil(count / most) }, (_, n) =>
     device.createQuerySet({ type: 'timestamp', count: Math.min(most, count - n * most) }),
@@ -19,10 +19,11 @@ const byClock = async (device: GPUDevice, launches: readonly (readonly Dispatch[
   ].map((usage) => device.createBuffer({ size: Math.max(8, 8 * count), usage })) as [GPUBuffer, GPUBuffer];
   try {
     const encoder = device.createCommandEncoder();
-    launches.forEach((dispatches, i) => {
+    launches.forEach(({ label, dispatches }, i) => {
       const at = (2 * i) % most;
       const querySet = sets[Math.floor((2 * i) / most)] as GPUQuerySet;
       const pass = encoder.beginComputePass({
+        label,
         timestampWrites: { querySet, beginningOfPassWriteIndex: at, endOfPassWriteIndex: at + 1 },
       });
       dispatchAll(pass, dispatches);
@@ -41,15 +42,11 @@ const byClock = async (device: GPUDevice, launches: readonly (readonly Dispatch[
   }
 };
 
-const byWaiting = async (device: GPUDevice, life: Life, launches: readonly (readonly Dispatch[])[]): Promise<Float64Array> => {
+const byWaiting = async (device: GPUDevice, life: Life, launches: readonly Ready[]): Promise<Float64Array> => {
   const seconds = new Float64Array(launches.length);
-  for (const [i, dispatches] of launches.entries()) {
+  for (const [i, launch] of launches.entries()) {
     const started = performance.now();
-    const encoder = device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    dispatchAll(pass, dispatches);
-    pass.end();
-    device.queue.submit([encoder.finish()]);
+    device.queue.submit([alone(device, launch)]);
     await life.wait('profile', device.queue.onSubmittedWorkDone());
     seconds[i] = (performance.now() - started) / 1e3;
   }
@@ -57,5 +54,5 @@ const byWaiting = async (device: GPUDevice, life: Life, launches: readonly (read
 };
 
 /** Seconds. Runs the step once. */
-export const launchTimes = (device: GPUDevice, life: Life, launches: readonly (readonly Dispatch[])[]): Promise<Float64Array> =>
+export const launchTimes = (device: GPUDevice, life: Life, launches: readonly Ready[]): Promise<Float64Array> =>
   launches.length > 0 && device.features.has('timestamp-query') ? byClock(device, launches) : byWaiting(device, life, launches);

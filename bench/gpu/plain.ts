@@ -1,9 +1,12 @@
 /**
  * The first rungs of the ladder: contractions in WGSL as anyone would write them by hand, x W' in float32. `naive` has a thread for each result,
- * `tiled` the tiles of 16 x 16 in shared memory of every introduction to GPU programming. Both are checked against float64 sums.
+ * `tiled` the tiles of 16 x 16 in shared memory of every introduction to GPU programming. Buffers are bound as Fovea binds its arena, all of them to be
+ * written, and their time is taken as that of its launches is; `tiled, read only` has its operands as one would bind them by hand. All are checked against float64 sums.
  */
 /// <reference types="@webgpu/types" />
-import { requestDevice } from '../../backends/webgpu/adapter.ts';
+import { openDevice } from '../../backends/webgpu/device.ts';
+import { launchTimes } from '../../backends/webgpu/times.ts';
+import { median } from '../contenders.ts';
 
 export interface Shape {
   readonly m: number;
@@ -11,9 +14,12 @@ export interface Shape {
   readonly k: number;
 }
 
-const buffers = ['x', 'w', 'y'].map((name, i) => `@group(0) @binding(${i}) var<storage, read_write> ${name}: array<f32>;`).join('\n');
+const buffers = (operands: 'read' | 'read_write'): string =>
+  ['x', 'w', 'y']
+    .map((name, i) => `@group(0) @binding(${i}) var<storage, ${name === 'y' ? 'read_write' : operands}> ${name}: array<f32>;`)
+    .join('\n');
 
-const naive = ({ m, n, k }: Shape): string => `${buffers}
+const naive = ({ m, n, k }: Shape): string => `${buffers('read_write')}
 @compute @workgroup_size(16, 16) fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   if (at.y >= ${m}u || at.x >= ${n}u) { return; }
   var sum = 0.0f;
@@ -21,7 +27,10 @@ const naive = ({ m, n, k }: Shape): string => `${buffers}
   y[at.y * ${n}u + at.x] = sum;
 }`;
 
-const tiled = ({ m, n, k }: Shape): string => `${buffers}
+const tiled =
+  (operands: 'read' | 'read_write') =>
+  ({ m, n, k }: Shape): string =>
+    `${buffers(operands)}
 var<workgroup> left: array<array<f32, 16>, 16>;
 var<workgroup> right: array<array<f32, 16>, 16>;
 @compute @workgroup_size(16, 16) fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_id) at: vec3<u32>) {
@@ -40,24 +49,34 @@ var<workgroup> right: array<array<f32, 16>, 16>;
   if (row < ${m}u && column < ${n}u) { y[row * ${n}u + column] = sum; }
 }`;
 
-export const rungs = { naive, tiled } as const;
+export const rungs: Readonly<Record<string, (s: Shape) => string>> = {
+  naive,
+  tiled: tiled('read_write'),
+  'tiled, read only': tiled('read'),
+};
 
 const made = (n: number, salt: number): Float32Array =>
   Float32Array.from({ length: n }, (_, i) => (((i + 1) * 7919 + salt) % 2039) / 1020 - 1);
 
-/** Milliseconds of the fastest of `runs`, waited for from this side, and the largest difference from float64 over the largest value. */
-export const timePlain = async (
-  gpu: GPU,
-  text: (s: Shape) => string,
-  s: Shape,
-  runs: number,
-): Promise<{ readonly ms: number; readonly error: number }> => {
-  const { device } = await requestDevice(gpu, 60);
+export interface Plain {
+  /** Median of the runs, by the device's clock where it has one. */
+  readonly ms: number;
+  /** The largest difference from float64 over the largest value. */
+  readonly error: number;
+  readonly device: string;
+}
+
+/** FV0309: no answer within `seconds`. */
+export const timePlain = async (gpu: GPU, text: (s: Shape) => string, s: Shape, runs: number, seconds: number): Promise<Plain> => {
+  const { device, life, name } = await openDevice(gpu, { patience: seconds });
   try {
-    const pipeline = await device.createComputePipelineAsync({
-      layout: 'auto',
-      compute: { module: device.createShaderModule({ code: text(s) }), entryPoint: 'main' },
-    });
+    const pipeline = await life.wait(
+      'pipeline',
+      device.createComputePipelineAsync({
+        layout: 'auto',
+        compute: { module: device.createShaderModule({ code: text(s) }), entryPoint: 'main' },
+      }),
+    );
     const [x, w] = [made(s.m * s.k, 1), made(s.n * s.k, 2)];
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
     const all = [x.length, w.length, s.m * s.n].map((n) => device.createBuffer({ size: 4 * n, usage })) as [
@@ -71,25 +90,19 @@ export const timePlain = async (
       layout: pipeline.getBindGroupLayout(0),
       entries: all.map((buffer, binding) => ({ binding, resource: { buffer } })),
     });
-    let ms = Number.POSITIVE_INFINITY;
+    const blocks = [Math.ceil(s.n / 16), Math.ceil(s.m / 16)] as const;
+    const launch = { label: 'by hand', scope: '', loc: undefined, dispatches: [{ pipeline, group, blocks }] };
+    const taken: number[] = [];
     for (let r = 0; r <= runs; r++) {
-      const started = performance.now();
-      const encoder = device.createCommandEncoder();
-      const pass = encoder.beginComputePass();
-      pass.setPipeline(pipeline);
-      pass.setBindGroup(0, group);
-      pass.dispatchWorkgroups(Math.ceil(s.n / 16), Math.ceil(s.m / 16));
-      pass.end();
-      device.queue.submit([encoder.finish()]);
-      await device.queue.onSubmittedWorkDone();
+      const [ms] = await life.wait('run', launchTimes(device, life, [launch]));
       // the first run warms up
-      if (r > 0) ms = Math.min(ms, performance.now() - started);
+      if (r > 0) taken.push(1e3 * (ms as number));
     }
     const staging = device.createBuffer({ size: 4 * s.m * s.n, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
     const encoder = device.createCommandEncoder();
     encoder.copyBufferToBuffer(all[2], 0, staging, 0, 4 * s.m * s.n);
     device.queue.submit([encoder.finish()]);
-    await staging.mapAsync(GPUMapMode.READ);
+    await life.wait('read', staging.mapAsync(GPUMapMode.READ));
     const y = new Float32Array(staging.getMappedRange());
     let [worst, largest] = [0, 0];
     for (let i = 0; i < 64; i++) {
@@ -99,7 +112,7 @@ export const timePlain = async (
       worst = Math.max(worst, Math.abs(sum - (y[r * s.n + c] as number)));
       largest = Math.max(largest, Math.abs(sum));
     }
-    return { ms, error: worst / largest };
+    return { ms: median(taken), error: worst / largest, device: name };
   } finally {
     device.destroy();
   }

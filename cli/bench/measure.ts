@@ -19,7 +19,8 @@ export interface MeasureOptions {
   readonly progress: Progress;
   readonly backend: Backend;
   readonly peaks: Peaks | undefined;
-  readonly threads: number;
+  /** Of the processor; a device has its own. */
+  readonly threads: number | undefined;
   readonly runs: number;
   /** Runs before the first that counts, the one that is checked not included. */
   readonly warm?: number;
@@ -93,7 +94,9 @@ const rates = async (
     ...(bytes ? { gbyte: round(bytes / 1e9), gbytes: round(bytes / seconds / 1e9) } : {}),
     ...(bytePeak ? { peak_gbytes: round(bytePeak / 1e9) } : {}),
     ...(share ? { of_peak: round(share, 3) } : {}),
-    ...(flops && flopPeak && c.timed !== 'backward launches' ? { of_peak_cpu: round((flops / cpuSeconds / flopPeak) * threads, 3) } : {}),
+    ...(threads && flops && flopPeak && c.timed !== 'backward launches'
+      ? { of_peak_cpu: round((flops / cpuSeconds / flopPeak) * threads, 3) }
+      : {}),
   };
 };
 
@@ -120,8 +123,8 @@ export const measure = async (c: Case, o: MeasureOptions): Promise<Line> => {
       shape: c.shape,
       dtype: o.dtype,
       backend: o.backend.name,
-      machine: cpus()[0]?.model.trim() ?? process.arch,
-      threads: o.threads,
+      machine: (o.backend.kind === 'plan' ? o.backend.device : undefined) ?? cpus()[0]?.model.trim() ?? process.arch,
+      ...(o.threads === undefined ? {} : { threads: o.threads }),
       runs: o.runs,
       median_ms: round(1e3 * mid),
       min_ms: round(1e3 * min),

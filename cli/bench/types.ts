@@ -50,8 +50,10 @@ export interface Line {
   /** Of the operands of contractions; all else is float32. */
   readonly dtype: FloatType;
   readonly backend: string;
+  /** The device, or the processor. */
   readonly machine: string;
-  readonly threads: number;
+  /** Of a processor. */
+  readonly threads?: number;
   readonly runs: number;
   readonly median_ms: number;
   readonly min_ms: number;
@@ -67,7 +69,7 @@ export interface Line {
   readonly peak_gbytes?: number;
   /** Rate at the median over the peak that bounds the case. */
   readonly of_peak?: number;
-  /** Of arithmetic: the rate by processor time, over the peak of one thread. What other programs take away is not in it. */
+  /** Of arithmetic on a processor: the rate by its time, over the peak of one thread. What other programs take away is not in it. */
   readonly of_peak_cpu?: number;
   readonly error: number | null;
   readonly error_against: string;

@@ -23,7 +23,9 @@ const targetOf = (text: string): Target => {
   const stat = statSync(file, { throwIfNoEntry: false });
   if (!stat) throw new FoveaError('FV0402', `there is no file ${file}`, { hint: 'Give .ts modules.' });
   if (stat.isDirectory()) throw new FoveaError('FV0402', `${file} is a folder`, { hint: 'Give the modules in it, as in models/*.ts.' });
-  if (!typed.has(extname(file)) || /\.d\.[cm]?ts$/.test(file))
+  if (/\.d\.[cm]?ts$/.test(file))
+    throw new FoveaError('FV0503', `${text}: declarations have no bodies that could be checked`, { hint: 'Give .ts modules.' });
+  if (!typed.has(extname(file)))
     throw new FoveaError('FV0503', `${text}: ${extname(file) || 'this'} is no TypeScript module, and types are what is checked first`, {
       hint: /^\.[cm]?jsx?$/.test(extname(file)) ? 'Give the .ts module that it is built from.' : 'Give .ts modules.',
     });

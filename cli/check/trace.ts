@@ -7,11 +7,11 @@ import type { Finding } from '../../compiler/frontend/findings.ts';
 import { declared, examplesOf, graphSizes, isDeclared } from '../../dsl/declared.ts';
 import { placeIn } from '../../dsl/location.ts';
 import { FoveaError, trace } from '../../index.ts';
-import { leavesOfProgram } from '../../program.ts';
+import { donations, leavesOfProgram } from '../../program.ts';
 import { exportPlace } from '../export-place.ts';
 import { type Exports, load, named, readyFor, usersOwn } from '../exports.ts';
 import { filesOf, type Target } from './targets.ts';
-import type { Doing, Traced } from './tracer.ts';
+import { keyOf, type Said, type Step } from './tracer.ts';
 
 /** A finding, whatever was thrown: the other exports are to be heard of too. */
 const findingOf = (e: unknown, file: string, name: string | undefined): Finding => {
@@ -23,26 +23,40 @@ const findingOf = (e: unknown, file: string, name: string | undefined): Finding 
   return { ...spot, code: known?.code ?? 'FV0596', severity: 'error', message: `${message}${hint}${where}`, related: [] };
 };
 
-/** What the trace is at, told before it begins. */
-type Tell = (doing: string) => Promise<void> | void;
+export interface FileTrace {
+  readonly findings: readonly Finding[];
+  readonly traced: readonly string[];
+  readonly left: readonly string[];
+}
+/** Who hears of each step before it begins, for it may have no end, and when it is done. */
+export interface Listener {
+  readonly before: (step: Step) => Promise<void> | void;
+  readonly after: (step: Step, findings: readonly Finding[]) => Promise<void> | void;
+  readonly left: (file: string, names: readonly string[]) => Promise<void> | void;
+  /** Steps that need not be taken, by `keyOf`. */
+  readonly known: ReadonlySet<string>;
+}
+const nobody: Listener = { before: () => {}, after: () => {}, left: () => {}, known: new Set() };
 
 /** Of one file the exports that say what they take, or what `names` say alone. */
-export const traceFile = async (
-  file: string,
-  names: readonly string[] = [],
-  tell: Tell = () => {},
-): Promise<{ readonly findings: readonly Finding[]; readonly traced: readonly string[]; readonly left: readonly string[] }> => {
+export const traceFile = async (file: string, names: readonly string[] = [], listener: Listener = nobody): Promise<FileTrace> => {
   const findings: Finding[] = [];
   const traced: string[] = [];
   const attempt = async (name: string | undefined, f: () => unknown): Promise<void> => {
-    await tell(name === undefined ? 'loading it' : `tracing ${name}`);
+    const step = { file, name };
+    if (listener.known.has(keyOf(step))) return;
+    await listener.before(step);
+    const own: Finding[] = [];
     try {
       await f();
       if (name !== undefined) traced.push(name);
     } catch (e) {
-      findings.push(findingOf(e, file, name));
+      own.push(findingOf(e, file, name));
     }
+    findings.push(...own);
+    await listener.after(step, own);
   };
+  if (listener.known.has(keyOf({ file }))) return { findings, traced, left: [] };
   let exports: Exports = {};
   await attempt(undefined, async () => {
     exports = await load(file);
@@ -55,39 +69,42 @@ export const traceFile = async (
   const asked = names.length > 0 ? names.map((name) => [name, () => named(exports, name, file)] as const) : whole;
   for (const [name, make] of findings.length > 0 ? [] : asked)
     await attempt(name, () => {
-      const { run, args, dims } = declared(usersOwn(name, file, make));
-      // leaves with one name are refused by whoever compiles it
-      return leavesOfProgram(
-        usersOwn(name, file, () => trace(run as (...xs: unknown[]) => unknown, args as unknown[], { dims: graphSizes(dims) })),
-      );
+      const { run, args, dims, donate } = declared(usersOwn(name, file, make));
+      const graph = usersOwn(name, file, () => trace(run as (...xs: unknown[]) => unknown, args as unknown[], { dims: graphSizes(dims) }));
+      // leaves with one name, and donated ones without a result, are refused by whoever compiles it
+      const { inputs, outputs } = leavesOfProgram(graph);
+      donations(inputs, outputs, donate, args.length);
     });
   const left =
     names.length > 0
       ? []
       : all.flatMap(([name, value]) => (typeof value === 'function' && !isDeclared(value) && examplesOf(value).length === 0 ? [name] : []));
+  await listener.left(file, left);
   return { findings, traced, left };
 };
 
-/** The tracing process itself: gets ready, waits for the word, says what it found, and ends. */
+/** The tracing process itself: gets ready, waits for the word, says of each step what it found, and ends. */
 export const traceWhenTold = async (targets: readonly Target[]): Promise<void> => {
   const files = filesOf(targets);
   await readyFor(files[0] as string);
   // whoever started this process has ended
   process.on('disconnect', () => process.exit());
-  const say = (m: Traced | Doing): Promise<void> => new Promise((sent) => process.send?.(m, () => sent()));
-  await new Promise((told) => process.once('message', told));
+  const say = (m: Said): Promise<void> => new Promise((sent) => process.send?.(m, () => sent()));
+  const known = await new Promise<readonly string[]>((told) => process.once('message', told));
+  const listener: Listener = {
+    before: (step) => say({ about: 'before', step }),
+    after: (step, findings) => say({ about: 'after', step, findings }),
+    left: (file, names) => say({ about: 'left', file, names }),
+    known: new Set(known),
+  };
   try {
-    const findings: Finding[] = [];
-    const all: Traced['files'][number][] = [];
     for (const file of files) {
       const own = targets.filter((t) => t.file === file);
       // a file that is given whole too is traced whole
       const names = own.some((t) => t.name === undefined) ? [] : own.flatMap((t) => t.name ?? []);
-      const { findings: more, ...which } = await traceFile(file, names, (doing) => say({ file, doing }));
-      findings.push(...more);
-      all.push({ file, ...which });
+      await traceFile(file, names, listener);
     }
-    await say({ findings, files: all });
+    await say({ about: 'end' });
   } finally {
     process.disconnect?.();
   }

@@ -110,6 +110,12 @@ export const exportBackend = async (
 ): Promise<ExportBackend> => {
   if (emulate && name !== 'cuda')
     throw new FoveaError('FV0503', `--emulate: the ${name} backend has no emulator`, { hint: 'Add --backend cuda.' });
+  if (target !== undefined && name === 'webgpu')
+    throw new FoveaError('FV0503', `--target ${target}: WGSL is compiled by the device that runs it`, { hint: 'Leave --target out.' });
+  if (threads !== undefined && name !== 'cpu')
+    throw new FoveaError('FV0503', `--threads ${threads}: the ${name} backend has no threads of the processor`, {
+      hint: 'Leave --threads out, or add --backend cpu.',
+    });
   return {
     cpu: async () => cpuExport(target as CpuTarget | undefined, threads),
     webgpu: async () => webgpuExport(),
@@ -202,6 +208,12 @@ export const artefact = async (program: UserProgram, backend: ExportBackend, pre
     ['program.json', JSON.stringify(documentOf(program))],
     ['plan.txt', printPlan({ plan: bare, key: '', nodes: 0 })],
     ...files,
+    ['index.js', await bundle(backend.name)],
+    ['index.d.ts', await declarationOf(program, backend.options)],
+    [
+      'package.json',
+      `${JSON.stringify({ type: 'module', main: 'index.js', types: 'index.d.ts', private: true, ...(backend.packages ? { dependencies: backend.packages } : {}) })}\n`,
+    ],
   ]);
   const manifest: Manifest = {
     fovea,
@@ -211,14 +223,5 @@ export const artefact = async (program: UserProgram, backend: ExportBackend, pre
     files: Object.fromEntries([...all].map(([name, data]) => [name, createHash('sha256').update(data).digest('hex')])),
     needs,
   };
-  return new Map<string, string | Uint8Array>([
-    ['manifest.json', `${JSON.stringify(manifest, null, 2)}\n`],
-    ['index.js', await bundle(backend.name)],
-    ['index.d.ts', await declarationOf(program, backend.options)],
-    [
-      'package.json',
-      `${JSON.stringify({ type: 'module', main: 'index.js', types: 'index.d.ts', private: true, ...(backend.packages ? { dependencies: backend.packages } : {}) })}\n`,
-    ],
-    ...all,
-  ]);
+  return new Map<string, string | Uint8Array>([['manifest.json', `${JSON.stringify(manifest, null, 2)}\n`], ...all]);
 };

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import type { Shards } from '../../compiler/compile.ts';
 import type { Loc } from '../../compiler/error.ts';
-import { type ExplainedLaunch, type Explanation, explain, roofline } from '../../compiler/explain/explain.ts';
+import { type ExplainedLaunch, type Explanation, explain, nodesInside, roofline } from '../../compiler/explain/explain.ts';
 import { type Machine, stepCost } from '../../compiler/plan/cost.ts';
 import type { Precision } from '../../index.ts';
 import type { UserProgram } from '../program.ts';
@@ -22,13 +22,15 @@ export interface TimedLaunch extends ExplainedLaunch {
   readonly ofRoof: number | undefined;
 }
 
-/** All launches whose main place is one line. */
+/** All launches whose main place is one line, or that some of their nodes come from. */
 export interface SourceLine {
   readonly file: string;
   readonly line: number;
   readonly text: string;
   readonly time: number;
   readonly launches: readonly number[];
+  /** Launches that have other nodes of this line. */
+  readonly besides: readonly number[];
 }
 
 export interface Facts {
@@ -84,20 +86,22 @@ export const factsOf = async (program: UserProgram, backend: Shown, { precision,
   const texts = new Map<string, readonly string[]>();
   const files = [
     program.file,
-    ...explanation.traced.nodes.flatMap((n) => n.meta.loc?.file ?? []),
+    ...[explanation.traced, ...program.written].flatMap((g) =>
+      [...g.nodes, ...nodesInside(g.nodes)].flatMap((n) => n.meta.loc?.file ?? []),
+    ),
     ...launches.flatMap((l) => l.places.map((p) => p.file)),
   ];
   for (const f of files) if (!texts.has(f)) texts.set(f, textOf(f));
-  const lines = new Map<string, { readonly file: string; readonly line: number; time: number; launches: number[] }>();
-  for (const l of launches) {
-    const [main] = l.places;
-    if (!main) continue;
-    const key = `${main.file}:${main.line}`;
-    const known = lines.get(key) ?? { file: main.file, line: main.line, time: 0, launches: [] };
-    known.time += l.time;
-    known.launches.push(l.number);
-    lines.set(key, known);
-  }
+  const lines = new Map<string, { readonly file: string; readonly line: number; time: number; launches: number[]; besides: number[] }>();
+  for (const l of launches)
+    for (const [i, { file, line }] of l.places.entries()) {
+      const known = lines.get(`${file}:${line}`) ?? { file, line, time: 0, launches: [], besides: [] };
+      lines.set(`${file}:${line}`, known);
+      if (i === 0) known.time += l.time;
+      const own = i === 0 ? known.launches : known.besides;
+      // two places may be of one line
+      if (known.launches.at(-1) !== l.number && own.at(-1) !== l.number) own.push(l.number);
+    }
   const { mesh } = explanation;
   const onRanks = shards &&
     mesh && {

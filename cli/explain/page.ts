@@ -36,10 +36,10 @@ const sources = (f: Facts): string => {
   const hottest = Math.max(...f.lines.map((l) => l.time), 1e-30);
   const line = (file: string, text: string, i: number): string => {
     const own = f.lines.find((l) => l.file === file && l.line === i + 1);
-    const head = `<span class="n">${i + 1}</span><span class="t">${own ? percent(own.time / f.time).replace(' ', '') : ''}</span>`;
-    return own
-      ? `<div class="src has" style="--heat:${(own.time / hottest).toFixed(3)}" data-ls="${own.launches.join(' ')}">${head}${highlight(text)}</div>`
-      : `<div class="src">${head}${highlight(text)}</div>`;
+    const head = `<span class="n">${i + 1}</span><span class="t">${own && own.launches.length > 0 ? percent(own.time / f.time).replace(' ', '') : ''}</span>`;
+    if (!own) return `<div class="src">${head}${highlight(text)}</div>`;
+    const besides = own.besides.length > 0 ? ` data-besides="${own.besides.join(' ')}"` : '';
+    return `<div class="src has" style="--heat:${(own.time / hottest).toFixed(3)}" data-ls="${own.launches.join(' ')}"${besides}>${head}${highlight(text)}</div>`;
   };
   const tabs = files.map(
     (file, i) => `<button role="tab" data-f="f${i}" aria-selected="${file === first}">${plain(relative(process.cwd(), file))}</button>`,

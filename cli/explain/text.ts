@@ -1,7 +1,9 @@
 /** `fovea explain` as text: the whole program at a glance, one stage of the compiler in full, or all that became of one line. */
-import { FoveaError } from '../../compiler/error.ts';
+import { resolve, sep } from 'node:path';
+import { FoveaError, type Loc } from '../../compiler/error.ts';
+import { nodesInside } from '../../compiler/explain/explain.ts';
 import { print, printNode } from '../../compiler/graph/print.ts';
-import type { Node } from '../../compiler/graph/types.ts';
+import type { Graph, Node } from '../../compiler/graph/types.ts';
 import { printKernel } from '../../compiler/kernel/print.ts';
 import type { Kernel } from '../../compiler/kernel/types.ts';
 import type { Group } from '../../compiler/tile/group.ts';
@@ -14,7 +16,7 @@ import { bytes, ms } from './units.ts';
 export const stages = ['traced', 'graph', 'fused', 'tile', 'kernel', 'source', 'plan', 'shard'] as const;
 export type Stage = (typeof stages)[number];
 
-/** A line of a file, as `--at` means it: of the program's own file, or of one whose path ends so. */
+/** A line of a file, as `--at` means it: of the program's own file, of one whose path ends so, or of that which the path leads to. */
 export interface At {
   readonly file: string | undefined;
   readonly line: number;
@@ -28,8 +30,12 @@ export const atOption = (text: string): At => {
     });
   return { file, line: Number(line) };
 };
-const matches = ({ program }: Facts, at: At, loc: { readonly file: string; readonly line: number } | undefined): boolean =>
-  loc !== undefined && loc.line === at.line && (at.file === undefined ? loc.file === program.file : loc.file.endsWith(at.file));
+const ofFile = ({ program }: Facts, { file }: At, of: string): boolean =>
+  file === undefined ? of === program.file : of === resolve(file) || of.endsWith(`${sep}${file}`);
+const matches = (f: Facts, at: At, loc: Pick<Loc, 'file' | 'line'> | undefined): boolean =>
+  loc?.line === at.line && ofFile(f, at, loc.file);
+/** A node of that line, or one that has such nodes in its region: an attention has the softmax that it was made of. */
+const touches = (f: Facts, at: At, n: Node): boolean => [n, ...nodesInside([n])].some((m) => matches(f, at, m.meta.loc));
 
 const count = (n: number): string =>
   n < 1e3 ? `${n}` : n < 1e6 ? `${number(n / 1e3)} k` : n < 1e9 ? `${number(n / 1e6)} M` : `${number(n / 1e9)} G`;
@@ -119,7 +125,10 @@ export const overview = (f: Facts): string => {
       table(
         [
           ['share', 'time', 'launches', 'place', ''],
-          ...lines.slice(0, most).map((l) => [percent(l.time / time), ms(l.time), `${l.launches.length}`, showPlace(l), short(l.text, 80)]),
+          ...lines
+            .filter((l) => l.launches.length > 0)
+            .slice(0, most)
+            .map((l) => [percent(l.time / time), ms(l.time), `${l.launches.length}`, showPlace(l), short(l.text, 80)]),
         ],
         5,
       ),
@@ -157,11 +166,18 @@ const sourceOf = (f: Facts, k: Kernel): string => {
 /** Which nodes, groups, launches and kernels are shown: all of them, or what comes from one line. */
 const chosen = (f: Facts, at: At | undefined) => {
   const { traced, graph, groups, plan } = f.explanation;
-  const node = (n: Node): boolean => at === undefined || matches(f, at, n.meta.loc);
+  const node = (n: Node): boolean => at === undefined || touches(f, at, n);
   const group = (g: Group): boolean => at === undefined || g.nodes.some(node);
   const launches = f.launches.filter((l) => at === undefined || l.groups.some((g) => group(groups[g] as Group)));
   const kernels = [...new Set(launches.map((l) => l.kernel))].map((k) => plan.kernels[k] as Kernel);
-  return { traced: traced.nodes.filter(node), graph: graph.nodes.filter(node), groups: groups.filter(group), launches, kernels };
+  return {
+    written: f.program.written.map((g) => g.nodes.filter(node)),
+    traced: traced.nodes.filter(node),
+    graph: graph.nodes.filter(node),
+    groups: groups.filter(group),
+    launches,
+    kernels,
+  };
 };
 
 const tiles = (f: Facts, launches: readonly TimedLaunch[]): string =>
@@ -195,12 +211,30 @@ const planText = (f: Facts, launches: readonly TimedLaunch[]): string => {
   return table([['#', 'kernel', 'phase', 'blocks', 'held', 'places in the arena', 'from', 'scope', 'ends because'], ...rows], 9);
 };
 
-const nodeLines = (nodes: readonly Node[]): string =>
-  nodes.map((n) => `${printNode(n)}${n.meta.scope ? `   ; ${n.meta.scope}` : ''}`).join('\n');
+/** Nodes of a line; under one with a region those of the line in it. */
+const nodeLines = (f: Facts, at: At, nodes: readonly Node[]): string =>
+  nodes
+    .map((n) => {
+      const own = nodesInside([n]).filter((m) => matches(f, at, m.meta.loc));
+      const head = `${printNode(n)}${n.meta.scope ? `   ; ${n.meta.scope}` : ''}`;
+      return [head, ...own.map((m) => `    ${printNode(m)}`)].join('\n');
+    })
+    .join('\n');
+
+/** What was traced: functions that are differentiated as they were written, for of the derivative the passes in front of it are done already. */
+const tracedText = (f: Facts, at: At | undefined): string => {
+  const { written, traced } = chosen(f, at);
+  const text = (g: Graph, nodes: readonly Node[]): string => (at ? nodeLines(f, at, nodes) : print(g).trimEnd());
+  const all = [
+    ...f.program.written.map((g, i) => ['differentiated below, as it was written', text(g, written[i] as readonly Node[])] as const),
+    ['the program', text(f.explanation.traced, traced)] as const,
+  ].filter(([, t]) => t !== '');
+  return all.map(([what, t]) => (f.program.written.length > 0 ? `; ${what}\n${t}` : t)).join('\n');
+};
 
 const show: { readonly [S in Stage]: (f: Facts, at: At | undefined) => string } = {
-  traced: (f, at) => (at ? nodeLines(chosen(f, at).traced) : print(f.explanation.traced)),
-  graph: (f, at) => (at ? nodeLines(chosen(f, at).graph) : print(f.explanation.graph)),
+  traced: tracedText,
+  graph: (f, at) => (at ? nodeLines(f, at, chosen(f, at).graph) : print(f.explanation.graph)),
   fused: (f, at) =>
     chosen(f, at)
       .groups.map((g) => printGroup(g, { meta: false }))
@@ -218,9 +252,9 @@ const show: { readonly [S in Stage]: (f: Facts, at: At | undefined) => string } 
 const knownLines = (f: Facts, at: At): string => {
   const lines = [
     ...new Set(
-      f.explanation.traced.nodes.flatMap(({ meta: { loc } }) =>
-        loc && (at.file === undefined ? loc.file === f.program.file : loc.file.endsWith(at.file)) ? [loc.line] : [],
-      ),
+      [f.explanation.traced, ...f.program.written]
+        .flatMap((g) => [...g.nodes, ...nodesInside(g.nodes)])
+        .flatMap(({ meta: { loc } }) => (loc && ofFile(f, at, loc.file) ? [loc.line] : [])),
     ),
   ];
   return lines.length > 0
@@ -230,7 +264,7 @@ const knownLines = (f: Facts, at: At): string => {
 
 /** One stage, whole or for one line. FV0503: nothing comes from that line. */
 export const stageText = (f: Facts, stage: Stage | undefined, at: At | undefined): string => {
-  if (at !== undefined && chosen(f, at).traced.length === 0 && chosen(f, at).graph.length === 0)
+  if (at !== undefined && tracedText(f, at) === '' && chosen(f, at).graph.length === 0)
     throw new FoveaError(
       'FV0503',
       `--at ${at.file ? `${at.file}:` : ''}${at.line}: no operation of ${f.program.name} comes from that line`,

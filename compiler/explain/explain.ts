@@ -70,18 +70,22 @@ export interface ExplainOptions {
   readonly shards?: Shards;
 }
 
-/** Distinct places of nodes, the one with most arithmetic first. */
-export const placesOf = (nodes: readonly Node[]): readonly Loc[] => {
+/** What stands in the regions of nodes, at any depth. */
+export const nodesInside = (nodes: readonly Node[]): readonly Node[] =>
+  nodes.flatMap((n) => ('body' in n.op ? [...n.op.body.nodes, ...nodesInside(n.op.body.nodes)] : []));
+
+/** Distinct places of nodes, the one with most arithmetic first; those of regions after them, for a call stands for the arithmetic in it. */
+const placesOf = (nodes: readonly Node[]): readonly Loc[] => {
   const count = new Map<string, { readonly loc: Loc; n: number }>();
-  for (const node of nodes) {
-    const { loc } = node.meta;
-    if (!loc) continue;
+  const add = ({ meta: { loc } }: Node, n: number): void => {
+    if (!loc) return;
     const key = `${loc.file}:${loc.line}:${loc.col}`;
     const known = count.get(key);
-    const n = 1 + flopsOf(node);
     if (known) known.n += n;
     else count.set(key, { loc, n });
-  }
+  };
+  for (const n of nodes) add(n, 1 + flopsOf(n));
+  for (const n of nodesInside(nodes)) add(n, 0);
   return [...count.values()].sort((a, b) => b.n - a.n).map(({ loc }) => loc);
 };
 

@@ -3,7 +3,7 @@
  * it calls are visited too if they are in its file, and told if they are in another (purity.ts goes there).
  */
 import type ts from 'typescript';
-import { asking, builtIn, changers, changing, effects, identities, methods, mutates, ownerOf, readers } from './effects.ts';
+import { acting, asking, builtIn, changers, changing, effects, identities, methods, mutates, ownerOf, readers } from './effects.ts';
 import type { Finding } from './findings.ts';
 import { isAssignment, methodOf, ofFile, pathOf, rootName, sourceOf, targetsOf, within } from './names.ts';
 import { spotOfNode } from './sentences.ts';
@@ -105,8 +105,13 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
       const some = changing.get(n.expression.text);
       if (some && !(tsc.isPropertyAccessExpression(n) && some.has(n.name.text))) return;
       if (!tsc.isPropertyAccessExpression(n) && n.expression.text !== 'Date') return;
+      const acts =
+        tsc.isPropertyAccessExpression(n) && acting.has(n.expression.text) && (acting.get(n.expression.text)?.has(n.name.text) ?? true);
       const hint = n.expression.text === 'Math' ? '. Use random.uniform(key, shape) with a key that is an argument' : '';
-      say(n, 'FV0902', `'${n.getText()}' is asked once, when the body is traced: every run of the program has what it said then${hint}`);
+      const why = acts
+        ? 'is done once, when the body is traced, and is in no program'
+        : `is asked once, when the body is traced: every run of the program has what it said then${hint}`;
+      say(n, 'FV0902', `'${n.getText()}' ${why}`);
     };
     const called = (n: ts.CallExpression): void => {
       const { expression: callee } = n;

@@ -1,9 +1,10 @@
 /**
  * By which options of TypeScript a file is checked: those of the nearest tsconfig.json above it, as editors do, and not of the first file's. Where
- * there is none, the file is strict and may use what Node and browsers have, as far as it is installed.
+ * there is none, the file is strict and may use what Node and browsers have.
  *
  *   settingsOf(['/app/model.ts', '/app/web/page.ts'], disk)      one of /app/tsconfig.json, one of /app/web/tsconfig.json
  */
+import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type ts from 'typescript';
 import { withoutNode } from './ambient.ts';
@@ -20,10 +21,24 @@ export interface Setting {
   readonly faults: readonly ts.Diagnostic[];
 }
 
-/** Of files without a project. */
+/** Where the types of packages are that Fovea itself is installed with. */
+const ownTypes = (): string | undefined => {
+  try {
+    return dirname(dirname(createRequire(import.meta.url).resolve('@types/node/package.json')));
+  } catch {
+    return undefined;
+  }
+};
+
+/** Of files without a project. The types of Node are those of the nearest folder that has any, else Fovea's own: a global command is far from both. */
 const alone = (folder: string, files: readonly string[], disk: Disk): Setting => {
-  const installed = (at: string): boolean =>
-    disk.directoryExists(join(at, 'node_modules/@types/node')) || (dirname(at) !== at && installed(dirname(at)));
+  const nearest = (at: string): string | undefined => {
+    const types = join(at, 'node_modules/@types');
+    if (disk.directoryExists(join(types, 'node'))) return types;
+    return dirname(at) === at ? undefined : nearest(dirname(at));
+  };
+  const found = nearest(folder) ?? ownTypes();
+  const node = found === undefined ? { types: [] } : { types: ['node'], typeRoots: [found] };
   const least: ts.CompilerOptions = {
     target: tsc.ScriptTarget.ES2023,
     lib: ['lib.es2023.d.ts'],
@@ -34,7 +49,7 @@ const alone = (folder: string, files: readonly string[], disk: Disk): Setting =>
     types: [],
   };
   const lib = ['lib.es2023.d.ts', 'lib.dom.d.ts', 'lib.dom.iterable.d.ts'];
-  return { files, least, options: { ...least, lib, types: installed(folder) ? ['node'] : [] }, faults: [] };
+  return { files, least, options: { ...least, lib, ...node }, faults: [] };
 };
 
 const read = (config: string, files: readonly string[], disk: Disk): Setting => {

@@ -2,7 +2,7 @@
  * The declarations of an exported program: what it takes and gives, with the shapes in the names that its author wrote. Made of syntax
  * trees, so that any key is a legal one.
  *
- *   export interface Step { (params: { up: { weight: Input<"H 2", "f32"> } }, x: Input<"B 2", "f32">): Promise<...>; dispose(): void }
+ *   export interface Step { (params: { up: { weight: Input<"H 2", "f32"> } }, x: Input<"B 2", "f32">): Promise<...>; ahead(argument: number, value: unknown): void; dispose(): void }
  */
 import type ts from 'typescript';
 import { tsc } from './typescript.ts';
@@ -88,6 +88,17 @@ export const declarations = ({ about, args, result, options }: Declaration): str
   const promise = f.createTypeReferenceNode('Promise', [typeOf(result, 'DeviceTensor')]);
   const program = f.createInterfaceDeclaration([f.createToken(tsc.SyntaxKind.ExportKeyword)], 'Program', undefined, undefined, [
     f.createCallSignature(undefined, parameters, promise),
+    f.createMethodSignature(
+      undefined,
+      'ahead',
+      undefined,
+      undefined,
+      [
+        f.createParameterDeclaration(undefined, undefined, 'argument', undefined, f.createKeywordTypeNode(tsc.SyntaxKind.NumberKeyword)),
+        f.createParameterDeclaration(undefined, undefined, 'value', undefined, f.createKeywordTypeNode(tsc.SyntaxKind.UnknownKeyword)),
+      ],
+      f.createKeywordTypeNode(tsc.SyntaxKind.VoidKeyword),
+    ),
     f.createMethodSignature(undefined, 'dispose', undefined, undefined, [], f.createKeywordTypeNode(tsc.SyntaxKind.VoidKeyword)),
   ]);
   const file = tsc.createSourceFile('index.d.ts', '', tsc.ScriptTarget.Latest);

@@ -22,6 +22,15 @@ export const changing: ReadonlyMap<string, ReadonlySet<string> | undefined> = ne
   ['console', undefined],
   ['crypto', undefined],
   ['localStorage', undefined],
+  ['sessionStorage', undefined],
+]);
+/** Of these what does something, instead of answering; all of it if undefined. */
+export const acting: ReadonlyMap<string, ReadonlySet<string> | undefined> = new Map([
+  ['console', undefined],
+  ['process', new Set(['exit', 'abort', 'kill', 'chdir', 'on', 'once', 'emit', 'emitWarning', 'nextTick', 'stdout', 'stderr', 'send'])],
+  ['performance', new Set(['mark', 'measure', 'clearMarks', 'clearMeasures'])],
+  ['localStorage', new Set(['setItem', 'removeItem', 'clear'])],
+  ['sessionStorage', new Set(['setItem', 'removeItem', 'clear'])],
 ]);
 /** The same by the types that declare them: `random()` after `const { random } = Math`, `Math['random']()`. */
 export const asking: ReadonlyMap<string, ReadonlySet<string>> = new Map([

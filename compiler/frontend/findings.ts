@@ -64,6 +64,8 @@ export const summary = (findings: readonly Finding[]): string =>
   findings.length === 0 ? 'No errors.' : `Found ${many(errorsIn(findings), 'error')} and ${many(count(findings, 'warning'), 'warning')}.`;
 
 const escaped = (text: string): string => text.replace(/%/g, '%25').replace(/\r/g, '%0D').replace(/\n/g, '%0A');
+/** Of a property also what ends one. */
+const escapedProperty = (text: string): string => escaped(text).replace(/:/g, '%3A').replace(/,/g, '%2C');
 
 const sarif = (findings: readonly Finding[], { show, version }: Printing): string => {
   const location = (s: Spot) => ({
@@ -104,7 +106,7 @@ const print: { readonly [F in Format]: (findings: readonly Finding[], p: Printin
     findings
       .map(
         (f) =>
-          `::${f.severity} file=${p.show(f.file)},line=${f.line},col=${f.col},endLine=${f.endLine},endColumn=${f.endCol},title=${f.code}::${escaped(f.message)}`,
+          `::${f.severity} file=${escapedProperty(p.show(f.file))},line=${f.line},col=${f.col},endLine=${f.endLine},endColumn=${f.endCol},title=${f.code}::${escaped(f.message)}`,
       )
       .join('\n'),
 };

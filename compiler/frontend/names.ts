@@ -68,6 +68,11 @@ export const methodOf = (
     return { of: callee.expression, name: callee.argumentExpression, text: callee.argumentExpression.text };
   return undefined;
 };
+/** The key that a name in a literal, a pattern or brackets stands for: `a b` of `'a b'`. */
+export const keyText = (name: ts.Node): string => {
+  if (tsc.isComputedPropertyName(name) && tsc.isStringLiteralLike(name.expression)) return name.expression.text;
+  return tsc.isIdentifier(name) || tsc.isStringLiteralLike(name) || tsc.isNumericLiteral(name) ? name.text : name.getText();
+};
 /** Names from the top of the file to a function, by which it is found again after an edit: `layers.attention`. */
 export const pathOf = (f: ts.Node): string => {
   const names: string[] = [];

@@ -11,7 +11,8 @@
 import type ts from 'typescript';
 import { type Body, type Called, type Facts, isBody, type Visit, visitor } from './bodies.ts';
 import type { Finding } from './findings.ts';
-import { bare, pathOf } from './names.ts';
+import { bare, keyText, pathOf } from './names.ts';
+import { spotOfNode } from './sentences.ts';
 import { languageName, mayBeTensor, symbolOf } from './tensors.ts';
 import { tsc } from './typescript.ts';
 
@@ -35,25 +36,45 @@ const tracing: ReadonlySet<string> = new Set([
 ]);
 /** Those that run their functions in the trace around them: what the body around declares, they may change. */
 const inPlace: ReadonlySet<string> = new Set(['scope', 'phase', 'treeMap', 'treeMapWithPath']);
-/** Parameters that a module declares and its body never mentions. */
-const unused = (call: ts.CallExpression, say: Visit['say']): void => {
-  const [declares, body] = [call.arguments[1], call.arguments.at(-1)];
-  if (!isBody(declares) || !isBody(body)) return;
+/** The literal of parameters that a module declares. */
+const declaredBy = (call: ts.CallExpression): ts.ObjectLiteralExpression | undefined => {
+  const declares = call.arguments[1];
+  if (!isBody(declares)) return undefined;
   let tree: ts.Node = declares.body;
   while (tsc.isParenthesizedExpression(tree)) tree = tree.expression;
+  return tsc.isObjectLiteralExpression(tree) ? tree : undefined;
+};
+/** Parameters of a module that have the name of one of its sizes. */
+const clashing = (call: ts.CallExpression, say: Visit['say']): void => {
+  const [sizes, tree] = [call.arguments[0], declaredBy(call)];
+  if (!sizes || !tsc.isObjectLiteralExpression(sizes) || !tree) return;
+  const names = new Map(sizes.properties.flatMap((p) => (p.name ? [[keyText(p.name), p.name] as const] : [])));
+  for (const { name } of tree.properties) {
+    const size = name && names.get(keyText(name));
+    if (name && size)
+      say(name, 'FV0007', `module: '${keyText(name)}' is the name of a size and of a parameter. Give one of them another name`, [
+        { ...spotOfNode(size), message: 'the size is declared here' },
+      ]);
+  }
+};
+/** Parameters that a module declares and its body never mentions. */
+const unused = (call: ts.CallExpression, say: Visit['say']): void => {
+  const [tree, body] = [declaredBy(call), call.arguments.at(-1)];
+  if (!tree || !isBody(body)) return;
   const name = body.parameters[0]?.name;
-  if (!tsc.isObjectLiteralExpression(tree) || !name) return;
+  if (!name) return;
   const used = new Set<string>();
   if (tsc.isObjectBindingPattern(name)) {
     if (name.elements.some((e) => e.dotDotDotToken)) return;
-    for (const e of name.elements) used.add((e.propertyName ?? e.name).getText());
+    for (const e of name.elements) used.add(keyText(e.propertyName ?? e.name));
   } else {
     let whole = false;
     const visit = (n: ts.Node): void => {
       if (tsc.isIdentifier(n) && n.text === name.getText()) {
         const up = n.parent;
         if (tsc.isPropertyAccessExpression(up) && up.expression === n) used.add(up.name.text);
-        else if (tsc.isElementAccessExpression(up) && tsc.isStringLiteralLike(up.argumentExpression)) used.add(up.argumentExpression.text);
+        else if (tsc.isElementAccessExpression(up) && tsc.isStringLiteralLike(up.argumentExpression))
+          used.add(keyText(up.argumentExpression));
         else whole = true;
       }
       tsc.forEachChild(n, visit);
@@ -62,7 +83,7 @@ const unused = (call: ts.CallExpression, say: Visit['say']): void => {
     if (whole) return;
   }
   for (const p of tree.properties) {
-    const key = p.name?.getText().replace(/['"]/g, '');
+    const key = p.name && keyText(p.name);
     if (p.name && key !== undefined && !used.has(key))
       say(p.name, 'FV0906', `'${key}' is a parameter that the body never mentions: it would get no gradient`, [], 'warning');
   }
@@ -91,7 +112,10 @@ const factsIn = (checker: ts.TypeChecker, part: ts.Node, own: ReadonlySet<ts.Sou
       if (name !== undefined && tracing.has(name)) {
         const bodies = name === 'module' ? n.arguments.slice(-1) : n.arguments;
         for (const b of bodies) if (isBody(b)) visit.body(b, 'this traced body', !inPlace.has(name));
-        if (name === 'module') unused(n, visit.say);
+        if (name === 'module') {
+          clashing(n, visit.say);
+          unused(n, visit.say);
+        }
       }
       const declaring = withArgs(checker, n);
       const f = declaring && bodyOf(checker, declaring);

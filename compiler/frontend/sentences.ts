@@ -7,6 +7,7 @@
  */
 import type ts from 'typescript';
 import type { Finding, Spot } from './findings.ts';
+import { keyText } from './names.ts';
 import { treeDifference } from './trees.ts';
 import { tsc } from './typescript.ts';
 
@@ -32,17 +33,25 @@ const dtypes = /dtypes? |\.cast\(/;
 /** What TypeScript means by these words is that two shapes differ. */
 const assigned = /^Type '(?:Tensor|F32)<"([^"]*)"(?:, "(\w+)")?>' is not assignable to type '\w+<"([^"]*)"(?:, "(\w+)")?>'/;
 
+/** A sentence of ours as TypeScript prints its type: it has several words, and names the operation or the argument that it is about. */
+const sentence = /"[\w. ]+: (?:[^"\\]|\\.)+"/g;
+const told = (text: string): readonly [code: string, message: string] => {
+  const message = JSON.parse(text) as string;
+  return [dtypes.test(message) ? 'FV0002' : 'FV0001', message];
+};
+
 /** Codes and sentences of tsc that stand for others of ours. */
 const reworded = (text: string): readonly [code: string, message: string] | undefined => {
-  const own = /is not assignable to (?:parameter of )?type '("(?:[^"\\]|\\.)*")'\.?$/.exec(text.split('\n')[0] as string)?.[1];
-  // a sentence of ours has several words, and names the operation or the argument that it is about
-  if (own !== undefined && /^"[\w. ]+: ./.test(own)) {
-    const message = JSON.parse(own) as string;
-    return [dtypes.test(message) ? 'FV0002' : 'FV0001', message];
-  }
-  // of several sentences, one for each type that the other operand might have, none is about what was given
-  const [, what, among] = /^Argument of type '(.*?)' is not assignable to parameter of type '(.*"[\w. ]+: [^"]+".*)'\.?$/.exec(text) ?? [];
+  // what TypeScript says below its first line are the types that it went through
+  const [first] = text.split('\n') as [string, ...string[]];
+  const own = /is not assignable to (?:parameter of )?type '("(?:[^"\\]|\\.)*")'\.?$/.exec(first)?.[1];
+  if (own !== undefined && /^"[\w. ]+: ./.test(own)) return told(own);
+  const [, what, among] = /^Argument of type '(.*?)' is not assignable to parameter of type '(.*"[\w. ]+: [^"]+".*)'\.?$/.exec(first) ?? [];
   if (what !== undefined && among !== undefined) {
+    // what is given is of several types, and one of them does not fit
+    const [only, ...others] = new Set(among.match(sentence));
+    if (only !== undefined && others.length === 0) return told(only);
+    // of several sentences, one for each type that the other operand might have, none is about what was given
     const name = /"([\w. ]+): /.exec(among)?.[1];
     const number = /(?:^|\| )number(?:$| \|)/.test(among);
     return [
@@ -60,7 +69,7 @@ const reworded = (text: string): readonly [code: string, message: string] | unde
 const pathTo = (n: ts.Node): readonly string[] => {
   const up = n.parent;
   if (!up) return [];
-  if (tsc.isPropertyAssignment(up) && up.initializer === n) return [...pathTo(up.parent), up.name.getText().replace(/^['"]|['"]$/g, '')];
+  if (tsc.isPropertyAssignment(up) && up.initializer === n) return [...pathTo(up.parent), keyText(up.name)];
   if (tsc.isShorthandPropertyAssignment(n)) return [...pathTo(up), n.name.text];
   if (tsc.isArrayLiteralExpression(up)) return [...pathTo(up), `${up.elements.indexOf(n as ts.Expression)}`];
   return tsc.isParenthesizedExpression(up) || tsc.isAsExpression(up) || tsc.isSatisfiesExpression(up) ? pathTo(up) : [];

@@ -3,11 +3,12 @@
  * reads it); every other value is recomputed wherever it is asked for. The rules, in this order:
  *
  *   1. anchored: contractions, attention, reductions, scatters, cumsums, transfers; results of the graph; what contractions and transfers read;
- *      copies; casts to fewer bytes that wait for the backward phase
+ *      copies; casts to fewer bytes that wait for the backward phase or are cast back
  *   2. not: constants, iota and views: they are index maps
  *   3. not: a value all of whose uses end in one anchored value: it is computed there and nowhere else
  *   4. not: a cheap value: at most 8 plain operations that read hardly more bytes than the value itself has, so that
- *      computing it again costs no more than loading it ((x - mean) * rstd, a cast, a comparison), or a small scalar
+ *      computing it again costs no more than loading it ((x - mean) * rstd, a cast, a comparison), or a small scalar; twice as many
+ *      where what it reads has half its bytes
  *   5. anchored: everything else (two large operands, or an exp, and several users)
  *
  * Rule 3 does not hold across a broadcast, which would repeat an expensive computation, and rules 3 and 4 not beyond
@@ -81,13 +82,14 @@ const sinks = (
   return { sink, repeated };
 };
 
-/** What a forward cast made smaller and the backward phase reads: in memory from then on, in place of what it was made from. */
+/** What a forward cast made smaller, and the backward phase or a cast back reads: in memory from then on, in place of what it was made from. */
 const waiting = (nodes: readonly Node[]): ReadonlySet<Value> => {
   const casts = new Set<Value>();
   const found = new Set<Value>();
   for (const n of nodes) {
     const [x, y] = [n.inputs[0], n.outputs[0]];
-    if (n.meta.phase === 'bwd') for (const v of n.inputs) if (casts.has(v)) found.add(v);
+    const widens = n.op.prim === 'cast' && x && y && bytesOf[y.type.dtype] > bytesOf[x.type.dtype];
+    if (n.meta.phase === 'bwd' || widens) for (const v of n.inputs) if (casts.has(v)) found.add(v);
     if (n.op.prim === 'cast' && n.meta.phase === 'fwd' && x && y && bytesOf[y.type.dtype] < bytesOf[x.type.dtype]) casts.add(y);
   }
   return found;
@@ -161,8 +163,12 @@ export const findAnchors = (g: Normal, maxBuffers: number): Anchors => {
     costs[i] = cost;
     if (anchored[i] || free.has(n.op.prim)) return;
     const traffic = [...cost.leaves.values()].reduce((a, b) => a + b, 0);
+    // from a value of half the bytes it may take twice as many: to write it would take as much memory again, and to read it twice as long
+    const half =
+      traffic <= own * 0.75 &&
+      [...cost.leaves.keys()].some((v) => sizeOf(v) === size && 2 * bytesOf[v.type.dtype] === bytesOf[out.type.dtype]);
     const cheap =
-      (cost.operations <= limits.cheap && traffic <= own * 1.25) ||
+      (cost.operations <= limits.cheap * (half ? 2 : 1) && traffic <= own * 1.25) ||
       (size === 1 && cost.operations <= limits.scalar && cost.leaves.size <= 2);
     if (!cheap && (sink[i] === several || (repeated[i] === 1 && size > 1))) anchored[i] = true;
   });

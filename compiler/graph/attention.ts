@@ -11,11 +11,14 @@
  * a scalar, q [... N K], k [... M K], v [... M V]; lse and delta are [... N]. A backend with the stream templates runs the first and the
  * third without ever forming the N x M weights (Dao et al., arXiv 2205.14135); everything else reads the bodies.
  *
+ * Each definition has three parts, which a user wrote on lines of their own: scores, weights, mix. Its nodes keep those places, so that each line is
+ * found in the kernels that it became (`placesIn`). Scopes they have not: calls of equal blocks are to be equal, and share one kernel.
+ *
  * All of it is f32. The first and the third also take rows (q, k, v and the last operand, do) of bf16 or f16, all of one type: then ds, and p
  * before it is divided by the sum of its row, are rounded to that type in front of the contractions that read them. Results stay f32.
  */
 import { type Builder, builder } from './builder.ts';
-import type { Node, OpOf, Value } from './types.ts';
+import type { Meta, Node, OpOf, Value } from './types.ts';
 
 /** What the names of calls begin with that users cannot make. */
 export const reserved = 'fovea.';
@@ -45,48 +48,82 @@ const scaled = (b: Builder, x: Value, scale: Value): Value => b.mul(x, b.broadca
 const last = (x: Value): readonly number[] => [x.type.shape.length - 1];
 const scores = (b: Builder, q: Value, k: Value, scale: Value): Value => scaled(b, outer(b, q, k), scale);
 
-type Definition = (b: Builder, ...operands: readonly Value[]) => readonly Value[];
+/** Where the parts of attention stand in the user's text: queries with keys, their softmax, its contraction with the values. */
+export type Places = { readonly [P in 'scores' | 'weights' | 'mix']: Meta['loc'] };
+/** Runs what makes nodes of a part. */
+type Parts = { readonly [P in keyof Places]: <T>(f: () => T) => T };
+
+type Definition = (b: Builder, at: Parts, ...operands: readonly Value[]) => readonly Value[];
 /** The table below names as many operands as its rows have. */
 type Row = (
   b: Builder,
+  at: Parts,
   ...operands: readonly [scale: Value, q: Value, k: Value, v: Value, Value, Value, Value, Value, Value]
 ) => readonly Value[];
 
 const definitions: { readonly [T in AttentionTag]: Row } = {
-  'fovea.attention': (b, scale, q, k, v) => {
-    const s = scores(b, q, k, scale);
-    // as a constant of the derivative: it cancels. Finite, so that a row of nothing but -inf has the logarithm of 0
-    const max = b.one({ prim: 'reduceMax', axes: last(s) }, [s]);
-    const top = b.stopGradient(b.max(max, b.fill(lowest, max.type)));
-    const e = b.exp(b.sub(s, rows(b, top, s)));
-    const sum = b.sum(e, last(s));
-    const lse = b.add(top, b.log(sum));
-    if (v.type.dtype === 'f32') return [along(b, b.div(e, rows(b, sum, e)), v, 1), lse];
-    const mixed = along(b, e, v, 1);
-    return [b.div(mixed, rows(b, sum, mixed)), lse];
+  'fovea.attention': (b, at, scale, q, k, v) => {
+    const s = at.scores(() => scores(b, q, k, scale));
+    const { e, sum, lse } = at.weights(() => {
+      // as a constant of the derivative: it cancels. Finite, so that a row of nothing but -inf has the logarithm of 0
+      const max = b.one({ prim: 'reduceMax', axes: last(s) }, [s]);
+      const top = b.stopGradient(b.max(max, b.fill(lowest, max.type)));
+      const e = b.exp(b.sub(s, rows(b, top, s)));
+      const sum = b.sum(e, last(s));
+      return { e, sum, lse: b.add(top, b.log(sum)) };
+    });
+    const divided = (x: Value): Value => at.weights(() => b.div(x, rows(b, sum, x)));
+    const mixed = (w: Value): Value => at.mix(() => along(b, w, v, 1));
+    return [v.type.dtype === 'f32' ? mixed(divided(e)) : divided(mixed(e)), lse];
   },
-  'fovea.attention.tangent': (b, scale, q, k, v, _o, lse, dq, dk, dv) => {
-    const s = scores(b, q, k, scale);
-    const p = b.exp(b.sub(s, rows(b, lse, s)));
-    const ds = scaled(b, b.add(outer(b, dq, k), outer(b, q, dk)), scale);
-    const dlse = b.sum(b.mul(p, ds), last(s));
-    return [b.add(along(b, b.mul(p, b.sub(ds, rows(b, dlse, s))), v, 1), along(b, p, dv, 1)), dlse];
+  'fovea.attention.tangent': (b, at, scale, q, k, v, _o, lse, dq, dk, dv) => {
+    const s = at.scores(() => scores(b, q, k, scale));
+    const p = at.weights(() => b.exp(b.sub(s, rows(b, lse, s))));
+    const ds = at.scores(() => scaled(b, b.add(outer(b, dq, k), outer(b, q, dk)), scale));
+    const { dlse, dp } = at.weights(() => {
+      const dlse = b.sum(b.mul(p, ds), last(s));
+      return { dlse, dp: b.mul(p, b.sub(ds, rows(b, dlse, s))) };
+    });
+    return [at.mix(() => b.add(along(b, dp, v, 1), along(b, p, dv, 1))), dlse];
   },
-  'fovea.attention.grad': (b, scale, q, k, v, lse, delta, grad) => {
-    const s = scores(b, q, k, scale);
-    const p = b.exp(b.sub(s, rows(b, lse, s)));
-    const ds = scaled(b, b.mul(p, b.sub(outer(b, grad, v), rows(b, delta, s))), scale);
-    return [along(b, ds, k, 1), along(b, ds, q, 0), along(b, p, grad, 0)];
+  'fovea.attention.grad': (b, at, scale, q, k, v, lse, delta, grad) => {
+    const s = at.scores(() => scores(b, q, k, scale));
+    const p = at.weights(() => b.exp(b.sub(s, rows(b, lse, s))));
+    const dp = at.mix(() => outer(b, grad, v));
+    const ds = at.scores(() =>
+      scaled(
+        b,
+        at.weights(() => b.mul(p, b.sub(dp, rows(b, delta, s)))),
+        scale,
+      ),
+    );
+    const [dq, dk] = at.scores(() => [along(b, ds, k, 1), along(b, ds, q, 0)] as const);
+    return [dq, dk, at.mix(() => along(b, p, grad, 0))];
   },
 };
 
 /** The call of a tag: its body is the definition for operands of these types. Operands in the order of the header. */
-export const attention = (b: Builder, tag: AttentionTag, operands: readonly Value[]): readonly Value[] =>
-  b.emit(attentionCall(tag, operands), operands);
-const attentionCall = (tag: AttentionTag, operands: readonly Value[]): OpOf<'call'> => {
+export const attention = (b: Builder, tag: AttentionTag, operands: readonly Value[], places?: Places): readonly Value[] =>
+  b.emit(attentionCall(tag, operands, places), operands);
+const attentionCall = (tag: AttentionTag, operands: readonly Value[], places?: Places): OpOf<'call'> => {
   const inner = builder();
   const params = operands.map((v) => inner.param(v.type));
-  return { prim: 'call', tag, body: inner.build((definitions[tag] as Definition)(inner, ...params)) };
+  const part =
+    (name: keyof Places): Parts[keyof Places] =>
+    (f) =>
+      places?.[name] ? inner.at({ loc: places[name] }, f) : f();
+  const at: Parts = { scores: part('scores'), weights: part('weights'), mix: part('mix') };
+  return { prim: 'call', tag, body: inner.build((definitions[tag] as Definition)(inner, at, ...params)) };
+};
+
+/** The places of a call's parts, for the call that is made of it: each definition begins with the scores, and ends with a contraction of the mix. */
+export const placesIn = ({ body: { nodes } }: OpOf<'call'>): Places => {
+  const dots = nodes.filter((n) => n.op.prim === 'dot');
+  return {
+    scores: dots[0]?.meta.loc,
+    weights: nodes.find((n) => n.op.prim === 'exp')?.meta.loc,
+    mix: dots.at(-1)?.meta.loc,
+  };
 };
 
 /** Operands that templates read as tiles of rows, [... N K]: what contractions contract. */
@@ -130,7 +167,7 @@ export const inParts = (
     return [scale, queries, k, v, lse, delta, grad];
   });
   if (!made.every((xs) => keep(attentionCall('fovea.attention.grad', xs)))) return undefined;
-  const results = made.map((xs) => attention(b, 'fovea.attention.grad', xs) as readonly [Value, Value, Value]);
+  const results = made.map((xs) => attention(b, 'fovea.attention.grad', xs, placesIn(op)) as readonly [Value, Value, Value]);
   const all = (i: 0 | 1 | 2): readonly Value[] => results.map((r) => r[i]);
   return [b.concat(all(0), at), all(1).reduce((x, y) => b.add(x, y)), all(2).reduce((x, y) => b.add(x, y))];
 };

@@ -8,7 +8,7 @@
  *   let x = load a[at]; store b[at] = x + 1            b may be a
  *   let x = load a[at + 1]; store b[at] = x            b may not be a
  */
-import { operands } from './expr.ts';
+import { each, exprs } from './exprs.ts';
 import { keys } from './key.ts';
 import type { Expr, Kernel, Stmt } from './types.ts';
 
@@ -22,59 +22,6 @@ interface Access {
   /** The index is made of constants and names that are bound once: it means the same in the whole body. */
   readonly steady: boolean;
 }
-
-const exprs = (s: Stmt): readonly Expr[] => {
-  switch (s.s) {
-    case 'let':
-    case 'var':
-    case 'set':
-    case 'exchange':
-      return [s.value];
-    case 'store':
-      return s.mask ? [s.index, s.value, s.mask] : [s.index, s.value];
-    case 'for':
-      return [s.from, s.to];
-    case 'if':
-      return [s.cond];
-    case 'prefetch':
-    case 'fragment':
-      return [s.index];
-    case 'mma':
-      return [s.x, s.y];
-    case 'copy':
-      return s.count ? [s.at, s.index, s.count] : [s.at, s.index];
-    case 'arrive':
-    case 'expect':
-      return [s.at.index];
-    case 'await':
-      return [s.at.index, s.parity];
-    case 'fetch':
-      return [s.at, ...s.index, s.on.index];
-    case 'wgmma':
-      return ['k' in s.x ? s.x : s.x.index, s.y.index];
-    case 'alloc':
-    case 'barrier':
-    case 'commit':
-    case 'wait':
-    case 'tensorMap':
-    case 'mbarrier':
-    case 'fence':
-    case 'registers':
-      return [];
-  }
-};
-
-/** Visits every node below `roots` once. */
-const each = (roots: readonly Expr[], visit: (x: Expr) => void): void => {
-  const seen = new Set<Expr>();
-  const go = (x: Expr): void => {
-    if (seen.has(x)) return;
-    seen.add(x);
-    visit(x);
-    operands(x).forEach(go);
-  };
-  roots.forEach(go);
-};
 
 /** Whether `w` may occupy the memory of `r` (names of two buffers of the kernel, equal sizes and dtypes). */
 export const mayAlias = (kernel: Kernel, r: string, w: string): boolean => {

@@ -1,8 +1,11 @@
 /**
  * Where threads may meet: barriers stand in control flow that all threads of the block take alike, what a warp or a warp group does together in one that
  * it takes alike. How far a value differs is told from its text: the thread number differs everywhere, divided by 32 it is the same in a warp, by 128 in a warp group.
+ * WGSL proves less: no part of the thread number is the same in a warp there, and whatever was loaded may differ, for the backend binds all buffers as
+ * memory that somebody may write. `strict` holds a kernel to that.
  *
  *   if eq(div(thread, 128), 0) { .. } else { wgmma .. }        two roles, by warp groups
+ *   for i = 0 to cast.index(load n[0]) step 1 { barrier }      n is read only: taken, but not if it is strict
  */
 import { operands } from './expr.ts';
 import { warp } from './matrix.ts';
@@ -48,8 +51,8 @@ const bound = (s: Stmt): readonly string[] => {
   return s.s === 'wgmma' ? s.names : [];
 };
 
-export const meetings = (kernel: Kernel, fail: (message: string) => never): void => {
-  const steady = new Set(kernel.buffers.filter((b) => b.access === 'read').map((b) => b.name));
+export const meetings = (kernel: Kernel, strict: boolean, fail: (message: string) => never): void => {
+  const steady = new Set(strict ? [] : kernel.buffers.filter((b) => b.access === 'read').map((b) => b.name));
   const levels = new Map<string, Level>();
   const raise = (name: string, to: Level): void => void levels.set(name, wider(levels.get(name) ?? 0, to));
   // what was found before a name's level rose is found again in the next walk
@@ -64,7 +67,7 @@ export const meetings = (kernel: Kernel, fail: (message: string) => never): void
   const own = (x: Expr): Level => {
     if (x.k === 'thread' || x.k === 'place' || (x.k === 'load' && !steady.has(x.from))) return 3;
     if (x.k === 'ref') return levels.get(x.name) ?? 0;
-    if (x.k === 'binary' && x.op === 'div' && x.x.k === 'thread' && x.y.k === 'const') {
+    if (!strict && x.k === 'binary' && x.op === 'div' && x.x.k === 'thread' && x.y.k === 'const') {
       if (x.y.value % warpGroup === 0) return 1;
       if (x.y.value % warp === 0) return 2;
     }

@@ -9,6 +9,9 @@
  * and backward, weights too. Where nothing else reads the value, fusion computes the bf16 numbers in the kernel that makes it and never
  * writes the float32: what backward keeps of the forward phase are then the very numbers that its contractions read.
  *
+ * With `results`, what contractions of a scope give is rounded once, and everything reads that: logits of a head that are as large as all else together
+ * take half the bytes, and so does their gradient, which takes their place.
+ *
  * The pass runs after simplify and cse, which make equal operands one value, and before remat, so that the casts inside a checkpoint
  * region are recomputed with it. It works on the joint graph: derivatives are taken in float32, of the function as it was written.
  *
@@ -16,7 +19,7 @@
  *   %3: f32[4 3] = dot(%0, %2) contract=[1][0] dtype=f32     ->    %4: bf16[4 8] = cast(%0)   %5: f32[4 3] = dot(%4, %3)
  */
 import { FoveaError } from '../error.ts';
-import { attention, isAttention, type StreamOp, tiled } from '../graph/attention.ts';
+import { attention, isAttention, placesIn, type StreamOp, tiled } from '../graph/attention.ts';
 import { type Builder, builder } from '../graph/builder.ts';
 import { known } from '../graph/dim.ts';
 import type { FloatType, Graph, Meta, Node, Op, OpOf, Prim, Value } from '../graph/types.ts';
@@ -32,6 +35,8 @@ export type Precision =
   | {
       readonly default: FloatType;
       readonly scopes?: Readonly<Record<string, FloatType>>;
+      /** The type that what contractions give, forward, is rounded to before anything reads it, by scope: as of layers that give their own type. Default f32. */
+      readonly results?: Readonly<Record<string, FloatType>>;
       /** Whether the backward phase reads what contractions of bf16 made as bf16 (passes/keep.ts), which halves what waits for it. Default false: float32. */
       readonly kept?: boolean;
     };
@@ -57,8 +62,11 @@ export const policyOf = (precision: Precision): ((scope: string) => FloatType) =
     const all = checked(precision, '');
     return () => all;
   }
-  const otherwise = checked(precision.default, ', default');
-  const rules = Object.entries(precision.scopes ?? {}).map(([p, t]) => [matcher(p), checked(t, `, '${p}'`)] as const);
+  return byScope(checked(precision.default, ', default'), precision.scopes ?? {});
+};
+
+const byScope = (otherwise: FloatType, scopes: Readonly<Record<string, FloatType>>): ((scope: string) => FloatType) => {
+  const rules = Object.entries(scopes).map(([p, t]) => [matcher(p), checked(t, `, '${p}'`)] as const);
   const found = new Map<string, FloatType>();
   return (scope) => {
     const old = found.get(scope);
@@ -153,30 +161,35 @@ const demand = (g: Graph, casts: ReadonlyMap<Node, Wish>): Demand => {
 /** Casts the operands of contractions to what `precision` says of their scope. The types of parameters and results stay. */
 export const precision = (choice: Precision): ((g: Graph) => Graph) => {
   const policy = policyOf(choice);
+  const resultOf = byScope('f32', typeof choice === 'string' ? {} : (choice.results ?? {}));
   return (g) => {
     const casts = chosen(g, policy);
     if (casts.size === 0) return g;
     const { wanted, through } = demand(g, casts);
     const b = builder();
     const env = new Map<Value, Value>(g.params.map((p) => [p, b.param(p.type, p.name)]));
-    const low = { bf16: new Map<Value, Value>(), f16: new Map<Value, Value>() };
+    const lows = { bf16: new Map<Value, Value>(), f16: new Map<Value, Value>() };
     /** Value v as type t; a parameter is cast where it is first read, and once, whatever region reads it. */
     const as = (v: Value, t: Low, { scope, phase, loc }: Meta): Value => {
-      const old = low[t].get(v);
+      const old = lows[t].get(v);
       if (old) return old;
       const made = cast(b, env.get(v) as Value, t, { scope, phase, loc });
-      low[t].set(v, made);
+      lows[t].set(v, made);
       return made;
     };
     for (const n of g.nodes) {
       const wish = casts.get(n);
       const ins = n.inputs.map((v, i) => (wish?.at.includes(i) ? as(v, wish.type, n.meta) : (env.get(v) as Value)));
-      const outs = b.at(n.meta, () => (wish && isAttention(n) ? attention(b, n.op.tag, ins) : b.emit(n.op, ins)));
+      const outs = b.at(n.meta, () => (wish && isAttention(n) ? attention(b, n.op.tag, ins, placesIn(n.op)) : b.emit(n.op, ins)));
+      const rounded = wish && n.op.prim === 'dot' && n.meta.phase === 'fwd' ? resultOf(n.meta.scope) : 'f32';
       n.outputs.forEach((o, i) => {
-        env.set(o, outs[i] as Value);
+        const low = rounded === 'f32' ? undefined : cast(b, outs[i] as Value, rounded, n.meta);
+        env.set(o, low ? cast(b, low, 'f32', n.meta) : (outs[i] as Value));
+        if (low) lows[rounded as Low].set(o, low);
         for (const type of wanted.get(o) ?? []) {
+          if (lows[type].has(o)) continue;
           const x = through.get(n)?.has(type) ? as(n.inputs[0] as Value, type, n.meta) : undefined;
-          low[type].set(o, x ? (b.emit(n.op, [x], n.meta)[0] as Value) : cast(b, outs[i] as Value, type, n.meta));
+          lows[type].set(o, x ? (b.emit(n.op, [x], n.meta)[0] as Value) : cast(b, env.get(o) as Value, type, n.meta));
         }
       });
     }
@@ -184,4 +197,4 @@ export const precision = (choice: Precision): ((g: Graph) => Graph) => {
   };
 };
 
-const cast = (b: Builder, x: Value, dtype: Low, meta: Meta): Value => b.emit({ prim: 'cast', dtype }, [x], meta)[0] as Value;
+const cast = (b: Builder, x: Value, dtype: FloatType, meta: Meta): Value => b.emit({ prim: 'cast', dtype }, [x], meta)[0] as Value;

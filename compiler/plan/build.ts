@@ -25,6 +25,7 @@ import { largestOf } from './largest.ts';
 import { orderSteps } from './order.ts';
 import { placesOf, usesOf } from './places.ts';
 import { shareKernels, tables } from './share.ts';
+import { pastCaches } from './stores.ts';
 import { collectivesOf, transferOf } from './transfers.ts';
 import type { Chosen, Lifetime, Plan, Slot } from './types.ts';
 
@@ -62,7 +63,7 @@ const launchesOf = (g: Graph, target: Target, schedules: Schedules | undefined) 
     const same = numbers.get(kernel);
     if (same !== undefined) return same;
     const text = printKernel({ ...kernel, name: 'k' });
-    const at = known.get(text) ?? kernels.push(verifyKernel({ ...kernel, name: `k${kernels.length}_${kernel.name}` })) - 1;
+    const at = known.get(text) ?? kernels.push(verifyKernel({ ...kernel, name: `k${kernels.length}_${kernel.name}` }, target.proves)) - 1;
     known.set(text, at);
     numbers.set(kernel, at);
     return at;
@@ -200,9 +201,10 @@ const planFull = (g: Graph, target: Target, donated: readonly number[], schedule
     }),
   );
 
+  const stored = pastCaches(steps, kernels, place, target.nontemporalBytes);
   const plan: Plan = {
-    kernels,
-    launches: steps.flatMap(({ parts, transfer, ...rest }) =>
+    kernels: stored.kernels,
+    launches: stored.steps.flatMap(({ parts, transfer, ...rest }) =>
       transfer
         ? []
         : [{ ...rest, parts: parts.map(({ buffers, sizes, blocks }) => ({ sizes, blocks, offsets: buffers.map((v) => slot(v).offset) })) }],

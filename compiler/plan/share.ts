@@ -103,7 +103,7 @@ const shapeOf = (k: Kernel): { readonly text: string; readonly numbers: readonly
     visit(x);
     return x;
   };
-  const head = k.buffers.map((b) => `${b.name}: ${b.dtype} ${b.access} ${b.nontemporal}`).join();
+  const head = k.buffers.map((b) => `${b.name}: ${b.dtype} ${b.access}`).join();
   const statement = (s: Stmt): void => {
     parts.push(
       `${s.s} ${'name' in s ? s.name : ''}${s.s === 'store' ? s.to : s.s === 'prefetch' ? s.from : ''}${s.s === 'for' ? `${s.step}${s.kind}` : ''}${s.s === 'alloc' ? `${s.space} ${s.dtype} ${s.size}` : ''};`,

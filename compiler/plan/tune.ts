@@ -105,7 +105,7 @@ export const tune = async (g: Graph, { target, tuner, known, progress }: TuneOpt
     const schedules = shortlist(ranking(), most);
     const kernels = schedules.map((s, i) => {
       const { kernel } = lower(group, target, new Map([[key, s]]));
-      return verifyKernel({ ...kernel, name: `s${i}_${kernel.name}` });
+      return verifyKernel({ ...kernel, name: `s${i}_${kernel.name}` }, target.proves);
     });
     const race = await tuner.race(kernels, flops);
     try {

@@ -26,7 +26,7 @@ import { verifyTerms } from './verify-terms.ts';
 /** Regions must be inlined, but for attention and perShard. The program of one rank; its last parameter is the rank's number. */
 export const place = (g: Graph, { mesh, layout }: Placing): Graph => {
   const placed = propagate(g, mesh, layout);
-  verifyTerms(placed);
+  verifyTerms(placed, mesh);
   const own = localise(placed, mesh, layout.reduceAs);
   verify(own);
   return own;

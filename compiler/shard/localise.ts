@@ -72,6 +72,14 @@ const flatSum = (r: Rank, n: Node, x: Value): Value => {
   return b.sum(own, [0]);
 };
 
+/** The rows of a piece: each reduced to a number, or each number stretched to a row. */
+const rowByRow = ({ b, mesh }: Rank, n: Node, x: Value): Value => {
+  const { op } = n;
+  const [from, to] = [pieceOf((n.inputs[0] as Value).type, mesh), pieceOf((n.outputs[0] as Value).type, mesh)];
+  if (op.prim === 'broadcast') return from === to ? x : b.reshape(b.broadcast(x, [from, to / from], [0]), [to]);
+  return b.one({ ...op, axes: [1] } as OpOf<'reduceSum' | 'reduceMax' | 'reduceMin'>, [b.reshape(x, [to, from / to])]);
+};
+
 /** A region on a rank's share of its operands; nothing is moved in it (propagate.ts). */
 const localRegion = (g: Graph, ins: readonly Placement[], mesh: Mesh): Graph => {
   const b = builder();
@@ -86,10 +94,11 @@ const localRegion = (g: Graph, ins: readonly Placement[], mesh: Mesh): Graph => 
       types,
       out,
       from,
-      ranks: mesh.ranks,
-      wanted: false,
+      mesh,
+      wanted: undefined,
       wantedIn: [],
       known: [],
+      stored: () => false,
       region: () => undefined,
     });
     b.at(n.meta, () => {
@@ -120,8 +129,10 @@ export const localise = ({ graph: g, placement }: Placed, mesh: Mesh, reduceAs: 
       return [moved(r, ins[0] as Value, x.type, at(x), at(first), op.unit ?? '')];
     }
     if (x && at(x) === 'flat') {
-      if (op.prim === 'reduceSum') return [flatSum(r, n, ins[0] as Value)];
-      if (op.prim === 'reshape' || op.prim === 'broadcast') return ins;
+      if (op.prim === 'reshape') return ins;
+      if (op.prim === 'reduceSum' && at(first) === 'P') return [flatSum(r, n, ins[0] as Value)];
+      if (op.prim === 'broadcast' || op.prim === 'reduceSum' || op.prim === 'reduceMax' || op.prim === 'reduceMin')
+        return [rowByRow(r, n, ins[0] as Value)];
     }
     if (op.prim === 'call' && n.inputs.some((v) => isSplit(at(v))))
       return b.emit({ ...op, body: localRegion(op.body, n.inputs.map(at), mesh) }, ins);

@@ -19,7 +19,7 @@ export interface Rank {
   readonly rank: () => Value;
   readonly place: () => Value;
   readonly group: () => Value;
-  /** The type in which the gradients of a unit are reduced and scattered. */
+  /** The type in which the gradients of a unit are reduced. */
   readonly reduceAs: (unit: string) => DType;
 }
 
@@ -120,15 +120,16 @@ export const moved = (r: Rank, x: Value, whole: TensorType, from: Placement, to:
     if (isStretched(maker)) return b.broadcast(maker?.inputs[0] as Value, [pieceOf(whole, mesh)], []);
     return entry(b, pieces(r, x), r.place(), 0);
   }
+  // a gradient is narrower on the way, in all groups; who carries adds up in float32. A loss is of no unit, a norm is a scalar
+  const as = unit !== '' && whole.shape.length > 0 && x.type.dtype === 'f32' && mesh.ranks > 1 ? r.reduceAs(unit) : x.type.dtype;
   if (from === 'P' && to === 'flat') {
-    // narrower on the way, in both groups; who carries adds up in float32
-    const as = x.type.dtype === 'f32' && mesh.ranks > 1 ? r.reduceAs(unit) : x.type.dtype;
     const mine = collective(r, pieces(r, b.cast(x, as)), { kind: 'reduce-scatter', group: 'shard', reduction: 'sum', unit });
     return b.cast(reduced(r, mine, 'replica', 'sum', unit), x.type.dtype);
   }
   if (to !== 'R') return never();
   if (isSplit(from)) return fromSplit(r, x, whole, from, unit);
-  if (from !== 'flat') return reduced(r, x, 'world', from === 'P' ? 'sum' : from, unit);
+  if (from === 'P') return b.cast(reduced(r, b.cast(x, as), 'world', 'sum', unit), x.type.dtype);
+  if (from !== 'flat') return reduced(r, x, 'world', from, unit);
   const n = countOf(whole);
   const all = gathered(r, x, 'shard', unit);
   return b.reshape(span(b, b.reshape(all, [countOf(all.type)]), 0, 0, n), whole.shape);

@@ -35,6 +35,18 @@ export const plainSplit = (split: number, parts: readonly number[]): Split => (p
 /** Elements of a flat tensor on each rank: the last piece may be padding in part. */
 export const pieceOf = (t: TensorType, { shard }: Mesh): number => Math.ceil(countOf(t) / shard);
 
+/**
+ * Whether each piece of a flat tensor is whole rows, of which the axes `gone` are what a row holds: those behind all others, and the rows divide evenly.
+ * f32[8 3] on 4 ranks, gone [1]: two rows a piece.
+ */
+export const wholeRows = (t: TensorType, gone: readonly number[], { shard }: Mesh): boolean => {
+  const sizes = sizesOf(t);
+  const long = sizes.map((_, axis) => axis).filter((axis) => sizes[axis] !== 1);
+  const first = long.findIndex((axis) => gone.includes(axis));
+  const rows = sizes.reduce((n, d, axis) => (gone.includes(axis) ? n : n * d), 1);
+  return countOf(t) > 0 && rows % shard === 0 && (first < 0 || long.slice(first).every((axis) => gone.includes(axis)));
+};
+
 /** Whether a tensor can lie so: each part of a split axis is a multiple of the ranks. */
 export const canLie = (t: TensorType, p: Placement, { ranks }: Mesh): boolean => {
   if (!isSplit(p)) return true;

@@ -31,8 +31,7 @@ export interface ShardPlan {
   /** The unit of a parameter, by its path. Default: up to the number of a block. */
   readonly unit?: (path: string) => string;
   /**
-   * The type in which gradients are reduced and scattered, for all units or by unit; sums are made in float32 and rounded once. Default f32. Gradients
-   * of what is whole on every rank (NO_SHARD, a tensor with fewer elements than ranks) are always reduced as they are.
+   * The type in which gradients are reduced, for all units or by unit, under every strategy; sums are made in float32 and rounded once. Default f32.
    */
   readonly reduce?: FloatType | ((unit: string) => FloatType);
   /** Units that are gathered ahead of the one that computes. Default 1. */

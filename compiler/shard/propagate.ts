@@ -11,7 +11,18 @@
  */
 import { type Builder, builder } from '../graph/builder.ts';
 import { eqType } from '../graph/infer.ts';
-import type { DType, Graph, Node, Phase, Placement, Prim, Split, TensorType, Value } from '../graph/types.ts';
+import {
+  type DType,
+  type Graph,
+  isFloat,
+  type Node,
+  type Phase,
+  type Placement,
+  type Prim,
+  type Split,
+  type TensorType,
+  type Value,
+} from '../graph/types.ts';
 import { isStretched } from './move.ts';
 import { isSplit, type Mesh, partsOf, samePlacement } from './placement.ts';
 import { choose } from './rules.ts';
@@ -21,12 +32,12 @@ export interface Layout {
   readonly inputs: readonly Placement[];
   /** One a result; R and the placement of the donated input are all that is worth asking for. */
   readonly outputs: readonly Placement[];
-  /** The unit of a parameter, and of the gradient that a result with a flat placement is made of; one an input, one a result. */
+  /** The unit of a parameter, and of the gradient that a result is made of, '' where it takes no input's place; one an input, one a result. */
   readonly inputUnits: readonly string[];
   readonly outputUnits: readonly string[];
   /** Whether a unit's gathered parameters are freed after the forward phase and gathered again. */
   readonly regather: (unit: string) => boolean;
-  /** The type in which the gradients of a unit are reduced and scattered. */
+  /** The type in which the gradients of a unit are reduced. */
   readonly reduceAs: (unit: string) => DType;
 }
 
@@ -69,14 +80,18 @@ const pointwise: ReadonlySet<Prim> = new Set<Prim>([
   'reshape',
 ]);
 
-/** Values on their way to flat results through operations that keep the shape, and the first of these results. */
-const wantedFlat = (g: Graph, { outputs }: Layout): ReadonlyMap<Value, number> => {
+/**
+ * Values on their way to results that take the place of an input, flat or whole, through operations that keep the shape; and the first of these
+ * results. A loss is none of them: its terms may be scaled and added up before they are brought together.
+ */
+const wantedBy = (g: Graph, { outputs, outputUnits }: Layout): ReadonlyMap<Value, number> => {
   const wanted = new Map<Value, number>();
   const want = (v: Value, i: number): void => {
     wanted.set(v, Math.min(i, wanted.get(v) ?? i));
   };
   g.results.forEach((r, i) => {
-    if (outputs[i] === 'flat') want(r, i);
+    const stays = outputs[i] === 'flat' || (outputs[i] === 'R' && outputUnits[i] !== '');
+    if (stays && isFloat(r.type.dtype)) want(r, i);
   });
   for (let i = g.nodes.length - 1; i >= 0; i--) {
     const n = g.nodes[i];
@@ -105,10 +120,11 @@ const regionOf = (g: Graph, ins: readonly Placement[], mesh: Mesh): readonly Pla
       types,
       out: n.outputs.map((o) => o.type),
       from,
-      ranks: mesh.ranks,
-      wanted: false,
+      mesh,
+      wanted: undefined,
       wantedIn: [],
       known: [],
+      stored: () => false,
       region: (inner) => ('body' in n.op ? regionOf(n.op.body, inner, mesh) : undefined),
     });
     // a value that is whole may be made where it is needed (localise.ts), if it is a constant stretched
@@ -126,9 +142,14 @@ export const propagate = (g: Graph, mesh: Mesh, layout: Layout): Placed => {
   const env = new Map<Value, Value>();
   const placement = new Map<Value, Placement>();
   const units = new Map<Value, string>();
-  const wanted = wantedFlat(g, layout);
+  const wanted = wantedBy(g, layout);
+  const wantedAt = (v: Value): 'flat' | 'R' | undefined => {
+    const result = wanted.get(v);
+    return result === undefined ? undefined : layout.outputs[result] === 'flat' ? 'flat' : 'R';
+  };
   const moved = new Map<Value, Map<string, Value>>();
   const known: (readonly number[])[] = [];
+  const flatShapes = new Set(g.params.filter((_, i) => layout.inputs[i] === 'flat').map((p) => `${p.type.shape}`));
   const at = (v: Value): Placement => placement.get(v) as Placement;
   const place = (v: Value, p: Placement): void => {
     placement.set(v, p);
@@ -174,10 +195,11 @@ export const propagate = (g: Graph, mesh: Mesh, layout: Layout): Placed => {
       types: ins.map((v) => v.type),
       out: n.outputs.map((o) => o.type),
       from: ins.map(at),
-      ranks: mesh.ranks,
-      wanted: wanted.has(first),
-      wantedIn: n.inputs.map((v) => wanted.has(v)),
+      mesh,
+      wanted: wantedAt(first),
+      wantedIn: n.inputs.map(wantedAt),
       known,
+      stored: (t) => flatShapes.has(`${t.shape}`),
       region: (inner) => ('body' in n.op ? regionOf(n.op.body, inner, mesh) : undefined),
     });
     const unit = (v: Value): string | undefined => layout.outputUnits[wanted.get(v) ?? wanted.get(first) ?? -1];

@@ -6,8 +6,8 @@
  */
 import { prodDim } from '../graph/dim.ts';
 import type { Placement, Split, TensorType } from '../graph/types.ts';
-import { isPartial, isSplit, partsOf, plainSplit } from './placement.ts';
-import { type Rule, whole } from './rule.ts';
+import { isPartial, isSplit, partsOf, plainSplit, wholeRows } from './placement.ts';
+import { type Rule, type Site, whole } from './rule.ts';
 
 const count = (dims: TensorType['shape']): number => prodDim(dims) as number;
 
@@ -41,14 +41,22 @@ export const reshape: Rule<'reshape'> = (s) => {
   if (!isSplit(from)) return { ins: [from], outs: [from] };
   const x = s.types[0] as TensorType;
   // no elements, no parts
-  const to = count(x.shape) === 0 ? undefined : reshaped(x, from, s.out[0] as TensorType, s.ranks);
+  const to = count(x.shape) === 0 ? undefined : reshaped(x, from, s.out[0] as TensorType, s.mesh.ranks);
   return to ? { ins: [from], outs: [to] } : whole(s);
+};
+
+/** A number a row of a flat weight: pieces of the numbers are those of the rows. Of other tensors it is cheaper to gather what is stretched. */
+const rowByRow = ({ op, types, out, mesh, stored }: Site<'broadcast'>): boolean => {
+  const [x, y] = [types[0] as TensorType, out[0] as TensorType];
+  const comes = (axis: number): boolean => op.axes.includes(axis) && x.shape[op.axes.indexOf(axis)] === y.shape[axis];
+  const gone = y.shape.map((_, axis) => axis).filter((axis) => !comes(axis));
+  return stored(y) && wholeRows(y, gone, mesh);
 };
 
 export const broadcast: Rule<'broadcast'> = (s) => {
   const [from] = s.from as [Placement];
   const [x, y] = [s.types[0] as TensorType, s.out[0] as TensorType];
-  const same = count(x.shape) === count(y.shape);
+  const same = count(x.shape) === count(y.shape) || (from === 'flat' && rowByRow(s));
   // cheaper to add up, and to gather, before it is stretched
   if (!isSplit(from)) return same ? { ins: [from], outs: [from] } : whole(s);
   return { ins: [from], outs: [plainSplit(s.op.axes[from.split] as number, partsOf(x, from))] };
@@ -96,7 +104,7 @@ export const pad: Rule<'pad'> = (s) => {
     return mine !== undefined && mine.length === own.length && mine.every((n, i) => n === own[i]);
   };
   const parts = s.known.find((k) => k.reduce((x, y) => x + y, 0) === size && fits(k)) ?? [low, ...own, high].filter((n) => n > 0);
-  return parts.every((n) => n % s.ranks === 0) ? { ins: [from], outs: [plainSplit(a, parts)] } : whole(s);
+  return parts.every((n) => n % s.mesh.ranks === 0) ? { ins: [from], outs: [plainSplit(a, parts)] } : whole(s);
 };
 
 export const concat: Rule<'concat'> = (s) => {
@@ -112,7 +120,7 @@ export const concat: Rule<'concat'> = (s) => {
   const ins = s.types.map((t, i): Split | undefined => {
     const p = s.from[i] as Placement;
     if (isSplit(p) && p.split === a) return p;
-    return (t.shape[a] as number) % s.ranks === 0 ? { split: a } : undefined;
+    return (t.shape[a] as number) % s.mesh.ranks === 0 ? { split: a } : undefined;
   });
   if (!ins.every((p) => p !== undefined)) return whole(s);
   const parts = ins.flatMap((p, i) => ((s.types[i] as TensorType).shape[a] === 0 ? [] : partsOf(s.types[i] as TensorType, p)));
@@ -136,7 +144,10 @@ export const without = (from: Split, gone: readonly number[]): Split => ({
   split: from.split - gone.filter((a) => a < from.split).length,
 });
 
-/** Of the axes that disappear every rank reduces its own part: what is left are terms. */
+/**
+ * Of the axes that disappear every rank reduces its own part: what is left are terms. Of a flat tensor whose pieces are whole rows, pieces of the
+ * result: the norms of weight normalisation need no other rank.
+ */
 export const reduction =
   (term: 'P' | 'max' | 'min'): Rule<'reduceSum' | 'reduceMax' | 'reduceMin'> =>
   (s) => {
@@ -144,6 +155,7 @@ export const reduction =
     const t = s.types[0] as TensorType;
     if (isSplit(from)) return { ins: [from], outs: [s.op.axes.includes(from.split) ? term : without(from, s.op.axes)] };
     if (from === 'flat' && term === 'P' && s.op.axes.length === t.shape.length) return { ins: [from], outs: ['P'] };
+    if (from === 'flat' && s.op.axes.length < t.shape.length && wholeRows(t, s.op.axes, s.mesh)) return { ins: [from], outs: [from] };
     if (isPartial(from) && from === term) return { ins: [from], outs: [from] };
     return whole(s);
   };

@@ -38,9 +38,9 @@ const pointwise =
       const later = (linear === 'either' && sums[1] && whole[0]) || (sums[0] && whole[1]);
       return (linear === 'either' || linear === 'first') && later === true;
     })();
-    // on the way to a flat result a gradient is scattered once, before it is scaled or squared; sums of gradients come first
-    const wanted = s.wanted || s.wantedIn.some((w, i) => w && isPartial(s.from[i] as Placement));
-    if (wanted && partial && !(passes && linear === 'joint')) return alike(s, 'flat');
+    // a gradient is reduced once, to where it is wanted, before it is scaled or squared; sums of gradients come first
+    const wanted = s.wanted ?? s.wantedIn.find((w, i) => w && isPartial(s.from[i] as Placement));
+    if (wanted && partial && !(passes && linear === 'joint')) return alike(s, wanted);
     if (passes) return { ins: s.from, outs: ['P'] };
     return alike(s, 'R');
   };
@@ -68,7 +68,7 @@ const call: Rule<'call'> = (s) => {
 };
 const perShard: Rule<'perShard'> = (s) => {
   const shards = s.types[0]?.shape[0] as number;
-  return shards % s.ranks === 0 && shards > 0 ? alike(s, { split: 0 }) : whole(s);
+  return shards % s.mesh.ranks === 0 && shards > 0 ? alike(s, { split: 0 }) : whole(s);
 };
 const late: Rule<Prim> = () => {
   throw new Error('internal: the program is one for a rank already');

@@ -10,7 +10,7 @@
 import { FoveaError } from '../error.ts';
 import { placement as show } from '../graph/print.ts';
 import { isFloat, type Node, type OpOf, type Placement, type Prim, type Value } from '../graph/types.ts';
-import { isPartial, isSplit, samePlacement } from './placement.ts';
+import { isPartial, isSplit, type Mesh, samePlacement, wholeRows } from './placement.ts';
 import type { Placed } from './propagate.ts';
 
 type Term = 'P' | 'max' | 'min';
@@ -53,16 +53,18 @@ const carries: { readonly [P in Prim]?: (n: Node, from: From) => boolean } = {
 
 const splitAmong = (p: Placement | undefined, axes: readonly number[]): boolean =>
   p !== undefined && (p === 'flat' || (isSplit(p) && axes.includes(p.split)));
+const terms = { reduceSum: 'P', reduceMax: 'max', reduceMin: 'min' } as const;
 /** The terms that a node makes of parts, if a rank sees only some of what it brings together. */
-const made = ({ op }: Node, from: From): Term | undefined => {
+const made = ({ op, inputs }: Node, from: From, mesh: Mesh): Term | undefined => {
   if (op.prim === 'dot') return op.contract.some((axes, side) => splitAmong(from[side], axes)) ? 'P' : undefined;
-  if (op.prim === 'reduceSum') return splitAmong(from[0], op.axes) ? 'P' : undefined;
-  if (op.prim === 'reduceMax') return splitAmong(from[0], op.axes) ? 'max' : undefined;
-  if (op.prim === 'reduceMin') return splitAmong(from[0], op.axes) ? 'min' : undefined;
-  return undefined;
+  if (op.prim !== 'reduceSum' && op.prim !== 'reduceMax' && op.prim !== 'reduceMin') return undefined;
+  const x = (inputs[0] as Value).type;
+  // a piece of whole rows has all of what becomes a number
+  if (from[0] === 'flat' && op.axes.length < x.shape.length && wholeRows(x, op.axes, mesh)) return undefined;
+  return splitAmong(from[0], op.axes) ? terms[op.prim] : undefined;
 };
 
-export const verifyTerms = ({ graph: g, placement }: Placed): void => {
+export const verifyTerms = ({ graph: g, placement }: Placed, mesh: Mesh): void => {
   const at = (v: Value): Placement => placement.get(v) ?? 'R';
   for (const n of g.nodes) {
     const { op } = n;
@@ -82,7 +84,7 @@ export const verifyTerms = ({ graph: g, placement }: Placed): void => {
     const term = from.find(isPartial) as Term | undefined;
     if (term && (from.some((p) => isPartial(p) && p !== term) || !carries[op.prim]?.(n, from)))
       fail('one term is read where all of the sum is meant');
-    const gives = term ?? made(n, from);
+    const gives = term ?? made(n, from, mesh);
     for (const o of n.outputs) {
       const p = at(o);
       if (gives ? p !== gives : isPartial(p)) fail(`gives ${gives ?? 'no terms'}, not ${show(p)}`);

@@ -96,17 +96,10 @@ export const lower = (group: Group, target: Target, schedules = none): Lowered =
   const name = [group.template, ...new Set(prims)].join('_').replace(/\W/g, '_').slice(0, 48);
   const access = (i: number): Kernel['buffers'][number]['access'] =>
     i < group.inputs.length ? 'read' : group.template === 'scatter' ? 'readwrite' : 'write';
-  const large = (v: Value): boolean => sizeOf(v) * bytesOf[v.type.dtype] >= (target.nontemporalBytes ?? Number.POSITIVE_INFINITY);
   return {
     kernel: {
       name,
-      buffers: buffers.map((v, i) => ({
-        name: `b${i}`,
-        dtype: v.type.dtype,
-        size: sizeOf(v),
-        access: access(i),
-        ...(access(i) === 'write' && large(v) ? { nontemporal: true } : {}),
-      })),
+      buffers: buffers.map((v, i) => ({ name: `b${i}`, dtype: v.type.dtype, size: sizeOf(v), access: access(i) })),
       grid,
       threads,
       body,

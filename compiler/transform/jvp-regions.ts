@@ -10,17 +10,18 @@
  *   %1, %2 = scan(c, x)            body: c' = c * x;   y = c         %2 stacks c for the derivative
  *   %3     = scan(dc, x, %2, dx)   body: dc' = dc * x + c * dx
  */
-import { attention } from '../graph/attention.ts';
+import { attention, placesIn } from '../graph/attention.ts';
 import { builder } from '../graph/builder.ts';
 import type { Meta, Node, Prim, Value } from '../graph/types.ts';
 import { type Dual, type JvpRule, materialise, type Site, type Tangent } from './dual.ts';
 import { extract, linearize, needed } from './linearize.ts';
 import { leaving } from './remat.ts';
 
-const attentionRule: JvpRule<'call'> = ({ b, x, t }) => {
-  const results = attention(b, 'fovea.attention', x);
+const attentionRule: JvpRule<'call'> = ({ b, op, x, t }) => {
+  const places = placesIn(op);
+  const results = attention(b, 'fovea.attention', x, places);
   const moving = x.slice(1).map((v, i) => materialise(b, t[i + 1] ?? null, v));
-  return { results, tangents: attention(b, 'fovea.attention.tangent', [...x, ...results, ...moving]) };
+  return { results, tangents: attention(b, 'fovea.attention.tangent', [...x, ...results, ...moving], places) };
 };
 
 const call: JvpRule<'call'> = (site) => {

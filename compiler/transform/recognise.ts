@@ -10,7 +10,7 @@
  *
  * What almost fits stays as it is, with a reason (`nearMisses`): scores that something else reads too, a softmax over the queries.
  */
-import { attention, isAttention } from '../graph/attention.ts';
+import { attention, isAttention, type Places } from '../graph/attention.ts';
 import { type Builder, builder } from '../graph/builder.ts';
 import type { Graph, Node, OpOf, Prim, Value } from '../graph/types.ts';
 import { needed } from './linearize.ts';
@@ -28,6 +28,7 @@ interface Match {
   readonly k: Value;
   readonly v: Value;
   readonly factors: readonly Factor[];
+  readonly places: Places;
   /** Axes of q, k and v in the order of the call's operands. */
   readonly order: {
     readonly q: readonly number[];
@@ -184,6 +185,7 @@ const match = (s: Site, n: Dot): Match | string | undefined => {
       k: k.value,
       v: values,
       factors: [...q.factors, ...k.factors, ...scores.factors],
+      places: { scores: first.loc, weights: s.maker(weights)?.meta.loc, mix: n.meta.loc },
       order: {
         q: [...batch[0], ...rows, ...contract[0]],
         k: [...batch[1], ...columns, ...contract[1]],
@@ -203,7 +205,7 @@ const emit = (b: Builder, m: Match, at: (v: Value) => Value): Value => {
     return x ? b.mul(x, at(scalar)) : at(scalar);
   }, undefined);
   const operands = [turned(b, at(m.q), m.order.q), turned(b, at(m.k), m.order.k), turned(b, at(m.v), m.order.v)];
-  const [o] = attention(b, 'fovea.attention', [scale ?? b.constant(1), ...operands]);
+  const [o] = attention(b, 'fovea.attention', [scale ?? b.constant(1), ...operands], m.places);
   return turned(b, o as Value, m.order.out);
 };
 

@@ -6,7 +6,7 @@
  *   %3 = scan(dc, x, %2, dx)            body: dc' = dc * x + c * dx
  *   %7, %8 = scan(ct, x, %2) reverse    body: ct' = ct * x;   y = c * ct       %7 for dc, %8 for dx
  */
-import { attention } from '../graph/attention.ts';
+import { attention, placesIn } from '../graph/attention.ts';
 import { type Builder, builder } from '../graph/builder.ts';
 import type { Meta, Prim, Value } from '../graph/types.ts';
 import { materialise, type Tangent } from './dual.ts';
@@ -29,7 +29,8 @@ const call = ({ b, op, x, ct }: LinearSite<'call'>): readonly Tangent[] => {
   const grad = materialise(b, ct[0] ?? null, o);
   const sums = b.sum(b.mul(grad, o), [o.type.shape.length - 1]);
   const delta = ct[1] ? b.sub(sums, ct[1]) : sums;
-  return [...x.slice(0, 6).map(() => null), ...attention(b, 'fovea.attention.grad', [scale, q, k, v, lse, delta, grad])];
+  const grads = attention(b, 'fovea.attention.grad', [scale, q, k, v, lse, delta, grad], placesIn(op));
+  return [...x.slice(0, 6).map(() => null), ...grads];
 };
 
 const perShard = (s: LinearSite<'perShard'>): readonly Tangent[] => {

@@ -3,7 +3,7 @@
  * takes batches as they are. A scan, and a region for each shard, runs once for all examples: its slices are batches, so stacked operands
  * and results carry the batch as their second axis. Random bits of a key for each example are a loop over the keys.
  */
-import { type AttentionTag, attention, isAttention } from '../graph/attention.ts';
+import { type AttentionTag, attention, isAttention, placesIn } from '../graph/attention.ts';
 import { type Builder, builder } from '../graph/builder.ts';
 import type { Dim } from '../graph/dim.ts';
 import type { Graph, Op, Prim, TensorType, Value } from '../graph/types.ts';
@@ -36,7 +36,7 @@ const call: BatchRule<'call'> = (s) => {
   // with a scale for each example it is a program like any other
   if (batched[0]) return s.vmap(b, op.body, x, batched, size);
   const operands = x.map((v, i) => (i === 0 ? v : repeated(b, v, batched[i] as boolean, size)));
-  return all(attention(b, op.tag as AttentionTag, operands));
+  return all(attention(b, op.tag as AttentionTag, operands, placesIn(op)));
 };
 
 const swapped = (b: Builder, x: Value): Value => b.transpose(x, [1, 0, ...x.type.shape.slice(2).map((_, i) => i + 2)]);

@@ -83,7 +83,8 @@ worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) => {
       break;
     }
     case 'step': {
-      metrics.push(data.metrics);
+      // after a lost device steps are made again, from the last copy on
+      metrics = [...metrics.filter((m) => m.step < data.metrics.step), data.metrics];
       const { step, losses } = data.metrics;
       status.textContent = `step ${step}: loss ${losses.loss.toFixed(3)}, ${data.rate.toFixed(data.rate < 10 ? 1 : 0)} images a second`;
       drawSoon();

@@ -170,7 +170,7 @@ const failed =
 
 /** One thing after another; `stop` alone is heard while something runs. */
 let last: Promise<void> = (async () => {
-  const { adapter } = await device();
+  const { device: adapter } = await device();
   sets = { train: await load(trainImages, trainLabels), test: await load(testImages, testLabels) };
   say({ kind: 'ready', adapter, images: sets.train.pictures.length });
 })().catch(failed('start'));

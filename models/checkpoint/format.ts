@@ -33,8 +33,8 @@ export type Marker = z.infer<typeof marker>;
 export const pieces = z.record(z.string(), z.object({ shape: z.array(count), from: count }));
 export type Pieces = z.infer<typeof pieces>;
 
-/** Steps that are complete in a folder, the newest last; none where there is no such folder. */
-export const completeSteps = (folder: string): readonly number[] => {
+/** Steps of which there is a folder, complete or what a killed run has left; none where there is no such folder. */
+export const stepsIn = (folder: string): readonly number[] => {
   const names = (): readonly string[] => {
     try {
       return readdirSync(folder);
@@ -44,7 +44,11 @@ export const completeSteps = (folder: string): readonly number[] => {
     }
   };
   return names()
-    .filter((name) => /^step-\d{6,}$/.test(name) && existsSync(join(folder, name, markerName)))
+    .filter((name) => /^step-\d{6,}$/.test(name))
     .map((name) => Number(name.slice('step-'.length)))
     .sort((a, b) => a - b);
 };
+
+/** Steps that are complete, the newest last. */
+export const completeSteps = (folder: string): readonly number[] =>
+  stepsIn(folder).filter((step) => existsSync(join(folder, stepName(step), markerName)));

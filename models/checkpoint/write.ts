@@ -1,6 +1,6 @@
 /**
  * Writing a checkpoint, all ranks together. Every rank writes its own part: under another name, to the disk, then renamed. When all have done
- * so, rank 0 writes the marker in the same way, and only when all of it is on the disk, its folder's name too, do older checkpoints go; so do later ones, of a run that was gone back from. Whoever is
+ * so, rank 0 writes the marker in the same way, and only when all of it is on the disk, its folder's name too, do older checkpoints go; so do later ones, of a run that was gone back from, and what killed runs have left. Whoever is
  * killed at any moment leaves the one before, or this one, whole.
  *
  *   await writeCheckpoint('runs/a/checkpoints', 400, { peers, pieces, run: { seed: '0' }, keep: 2 });
@@ -11,7 +11,7 @@ import { dirname, join } from 'node:path';
 import { FoveaError } from '../../compiler/error.ts';
 import { cannotWrite, flushFolder, writeAtomic, writingSafetensors } from '../weights/index.ts';
 import type { TensorData } from '../weights/write.ts';
-import { completeSteps, type Marker, markerName, type Pieces, partName, stepName } from './format.ts';
+import { completeSteps, type Marker, markerName, type Pieces, partName, stepName, stepsIn } from './format.ts';
 
 /** The ranks of a run, as far as a checkpoint needs them: a communicator, or `alone`. */
 export interface Peers {
@@ -112,9 +112,9 @@ export const writeCheckpoint = async (folder: string, step: number, { peers, pie
       // the folder's own name, and that of the folder of all checkpoints
       flushFolder(folder);
       flushFolder(dirname(folder));
-      const steps = completeSteps(folder);
-      const past = steps.filter((s) => s <= step);
-      for (const s of [...steps.filter((s) => s > step), ...past.slice(0, -keep)]) remove(join(folder, stepName(s)));
+      const past = completeSteps(folder).filter((s) => s <= step);
+      const stay = new Set(past.slice(-keep));
+      for (const s of stepsIn(folder)) if (!stay.has(s)) remove(join(folder, stepName(s)));
     });
     return null;
   });

@@ -1,5 +1,5 @@
 /**
- * A training run: one compiled step, its state on the device, a stream of batches. The next batch is made while the step runs.
+ * A training run: one compiled step, its state on the device, a stream of batches. The next batch is made, and sent to the device, while the step runs.
  *
  *   const run = await startRun({ recipe: demo, images, backend, seed: 0 });
  *   for await (const m of run.train(400, signal)) console.log(m.step, m.losses.loss);
@@ -147,7 +147,10 @@ export const startRun = async (options: RunOptions): Promise<Run> => {
         const started = performance.now();
         const hyper = hyperOf(done);
         const running = step(state, batch, hyper);
-        if (done + 1 < end) batch = batchAt(done + 1);
+        if (done + 1 < end) {
+          batch = batchAt(done + 1);
+          step.ahead(1, batch);
+        }
         const out = await running;
         state = out.state;
         done++;

@@ -78,6 +78,12 @@ test('what 1 to 5 ranks write is the same tensors, and older checkpoints go', as
   await write(folder, 60, 2);
   expect(readdirSync(join(folder, 'step-000060')).sort()).toEqual(['complete.json', 'part-0-of-2.safetensors', 'part-1-of-2.safetensors']);
   expectStep(folder, 60);
+  // nor does what it left of other steps stay for ever
+  await write(folder, 55, 2, 9);
+  await write(folder, 62, 2, 9);
+  for (const step of ['055', '062']) rmSync(join(folder, `step-000${step}/complete.json`));
+  await write(folder, 61, 2);
+  expect(readdirSync(folder).sort()).toEqual(['step-000050', 'step-000061']);
 });
 
 test('one rank that cannot write fails all of them, and the checkpoint before stays', async () => {

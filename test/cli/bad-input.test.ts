@@ -1,4 +1,5 @@
 /** What a user may get wrong about `FILE#export`: each is one sentence at the right place, from check and from whoever compiles the export. */
+import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -75,6 +76,88 @@ test('an enormous file is told by its size, without being read', () => {
   ]);
 });
 
+test('what an export says of its own arguments is checked once, at its declaration, by whoever reads it', { timeout: 60_000 }, async () => {
+  const cases: readonly (readonly [properties: string, refusal: RegExp])[] = [
+    ["args: [spec('B')], dims: { B: 'q' as never }", /^FV0005 LINE dims: B is "q", not a whole number, 0 or more/],
+    ["args: [spec('B')], dims: { B: -1 }", /^FV0005 LINE dims: B is -1, not/],
+    ["args: [spec('B')], dims: 3 as never", /^FV0005 LINE dims is a number, and no record of sizes/],
+    ["args: 'B'", /^FV0503 LINE args is a string, and no list of specs \| Write args/],
+    ['args: [3]', /^FV0503 LINE args: argument 1 is a number, and no spec \| None of the arguments is a tensor/],
+    ['args: [null]', /^FV0503 LINE args: argument 1 is null, and no spec \| An argument is a spec/],
+    ["args: [spec('4'), { a: [new Map()] }]", /^FV0503 LINE args: argument 2, a\.0 is of type Map, and no spec/],
+    ['args: [host([1], [1])]', /^FV0503 LINE args: argument 1 is a tensor with numbers, and no spec/],
+    ['args: [net]', /^FV0503 LINE args: argument 1 is a module, and no spec \| paramSpecs\(module\)/],
+    ["args: [{ ...spec('4'), dtype: 'f99' }]", /^FV0002 LINE argument 1: 'f99' is not a dtype \| Dtypes are f32, /],
+    ["args: [spec('4')], donate: [7]", /^FV0305 LINE donate: there is no argument at position 7/],
+    ["args: [spec('4')], donate: 0 as never", /^FV0305 LINE donate: there is no argument at position 0 \| It lists/],
+    ["args: [spec('4'), spec('3')], donate: [1]", /^FV0305 LINE argument 2 is donated, but no result takes the place of it/],
+  ];
+  for (const [properties, wanted] of cases) {
+    const file = module_(`import { host, module, param, spec } from 'fovea';
+const net = module({}, () => ({ w: param('4') }), ['4'], (p, x) => x.mul(p.w));
+export const sum = [net, host, spec].length;
+export const f = Object.assign((x: any) => x.mul(2), { ${properties} });
+`);
+    const line = `${file.split('/').at(-1)}:4`;
+    const pattern = new RegExp(wanted.source.replace('LINE', line.replace('.', '\\.')));
+    expect(await refusal(`${file}#f`), properties).toMatch(pattern);
+    const { findings } = await traceFile(file, ['f']);
+    expect(
+      findings.map((f) => [f.code, f.line]),
+      properties,
+    ).toEqual([[wanted.source.slice(1, 7), 4]]);
+  }
+  const nothing = module_("import { fn } from 'fovea';\nexport const f = fn(['N'], () => null);\n");
+  expect(await refusal(`${nothing}#f`)).toMatch(/^FV0006 \S+\.ts:2 result of the function is null/);
+  const below = module_("import { spec } from 'fovea';\nexport const n = 1;\nexport const args = [spec('4 -1')];\n");
+  expect(await refusal(`${below}#n`)).toMatch(/^FV0003 \S+\.ts:3 '-1' is not a size/);
+  // a number beside tensors is part of the program
+  const scaled = module_(
+    "import { spec } from 'fovea';\nexport const f = Object.assign((x: any, n: number) => x.mul(n), { args: [spec('4'), 3] });\n",
+  );
+  expect(await refusal(`${scaled}#f`)).toBe('compiled');
+  // gradcheck goes on with the others
+  const two = module_(
+    "import { fn, spec, sum } from 'fovea';\nexport const good = fn(['N'], (x) => sum('n ->', x));\nexport const f = Object.assign((x: any) => x, { args: [null] });\n",
+    'two.mts',
+  );
+  const { status, stdout } = await fovea(['gradcheck', two, '--dims', 'N=2'], { fromSources: true });
+  expect(status).toBe(1);
+  expect(stdout).toMatch(/ERROR FV0503: args: argument 1 is null, and no spec\n\s+at \S+\.mts:3/);
+  expect(stdout).toMatch(/1 pass, 0 fail, 0 undecided, 1 with an error/);
+});
+
+test('a module that ends the process, or waits for ever, is told by those who load it themselves', { timeout: 60_000 }, async () => {
+  const ends = module_('export const n = 1;\nprocess.exit(0);\n');
+  const waits = module_('export const n = 1;\nawait new Promise(() => {});\n', 'waits.mts');
+  const [explain, compile, gradcheck, waiting] = await Promise.all(
+    [
+      ['explain', ends],
+      ['compile', ends, '--out', join(scratch(), 'out')],
+      ['gradcheck', ends],
+      ['explain', waits],
+    ].map((args) => fovea(args, { fromSources: true })),
+  );
+  for (const r of [explain, compile, gradcheck]) {
+    expect(r?.status).toBe(1);
+    expect(r?.stderr).toMatch(/^fovea: FV0402: \S+\.ts: the module ends the process, with status 0\n {2}Move what a program does/);
+  }
+  expect(waiting?.status).toBe(1);
+  expect(waiting?.stderr).toMatch(/fovea: FV0402: \S+\.mts: the module waits for something that never comes\n/);
+});
+
+test('a loop without end is told after some seconds, by another thread', { timeout: 60_000 }, () => {
+  const file = module_('for (;;) if (Date.now() < 0) break;\n');
+  const script = `const { guarded } = await import(${JSON.stringify(pathToFileURL(join(import.meta.dirname, '../../cli/guarded.ts')).href)});
+await guarded(${JSON.stringify(file)}, () => import(${JSON.stringify(pathToFileURL(file).href)}), 1);`;
+  const { stderr } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+    encoding: 'utf8',
+    timeout: 8000,
+    killSignal: 'SIGKILL',
+  });
+  expect(stderr).toMatch(/^fovea: \S+\.ts has run for 1 s and has not ended: a loop that has no end\? Ctrl-C ends it\.\n$/);
+});
+
 test('names that clash: leaves of a tree, sizes of an option, arguments of a loader', async () => {
   const file = module_(
     `import { type F32, spec } from 'fovea';
@@ -83,7 +166,7 @@ export const f = Object.assign((t: Two) => t.a.b.add(t['a.b']), { args: [{ 'a.b'
 export const g = Object.assign((arg1: F32<'2'>, { x }: { x: F32<'2'> }) => arg1.add(x), { args: [spec('2'), { x: spec('2') }] });
 `,
   );
-  expect(await refusal(`${file}#f`)).toBe('FV0006 argument 1, a.b: two leaves have this path | Use keys without dots.');
+  expect(await refusal(`${file}#f`)).toMatch(/^FV0006 \S+\.ts:3 argument 1, a\.b: two leaves have this path \| Use keys without dots\.$/);
   const { findings, traced } = await traceFile(file);
   expect(findings.map((f) => [f.file, f.code, f.message])).toEqual([
     [file, 'FV0006', 'argument 1, a.b: two leaves have this path. Use keys without dots. (tracing f)'],

@@ -1,6 +1,6 @@
 /** `fovea bench`: the lines that it prints, the agreement with float64 that they report, and what it refuses. Times are never judged. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
@@ -17,7 +17,7 @@ const line = z.strictObject({
   dtype: z.enum(['f32', 'bf16', 'f16']),
   backend: z.string(),
   machine: z.string(),
-  threads: positive,
+  threads: positive.optional(),
   runs: positive,
   median_ms: positive,
   min_ms: positive,
@@ -72,6 +72,13 @@ test('contractions: lines with their fields, close to float64', { timeout: 300_0
   const [attention] = await lines('attention', '--shape', '1x2x9x8', '--backward');
   expect(attention).toMatchObject({ case: 'attention backward' });
   expect(attention?.error).toBeLessThan(f32(9 * 8));
+});
+
+test('on a device: its name, and nothing of the processor that waits for it', { timeout: 300_000 }, async () => {
+  const [onDevice] = await lines('gemm', '--shape', '20x12x40', '--backend', 'webgpu', '--no-check');
+  expect(onDevice).toMatchObject({ backend: 'webgpu', shape: '20x12x40' });
+  expect(onDevice?.machine).not.toBe(cpus()[0]?.model.trim());
+  expect(Object.keys(onDevice ?? {})).toEqual(expect.not.arrayContaining(['threads', 'of_peak_cpu']));
 });
 
 test('--tune measure writes the schedules that --tune cached uses', { timeout: 300_000 }, async () => {

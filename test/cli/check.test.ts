@@ -31,7 +31,7 @@ test('files, exports of them, and what is neither', () => {
   expect(said('none.ts')).toMatch(/^FV0402 there is no file .*none\.ts/);
   expect(said('built.js')).toMatch(/^FV0503 .*\.js is no TypeScript module, .* \| Give the \.ts module that it is built from\.$/);
   expect(said('words.txt')).toMatch(/^FV0503 .*\.txt is no TypeScript module/);
-  expect(said('types.d.ts')).toMatch(/^FV0503 /);
+  expect(said('types.d.ts')).toMatch(/^FV0503 .*declarations have no bodies/);
   expect(said('plain')).toMatch(/^FV0503 .*this is no TypeScript module/);
 });
 
@@ -45,7 +45,7 @@ export const size = 4;
 test('what is traced, what is not, and an export for given arguments', { timeout: 120_000 }, async () => {
   const at = projectOf({ 'model.ts': model, 'wrong.ts': 'export const n: string = 1;\n' });
   const [whole, one, refused, wrong] = await Promise.all([
-    check(at('model.ts')),
+    check(at('model.ts'), '--timeout', '1000000000'),
     check(`${at('model.ts')}#linear(4, 8)`),
     check(`${at('model.ts')}#linear(4`, '--format', 'json'),
     check(at('wrong.ts')),
@@ -59,16 +59,33 @@ test('what is traced, what is not, and an export for given arguments', { timeout
   expect(wrong.stdout).toMatch(/TS2322.*\nFound 1 error and 0 warnings\.\nNothing was traced: a trace comes after types that fit\.\n$/);
 });
 
-test('a loop without end is ended, and told where it is', { timeout: 120_000 }, async () => {
+test('a loop without end is ended, told at its export, and hides nothing of the others', { timeout: 120_000 }, async () => {
   const at = projectOf({
     'top.ts': 'for (let n = 0; ; n++) if (n < 0) break;\nexport const n = 1;\n',
-    'body.ts': "import { fn } from 'fovea';\nexport const f = fn(['N'], (x) => { for (;;) if (x.shape.length > 9) return x; });\n",
+    'body.ts': `import { fn, slice } from 'fovea';
+export const a = fn(['4 N'], (x) => slice('0:9 n' as string, x));
+export const f = fn(['N'], (x) => { for (;;) if (x.shape.length > 9) return x; });
+export const g = fn(['N'], (x) => { if (x.shape.length < 9) globalThis.process.exit(3); return x; });
+export const h = fn(['4 N'], (x) => slice('0:7 n' as string, x));
+export const i = fn(['N'], (x) => x);
+export const j = (n: number) => n;
+`,
+    'good.ts': "import { fn } from 'fovea';\nexport const k = fn(['N'], (x) => x);\n",
   });
-  const [top, body] = await Promise.all([check(at('top.ts'), '--timeout', '2'), check(at('body.ts'), '--timeout', '2')]);
+  const [top, body] = await Promise.all([
+    check(at('top.ts'), at('good.ts'), '--timeout', '2'),
+    check(at('body.ts'), at('good.ts'), '--timeout', '2'),
+  ]);
   expect(top.stdout).toMatch(
     /top\.ts\(1,1\): error FV0402: loading it took more than 2 s, and was ended: a loop that has no end\? --timeout SECONDS gives it more\nFound 1 error/,
   );
-  expect(body.stdout).toMatch(/body\.ts\(1,1\): error FV0402: tracing f took more than 2 s/);
+  expect(top.stdout).toMatch(/\nTraced: k \(\S*good\.ts\)\.\n/);
+  expect(body.stdout).toMatch(/body\.ts\(3,1\): error FV0402: tracing f took more than 2 s/);
+  expect(body.stdout).toMatch(
+    /body\.ts\(4,1\): error FV0402: the process that loads and traces the files ended with status 3, tracing g\n/,
+  );
+  for (const line of [2, 5]) expect(body.stdout).toMatch(new RegExp(`body\\.ts\\(${line},\\d+\\): error FV0001: `));
+  expect(body.stdout).toMatch(/\nFound 4 errors .*\nTraced: i \(\S*body\.ts\); k \(\S*good\.ts\)\.\nNot traced, .*: j \(\S*body\.ts\)\./);
   expect([top.status, body.status]).toEqual([1, 1]);
 });
 

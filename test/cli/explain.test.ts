@@ -1,5 +1,5 @@
 /** `fovea explain`: every launch is told with its line, its reason and its limits, and each stage can be printed, whole or for one line. */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Command } from 'commander';
@@ -67,6 +67,33 @@ test('a line: its nodes, groups, kernels and source, and nothing of another line
   expect(nodes.length).toBeLessThan(step.explanation.traced.nodes.length / 4);
   expect(nodes.some((n) => n.includes(' = dot('))).toBe(true);
   expect(() => stageText(step, undefined, atOption('layers.ts:3'))).toThrow(/no operation of step comes from that line/);
+});
+
+test('the softmax of a recognised attention: its line leads to what was written, to the call that has it, to both kernels', async () => {
+  const line =
+    readFileSync(join(root, 'examples/vit.ts'), 'utf8')
+      .split('\n')
+      .findIndex((l) => l.includes('= softmax(')) + 1;
+  const vit = await factsOf(await userProgram(join(root, 'examples/vit.ts#step'), { dims: { B: 2 } }), backend, {});
+  const at = atOption(`${line}`);
+  const [written, program] = stageText(vit, 'traced', at).split('; the program');
+  expect(written).toMatch(/^; differentiated below, as it was written\n[\s\S]*= dot\(/);
+  expect(written?.match(/= call\(.*\) tag=softmax/g)).toHaveLength(2);
+  expect(program).not.toContain('tag=softmax');
+  expect(program).toMatch(/tag=fovea\.attention \{ \.\.\. \}.*\n( {4}.*\n)* {4}.* = exp\(/);
+  const text = stageText(vit, undefined, at);
+  expect(text).toContain(`examples/vit.ts:${line}: const weights = softmax(`);
+  for (const group of ['stream', 'stream-grad']) expect(text).toMatch(new RegExp(`\\n {2}group ${group} reason="`));
+  const [, own = '', besides = ''] =
+    new RegExp(`data-ls="([\\d ]*)"(?: data-besides="([\\d ]*)")?><span class="n">${line}<`).exec(page(vit)) ?? [];
+  const linked = [...own.split(' '), ...besides.split(' ')].map((l) => vit.launches[Number(l)]?.template);
+  expect(linked).toEqual(expect.arrayContaining(['stream', 'stream-grad']));
+});
+
+test('--at takes a path as it is written, and a name that a path ends with, no part of one', async () => {
+  for (const path of ['./models/layers.ts:45', join(root, 'models/layers.ts:45'), 'layers.ts:45'])
+    expect(stageText(step, 'traced', atOption(path)), path).toContain(' = dot(');
+  expect(() => stageText(step, 'traced', atOption('yers.ts:45'))).toThrow(/no operation of step comes from that line/);
 });
 
 test('a step of one of two ranks: every transfer with its start and its wait, and when it travels', async () => {

@@ -12,10 +12,13 @@ try {
   const world = await mpiWorld(launch);
   const me = world.communicator;
   await me.exchange('');
+  if (me.rank === 0) console.log('waiting');
+  await me.exchange('');
   // not before: processes may start seconds apart
   if (kind === 'absent') process.env['FOVEA_MPI_TIMEOUT'] = '2';
-  if (me.rank === 0) console.log('waiting');
   if (me.rank === me.size - 1) {
+    // a launcher that ends a job at once may lose what it has not yet passed on
+    await new Promise((r) => setTimeout(r, 300));
     if (kind === 'killed') process.kill(process.pid, 'SIGKILL');
     if (kind === 'leaves') process.exit(0);
     if (kind === 'abort') me.abort('the disk is full');

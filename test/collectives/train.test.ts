@@ -35,6 +35,11 @@ describe.skipIf(!launcher)('two ranks', () => {
         'FV0803: ranks were started differently: the number of steps between two checkpoints is 1 on rank 0 and 2 on rank 1\n',
       );
 
+      // a model whose weights alone take a minute to make
+      const unlike = '[ $((OMPI_COMM_WORLD_RANK + PMI_RANK)) = 0 ] || set -- "$@" --recipe vitl14; exec "$@"';
+      const large = await underMpi(launcher!, 2, ['sh', '-c', unlike, 'sh', ...command, '--out', two]);
+      expect(large.stderr).toContain('FV0803: ranks were started differently: the recipe is demo on rank 0 and vitl14 on rank 1\n');
+
       const trained = await ranks('--steps', '3', '--every', '2', '--out', two);
       expect(trained).toMatchObject({ status: 0, stderr: '' });
       const alone = await fovea(['train', '--batch', '16', ...data, '--shards', '2', '--steps', '3', '--out', one]);

@@ -64,6 +64,23 @@ it('changes no bit', { timeout: 120_000 }, async () => {
   expect(three.bits).toEqual(plain.bits);
 });
 
+it('is neither for what is written over an operand nor for what is small', async () => {
+  const b = builder();
+  const [w, g] = [b.param({ dtype: 'f32', shape: [64, 64] }), b.param({ dtype: 'f32', shape: [64, 64] })];
+  const graph = b.build([b.sub(w, g), b.mul(w, g)]);
+  const marks = async (donated: readonly number[], least = 0): Promise<readonly string[]> => {
+    const { executable, report } = await compileGraph(graph, { backend: past(1, least), donated });
+    executable.dispose();
+    return (report.plan?.kernels ?? []).flatMap((k) =>
+      k.buffers.filter((x) => x.access === 'write').map((x) => `${x.nontemporal ?? false}`),
+    );
+  };
+  expect(await marks([-1, -1])).toEqual(['true', 'true']);
+  expect(await marks([0, -1])).toEqual(['false', 'true']);
+  expect(await marks([-1, -1], 64 * 64 * 4)).toEqual(['true', 'true']);
+  expect(await marks([-1, -1], 64 * 64 * 4 + 1)).toEqual(['false', 'false']);
+});
+
 const text = (access: string): string =>
   `kernel t(a: f32[32] read, b: f32[32] ${access}) grid=[1 1 1] threads=1 {\n  for i = 0 to 32 step 16 {\n    store b[i] = load.16 a[i]\n  }\n}\n`;
 

@@ -3,70 +3,33 @@
  * is held against float64 with the bound of the program, as everything else.
  */
 import { spawnSync } from 'node:child_process';
-import fc from 'fast-check';
 import { afterEach, describe, expect, it, test, vi } from 'vitest';
 import { architecture, type CpuTarget, cpu, printC } from '../../backends/cpu/index.ts';
 import { machine } from '../../backends/cpu/machine.ts';
 import { findCompiler } from '../../backends/cpu/toolchain.ts';
-import { compileGraph, passesFor } from '../../compiler/compile.ts';
+import { compileGraph } from '../../compiler/compile.ts';
 import { FoveaError } from '../../compiler/error.ts';
-import { builder } from '../../compiler/graph/builder.ts';
 import * as e from '../../compiler/kernel/expr.ts';
 import type { Expr, Stmt } from '../../compiler/kernel/types.ts';
-import { bounded, compare } from '../../testing/bound.ts';
-import { decode, encode, results, rounded } from '../../testing/host.ts';
-import { drawLike, numbers } from '../../testing/numbers.ts';
-import { arbitraryProgram, type Program } from '../../testing/program.ts';
+import { encode, results } from '../../testing/host.ts';
+import type { Program } from '../../testing/program.ts';
 import { together } from '../../testing/together.ts';
+import { layer, programs, wrongIn } from './programs.ts';
 
 afterEach(() => {
   vi.unstubAllEnvs();
 });
 
-/** A linear layer with GELU-like and LayerNorm-like neighbours, at sizes that fill no tile, and a product of its transposes. */
-const layer = (): Program => {
-  const b = builder();
-  const x = b.param({ dtype: 'f32', shape: [37, 50] });
-  const w = b.param({ dtype: 'f32', shape: [70, 50] });
-  const mean = b.mul(b.sum(x, [1]), b.fill(1 / 50, { dtype: 'f32', shape: [37] }));
-  const y = b.sub(x, b.broadcast(mean, [37, 50], [0]));
-  const h = b.one({ prim: 'dot', batch: [[], []], contract: [[1], [1]], dtype: 'f32' }, [y, w]);
-  const a = b.mul(h, b.add(b.tanh(h), b.fill(1, h.type)));
-  const dw = b.one({ prim: 'dot', batch: [[], []], contract: [[0], [0]], dtype: 'f32' }, [a, y]);
-  const next = numbers(3);
-  const graph = b.build([a, dw]);
-  return { graph, inputs: graph.params.map((p) => rounded(drawLike(p.type, next))) };
-};
-
-const wrong = async (programs: readonly Program[], target: CpuTarget, precision: 'f32' | 'bf16' | 'f16'): Promise<readonly string[]> => {
-  const { executable } = await compileGraph(together(programs.map((p) => p.graph)), { backend: cpu({ target, unit: 16 }), precision });
+const wrong = async (some: readonly Program[], target: CpuTarget, precision: 'f32' | 'bf16' | 'f16'): Promise<readonly string[]> => {
+  const { executable } = await compileGraph(together(some.map((p) => p.graph)), { backend: cpu({ target, unit: 16 }), precision });
   try {
-    programs.flatMap((p) => p.inputs).forEach((x, i) => executable.write(i, encode(x)));
+    some.flatMap((p) => p.inputs).forEach((x, i) => executable.write(i, encode(x)));
     await executable.run();
-    const passes = passesFor(precision);
-    const upTo = passes.slice(0, passes.findIndex(([name]) => name === 'precision') + 1);
-    const all = await results(executable);
-    let at = 0;
-    return programs.flatMap(({ graph, inputs }) => {
-      const got = graph.results.map((r) => decode(r.type.dtype, all[at++] as (typeof all)[number]));
-      return (
-        compare(
-          bounded(
-            upTo.reduce((g, [, pass]) => pass(g), graph),
-            inputs,
-          ),
-          got,
-        ).wrong ?? []
-      );
-    });
+    return wrongIn(some, await results(executable), precision);
   } finally {
     executable.dispose();
   }
 };
-
-const programs = fc
-  .sample(arbitraryProgram({ maxNodes: 12 }), { seed: 21, numRuns: 25 })
-  .map(({ graph, inputs }): Program => ({ graph, inputs: inputs.map(rounded) }));
 
 /** Levels that this machine runs; a machine of another kind has none, and says so. */
 const runs = (target: CpuTarget): boolean => {

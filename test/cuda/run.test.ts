@@ -263,3 +263,57 @@ emulated('attention', () => {
     },
   );
 });
+
+emulated('few columns, short and long slices, running sums', () => {
+  const programs: Readonly<Record<string, readonly [text: string, threads: RegExp]>> = {
+    'columns that threads share': [
+      `graph (%0 x: f32[200 40], %1 y: f32[200 40]) {
+  %2: f32[200 40] = mul(%0, %1)
+  %3: f32[40] = reduceSum(%2) axes=[0]
+  %4: f32[40] = reduceMax(%0) axes=[0]
+  %5: i32[40] = argmax(%0) axis=0
+  return %3, %4, %5
+}`,
+      /threads=512/,
+    ],
+    'a running sum down columns and along rows': [
+      `graph (%0 x: f32[9 33], %1 y: f32[5 24]) {
+  %2: f32[9 33] = cumsum(%0) axis=1
+  %3: f32[5 24] = cumsum(%1) axis=0
+  return %2, %3
+}`,
+      /threads=64/,
+    ],
+    'long slices': [
+      `graph (%0 x: f32[6 72], %1 u: f32[4 72]) {
+  %2: i32[4] = iota() shape=[4] axis=0 dtype=i32
+  %3: f32[6 72] = scatterAdd(%0, %2, %1) axis=0
+  return %3
+}`,
+      /threads=32/,
+    ],
+    'slices of one element': [
+      `graph (%0 x: f32[50], %1 u: f32[4]) {
+  %2: i32[4] = iota() shape=[4] axis=0 dtype=i32
+  %3: f32[50] = scatterAdd(%0, %2, %1) axis=0
+  return %3
+}`,
+      /threads=32/,
+    ],
+  };
+  test.each(Object.entries(programs))('%s are dealt to many threads', async (_, [text, threads]) => {
+    const graph = parse(text);
+    const inputs = draw(graph, 5);
+    for (const device of [0, 1, 2]) {
+      const { executable, report } = await compileGraph(graph, { backend: await emulator({ device, poison: 0x7fc0dead }) });
+      expect(report.plan?.kernels.map(printKernel).join('\n')).toMatch(threads);
+      inputs.forEach((t, i) => executable.write(i, encode(t)));
+      await executable.run();
+      const got = (await results(executable)).map((x, i) => decode(executable.outputs[i]?.dtype ?? 'f32', x));
+      executable.dispose();
+      const seen = compare(bounded(graph, inputs), got);
+      expect(seen.wrong).toBeUndefined();
+      expect(seen.checked).toBe(seen.elements);
+    }
+  });
+});

@@ -61,6 +61,19 @@ describe('parameters', () => {
   });
 });
 
+test('a size and a parameter of one name are refused where the module is declared', () => {
+  const declare = () =>
+    d.module(
+      { N: 4 },
+      () => ({ N: d.param('N') }),
+      ['N'],
+      (_, x) => x,
+    );
+  const e = error(declare as () => unknown);
+  expect([e.code, e.message]).toEqual(['FV0007', "module: 'N' is the name of a size and of a parameter"]);
+  expect(e.loc?.file).toContain('modules.test.ts');
+});
+
 describe('tracing', () => {
   test('once over names: parameters are named by path, scopes by module, locations by the call', () => {
     const m = vit(8, 2, 1);

@@ -1,5 +1,6 @@
 /** Exported programs: equal to the direct run bit for bit, in a folder with nothing but Node and in a page; damaged and foreign ones are refused. */
 import { execFileSync, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   copyFileSync,
   mkdirSync,
@@ -110,6 +111,37 @@ export { load, again, all, wrong };
   expect(ts.getPreEmitDiagnostics(program).map((d) => ts.flattenDiagnosticMessageText(d.messageText, ' '))).toEqual([]);
 });
 
+test.each(['cpu', 'webgpu'])('%s: the manifest has the hash of every other file', (name) => {
+  const dir = at(name);
+  const { files } = JSON.parse(readFileSync(join(dir, 'manifest.json'), 'utf8')) as { files: Record<string, string> };
+  const others = ['manifest.json', 'run.mjs', 'user.ts', 'index.html', 'node_modules'];
+  expect(Object.keys(files).sort()).toEqual(
+    readdirSync(dir)
+      .filter((f) => !others.includes(f))
+      .sort(),
+  );
+  for (const [file, hash] of Object.entries(files))
+    expect(
+      createHash('sha256')
+        .update(readFileSync(join(dir, file)))
+        .digest('hex'),
+      file,
+    ).toBe(hash);
+});
+
+test('options that a backend does not take are refused', async () => {
+  await expect(exportBackend('webgpu', { target: 'x' })).rejects.toMatchObject({
+    code: 'FV0503',
+    message: expect.stringMatching(/^--target x: /),
+  });
+  for (const name of ['webgpu', 'cuda'] as const)
+    await expect(exportBackend(name, { threads: 2 })).rejects.toMatchObject({
+      code: 'FV0503',
+      message: expect.stringMatching(/^--threads 2: /),
+    });
+  await expect(exportBackend('cpu', { emulate: true })).rejects.toMatchObject({ code: 'FV0503' });
+});
+
 test('a folder with files of somebody else is left alone', { timeout: 60_000 }, async () => {
   const dir = mkdtempSync(join(tmpdir(), 'fovea-'));
   try {
@@ -121,6 +153,27 @@ test('a folder with files of somebody else is left alone', { timeout: 60_000 }, 
     ]);
     expect(readdirSync(dir)).toEqual(['index.js']);
     expect(readFileSync(join(dir, 'index.js'), 'utf8')).toBe('mine');
+    // a manifest of a page is none of ours
+    writeFileSync(join(dir, 'manifest.json'), '{ "name": "app", "icons": [] }');
+    expect((await fovea(['compile', 'examples/dinov2.ts#step', '--out', dir])).stderr).toMatch(/^fovea: FV0407: /);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});
+
+test('a program that is exported where another one was leaves nothing of that, and all that is not of it', {
+  timeout: 60_000,
+}, async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'fovea-'));
+  try {
+    execFileSync('cp', ['-r', `${at('cpu')}/.`, dir]);
+    writeFileSync(join(dir, 'notes.txt'), 'mine');
+    const { status } = await fovea(['compile', 'test/export/fixtures/step.ts#step', '--backend', 'webgpu', '--out', dir], {
+      fromSources: true,
+    });
+    expect(status).toBe(0);
+    const names = ['index.d.ts', 'index.js', 'manifest.json', 'package.json', 'plan.txt', 'program.json', 'wgsl.json'];
+    expect(readdirSync(dir).filter((f) => !['run.mjs', 'user.ts'].includes(f))).toEqual([...names, 'notes.txt'].sort());
   } finally {
     rmSync(dir, { recursive: true });
   }
@@ -146,6 +199,15 @@ test('a damaged file, a missing one, and another machine are refused with what t
   for (const key of ['files', 'needs'])
     expect(refused(without(key))).toMatch(/^FV0204: manifest\.json is damaged: it does not say which files there are/);
   expect(refused(edit('manifest.json', () => 'null'))).toMatch(/^FV0204: manifest\.json is damaged/);
+  // a file is not used without its hash, whatever it is
+  const unnamed = (name: string) => edit('manifest.json', (t) => t.replace(`"${name}"`, '"other.txt"'));
+  for (const name of ['kernels.so', 'native.node', 'program.json', 'plan.txt', 'symbols.json']) {
+    const change = (dir: string): void => {
+      copyFileSync(join(dir, name), join(dir, 'other.txt'));
+      unnamed(name)(dir);
+    };
+    expect(refused(change)).toMatch(new RegExp(`^FV0204: manifest\\.json has no hash of ${name.replace('.', '\\.')}\n`));
+  }
   const manifest = (f: (m: { needs: Record<string, unknown> }) => void) =>
     edit('manifest.json', (t) => {
       const m = JSON.parse(t);

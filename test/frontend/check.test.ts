@@ -119,6 +119,7 @@ test('the forms for machines', () => {
   expect(printFindings([finding], 'github', p)).toBe(
     '::error file=a b.ts,line=2,col=3,endLine=2,endColumn=6,title=FV0903::two%0Alines, 100 %25',
   );
+  expect(printFindings([{ ...finding, file: '/p/a,b:100%.ts' }], 'github', p)).toMatch(/^::error file=a%2Cb%3A100%25\.ts,line=2,/);
   expect(JSON.parse(printFindings([finding], 'json', p))).toEqual({
     ...finding,
     file: 'a b.ts',
@@ -168,7 +169,7 @@ test('the command: DINOv2 and its losses have no error; a file that does not par
   expect(traced.stderr).toBe('loaded\n');
   const ended = await check(at('ends.ts'));
   expect(ended.stdout).toMatch(
-    /ends\.ts\(1,1\): error FV0402: the process that loads and traces the files ended with status 3 and gave no answer, loading it\n/,
+    /ends\.ts\(1,1\): error FV0402: the process that loads and traces the files ended with status 3, loading it\n/,
   );
 });
 

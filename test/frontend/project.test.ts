@@ -26,16 +26,20 @@ test('each file is checked by the options of its own folder', { timeout: 60_000 
   expect(codes(at, 'loose/model.ts', 'strict/model.ts')).toEqual(['strict/model.ts:1 TS2322']);
 });
 
-test('a file without a project may use what browsers have, and what is installed', { timeout: 60_000 }, () => {
+test('a file without a project may use what browsers have, and Node: its types are those beside it, or our own', {
+  timeout: 60_000,
+}, () => {
   const at = projectOf(
-    { 'model.ts': "export const f = (): string => document.title + new URL('a:b').host;\nexport const id = process.pid;\n" },
+    {
+      'model.ts': "export const f = (): string => document.title + new URL('a:b').host;\nexport const id: number = process.pid;\n",
+      'wrong.ts': 'export const id: string = process.pid;\n',
+    },
     { config: false },
   );
-  // the types of Node are not installed beside it
-  expect(codes(at, 'model.ts')).toEqual(['model.ts:2 TS2591']);
+  expect(codes(at, 'model.ts', 'wrong.ts')).toEqual(['wrong.ts:1 TS2322']);
   put(at('node_modules/@types/node/package.json'), '{ "name": "@types/node", "version": "20.0.0", "types": "index.d.ts" }');
-  put(at('node_modules/@types/node/index.d.ts'), 'declare const process: { readonly pid: number };\n');
-  expect(codes(at, 'model.ts')).toEqual([]);
+  put(at('node_modules/@types/node/index.d.ts'), 'declare const process: { readonly pid: string };\n');
+  expect(codes(at, 'model.ts', 'wrong.ts')).toEqual(['model.ts:2 TS2322']);
 });
 
 test('the types of Node are left out of a model, and are there for whoever mentions them', { timeout: 60_000 }, () => {

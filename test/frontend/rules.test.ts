@@ -85,6 +85,59 @@ export const f = fn(['N'], (x) => {
   expect(findings({ 'model.ts': model })).toEqual(['FV0901 all', 'FV0901 kept']);
 });
 
+test('what is asked has another reason than what is done', { timeout: 60_000 }, () => {
+  const at = projectOf({
+    'model.ts': `import { fn } from 'fovea';
+export const f = fn(['N'], (x) => {
+  console.log(x.shape);
+  process.chdir('x');
+  return x.mul(performance.now());
+});
+`,
+  });
+  const found = inOrder(
+    checker([at('model.ts')])
+      .round()
+      .findings(),
+  );
+  expect(found.filter((f) => f.code === 'FV0902').map((f) => f.message)).toEqual([
+    "'console.log' is done once, when the body is traced, and is in no program",
+    "'process.chdir' is done once, when the body is traced, and is in no program",
+    "'performance.now' is asked once, when the body is traced: every run of the program has what it said then",
+  ]);
+});
+
+test('a parameter is used under its name, however that is written', { timeout: 60_000 }, () => {
+  const body = `
+const net = (body: 'all') => body;
+export const all = module({}, () => ({ 'a b"\\n': param('4'), "it's": param('4'), ['c d']: param('4'), 7: param('4'), left: param('4') }), ['4'], (p, x) =>
+  x.mul(p['a b"\\n']).mul(p["it's"]).mul(p['c d']).mul(p['7']));
+export const taken = module({}, () => ({ 'a b"\\n': param('4'), 'left out': param('4') }), ['4'], ({ 'a b"\\n': w }, x) => x.mul(w));
+export const n = net('all');
+`;
+  expect(findings({ 'model.ts': `import { module, param } from 'fovea';${body}` }).filter((f) => f.startsWith('FV'))).toEqual([
+    'FV0906 left',
+    "FV0906 'left out'",
+  ]);
+});
+
+test('a parameter under the name of a size is told where it is declared', { timeout: 60_000 }, () => {
+  const model = `import { module, param } from 'fovea';
+export const a = module({ N: 4, M: 2 }, ({ N }) => ({ w: param('N'), N: param('N') }), ['N'], ({ w, N }, x) => (N ? x.mul(w) : x));
+export const b = module({ N: 4 }, () => ({ n: param('N') }), ['N'], ({ n }, x) => x.mul(n));
+`;
+  expect(findings({ 'model.ts': model }).filter((f) => f.startsWith('FV0007'))).toEqual(['FV0007 N']);
+});
+
+test('a body may take its parameters apart, with a rest', { timeout: 60_000 }, () => {
+  const model = `import { module, param } from 'fovea';
+export const one = module({}, () => ({ w: param('4'), v: param('4') }), ['4'], ({ w, ...more }, x) => x.mul(w).add(more.v));
+export const list = module({ N: 4 }, () => ({ w: param('N'), parts: [one, one] }), ['4'], ({ w, ...more }, x) => more.parts.reduce((y, f) => f(y), x));
+export const wrong = module({ N: 4 }, () => ({ w: param('N'), v: param('N 2') }), ['N'], ({ w, ...more }, x) => x.mul(w).add(more.v));
+`;
+  expect(findings({ 'model.ts': model })).toEqual(['FV0001 more.v']);
+});
+
 test('each rule, in the forms of syntax that it knows', { timeout: 60_000 }, () => {
   const model = `import { readFileSync } from 'node:fs';
 import { type F32, fn } from 'fovea';

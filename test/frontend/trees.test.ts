@@ -43,6 +43,16 @@ const cases: readonly (readonly [line: string, code: string, message: string])[]
   ],
   ["export const word = fn(['N'], (x) => x.mul('a'));", 'FV0006', 'mul: expected a tensor that fits or a number, got "a"'],
   [
+    "export const either = fn(['N', 'M'], (x, y) => x.add(x.shape.length > 1 ? y : 1));",
+    'FV0001',
+    'add: cannot broadcast [N] with [M]: N vs M',
+  ],
+  [
+    "export const three = fn(['N', 'M', 'K'], (x, y, z) => x.add(x.shape.length > 1 ? y : x.shape.length > 2 ? z : 1));",
+    'FV0006',
+    'add: expected a tensor that fits, got 1 | Tensor<"M", "f32"> | Tensor<"K", "f32">',
+  ],
+  [
     "export const half = (n: { p: Net; n: number }) => n;\nhalf({ p: short as Net, n: 'x' });",
     'TS2322',
     "Type 'string' is not assignable to type 'number'.",

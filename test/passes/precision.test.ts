@@ -134,6 +134,44 @@ describe('precision', () => {
       ['f32[4 8]', 'fwd', 1],
     ]);
   });
+  const head = `graph (%0: f32[4 8], %1: f32[8 6]) {
+    %2: f32[4 6] = dot(%0, %1) batch=[][] contract=[1][0] dtype=f32 ; scope="head/last" phase=fwd
+    %3: f32[4] = reduceMax(%2) axes=[1] ; scope="loss" phase=fwd
+    %4: f32[4 6] = neg(%2) ; scope="loss" phase=bwd
+    %5: f32[8 6] = dot(%0, %4) batch=[][] contract=[0][0] dtype=f32 ; scope="head/last" phase=bwd
+    return %3, %5
+  }`;
+  const results: Precision = { default: 'bf16', results: { 'head/*': 'bf16' } };
+  it('rounds what contractions of a scope give, forward, before anything reads it', () => {
+    expect(casted(head, results)).toMatchInlineSnapshot(`
+      "%2: bf16[4 8] = cast(%0) dtype=bf16
+      %3: bf16[8 6] = cast(%1) dtype=bf16
+      %4: f32[4 6] = dot(%2, %3) batch=[][] contract=[1][0] dtype=f32
+      %5: bf16[4 6] = cast(%4) dtype=bf16
+      %6: f32[4 6] = cast(%5) dtype=f32
+      %7: f32[4] = reduceMax(%6) axes=[1]
+      %8: f32[4 6] = neg(%6)
+      %9: bf16[4 6] = cast(%8) dtype=bf16
+      %10: f32[8 6] = dot(%2, %9) batch=[][] contract=[0][0] dtype=f32
+      return %7, %10"
+    `);
+    expect(casted(head, { ...results, results: { 'head/*': 'f32' } })).toBe(casted(head));
+    expect(() => casted(head, { ...results, results: { head: 'f64' as 'f32' } })).toThrow(FoveaError);
+  });
+  it('a rounded result is what lies in memory, for both phases', () => {
+    const { groups } = fuse(cast(head, results), cpu);
+    const dtypes = (vs: readonly Value[]): string => vs.map((v) => v.type.dtype).join();
+    expect(groups.map((x) => `${x.phase} ${x.template}: ${dtypes(x.inputs)} -> ${dtypes(x.outputs)}`)).toMatchInlineSnapshot(`
+      [
+        "fwd map: f32 -> bf16",
+        "fwd map: f32 -> bf16",
+        "fwd gemm: bf16,bf16 -> bf16",
+        "fwd reduce: bf16 -> f32",
+        "bwd map: bf16 -> bf16",
+        "bwd gemm: bf16,bf16 -> f32",
+      ]
+    `);
+  });
   it('undoes a widening cast instead of rounding again', () => {
     expect(
       casted(`graph (%0: bf16[4 8], %1: f32[3 8]) {

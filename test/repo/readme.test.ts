@@ -1,9 +1,9 @@
 /** What the README shows is what runs: its code stands in the example, and the example learns. */
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { reference } from '../../docs/api.ts';
+import { faces, reference } from '../../docs/api.ts';
 import { learn } from '../../examples/vit.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -34,6 +34,21 @@ test('every block of code in the tutorial is part of an example, which learns', 
   const losses = await learn(200);
   expect(losses[0]).toBeGreaterThan(1.2);
   expect(losses.at(-1)).toBeLessThan(0.5);
+});
+
+test('the reference has a section for everything that can be imported, and each is a file of the package', () => {
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { exports: Record<string, unknown> };
+  const names = faces().map(([name]) => name);
+  for (const key of Object.keys(exports)) {
+    const name = key.replace(/^\./, 'fovea');
+    expect(
+      names.some((n) => (name.endsWith('*') ? n.startsWith(name.slice(0, -1)) : n === name)),
+      name,
+    ).toBe(true);
+  }
+  for (const [, file] of faces()) expect(existsSync(join(root, file)), file).toBe(true);
+  const sections = [...readFileSync(join(root, 'docs/api.md'), 'utf8').matchAll(/^## (.*)$/gm)].map(([, name]) => name);
+  expect(sections).toEqual(names);
 });
 
 test('the reference is that of the docstrings of today (npx tsx docs/api.ts writes it)', { timeout: 60_000 }, () => {

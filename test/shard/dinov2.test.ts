@@ -98,6 +98,42 @@ describe('a training step on ranks', () => {
     expect(four[0]?.arenaBytes).toBeLessThan(two[0]?.arenaBytes as number);
   }, 120_000);
 
+  test('a step of two shards is what two ranks of the original do: means of losses, centers and gradients; Sinkhorn sees all rows', async () => {
+    const stepOn = async (one: Recipe, batch: HostOf<Batch>): Promise<ReadonlyMap<string, readonly number[]>> => {
+      const program = await compile(trainStep(one), [stateSpec(one), batchSpec(one), hyperSpec()] as const, {
+        backend: cpu({ threads: 1 }),
+        dims: geometry(one).sizes,
+      });
+      const { state, metrics } = await program(initState(one, 5), batch, hyperAt(one)(1));
+      const { centers = {}, moments } = (await toHost(state)) as HostOf<State>;
+      const seen = { metrics: await toHost(metrics), centers, gradients: moments.first };
+      program.dispose();
+      return new Map(flatten(seen).map(({ path, leaf }) => [path, Array.from((leaf as HostTensor).data, Number)]));
+    };
+    /** How far the step of both shards is from the mean of the steps of each, by the size of what it is; without clipping a moment is a tenth of a gradient. */
+    const apart = async (centering: Recipe['centering']): Promise<ReadonlyMap<string, number>> => {
+      const both: Recipe = { ...tiny, centering, batch: 8, shards: 2, optim: { ...tiny.optim, clip: null } };
+      const one = ofOneShard(both);
+      const each = [0, 1].map((w) => batches(loadFashion().train, batchRecipe(one), 7 + w)(0) as unknown as HostOf<Batch>);
+      const whole = await stepOn(both, joinBatches(both, each));
+      const [a, b] = (await Promise.all(each.map((batch) => stepOn(one, batch)))) as [typeof whole, typeof whole];
+      const off = (path: string, xs: readonly number[]): number => {
+        const mean = xs.map((_, i) => ((a.get(path)?.[i] as number) + (b.get(path)?.[i] as number)) / 2);
+        return Math.max(...xs.map((x, i) => Math.abs(x - (mean[i] as number)))) / Math.max(1e-3, ...mean.map(Math.abs));
+      };
+      return new Map([...whole].filter(([path]) => !/grad_norm|value/.test(path)).map(([path, xs]) => [path, off(path, xs)]));
+    };
+    const softmax = await apart('softmax');
+    expect([...softmax.keys()]).toEqual(
+      expect.arrayContaining(['metrics.loss', 'centers.dino.pending', 'centers.ibot.pending', 'gradients.backbone.cls_token']),
+    );
+    // sums of float32 in another order
+    for (const [path, far] of softmax) expect(far, path).toBeLessThan(path.startsWith('centers') ? 1e-7 : 1e-6);
+    const sinkhorn = await apart('sinkhorn');
+    expect(sinkhorn.get('metrics.koleo_loss') ?? 1).toBeLessThan(1e-6);
+    expect(sinkhorn.get('metrics.loss')).toBeGreaterThan(1e-4);
+  }, 120_000);
+
   test('crops lie crop-major, as do factors of stochastic depth for each; lists of kept images and masked patches shard by shard', () => {
     const whole = { ...r, dino: { ...r.dino, view: 'whole' as const }, dropPath: { ...r.dropPath, form: 'mask' as const } };
     const crops = { split: 0, parts: [8, 8] };

@@ -50,7 +50,7 @@ describe('FSDP from placements', () => {
       "graph (%0 x: f32[4 2], %1 w: f32[2 3]) {
         %2: f32[4 3] = dot(%0, %1) batch=[][] contract=[1][0] dtype=f32
         %3: f32[2 3] = dot(%0, %2) batch=[][] contract=[0][0] dtype=f32
-        %4: f32[2 3] = reshard(%3) axis=data from=P to=R
+        %4: f32[2 3] = reshard(%3) axis=data from=P to=R unit=w
         %5: f32[2 3] = sub(%1, %4)
         return %5
       }
@@ -77,6 +77,103 @@ describe('FSDP from placements', () => {
   });
 });
 
+test.each(['flat', 'R'] as const)('a gradient that is clipped is reduced once, before its norm and its moment read it: %s', (lies) => {
+  const clipped = parse(`graph (%0 x: f32[4 2], %1 w: f32[2 3], %2 m: f32[2 3]) {
+    %3: f32[4 3] = dot(%0, %1) batch=[][] contract=[1][0] dtype=f32
+    %4: f32[2 3] = dot(%0, %3) batch=[][] contract=[0][0] dtype=f32 ; phase=bwd
+    %5: f32[2 3] = mul(%4, %4) ; phase=opt
+    %6: f32[] = reduceSum(%5) axes=[0 1] ; phase=opt
+    %7: f32[] = rsqrt(%6) ; phase=opt
+    %8: f32[2 3] = broadcast(%7) shape=[2 3] axes=[] ; phase=opt
+    %9: f32[2 3] = mul(%4, %8) ; phase=opt
+    %10: f32[2 3] = add(%2, %9) ; phase=opt
+    %11: f32[2 3] = sub(%1, %10) ; phase=opt
+    return %11, %10
+  }`);
+  const { graph } = propagate(clipped, mesh, {
+    inputs: [{ split: 0 }, lies, lies],
+    outputs: [lies, lies],
+    inputUnits: ['', 'w', 'w'],
+    outputUnits: ['w', 'w'],
+    regather: () => true,
+    reduceAs: () => 'f32',
+  });
+  const sums = text(graph).match(/f32\[2 3\] = reshard\(.*from=P.*/g);
+  expect(sums).toEqual([`f32[2 3] = reshard(%${lies === 'flat' ? 5 : 4}) axis=data from=P to=${lies} unit=w`]);
+});
+
+describe('weights whose rows have length 1', () => {
+  /** Rows of w over their norm, times x; then w goes on by the gradient. */
+  const norms = (rows: number): Graph =>
+    parse(`graph (%0 x: f32[4 ${rows}], %1 w: f32[${rows} 3]) {
+      %2: f32[${rows} 3] = mul(%1, %1)
+      %3: f32[${rows}] = reduceSum(%2) axes=[1]
+      %4: f32[${rows}] = rsqrt(%3)
+      %5: f32[${rows} 1] = reshape(%4) shape=[${rows} 1]
+      %6: f32[${rows} 3] = broadcast(%5) shape=[${rows} 3] axes=[0 1]
+      %7: f32[${rows} 3] = mul(%1, %6)
+      %8: f32[4 3] = dot(%0, %7) batch=[][] contract=[1][0] dtype=f32
+      %9: f32[${rows} 3] = dot(%0, %8) batch=[][] contract=[0][0] dtype=f32 ; phase=bwd
+      %10: f32[${rows} 3] = mul(%9, %1) ; phase=bwd
+      %11: f32[${rows}] = reduceMax(%10) axes=[1] ; phase=bwd
+      %12: f32[${rows} 3] = broadcast(%11) shape=[${rows} 3] axes=[0] ; phase=bwd
+      %13: f32[${rows} 3] = sub(%9, %12) ; phase=bwd
+      %14: f32[${rows} 3] = sub(%1, %13) ; phase=opt
+      return %14
+    }`);
+  const placed = (rows: number): Placed =>
+    propagate(norms(rows), mesh, {
+      inputs: [{ split: 0 }, 'flat'],
+      outputs: ['flat'],
+      inputUnits: ['', 'w'],
+      outputUnits: ['w'],
+      regather: () => true,
+      reduceAs: () => 'f32',
+    });
+  const moves = (p: Placed): readonly string[] => text(p.graph).match(/f32\[.*\] = reshard.*/g) ?? [];
+
+  test('whole rows in a piece: what is gathered has been scaled, and its gradient is scattered once', () => {
+    const p = placed(8);
+    expect(moves(p)).toEqual([
+      'f32[8 3] = reshard(%7) axis=data from=flat to=R unit=w',
+      'f32[8 3] = reshard(%10) axis=data from=P to=flat unit=w',
+    ]);
+    expect(() => verifyTerms(p, mesh)).not.toThrow();
+    expect(text(localise(p, mesh))).toMatchInlineSnapshot(`
+      "graph (%0 x: f32[2 8], %1 w: f32[12], %2 rank: i32[]) {
+        %3: f32[12] = mul(%1, %1)
+        %4: f32[4 3] = reshape(%3) shape=[4 3]
+        %5: f32[4] = reduceSum(%4) axes=[1]
+        %6: f32[4] = rsqrt(%5)
+        %7: f32[4 3] = broadcast(%6) shape=[4 3] axes=[0]
+        %8: f32[12] = reshape(%7) shape=[12]
+        %9: f32[12] = mul(%1, %8)
+        %10: f32[2 12] = collective(%9) kind=all-gather group=shard ranks=2 reduction=sum unit=w
+        %11: f32[24] = reshape(%10) shape=[24]
+        %12: f32[8 3] = reshape(%11) shape=[8 3]
+        %13: f32[2 3] = dot(%0, %12) batch=[][] contract=[1][0] dtype=f32
+        %14: f32[8 3] = dot(%0, %13) batch=[][] contract=[0][0] dtype=f32
+        %15: f32[24] = reshape(%14) shape=[24]
+        %16: f32[2 12] = reshape(%15) shape=[2 12]
+        %17: f32[12] = collective(%16) kind=reduce-scatter group=shard ranks=2 reduction=sum unit=w
+        %18: f32[12] = mul(%17, %1)
+        %19: f32[4 3] = reshape(%18) shape=[4 3]
+        %20: f32[4] = reduceMax(%19) axes=[1]
+        %21: f32[4 3] = broadcast(%20) shape=[4 3] axes=[0]
+        %22: f32[12] = reshape(%21) shape=[12]
+        %23: f32[12] = sub(%17, %22)
+        %24: f32[12] = sub(%1, %23)
+        return %24
+      }
+      "
+    `);
+  });
+
+  test('a piece ends inside of a row: all of it is gathered for the norm', () => {
+    expect(moves(placed(3))[0]).toBe('f32[3 3] = reshard(%2) axis=data from=flat to=R unit=w');
+  });
+});
+
 test('where a mesh has copies, a gradient is added up within each and then over them', () => {
   const four = { ranks: 4, shard: 2 };
   expect(text(localise(place([{ split: 0 }, 'flat'], four), four))).toMatch(
@@ -84,7 +181,7 @@ test('where a mesh has copies, a gradient is added up within each and then over 
   );
 });
 
-test('a gradient is narrow on its way to the pieces of its weight, and nowhere else', () => {
+test('a gradient is narrow on its way to its weight, in pieces or whole, and nowhere else', () => {
   const narrow = localise(place([{ split: 0 }, 'flat']), mesh, (unit) => (unit === 'w' ? 'bf16' : 'f32'));
   expect(text(narrow)).toContain(`  %8: bf16[2 3] = cast(%7) dtype=bf16
   %9: bf16[6] = reshape(%8) shape=[6]
@@ -93,7 +190,12 @@ test('a gradient is narrow on its way to the pieces of its weight, and nowhere e
   %12: f32[3] = cast(%11) dtype=f32
   %13: f32[3] = sub(%1, %12)
 `);
-  expect(localise(place([{ split: 0 }, 'R']), mesh, () => 'bf16').nodes.filter((n) => n.op.prim === 'cast')).toEqual([]);
+  const copied = localise(place([{ split: 0 }, 'R']), mesh, () => 'bf16');
+  expect(text(copied)).toContain(`  %5: bf16[2 3] = cast(%4) dtype=bf16
+  %6: bf16[2 3] = collective(%5) kind=all-reduce group=world ranks=2 reduction=sum unit=w
+  %7: f32[2 3] = cast(%6) dtype=f32
+  %8: f32[2 3] = sub(%1, %7)
+`);
 });
 
 describe('transfers', () => {
@@ -258,7 +360,14 @@ describe('terms of a sum', () => {
 
   test('pass through what is linear, and are brought together', () => {
     const good = graph('%2: f32[2] = neg(%1)\n%3: f32[2] = reshard(%2) axis=data from=P to=R\n%4: f32[2] = exp(%3)\nreturn %4');
-    expect(() => verifyTerms(placedAs(good, split, 'P', 'P', 'R', 'R'))).not.toThrow();
+    expect(() => verifyTerms(placedAs(good, split, 'P', 'P', 'R', 'R'), mesh)).not.toThrow();
+  });
+
+  test('are not made of whole rows, and are of parts of rows', () => {
+    const rows = (n: number) => () =>
+      verifyTerms(placedAs(`graph (%0: f32[${n} 2]) {\n%1: f32[${n}] = reduceSum(%0) axes=[1]\nreturn %1\n}`, 'flat', 'flat'), mesh);
+    expect(rows(4)).not.toThrow();
+    expect(rows(3)).toThrow(/reduceSum of flat: gives P, not flat/);
   });
 
   test.each([
@@ -273,6 +382,6 @@ describe('terms of a sum', () => {
       /moved as if it were max/,
     ],
   ] as const)('%s is refused', (_, text, where, says) => {
-    expect(() => verifyTerms(placedAs(text, split, ...where))).toThrow(says);
+    expect(() => verifyTerms(placedAs(text, split, ...where), mesh)).toThrow(says);
   });
 });

@@ -35,6 +35,7 @@ test('all laws hold for 150 programs on the cpu backend', { timeout: 240_000 }, 
   expect(n('second derivatives')).toBeGreaterThan(40);
   expect(n('launches on two threads')).toBeGreaterThan(10);
   expect(n('contractions of halves')).toBeGreaterThan(10);
+  expect(n('values kept as bf16')).toBeGreaterThan(100);
   expect(n('buffers written over')).toBeGreaterThan(0);
   expect(n('steps on ranks')).toBeGreaterThan(80);
   expect(n('launches on ranks')).toBeGreaterThan(500);

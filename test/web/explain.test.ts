@@ -50,7 +50,8 @@ test.skipIf(!here)('one file, no network, no error, a row for every launch', asy
 test.skipIf(!here)('a line marks its launches and a launch its line; a click opens nodes, kernel and source', async () => {
   const p = opened as Page;
   const line = p.locator('.src.has').filter({ hasText: 'layerNorm(gelu(' }).first();
-  const own = ((await line.getAttribute('data-ls')) ?? '').split(' ');
+  const numbers = await Promise.all(['data-ls', 'data-besides'].map((key) => line.getAttribute(key)));
+  const own = numbers.flatMap((text) => (text ?? '').split(' ').filter(Boolean));
   expect(own.length).toBeGreaterThan(1);
   await line.hover();
   for (const l of own) expect(await p.locator(`.row[data-l="${l}"]`).getAttribute('class')).toContain('hot');

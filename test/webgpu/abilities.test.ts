@@ -36,11 +36,11 @@ beforeAll(async () => {
   const elsewhere = "SwiftShader (without FOVEA_TEST_ADAPTER), Mesa's lavapipe and most GPUs have";
   if (own.target.subgroup === 1)
     console.warn(
-      `exchanges are not run, their texts are compiled only: ${own.adapter} has no subgroups whose threads are neighbours; ${elsewhere}`,
+      `exchanges are not run, their texts are compiled only: ${own.device} has no subgroups whose threads are neighbours; ${elsewhere}`,
     );
   if (!own.dialect.f16)
     console.warn(
-      `f16 runs packed in words only: ${own.adapter} has no shader-f16; FOVEA_TEST_ADAPTER=system on a GPU, or Mesa's lavapipe, has`,
+      `f16 runs packed in words only: ${own.device} has no shader-f16; FOVEA_TEST_ADAPTER=system on a GPU, or Mesa's lavapipe, has`,
     );
 });
 const run = async (on: WebGpuBackend, g: Graph, inputs: readonly HostData[]): Promise<readonly HostData[]> => {

@@ -70,8 +70,8 @@ test('an arena that the device refuses is an error with figures; a state beside 
 }, async ({ skip }) => {
   const backend = await webgpu();
   // 1 GiB in one piece is more than SwiftShader gives; another adapter may have it, and would be filled until it has not
-  if (!/swiftshader/i.test(backend.adapter))
-    skip(`${backend.adapter} may have room for the plan that is to be refused: unset FOVEA_TEST_ADAPTER`);
+  if (!/swiftshader/i.test(backend.device))
+    skip(`${backend.device} may have room for the plan that is to be refused: unset FOVEA_TEST_ADAPTER`);
   const move = ((s: F32<'6'>, by: F32<'6'>) => s.add(by)) as never;
   const step = (await compile(move, [spec('6'), spec('6')] as never, { backend, donate: [0] })) as unknown as (
     ...args: unknown[]

@@ -1,17 +1,20 @@
 /** Programs on WebGPU against float64 within their bounds, the text of a kernel, memory in parts of words, and what is refused. */
 import { describe, expect, test } from 'vitest';
 import { openDevice } from '../../backends/webgpu/device.ts';
-import { dawn, printWgsl, type WebGpuBackend, webgpu } from '../../backends/webgpu/index.ts';
+import { dawn, printWgsl, type WebGpuBackend, webgpu, webgpuTarget } from '../../backends/webgpu/index.ts';
 import { load } from '../../backends/webgpu/runtime.ts';
 import { compileGraph } from '../../compiler/compile.ts';
 import { builder } from '../../compiler/graph/builder.ts';
 import { type DType, type HostData, hostArrays } from '../../compiler/graph/types.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
-import { type F32, scope, spec, trace } from '../../dsl/index.ts';
+import type { Kernel } from '../../compiler/kernel/types.ts';
+import { type F32, scope, spec, sum, trace } from '../../dsl/index.ts';
 import { results } from '../../testing/host.ts';
 import { planOf } from '../../testing/stages.ts';
 import { attends, generated, narrow } from '../compile/device.ts';
 
+/** Kept: devices live as long as the instance that they are of. */
+const gpu = dawn();
 let made: Promise<WebGpuBackend> | undefined;
 const backend = (): Promise<WebGpuBackend> => {
   made ??= webgpu();
@@ -36,12 +39,6 @@ test('tensors may be larger than a binding, and lie across buffers of the device
     expect((await results(executable))[0]).toEqual(data.slice().reverse());
     executable.dispose();
   }
-  const b = builder();
-  const [x, y] = [b.param({ dtype: 'f32', shape: [1000] }), b.param({ dtype: 'f32', shape: [1000] })];
-  await expect(compileGraph(b.build([b.add(x, y)]), { backend: small })).rejects.toMatchObject({
-    code: 'FV0202',
-    hint: 'Its tensors are larger than one binding may be: use a smaller batch.',
-  });
   small.destroy();
 });
 
@@ -124,11 +121,12 @@ describe('what is refused', () => {
     return b.build([b.add(x, x)]);
   };
   test('wrong arrays, use after the end, a device that is gone', async () => {
-    const { executable } = await compileGraph(doubled(), { backend: await backend() });
+    const { executable } = await compileGraph(doubled(), { backend: await backend(), donated: [0] });
     expect(() => executable.write(0, new Float32Array(4))).toThrow(/input 0 has 5 elements \(f32\[5\]\), got 4/);
     expect(() => executable.write(0, new Int32Array(5))).toThrow(/input 0 \(f32\) takes a Float32Array, got a Int32Array/);
     expect(() => executable.write(1, new Float32Array(5))).toThrow(/input 1: there are 1/);
     executable.write(0, Float32Array.of(1, 2, 3, 4, 5));
+    // where a result lies; other inputs are taken (pipelined.test.ts)
     const running = executable.run();
     expect(() => executable.write(0, new Float32Array(5))).toThrow(/write: a run is in progress/);
     await running;
@@ -145,11 +143,57 @@ describe('what is refused', () => {
   test('a text that the language does not take: the kernel, the part of the program that asks for it, the line and what is wrong with it', async () => {
     const doubledIn = trace(((x: F32<'5'>) => scope('student/head', () => x.add(x))) as never, [spec('5')] as never).graph;
     const plan = planOf(doubledIn, (await backend()).target);
-    const opened = await openDevice(await dawn());
+    const opened = await openDevice(await gpu);
     const text = (): string => 'fn helper() {}\n@compute @workgroup_size(1) fn main() { let x: f32 = true; }';
     await expect(load(opened, plan, text)).rejects.toMatchObject({
       code: 'FV0302',
       message: expect.stringMatching(/^WebGPU refuses kernel k0_\w+ of student\/head, line 2: .*: @compute @workgroup_size\(1\) fn main/),
+      scope: 'student/head',
+      loc: { file: import.meta.filename, line: expect.any(Number) },
+    });
+    opened.device.destroy();
+  });
+  test('a step that the device does not take: the launch at fault, by its kernel, scope and line', async () => {
+    const both = trace(
+      ((x: F32<'5'>) =>
+        scope('student/head', () =>
+          sum(
+            'i ->',
+            scope('mlp', () => x.add(x)),
+          ),
+        )) as never,
+      [spec('5')] as never,
+    );
+    const opened = await openDevice(await gpu);
+    const plan = planOf(both.graph, webgpuTarget(opened.device));
+    const text = (k: number, places: Parameters<typeof printWgsl>[1]): string => printWgsl(plan.kernels[k] as Kernel, places);
+    // more lines of blocks than a dispatch may have
+    const launches = plan.launches.map((l, i) => (i > 0 ? l : { ...l, parts: l.parts.map((p) => ({ ...p, blocks: 2 ** 32 })) }));
+    const executable = await load(opened, { ...plan, launches }, text);
+    await expect(executable.run()).rejects.toMatchObject({
+      code: 'FV0302',
+      message: expect.stringMatching(/^WebGPU refuses k0_\w+ of student\/head.*: .*65535/s),
+      scope: plan.launches[0]?.scope,
+      loc: { file: import.meta.filename, line: plan.launches[0]?.loc?.line },
+    });
+    opened.device.destroy();
+  });
+  test('what 32 bits do not count: a tensor, an address on the way to one', async () => {
+    const opened = await openDevice(await gpu);
+    const plan = planOf(doubled(), webgpuTarget(opened.device));
+    const [own] = plan.kernels as [Kernel];
+    const refused = (kernel: Kernel) => load(opened, { ...plan, kernels: [kernel] }, () => 'never asked for').catch((e) => e);
+    const large = own.buffers.map((b) => ({ ...b, size: 2 ** 31 }));
+    expect(await refused({ ...own, buffers: large })).toMatchObject({
+      code: 'FV0202',
+      message: `kernel ${own.name} counts up to 2147483648; the webgpu backend counts up to 2147483647`,
+    });
+    const far = parseKernel(`kernel far(x: f32[8] read, y: f32[8] write) grid=[1000000 1 1] threads=1 {
+      store y[div(mul(block.0, 4000), 1000000000)] = load x[0]
+    }`);
+    expect(await refused(far)).toMatchObject({
+      code: 'FV0202',
+      message: 'kernel far counts up to 3999996000; the webgpu backend counts up to 2147483647',
     });
     opened.device.destroy();
   });

@@ -124,4 +124,4 @@ export const refused = (g: Graph, mesh: Mesh, whole: Graph): boolean =>
     verify(g);
     verifySchedule(g, mesh, whole);
   });
-export const refusedTerms = (placed: Placed): boolean => throws(() => verifyTerms(placed));
+export const refusedTerms = (placed: Placed, mesh: Mesh): boolean => throws(() => verifyTerms(placed, mesh));

@@ -16,7 +16,7 @@ import { differentiable, gradGraph } from '../transforms.ts';
 import { type Law, sameBits } from './law.ts';
 
 /** The gradient of the program as one region. */
-const step = (body: Graph, tag: string): Graph => {
+export const gradientStep = (body: Graph, tag: string): Graph => {
   const b = builder();
   const params = body.params.map((p) => b.param(p.type, p.name));
   return inline(gradGraph(b.build(b.emit({ prim: 'call', tag, body }, params))));
@@ -35,7 +35,7 @@ export const rematLaws: readonly Law[] = [
     says: 'checkpoints recompute the same bits',
     check: ({ graph, inputs }, { note }) => {
       if (!differentiable(graph)) return undefined;
-      const [saved, plain] = [step(graph, 'checkpoint'), step(graph, 'plain')];
+      const [saved, plain] = [gradientStep(graph, 'checkpoint'), gradientStep(graph, 'plain')];
       const again = remat(saved);
       verify(again);
       note?.('nodes recomputed', again.nodes.length - saved.nodes.length);
@@ -47,7 +47,7 @@ export const rematLaws: readonly Law[] = [
     says: 'the backward phase computes the same bits again, and reads less from the forward phase',
     check: ({ graph, inputs }, { note }) => {
       if (!differentiable(graph)) return undefined;
-      const kept = cse(simplify(step(graph, 'plain')));
+      const kept = cse(simplify(gradientStep(graph, 'plain')));
       const again = recompute(0)(kept);
       verify(again);
       const [before, after] = [crossing(kept), crossing(again)];

@@ -57,7 +57,7 @@ const sharded = (p: Program, seed: number, note: (what: string, n: number) => vo
   const g = pick(2) === 0 ? inline(shown, 'drop', () => true, 'keep') : inline(shown);
   const { mesh, layout, plan } = drawn(g, pick);
   const placed = propagate(g, mesh, layout);
-  verifyTerms(placed);
+  verifyTerms(placed, mesh);
   // which checks the schedule
   const one = transfers(mesh, plan).reduce((x: Graph, [, pass]) => pass(x), localise(placed, mesh, layout.reduceAs));
   verify(one);
@@ -86,7 +86,7 @@ const sharded = (p: Program, seed: number, note: (what: string, n: number) => vo
   note('collectives', traffic.collectives);
   for (const { how, placed: bad } of misplaced(placed)) {
     note('damaged placements', 1);
-    if (!refusedTerms(bad)) return `verify takes a damaged placement: ${how}`;
+    if (!refusedTerms(bad, mesh)) return `verify takes a damaged placement: ${how}`;
   }
   for (const { how, graph } of damages(one, mesh)) {
     note('damaged schedules', 1);

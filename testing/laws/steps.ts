@@ -2,8 +2,10 @@
  * Training steps on ranks (steps.ts): whatever is split and whenever it is gathered, W ranks with B rows each make of the weights what one device makes
  * with W B rows, and what follows from the ranks' own gradients by hand. Then the plan of a rank, kernels, arena and transfers.
  */
+import { ringBytes } from '../../compiler/collectives.ts';
 import { type Pass, passesOnRanks } from '../../compiler/compile.ts';
 import { interpret, type Tensor64, tensor64 } from '../../compiler/graph/interpret.ts';
+import { countOf } from '../../compiler/graph/tensor64.ts';
 import { bytesOf, type FloatType, type Graph, type Placement, type Value } from '../../compiler/graph/types.ts';
 import { verify } from '../../compiler/graph/verify.ts';
 import { buildPlan } from '../../compiler/plan/build.ts';
@@ -111,11 +113,14 @@ const drawnWay = (pick: (n: number) => number, ranks: number): Way => {
   };
 };
 
-/** Counts what ranks say to each other; the gradient of the head has to be what one reduction of its pieces sends. */
-const transfersOf = ({ graph, placing: { mesh, layout } }: Ranked, { step }: Run, note: Note): string | undefined => {
+/**
+ * Counts what ranks say to each other. Each gradient is reduced at most once, whatever the strategy: the optimizer has no more reductions of tensors
+ * than there are weights, and those of the head's unit send what one reduction of its gradient does.
+ */
+const transfersOf = ({ graph, gathers, placing: { mesh, layout } }: Ranked, { step }: Run, note: Note): string | undefined => {
   const head = step.donated.length / 2 - 2;
   const { type } = step.graph.params[head] as Value;
-  let scattered = 0;
+  let sent = 0;
   for (const { op, inputs } of graph.nodes) {
     if (op.prim !== 'start') continue;
     const half = inputs[0]?.type.dtype === 'bf16' ? ' as bf16' : '';
@@ -127,11 +132,27 @@ const transfersOf = ({ graph, placing: { mesh, layout } }: Ranked, { step }: Run
           : `sums over ${op.group === 'replica' ? 'copies' : 'ranks'}`,
       1,
     );
-    if (op.kind === 'reduce-scatter' && op.unit === layout.outputUnits[head]) for (const v of inputs) scattered += sentBytes(op, v.type);
+    const withinCopy = op.kind === 'reduce-scatter' || (op.kind === 'all-reduce' && op.group === 'world');
+    if (withinCopy && op.unit === layout.outputUnits[head]) for (const v of inputs) sent += sentBytes(op, v.type);
   }
-  const once = (mesh.shard - 1) * pieceOf(type, mesh) * bytesOf[layout.reduceAs(layout.outputUnits[head] as string)];
+  const learning = step.graph.params.slice(0, head + 1);
+  const most = learning.filter((w) => w.type.shape.length > 0).length;
+  const reductions = (gathers[0] as Graph).nodes.filter(
+    ({ op, meta, inputs }) =>
+      op.prim === 'collective' &&
+      op.kind !== 'all-gather' &&
+      (op.group !== 'replica' || mesh.shard === 1) &&
+      meta.phase === 'opt' &&
+      (inputs[0]?.type.shape.length ?? 0) > 0,
+  ).length;
+  if (reductions > most) return `the optimizer reduces ${reductions} tensors for ${most} weights`;
+  const bytes = bytesOf[layout.reduceAs(layout.outputUnits[head] as string)];
+  const once =
+    layout.outputs[head] === 'flat'
+      ? (mesh.shard - 1) * pieceOf(type, mesh) * bytes
+      : ringBytes('all-reduce', mesh.ranks, countOf(type) * bytes);
   // where the program leaves its results constant there may be nothing to reduce
-  return scattered === 0 || scattered === once ? undefined : `the gradient of the head costs ${scattered} bytes to scatter, not ${once}`;
+  return sent === 0 || Math.abs(sent - once) < 1e-6 ? undefined : `the gradient of the head costs ${sent} bytes to reduce, not ${once}`;
 };
 
 /** A cast in front of a gather gives the bits of the cast behind it. */

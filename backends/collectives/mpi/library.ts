@@ -70,6 +70,8 @@ const versionOf = (lib: Lib, path: string): string => {
 };
 
 const opened = (path: string): Lib | undefined => {
+  // UCX, which carries for MPICH, tries its hooks on memory by moving the end of the heap to and fro, and takes what another thread of Node was given between
+  process.env['UCX_MEM_EVENTS'] ??= 'n';
   try {
     // plugins of Open MPI look for its symbols among those of the process
     return koffi.load(path, { global: true });

@@ -1,6 +1,6 @@
 /**
  * Runs in a browser: contractions and attention on WebGPU by jax-js, tfjs and ONNX Runtime Web, and by Fovea in the same page. Every one gets the same
- * numbers; a run is timed until the queue of its device is empty, the fastest of several counts, and results are checked against float64.
+ * numbers; a run is timed until the queue of its device is empty, the median of several counts, and results are checked against float64.
  */
 import * as jax from '@jax-js/jax';
 import * as tf from '@tensorflow/tfjs-core';
@@ -133,34 +133,38 @@ const peers = {
   },
 };
 
-globalThis.race = async (what, shape, runs) => {
+globalThis.names = Object.keys(peers);
+globalThis.adapter = async () => {
+  const { info } = await navigator.gpu.requestAdapter();
+  return info.description || info.architecture || info.vendor || 'WebGPU';
+};
+
+const median = (xs) => [...xs].sort((a, b) => a - b)[Math.floor(xs.length / 2)];
+globalThis.race = async (name, what, shape, runs) => {
   const { inputs, flops, at, size } = cases[what](shape);
-  const rows = [];
-  for (const [name, prepare] of Object.entries(peers)) {
-    try {
-      const { run, read } = await prepare(what, inputs);
-      let ms = Number.POSITIVE_INFINITY;
-      // the first run compiles and warms up
-      for (let r = 0; r <= runs; r++) {
-        const started = performance.now();
-        await run();
-        if (r > 0) ms = Math.min(ms, performance.now() - started);
-      }
-      const y = await read();
-      let [worst, largest] = [0, 0];
-      for (let i = 0; i < 32; i++) {
-        const place = Math.floor(((i + 0.5) * size) / 32);
-        const want = at(
-          inputs.map(([, data]) => data),
-          place,
-        );
-        worst = Math.max(worst, Math.abs(want - y[place]));
-        largest = Math.max(largest, Math.abs(want));
-      }
-      rows.push({ name, ms, gflops: flops / ms / 1e6, error: worst / largest });
-    } catch (e) {
-      rows.push({ name, failed: String(e?.message ?? e).split('\n')[0] });
+  try {
+    const { run, read } = await peers[name](what, inputs);
+    const taken = [];
+    // the first run compiles and warms up
+    for (let r = 0; r <= runs; r++) {
+      const started = performance.now();
+      await run();
+      if (r > 0) taken.push(performance.now() - started);
     }
+    const y = await read();
+    let [worst, largest] = [0, 0];
+    for (let i = 0; i < 32; i++) {
+      const place = Math.floor(((i + 0.5) * size) / 32);
+      const want = at(
+        inputs.map(([, data]) => data),
+        place,
+      );
+      worst = Math.max(worst, Math.abs(want - y[place]));
+      largest = Math.max(largest, Math.abs(want));
+    }
+    const ms = median(taken);
+    return { name, ms, gflops: flops / ms / 1e6, error: worst / largest };
+  } catch (e) {
+    return { name, failed: String(e?.message ?? e).split('\n')[0] };
   }
-  return rows;
 };

@@ -1,6 +1,6 @@
 /**
  * What moves on the page. It is text that runs in a browser alone: everything that can be seen is in the markup already, and this links it.
- * Elements of a launch carry `data-l`, lines of source `data-ls`; details of kernels are in one JSON element.
+ * Elements of a launch carry `data-l`; lines of source `data-ls` of those that are mostly theirs, and `data-besides`; details of kernels are in one JSON element.
  */
 export const script = `
 const data = JSON.parse(document.getElementById('data').textContent);
@@ -8,9 +8,11 @@ const all = (q) => [...document.querySelectorAll(q)];
 const by = new Map();
 const add = (l, e) => { if (!by.has(l)) by.set(l, []); by.get(l).push(e); };
 for (const e of all('[data-l]')) add(e.dataset.l, e);
-for (const e of all('[data-ls]')) for (const l of e.dataset.ls.split(' ')) add(l, e);
+const numbers = (e, keys) => keys.flatMap((k) => (e.dataset[k] || '').split(' ').filter(Boolean));
+/* a launch leads to the first of its lines, which is the main one */
+for (const key of ['ls', 'besides']) for (const e of all('.src.has')) for (const l of numbers(e, [key])) add(l, e);
 for (const e of all('[data-a]')) for (const l of e.dataset.a.split(' ')) add(l, e);
-const launchesOf = (e) => { const t = e.closest('[data-l],[data-ls]'); return t ? (t.dataset.l !== undefined ? [t.dataset.l] : t.dataset.ls.split(' ')) : []; };
+const launchesOf = (e) => { const t = e.closest('[data-l],[data-ls]'); return t ? (t.dataset.l !== undefined ? [t.dataset.l] : numbers(t, ['ls', 'besides'])) : []; };
 let marked = [];
 const mark = (ls, name) => { for (const l of ls) for (const e of by.get(l) ?? []) { e.classList.add(name); marked.push([e, name]); } };
 const status = document.querySelector('.status');

@@ -23,8 +23,8 @@ export const attention: readonly Row[] = [
     name: 'attention: keys and queries change places in the gradient',
     fault: 'swapped operand',
     file: definition,
-    from: 'return [along(b, ds, k, 1), along(b, ds, q, 0), along(b, p, grad, 0)];',
-    to: 'return [along(b, ds, k, 1), along(b, ds, k, 0), along(b, p, grad, 0)];',
+    from: '[along(b, ds, k, 1), along(b, ds, q, 0)] as const',
+    to: '[along(b, ds, k, 1), along(b, ds, k, 0)] as const',
     test: found,
   },
   {

@@ -1,5 +1,5 @@
 /** Faults of kernel lowering: index arithmetic, emission, the templates, and kernel expressions. */
-import type { Row } from '../mutant.ts';
+import { noticedBy, type Row } from '../mutant.ts';
 
 const emit = 'compiler/tile/emit.ts';
 const affine = 'compiler/tile/affine.ts';
@@ -8,6 +8,7 @@ const pack = 'compiler/tile/gemm-pack.ts';
 const monoid = 'compiler/tile/monoid.ts';
 const scatter = 'compiler/tile/scatter.ts';
 const expr = 'compiler/kernel/expr.ts';
+const streamReduce = 'compiler/tile/stream-reduce.ts';
 const gemmTest = 'test/tile/gemm.test.ts';
 const shortcut = 'compiler/tile/reduce-shortcut.ts';
 const shortcutTest = 'test/tile/reduce-shortcut.test.ts';
@@ -293,4 +294,27 @@ export const kernels: readonly Row[] = [
     to: 'ramp(y.base, lanes)',
     test: 'test/kernel/expr.test.ts',
   },
+  ...noticedBy('test/tile/stream-reduce.test.ts', [
+    {
+      name: 'of columns as they are made only the first of a tile counts',
+      fault: 'stale value',
+      file: streamReduce,
+      from: "const j = k.let('j', e.add(i, r));",
+      to: "const j = k.let('j', e.add(i, 0 * r));",
+    },
+    {
+      name: 'the last panel of rows is one short',
+      fault: 'off by one',
+      file: streamReduce,
+      from: 'Math.min(lanes, x.count - whole - v * lanes)',
+      to: 'Math.max(1, Math.min(lanes, x.count - whole - v * lanes - 1))',
+    },
+    {
+      name: 'every batch reads the rows of the first',
+      fault: 'dropped term',
+      file: streamReduce,
+      from: 'startOf(k, y, at)',
+      to: 'startOf(k, y, at.map(() => e.index(0)))',
+    },
+  ]),
 ];

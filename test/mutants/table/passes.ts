@@ -7,10 +7,44 @@ const inline = 'compiler/passes/inline.ts';
 const empty = 'compiler/passes/empty.ts';
 const remat = 'compiler/transform/remat.ts';
 
+const keep = 'compiler/passes/keep.ts';
+const keeps = 'test/passes/keep.test.ts';
+const precision = 'compiler/passes/precision.ts';
 const splitK = 'compiler/passes/split-k.ts';
 const splits = 'test/passes/split-k.test.ts';
 
 export const passes: readonly Row[] = [
+  {
+    name: 'the forward phase, too, reads what was rounded for the backward phase',
+    fault: 'stale value',
+    file: keep,
+    from: "n.meta.phase === 'fwd' ? (env.get(v) as Value) : later(v, n)",
+    to: 'later(v, n)',
+  },
+  {
+    name: 'what a statistic is made of is kept as bf16',
+    fault: 'dropped check',
+    file: keep,
+    from: '!made.has(v) || own.has(v) ||',
+    to: '!made.has(v) ||',
+    test: keeps,
+  },
+  {
+    name: 'what a scope of float32 reads later is kept as bf16',
+    fault: 'dropped check',
+    file: keep,
+    from: "r.meta.phase === 'bwd' && policy(r.meta.scope) === 'bf16'",
+    to: "r.meta.phase === 'bwd'",
+    test: keeps,
+  },
+  {
+    name: 'gradients, too, are rounded as results of their scope',
+    fault: 'dropped check',
+    file: precision,
+    from: "n.op.prim === 'dot' && n.meta.phase === 'fwd' ? resultOf",
+    to: "n.op.prim === 'dot' ? resultOf",
+    test: 'test/passes/precision.test.ts',
+  },
   {
     name: 'of parts of sums only the first half of them',
     fault: 'off by one',

@@ -1,9 +1,10 @@
 /** Faults of the memory plan: lives, places, sharing of kernels and of memory. */
-import type { Row } from '../mutant.ts';
+import { noticedBy, type Row } from '../mutant.ts';
 
 const build = 'compiler/plan/build.ts';
 const places = 'compiler/plan/places.ts';
 const arena = 'compiler/plan/arena.ts';
+const stores = 'compiler/plan/stores.ts';
 const inplace = 'compiler/kernel/inplace.ts';
 const donated = 'test/plan/donated.test.ts';
 
@@ -131,4 +132,20 @@ export const planning: readonly Row[] = [
     to: '',
     test: 'test/kernel/inplace.test.ts',
   },
+  ...noticedBy('test/cpu/nontemporal.test.ts', [
+    {
+      name: 'past the caches what is written over an operand',
+      fault: 'dropped check',
+      file: stores,
+      from: 'place(v) !== place(p.buffers[i] as Value)',
+      to: 'true',
+    },
+    {
+      name: 'past the caches whatever its size',
+      fault: 'dropped check',
+      file: stores,
+      from: ' >= least &&',
+      to: ' >= 0 &&',
+    },
+  ]),
 ];

@@ -109,4 +109,28 @@ export const sharding: readonly Row[] = [
     to: '))',
     test: passes,
   },
+  {
+    name: 'a gradient reduced again by each reader',
+    fault: 'dropped term',
+    file: 'compiler/shard/rules.ts',
+    from: "    if (wanted && partial && !(passes && linear === 'joint')) return alike(s, wanted);\n",
+    to: '',
+    test: passes,
+  },
+  {
+    name: 'parts of rows taken for rows',
+    fault: 'dropped check',
+    file: 'compiler/shard/placement.ts',
+    from: 'rows % shard === 0 && ',
+    to: '',
+    test: passes,
+  },
+  {
+    name: 'columns taken for rows',
+    fault: 'dropped check',
+    file: 'compiler/shard/placement.ts',
+    from: ' && (first < 0 || long.slice(first).every((axis) => gone.includes(axis)))',
+    to: '',
+    test: passes,
+  },
 ];
