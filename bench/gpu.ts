@@ -1,7 +1,7 @@
 /**
  * Everything that wants a real GPU, in one call: the laws, parity, the ladder of contractions from hand-written WGSL up, attention, forward passes
- * and the training step on the webgpu backend, or on cuda (without the hand-written rungs), and one table of it. With --python PyTorch runs beside on cuda: cuBLAS,
- * its flash attention, and the models of bench/forward.ts and bench/step.ts, eager and compiled; `of PyTorch` is its time over ours. On cuda, contractions and attention of
+ * and the training step on the webgpu backend, or on cuda or the processor (without the hand-written rungs), and one table of it. With --python PyTorch runs beside, but for
+ * webgpu: its products, its flash attention, and the models of bench/forward.ts and bench/step.ts, eager and compiled; `of PyTorch` is its time over ours. On cuda, contractions and attention of
  * halves are timed by the units of warps and by those of warp groups (FOVEA_CUDA_UNITS). What fails is said and does not end the rest; the exit status is 1 then.
  *
  *   npx tsx bench/gpu.ts                                        on a GPU: some minutes
@@ -9,6 +9,7 @@
  *                                                               --software-peers: in the tests' browser, on the processor
  *   npx tsx bench/gpu.ts --backend cuda --python PATH           on an NVIDIA GPU; PATH is a Python with torch
  *   npx tsx bench/gpu.ts --backend cuda --emulate               without one: all parts, on tiny sizes, which say nothing of speed
+ *   npx tsx bench/gpu.ts --backend cpu --python PATH --json     on the processor, an object a row instead of the table
  *   npx tsx bench/gpu.ts --programs 4 --groups loss --shapes 65x64x64 --attention 1x2x33x16 --models vits14 --size 28 --step demo --batch 2 \
  *     --dtypes f32 --runs 1 --skip map,reduce --software-peers  on a software driver, whether all of it works
  *
@@ -23,12 +24,13 @@ import { dawn } from '../backends/webgpu/index.ts';
 import { median, python, words } from './contenders.ts';
 import { installed, runPeers } from './gpu/browser.ts';
 import { rungs, timePlain } from './gpu/plain.ts';
-import { real, tiny } from './gpu/sizes.ts';
+import { processor, real, tiny } from './gpu/sizes.ts';
 
 const { values: given } = parseArgs({
   options: {
     backend: { type: 'string', default: 'webgpu' },
     emulate: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
     python: { type: 'string' },
     dtypes: { type: 'string' },
     programs: { type: 'string' },
@@ -54,7 +56,7 @@ const { values: given } = parseArgs({
     seconds: { type: 'string', default: '600' },
   },
 });
-const values = { ...(given.emulate ? tiny : real), ...given };
+const values = { ...(given.emulate ? tiny : given.backend === 'cpu' ? processor : real), ...given };
 const seconds = Number(values.seconds);
 const skipped = new Set(values.skip.split(','));
 const root = join(import.meta.dirname, '..');
@@ -154,7 +156,7 @@ const added = async (work: () => Promise<void>): Promise<readonly Row[]> => {
   return rows.slice(before);
 };
 
-/** The same work by a script of bench/peers on the GPU, where there is a Python for it. */
+/** The same work by a script of bench/peers on the same device, where there is a Python for it. */
 const torch = async (
   what: string,
   script: string,
@@ -163,8 +165,8 @@ const torch = async (
   flops: number,
   ours: readonly Row[],
 ): Promise<void> => {
-  if (values.python === undefined || values.emulate) return;
-  const peer = python(what, values.python, script, words({ shape, device: 'cuda', ...options }));
+  if (values.python === undefined || values.emulate || values.backend === 'webgpu') return;
+  const peer = python(what, values.python, script, words({ shape, device: values.backend, ...options }));
   try {
     await peer.run(3);
     const ms = 1e3 * median((await peer.run(Number(values.runs))).seconds);
@@ -185,7 +187,7 @@ const contest = (script: string, options: Readonly<Record<string, string | numbe
       '--import',
       'tsx',
       join(import.meta.dirname, script),
-      ...words({ python: values.python ?? '', backend: 'cuda', ...options }),
+      ...words({ python: values.python ?? '', backend: values.backend, ...options }),
     ];
     const found = new Map<string, number>();
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -205,6 +207,8 @@ const contest = (script: string, options: Readonly<Record<string, string | numbe
       resolve();
     });
   });
+/** Whether PyTorch's models run beside. */
+const beside = values.python !== undefined && !values.emulate && values.backend !== 'webgpu';
 const peers = 'eager,compiled,bf16,bf16-compiled';
 
 await part('laws', () => {
@@ -240,7 +244,7 @@ await part('gemm', async () => {
       });
     for (const dtype of values.dtypes.split(',')) {
       const ours = await added(() => byUnits(dtype, 'gemm', '--shape', shape, '--layout', 'NT'));
-      await torch(`gemm NT by PyTorch (cuBLAS) ${dtype}`, 'gemm.py', shape, { dtype }, 2 * m * n * k, ours);
+      await torch(`gemm NT by PyTorch ${dtype}`, 'gemm.py', shape, { dtype }, 2 * m * n * k, ours);
     }
   }
 });
@@ -250,9 +254,9 @@ await part('attention', async () => {
     const flops = 4 * images * heads * tokens * tokens * width;
     for (const dtype of values.dtypes.split(',')) {
       const forward = await added(() => byUnits(dtype, 'attention', '--shape', shape));
-      await torch(`attention by PyTorch (flash) ${dtype}`, 'attention.py', shape, { dtype }, flops, forward);
+      await torch(`attention by PyTorch ${dtype}`, 'attention.py', shape, { dtype }, flops, forward);
       const backward = await added(() => byUnits(dtype, 'attention', '--shape', shape, '--backward'));
-      await torch(`attention backward by PyTorch (flash) ${dtype}`, 'attention.py', shape, { dtype, backward: 1 }, 2.5 * flops, backward);
+      await torch(`attention backward by PyTorch ${dtype}`, 'attention.py', shape, { dtype, backward: 1 }, 2.5 * flops, backward);
     }
   }
 });
@@ -291,26 +295,20 @@ await part('forward', async () => {
   for (const model of values.models.split(',')) {
     for (const dtype of values.dtypes.split(','))
       await bench(['forward', '--model', model, '--batch', values.images, '--size', values.size, '--dtype', dtype]);
-    if (values.python !== undefined && !values.emulate)
-      await contest('forward.ts', { model, batch: values.images, size: values.size, peers });
+    if (beside) await contest('forward.ts', { model, batch: values.images, size: values.size, peers });
   }
 });
 await part('step', async () => {
   const { step: model, batch } = values;
   for (const dtype of values.dtypes.split(',')) await bench(['step', '--model', model, '--batch', batch, '--dtype', dtype, '--no-check']);
-  if (values.python !== undefined && !values.emulate) await contest('step.ts', { model, batch, peers });
+  if (beside) await contest('step.ts', { model, batch, peers });
 });
 
-const head: Row = {
-  what: 'what',
-  shape: 'shape',
-  ms: 'median ms',
-  rate: 'rate',
-  peak: 'of peak',
-  error: 'error',
-  device: 'device',
-  ratio: 'of PyTorch',
-};
-console.log(`\n| ${Object.values(head).join(' | ')} |\n|${'---|'.repeat(Object.keys(head).length)}`);
-for (const r of rows) console.log(`| ${Object.values(r).join(' | ')} |`);
+if (values.json) for (const r of rows) console.log(JSON.stringify(r));
+else {
+  const titles = { ms: 'median ms', peak: 'of peak', ratio: 'of PyTorch' };
+  const keys = ['what', 'shape', 'ms', 'rate', 'peak', 'error', 'device', 'ratio'] as const;
+  console.log(`\n| ${keys.map((k) => titles[k as keyof typeof titles] ?? k).join(' | ')} |\n|${'---|'.repeat(keys.length)}`);
+  for (const r of rows) console.log(`| ${keys.map((k) => r[k]).join(' | ')} |`);
+}
 process.exit(failed ? 1 : 0);

@@ -1,4 +1,4 @@
-/** What bench/gpu.ts measures unless it is told otherwise: the sizes of DINOv2's models, and tiny ones, with which every part runs on an emulated GPU in minutes. */
+/** What bench/gpu.ts measures on a GPU unless it is told otherwise: the sizes of DINOv2's models, and tiny ones, with which every part runs on an emulated GPU in minutes. */
 export const real = {
   dtypes: 'f32,bf16',
   programs: '500',
@@ -11,6 +11,16 @@ export const real = {
   batch: '4',
   runs: '10',
 } as const;
+
+/** What a processor does in minutes. */
+export const processor: { readonly [P in keyof typeof real]: string } = {
+  ...real,
+  programs: '100',
+  shapes: '2056x1152x384,2056x384x384,2056x1536x384,2056x384x1536,357x65536x256',
+  attention: '8x6x257x64,1x12x1370x64,1x2x5000x64',
+  models: 'vits14',
+  step: 'vits14',
+};
 
 export const tiny: { readonly [P in keyof typeof real | 'groups' | 'rows']: string } = {
   dtypes: 'bf16',
