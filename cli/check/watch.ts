@@ -4,7 +4,7 @@
  */
 import { type FSWatcher, watch } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { FoveaError } from '../../compiler/error.ts';
+import { report } from '../report.ts';
 import { type Checked, check, loadChecker, since } from './once.ts';
 import { filesOf, type Target } from './targets.ts';
 import { tracer } from './tracer.ts';
@@ -25,7 +25,7 @@ export const watching = async (files: readonly string[], { look, changed }: Watc
     try {
       follow(await look());
     } catch (e) {
-      console.error(e instanceof FoveaError ? e.report() : e);
+      report(e, process.argv.includes('--debug'));
     }
     running = false;
     // what changed while it ran

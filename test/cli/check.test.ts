@@ -89,6 +89,23 @@ export const j = (n: number) => n;
   expect([top.status, body.status]).toEqual([1, 1]);
 });
 
+test('expressions deeper than the stack are told at their file, and keep no program from running', { timeout: 120_000 }, async () => {
+  const at = projectOf({
+    'chain.ts': `import { fn } from 'fovea';\nexport const one = 1;\nexport const f = fn(['N'], (x) => x${'.add(1)'.repeat(1000)});\n`,
+    'list.ts': `export const n: unknown = ${'['.repeat(3000)}${']'.repeat(3000)};\n`,
+  });
+  const [chain, list, explained] = await Promise.all([
+    check(at('chain.ts')),
+    check(at('list.ts')),
+    fovea(['explain', `${at('chain.ts')}#f`], { fromSources: true }),
+  ]);
+  expect(chain.stdout).toMatch(/chain\.ts\(3,1\): error FV0402: expressions are nested too deep \(2\d{3} levels\) .*out of stack/);
+  expect(list.stdout).toMatch(/list\.ts\(1,1\): error FV0402: expressions are nested too deep for/);
+  expect([chain.stderr, list.stderr, chain.status, list.status]).toEqual(['', '', 1, 1]);
+  expect(explained.stderr).toMatch(/chain\.ts\(3,1\): warning FV0402: .*were not checked/);
+  expect([explained.status, explained.stdout]).toEqual([0, expect.stringContaining('launches')]);
+});
+
 test('--watch goes on after a file that does not parse', { timeout: 120_000 }, async () => {
   const at = projectOf({ 'model.ts': model });
   let told = 0;
