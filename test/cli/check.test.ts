@@ -1,5 +1,5 @@
 /** What may be given to `fovea check`, what it says of what it traced, and modules that come to no end. */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { filesOf, targetsOf } from '../../cli/check/targets.ts';
 import { watching } from '../../cli/check/watch.ts';
@@ -127,6 +127,33 @@ test('--watch goes on after a file that does not parse', { timeout: 120_000 }, a
     'Found 1 error and 0 warnings.',
     'No errors.',
   ]);
+});
+
+test('--watch: an edit ends the trace of what it mends', { timeout: 120_000 }, async () => {
+  const at = projectOf({
+    'part.ts': `import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+writeFileSync(join(import.meta.dirname, 'began.txt'), '');
+for (let n = 0; ; n++) if (n < 0) break;
+export const size = 1;
+`,
+    'model.ts': "import { fn } from 'fovea';\nimport { size } from './part.ts';\nexport const f = fn(['N'], (x) => x.mul(size));\n",
+  });
+  const edit = setInterval(() => {
+    if (!existsSync(at('began.txt'))) return;
+    clearInterval(edit);
+    put(at('part.ts'), 'export const size = 2;\n');
+  }, 50);
+  onTestFinished(() => clearInterval(edit));
+  const { stdout, stderr } = await fovea(['check', at('model.ts'), '--watch', '--timeout', '600'], {
+    fromSources: true,
+    watch: (text, kill) => {
+      if (text.includes('Traced')) kill('SIGTERM');
+    },
+  });
+  // of the one that was ended nothing is said
+  expect(stdout).toMatch(/^No errors\.\nTraced: f \(\S*model\.ts\)\.\n$/);
+  expect(stderr).not.toContain('FV0402');
 });
 
 test('--watch tells what looking throws, and looks again after the next change', async () => {
