@@ -9,15 +9,16 @@
  */
 import { type Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
+import { svgBegins } from '../compiler/plan/timeline.ts';
 import { backendNames } from './backends.ts';
 import { type FactOptions, factsOf } from './explain/facts.ts';
-import { page } from './explain/page.ts';
+import { page, pageBegins } from './explain/page.ts';
 import { planBackend, shownBackend } from './explain/paper.ts';
 import { picture } from './explain/ranks.ts';
 import { type At, atOption, type Stage, stages, stageText } from './explain/text.ts';
 import { warnOfImpure } from './impure.ts';
 import { emulateOption, path, positive, whole } from './options.ts';
-import { type ProgramOptions, programCommand, type UserProgram, userProgram, written } from './program.ts';
+import { ownFile, type ProgramOptions, programCommand, type UserProgram, userProgram, written } from './program.ts';
 import { type ShardFlags, shardOptions, shardPlan, shardText } from './sharding.ts';
 
 interface ExplainOptions extends ProgramOptions, ShardFlags {
@@ -77,6 +78,8 @@ async function runExplain(target: string, options: ExplainOptions): Promise<void
     throw new FoveaError('FV0503', `--html has every stage and line on its page: ${stage ? '--stage' : '--at'} says nothing to it`, {
       hint: 'Leave it out, or leave out --html to have the text.',
     });
+  if (html !== undefined) ownFile('--html', html, pageBegins);
+  if (timeline !== undefined) ownFile('--timeline', timeline, svgBegins);
   const program = await userProgram(target, { dims });
   await warnOfImpure(program);
   const shards = shardsOf(options, program);
