@@ -219,6 +219,12 @@ export const caller = ({ executable, specs, inputs, outputs, output: tree, wide 
   const notBusy = (hint: string): void => {
     if (busy) throw new FoveaError('FV0305', 'the program is still running', { hint });
   };
+  /** What lay in input i before counts as gone from here on: a write may fail half way. */
+  const put = (i: number, numbers: () => HostData): void => {
+    held[i] = undefined;
+    early.delete(i);
+    executable.write(i, numbers());
+  };
   const called = async (args: readonly unknown[]): Promise<unknown> => {
     notBusy('Await one call before the next.');
     busy = true;
@@ -241,8 +247,7 @@ export const caller = ({ executable, specs, inputs, outputs, output: tree, wide 
       const write = (i: number): void => {
         const [numbers, x] = [sources[i], values[i]];
         if (!numbers || (early.has(i) && Object.is(early.get(i), x))) return;
-        held[i] = undefined;
-        executable.write(i, numbers());
+        put(i, numbers);
         if (isLazyTensor(x)) held[i] = x;
       };
       sources.forEach((_, i) => {
@@ -263,13 +268,16 @@ export const caller = ({ executable, specs, inputs, outputs, output: tree, wide 
       } catch (e) {
         // what was written may not have arrived
         held.fill(undefined);
-        early.clear();
         throw e;
       }
       return rebuild(
         tree,
         outputs.map((_, o) => result(o)),
       );
+    } catch (e) {
+      // what was written ahead was meant for this call
+      early.clear();
+      throw e;
     } finally {
       busy = false;
       waiting = undefined;
@@ -295,8 +303,7 @@ export const caller = ({ executable, specs, inputs, outputs, output: tree, wide 
         const numbers = source(i, x) as () => HostData;
         if (!executable.ahead) return;
         const send = (): void => {
-          held[i] = undefined;
-          executable.write(i, numbers());
+          put(i, numbers);
           early.set(i, x);
         };
         if (waiting) waiting.push(send);

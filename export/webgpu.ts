@@ -20,6 +20,8 @@ export interface Printed {
 }
 const keyOf = (kernel: number, places: Places): string => `${kernel} ${JSON.stringify(places)}`;
 
+/** An instance is kept: Dawn's devices live as long as it does. */
+let instance: Promise<GPU> | undefined;
 /** Dawn, outside of the bundle. */
 const ofNode = async (): Promise<GPU> => {
   try {
@@ -41,7 +43,8 @@ export { FoveaError, toHost };
 export const load = async (): Promise<Loaded> => {
   const { manifest, document, plan, text } = await openExport(import.meta.url, 'webgpu');
   const printed = new Map((JSON.parse(await text('wgsl.json')) as readonly Printed[]).map((p) => [keyOf(p.kernel, p.places), p.text]));
-  const opened = await openDevice(ofBrowser() ?? (await ofNode()));
+  instance ??= Promise.resolve(ofBrowser() ?? ofNode());
+  const opened = await openDevice(await instance);
   const limits = opened.device.limits as unknown as Readonly<Record<string, number>>;
   // an alignment must divide, everything else must reach
   const lacking = Object.entries(manifest.needs.limits ?? {}).find(([name, n]) =>

@@ -25,6 +25,8 @@ export interface Reach {
 /** Both ends belong to it. */
 type Range = readonly [number, number];
 const anything: Range = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
+/** An end that is not known less another one is no number: then nothing is known. */
+const sure = (r: Range): Range => (r.some(Number.isNaN) ? anything : r);
 const around = (...xs: readonly number[]): Range => [Math.min(...xs), Math.max(...xs)];
 const product = (a: number, b: number): number => (a === 0 || b === 0 ? 0 : a * b);
 
@@ -57,6 +59,17 @@ const holds: { readonly [C in Compare]: (x: Range, y: Range) => boolean | undefi
   },
 };
 
+const opposite: { readonly [C in Compare]: Compare } = { lt: 'ge', ge: 'lt', le: 'gt', gt: 'le', eq: 'ne', ne: 'eq' };
+/** Where a number lies that compares so with one of a range. */
+const beside: { readonly [C in Compare]: (y: Range) => Range } = {
+  lt: ([, b]) => [Number.NEGATIVE_INFINITY, b - 1],
+  le: ([, b]) => [Number.NEGATIVE_INFINITY, b],
+  gt: ([a]) => [a + 1, Number.POSITIVE_INFINITY],
+  ge: ([a]) => [a, Number.POSITIVE_INFINITY],
+  eq: (y) => y,
+  ne: () => anything,
+};
+
 /** Of blocks [first, first + count), x fastest. */
 export const reach = (k: Kernel, first: number, count: number): Reach => {
   const names = new Map<string, Range>();
@@ -65,6 +78,8 @@ export const reach = (k: Kernel, first: number, count: number): Reach => {
   let largest = 0;
   /** Ranges of expressions, as long as the names in them mean the same. */
   let known = new Map<Expr, Range>();
+  /** What names stand for, except variables. */
+  const meaning = new Map<string, Expr>();
   const bind = (name: string, r: Range): void => {
     const old = names.get(name);
     if (old && (old[0] !== r[0] || old[1] !== r[1])) known = new Map();
@@ -77,7 +92,7 @@ export const reach = (k: Kernel, first: number, count: number): Reach => {
     if (e.dtype !== 'index') return anything;
     const old = known.get(e);
     if (old) return old;
-    const made = own(e);
+    const made = sure(own(e));
     known.set(e, made);
     note(made);
     return made;
@@ -131,25 +146,79 @@ export const reach = (k: Kernel, first: number, count: number): Reach => {
         return anything;
     }
   };
-  /** Lanes that are masked off are asked for nothing: what lies outside is left out. */
-  const touch = (buffer: string, index: Expr, lanes: number): void => {
+  /** Whether a condition can be `wanted`, in some block and lane. */
+  const may = (e: Expr, wanted: boolean): boolean => {
+    if (e.k === 'const') return (e.value !== 0) === wanted;
+    if (e.k === 'splat') return may(e.x, wanted);
+    if (e.k === 'unary' && e.op === 'not') return may(e.x, !wanted);
+    if (e.k === 'binary' && (e.op === 'and' || e.op === 'or')) {
+      const [x, y] = [may(e.x, wanted), may(e.y, wanted)];
+      return (e.op === 'and') === wanted ? x && y : x || y;
+    }
+    if (e.k === 'compare' && e.x.dtype === 'index') return holds[e.cmp](range(e.x), range(e.y)) !== !wanted;
+    const named = e.k === 'ref' ? meaning.get(e.name) : undefined;
+    return !named || may(named, wanted);
+  };
+  /** Where names lie as a condition is `wanted`; not those of variables, which may have changed since it was asked. */
+  const narrowed = (e: Expr, wanted: boolean): readonly (readonly [name: string, Range])[] => {
+    if (e.k === 'splat') return narrowed(e.x, wanted);
+    if (e.k === 'unary' && e.op === 'not') return narrowed(e.x, !wanted);
+    if (e.k === 'binary' && e.op === (wanted ? 'and' : 'or')) return [...narrowed(e.x, wanted), ...narrowed(e.y, wanted)];
+    if (e.k === 'compare' && e.x.k === 'ref' && e.x.dtype === 'index' && e.x.lanes === 1 && names.has(e.x.name))
+      return [[e.x.name, beside[wanted ? e.cmp : opposite[e.cmp]](range(e.y))]];
+    const named = e.k === 'ref' ? meaning.get(e.name) : undefined;
+    return named ? narrowed(named, wanted) : [];
+  };
+  /** Runs `f` where a condition is `wanted`; not at all where it cannot be. */
+  const where = (e: Expr, wanted: boolean, f: () => void): void => {
+    if (!may(e, wanted)) return;
+    const narrow = narrowed(e, wanted);
+    const before = { known, largest, ranges: narrow.map(([name]) => [name, names.get(name) as Range] as const) };
+    known = new Map();
+    for (const [name, [from, to]] of narrow) {
+      const [a, b] = names.get(name) as Range;
+      names.set(name, [Math.max(a, from), Math.min(b, to)]);
+    }
+    const empty = narrow.some(([name]) => {
+      const [a, b] = names.get(name) as Range;
+      return a > b;
+    });
+    if (!empty) f();
+    for (const [name, r] of before.ranges) names.set(name, r);
+    // both sides of a select are computed, whichever is taken
+    ({ known, largest } = before);
+  };
+  /**
+   * Lanes that are masked off are asked for nothing: what lies outside is left out. Of a select, which a guard makes of an address, each side counts where it
+   * is taken.
+   */
+  const touch = (buffer: string, address: Expr, lanes: number): void => {
     const size = sizes.get(buffer);
     if (size === undefined) return;
-    const [a, b] = range(index);
+    const [a, b] = range(address);
+    const index = (address.k === 'ref' && meaning.get(address.name)) || address;
+    if (index.k === 'select') {
+      where(index.c, true, () => touch(buffer, index.x, lanes));
+      where(index.c, false, () => touch(buffer, index.y, lanes));
+      return;
+    }
     const [from, to] = [Math.max(0, a), Math.min(size, b + (index.lanes === 1 ? lanes : 1))];
     if (from < to) spans.set(buffer, [...(spans.get(buffer) ?? []), { from, to }]);
   };
-  const truth = (e: Expr): boolean | undefined =>
-    e.k === 'const' ? e.value !== 0 : e.k === 'compare' && e.x.dtype === 'index' ? holds[e.cmp](range(e.x), range(e.y)) : undefined;
 
   const walk = (body: readonly Stmt[]): void => {
     for (const s of body) {
       each(exprs(s), (x) => {
         if (x.k === 'load') touch(x.from, x.index, x.lanes);
       });
-      if (s.s === 'let') bind(s.name, range(s.value));
-      else if (s.s === 'var') bind(s.name, anything);
-      else if (s.s === 'store') touch(s.to, s.index, s.value.lanes);
+      if (s.s === 'let') {
+        bind(s.name, range(s.value));
+        meaning.set(s.name, s.value);
+      } else if (s.s === 'var') {
+        bind(s.name, anything);
+        names.delete(s.name);
+        meaning.delete(s.name);
+      } else if (s.s === 'store') touch(s.to, s.index, s.value.lanes);
       else if (s.s === 'copy') touch(s.from, s.index, s.lanes);
       else if (s.s === 'tensorMap') spans.set(s.from, [{ from: 0, to: sizes.get(s.from) ?? 0 }]);
       else if (s.s === 'for') {
@@ -158,12 +227,11 @@ export const reach = (k: Kernel, first: number, count: number): Reach => {
         note([from[0], to[1] - 1 + s.step]);
         if (from[0] >= to[1]) continue;
         const steps = from[0] === from[1] ? Math.floor((to[1] - 1 - from[0]) / s.step) * s.step : to[1] - 1 - from[0];
-        bind(s.name, [from[0], from[0] + steps]);
+        bind(s.name, sure([from[0], from[0] + steps]));
         walk(s.body);
       } else if (s.s === 'if') {
-        const taken = truth(s.cond);
-        if (taken !== false) walk(s.body);
-        if (taken !== true) walk(s.otherwise);
+        if (may(s.cond, true)) walk(s.body);
+        if (may(s.cond, false)) walk(s.otherwise);
       }
     }
   };

@@ -21,13 +21,14 @@ import { cpu } from '../../backends/cpu/index.ts';
 import { buildEmulator } from '../../backends/cuda/emulator/build.ts';
 import { cuda } from '../../backends/cuda/index.ts';
 import { webgpuParts } from '../../backends/webgpu/export.ts';
-import { webgpu } from '../../backends/webgpu/index.ts';
+import { type WebGpuBackend, webgpu } from '../../backends/webgpu/index.ts';
 import { artefact, exportBackend } from '../../cli/compile/artefact.ts';
 import { userProgram } from '../../cli/program.ts';
 import type { Backend } from '../../index.ts';
 import { compile, FoveaError } from '../../index.ts';
 import { fovea } from '../cli/command.ts';
 import { launch, serve } from '../web/browser.ts';
+import { softwareVulkan } from '../webgpu/vulkan.ts';
 import { threeSteps } from './fixtures/run.mjs';
 import { step } from './fixtures/step.ts';
 
@@ -311,3 +312,38 @@ test.skipIf(!linux)('webgpu: a page gives the bits of the direct run', { timeout
     await stop();
   }
 });
+
+/** Dawn of npm, and an adapter: the software driver of the tests where there is one. */
+const node = await webgpu().catch((e: unknown) => {
+  if (!(e instanceof FoveaError) || e.code !== 'FV0307') throw e;
+  console.warn(`export for WebGPU in Node skipped: ${e.message}. A Vulkan driver would run it`);
+  return undefined;
+});
+test.skipIf(!node)(
+  'webgpu: in Node it gives the bits of the direct run, whatever is collected between steps',
+  { timeout: 120_000 },
+  async () => {
+    const dir = at('webgpu');
+    mkdirSync(join(dir, 'node_modules'), { recursive: true });
+    symlinkSync(join(import.meta.dirname, '../../node_modules/webgpu'), join(dir, 'node_modules/webgpu'));
+    const code = `import { load } from './index.js';
+    import { threeSteps } from './run.mjs';
+    const step = await load();
+    const collecting = async (...args) => {
+      for (let i = 0; i < 10; i++) {
+        gc();
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      return step(...args);
+    };
+    console.log(await threeSteps(Object.assign(collecting, { dispose: step.dispose })));
+    process.exit(0);`;
+    const { stdout, stderr, status } = spawnSync(process.execPath, ['--expose-gc', '--input-type=module', '-e', code], {
+      cwd: dir,
+      encoding: 'utf8',
+      env: { ...softwareVulkan() },
+    });
+    expect([status, stderr]).toEqual([0, '']);
+    expect(stdout.trim()).toBe(await direct({ ...(node as WebGpuBackend), target: webgpuParts().target }));
+  },
+);

@@ -1,6 +1,7 @@
 /** What blocks may touch: figures of some kernels, and that kernels of generated programs touch no more, nor compute a larger address, than their text says. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { builder } from '../../compiler/graph/builder.ts';
 import type { HostData } from '../../compiler/graph/types.ts';
 import { interpretKernel } from '../../compiler/kernel/interpret.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
@@ -39,6 +40,28 @@ describe('of blocks 2 to 4', () => {
     ['the second axis', kernel('store y[block.1] = load x[block.0]', '2 25 1'), 'x 0..2, y 1..3; 2'],
     ['a table', kernel('store y[block.0] = load x[cast.index(load n[1])]'), 'x 0..100000, n 1..2, y 2..5; 4'],
     ['what never runs', kernel('if lt(block.0, 2) {; store y[0] = load x[9]; } else {; store y[block.0] = 0:f32; }'), 'y 2..5; 4'],
+    [
+      'guards, which narrow what they compare',
+      kernel(
+        'for i = mul(block.0, 10) to add(mul(block.0, 10), 10) step 1 {; let c: bool = lt(i, 35); store y[i] = add(load x[select(c, i, 0)], load x[select(not(c), sub(i, 35), 99)]); }',
+      ),
+      'x 20..35 0..1 0..15 99..100, y 20..50; 99',
+    ],
+    [
+      'a guard that never holds',
+      kernel('store y[block.0] = load x[select(and(lt(block.1, 1), gt(block.0, 9)), 5000, 7)]'),
+      'x 7..8, y 2..5; 5000',
+    ],
+    [
+      'a variable, which may have changed since it was compared',
+      kernel('var v: index = 3; let c: bool = lt(v, 10); set v = 500; store y[block.0] = load x[select(c, v, 1)]'),
+      'x 0..100000 1..2, y 2..5; 10',
+    ],
+    [
+      'a loop that starts at a loaded number',
+      kernel('for i = cast.index(load n[1]) to 100 step 1 {; store y[i] = load x[i]; }'),
+      'n 1..2, x 0..100000, y 0..100000; 100',
+    ],
     ['masked lanes', kernel('store y[mul(block.0, 49999)] = load x[sub(block.0, 4) if lt(block.0, 3)]'), 'x 0..1, y 99998..100000; 199996'],
   ])('%s', (_, k, wanted) => {
     expect(said(k, 2, 3)).toBe(wanted);
@@ -92,6 +115,34 @@ describe('nothing else is touched', () => {
       { seed: 3, numRuns: 100 },
     );
     expect(elements).toBeGreaterThan(5000);
+  });
+  it('by concatenations, whose parts are read under guards', () => {
+    let elements = 0;
+    for (const target of [cpu, gpu])
+      for (const [axis, shapes] of [
+        [0, [[9001], [7003]]],
+        [
+          1,
+          [
+            [90, 101],
+            [90, 60],
+            [90, 33],
+          ],
+        ],
+      ] as const) {
+        const b = builder();
+        const data = shapes.map((shape: readonly number[]) => ({
+          type: { dtype: 'f32' as const, shape },
+          data: Float64Array.from({ length: shape.reduce((x, y) => x * y) }, (_, i) => i % 97),
+        }));
+        const parts = shapes.map((shape) => b.param({ dtype: 'f32', shape }));
+        runKernels(b.build([b.neg(b.one({ prim: 'concat', axis }, parts))]), target, data, {
+          watch: (k, memory) => {
+            elements += inside(k, memory);
+          },
+        });
+      }
+    expect(elements).toBeGreaterThan(10_000);
   });
   it('by kernels of generated programs, of which a range of blocks writes a part', { timeout: 120_000 }, () => {
     let [several, whole, elements] = [0, 0, 0];

@@ -55,6 +55,59 @@ test('elements of 1 and 2 bytes, in words that two dispatches write', { timeout:
   backend.destroy();
 });
 
+test('concatenations, of whose parts a dispatch reads some', { timeout: 120_000 }, async () => {
+  const backend = await webgpu({ most: { binding: 32768, bindings: 6 } });
+  const n = 40_000;
+  const joined = async (
+    dtype: DType,
+    axis: number,
+    shapes: readonly (readonly number[])[],
+  ): Promise<readonly [HostData, readonly HostData[]]> => {
+    const b = builder();
+    const data = shapes.map((s, k) =>
+      dtype === 'f32'
+        ? numbers(
+            s.reduce((x, y) => x * y),
+            k,
+          )
+        : new hostArrays[dtype](s.reduce((x, y) => x * y)).map((_, i) => 0x3c00 + ((31 * i + k) % 999)),
+    ) as readonly HostData[];
+    const [out] = await run(
+      backend,
+      b.build([
+        b.one(
+          { prim: 'concat', axis },
+          shapes.map((shape) => b.param({ dtype, shape })),
+        ),
+      ]),
+      data,
+    );
+    return [out as HostData, data];
+  };
+  for (const [dtype, lengths] of [
+    ['f32', [n, n]],
+    ['bf16', [2 * n + 1, 2 * n]],
+  ] as const) {
+    const [out, [x, y]] = await joined(
+      dtype,
+      0,
+      lengths.map((l) => [l]),
+    );
+    expect(Array.from(out)).toEqual([...(x as HostData), ...(y as HostData)]);
+  }
+  const [rows, [x, y]] = await joined('f32', 1, [
+    [200, 100],
+    [200, 101],
+  ]);
+  expect(Array.from(rows)).toEqual(
+    Array.from({ length: 200 * 201 }, (_, i) => {
+      const [r, c] = [Math.floor(i / 201), i % 201];
+      return c < 100 ? x?.[100 * r + c] : y?.[101 * r + c - 100];
+    }),
+  );
+  backend.destroy();
+});
+
 test('generated programs on a device of small bindings', { timeout: 240_000 }, async () => {
   const backend = await webgpu({ most: { buffer: 4096, binding: 512, bindings: 8 } });
   await generated(backend, 9200, 9210);

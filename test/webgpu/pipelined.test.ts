@@ -3,6 +3,7 @@
  * batch on its way before the step has ended.
  */
 import { expect, test } from 'vitest';
+import { cpu } from '../../backends/cpu/index.ts';
 import { webgpuOn } from '../../backends/webgpu/backend.ts';
 import { dawn, type WebGpuBackend, type WebGpuOptions } from '../../backends/webgpu/index.ts';
 import { compileGraph } from '../../compiler/compile.ts';
@@ -105,6 +106,21 @@ test('the next batch is taken while a step is under way, which does not see it, 
   expect(log).toEqual([]);
   expect(() => step.ahead(1, host(1, 2))).toThrow(expect.objectContaining({ code: 'FV0305' }));
   backend.destroy();
+});
+
+test.each(['cpu', 'webgpu'])('%s: what was sent ahead is given again where a call was refused that wrote over it', async (name) => {
+  const backend = name === 'cpu' ? cpu({ threads: 1 }) : await watched([]);
+  const step = await compile(move as never, [{ a: spec('40'), b: spec('40') }, spec('3')] as never, { backend, donate: [0] });
+  const run = step as unknown as (s: unknown, x: unknown) => Promise<{ s: unknown; by: { read(): Promise<HostTensor> } }>;
+  const state = { a: host(...new Float32Array(40)), b: host(...new Float32Array(40)) };
+  const [sent, other] = [host(1, 0, 0), host(100, 0, 0)];
+  step.ahead(1, sent);
+  // the other batch is written, and then a state that loads too few numbers is refused
+  const short = { ...state, a: { dtype: 'f32', shape: [40], load: () => new Float32Array(3) } };
+  await expect(run(short, other)).rejects.toMatchObject({ code: 'FV0306' });
+  expect((await (await run(state, sent)).by.read()).data[0]).toBe(1);
+  step.dispose();
+  if ('destroy' in backend) backend.destroy();
 });
 
 test('long results come in parts through two buffers, as they were when they were asked for', async () => {
