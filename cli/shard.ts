@@ -154,7 +154,9 @@ async function run(o: ShardOptions): Promise<void> {
     throw new FoveaError('FV0503', '--timeline: one picture shows one number of ranks', { hint: 'Give one number: --ranks 8.' });
   for (const ranks of o.ranks) checkMesh({ ranks, shard: groupOf(o, ranks) });
   if (o.timeline !== undefined) writable(o.timeline);
-  const group = o.group === undefined ? '' : `, groups of ${o.group}`;
+  const sizes = o.ranks.map((ranks) => groupOf(o, ranks));
+  const largest = Math.max(...sizes);
+  const group = o.group === undefined ? '' : `, groups of ${sizes.every((n) => n === largest) ? '' : 'at most '}${largest}`;
   const gathered = o.gathered === undefined ? '' : `, at most ${o.gathered} MiB gathered`;
   const ahead = o.prefetch === 1 ? '' : `, ${o.prefetch} gathered ahead`;
   console.log(
