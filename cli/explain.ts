@@ -54,7 +54,7 @@ export const explainCommand = (): Command => {
   return shardOptions(command).action(runExplain);
 };
 
-/** What --ranks and the options with it mean for a program. FV0503: nothing says what is a batch; options that have no meaning together. */
+/** What --ranks and the options with it mean for a program. FV0503: no such argument, nothing says what is a batch, options that do not go together. */
 const shardsOf = (o: ExplainOptions, { declared }: UserProgram): FactOptions['shards'] => {
   if (o.ranks === undefined) {
     if (o.timeline === undefined && o.split === undefined) return undefined;
@@ -63,6 +63,12 @@ const shardsOf = (o: ExplainOptions, { declared }: UserProgram): FactOptions['sh
   if (o.measure)
     throw new FoveaError('FV0503', '--measure: one rank alone waits for the others', { hint: 'Leave --measure or --ranks out.' });
   const { split } = o;
+  const count = declared.args.length;
+  const none = split?.find((n) => n >= count);
+  if (none !== undefined)
+    throw new FoveaError('FV0503', `--split ${none}: there is no argument ${none}`, {
+      hint: `It has ${count} argument${count === 1 ? '' : 's'}, which count from 0.`,
+    });
   const place = split ? (at: string) => (split.includes(Number(at.split('.')[0])) ? { split: 0 } : undefined) : declared.place;
   if (!place)
     throw new FoveaError('FV0503', '--ranks: nothing says which arguments are a batch, that ranks share', {

@@ -157,7 +157,9 @@ async function run(o: ShardOptions): Promise<void> {
     ownFile('--timeline', o.timeline, svgBegins);
     writable(o.timeline);
   }
-  const group = o.group === undefined ? '' : `, groups of ${o.group}`;
+  const sizes = o.ranks.map((ranks) => groupOf(o, ranks));
+  const largest = Math.max(...sizes);
+  const group = o.group === undefined ? '' : `, groups of ${sizes.every((n) => n === largest) ? '' : 'at most '}${largest}`;
   const gathered = o.gathered === undefined ? '' : `, at most ${o.gathered} MiB gathered`;
   const ahead = o.prefetch === 1 ? '' : `, ${o.prefetch} gathered ahead`;
   console.log(

@@ -150,6 +150,9 @@ test('refusals: no such export, none that says its arguments, sizes and backends
   expect(await said('models/vit/block.ts')).toMatch(/^fovea: FV0503: .*exports nothing that can be compiled/);
   expect(await said('models/losses.ts#koleoLoss', '--dims', 'X=3')).toMatch(/^fovea: FV0005: there is no size X/);
   expect(await said('examples/vit.ts#step', '--ranks', '2')).toMatch(/^fovea: FV0503: --ranks: nothing says which arguments are a batch/);
+  expect(await said('examples/vit.ts#step', '--ranks', '2', '--split', '1,9')).toMatch(
+    /^fovea: FV0503: --split 9: there is no argument 9\n {2}It has \d arguments, which count from 0\./,
+  );
   expect(await said('examples/vit.ts#step', '--timeline', 't.svg')).toMatch(/^fovea: FV0503: --timeline and --split: .* of one device/);
   expect(await said('examples/vit.ts#step', '--ranks', '2', '--split', '1,2', '--measure')).toMatch(
     /^fovea: FV0503: --measure: one rank alone/,
