@@ -290,16 +290,18 @@ export const caller = ({ executable, specs, inputs, outputs, output: tree, wide 
       throw located(e, place());
     });
   };
-  /** Writes the host tensors and numbers of an argument of the next call, where the executable takes them beside a run. */
+  /** Writes the host tensors and numbers of an argument of the next call, where the executable takes them beside a run. FV0305: it has none such. */
   const ahead = (argument: number, value: unknown): void => {
-    if (!executable.ahead) return;
     const place = callPlace();
     try {
+      if (!Number.isInteger(argument) || !wanted[argument])
+        wrong('ahead', `there is no argument ${String(argument)}: the program takes ${wanted.length}, counted from 0`);
       const leaves = leavesOf(value);
       inputs.forEach((input, i) => {
         const x = leaves.get(input.path);
         if (input.argument !== argument || shared[i] || !(isHostTensor(x) || typeof x === 'number')) return;
         const numbers = source(i, x) as () => HostData;
+        if (!executable.ahead) return;
         const send = (): void => {
           put(i, numbers);
           early.set(i, x);

@@ -1,13 +1,15 @@
 /**
  * Everything that wants a real GPU, in one call: the laws, parity, the ladder of contractions from hand-written WGSL up, attention, forward passes
- * and the training step on the webgpu backend, or on cuda (without the hand-written rungs), and one table of it. With --python PyTorch runs beside on cuda: cuBLAS,
- * its flash attention, and the models of bench/forward.ts and bench/step.ts, eager and compiled. What fails is said and does not end the rest; the exit status is 1 then.
+ * and the training step on the webgpu backend, or on cuda or the processor (without the hand-written rungs), and one table of it. With --python PyTorch runs beside, but for
+ * webgpu: its products, its flash attention, and the models of bench/forward.ts and bench/step.ts, eager and compiled; `of PyTorch` is its time over ours. On cuda, contractions and attention of
+ * halves are timed by the units of warps and by those of warp groups (FOVEA_CUDA_UNITS). What fails is said and does not end the rest; the exit status is 1 then.
  *
  *   npx tsx bench/gpu.ts                                        on a GPU: some minutes
  *   npx tsx bench/gpu.ts --chrome PATH                          besides, jax-js, tfjs and ONNX Runtime Web in that browser, if they are installed;
  *                                                               --software-peers: in the tests' browser, on the processor
  *   npx tsx bench/gpu.ts --backend cuda --python PATH           on an NVIDIA GPU; PATH is a Python with torch
- *   npx tsx bench/gpu.ts --backend cuda --emulate --programs 20 --shapes 64x64x64 --skip parity,attention,map,reduce,forward,step
+ *   npx tsx bench/gpu.ts --backend cuda --emulate               without one: all parts, on tiny sizes, which say nothing of speed
+ *   npx tsx bench/gpu.ts --backend cpu --python PATH --json     on the processor, an object a row instead of the table
  *   npx tsx bench/gpu.ts --programs 4 --groups loss --shapes 65x64x64 --attention 1x2x33x16 --models vits14 --size 28 --step demo --batch 2 \
  *     --dtypes f32 --runs 1 --skip map,reduce --software-peers  on a software driver, whether all of it works
  *
@@ -22,23 +24,30 @@ import { dawn } from '../backends/webgpu/index.ts';
 import { median, python, words } from './contenders.ts';
 import { installed, runPeers } from './gpu/browser.ts';
 import { rungs, timePlain } from './gpu/plain.ts';
+import { processor, real, tiny } from './gpu/sizes.ts';
 
-const { values } = parseArgs({
+const { values: given } = parseArgs({
   options: {
     backend: { type: 'string', default: 'webgpu' },
     emulate: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
     python: { type: 'string' },
-    dtypes: { type: 'string', default: 'f32,bf16' },
-    programs: { type: 'string', default: '500' },
+    dtypes: { type: 'string' },
+    programs: { type: 'string' },
     seed: { type: 'string', default: '700000' },
-    shapes: { type: 'string', default: '2056x1152x384,2056x384x384,2056x1536x384,2056x384x1536,357x65536x256,4096x4096x4096' },
-    attention: { type: 'string', default: '8x6x257x64,1x12x1370x64,1x2x5000x64' },
-    models: { type: 'string', default: 'vits14,vitb14,vitl14' },
+    shapes: { type: 'string' },
+    attention: { type: 'string' },
+    /** Of maps and reductions; those of ViT-S/14 unless given. */
+    rows: { type: 'string' },
+    models: { type: 'string' },
     /** Pixels on a side of the forward passes' images. */
-    size: { type: 'string', default: '224' },
-    step: { type: 'string', default: 'vitl14' },
-    batch: { type: 'string', default: '4' },
-    runs: { type: 'string', default: '10' },
+    size: { type: 'string' },
+    images: { type: 'string' },
+    /** Recorded cases; real sizes are among those of test/goldens. */
+    goldens: { type: 'string', default: 'test/goldens' },
+    step: { type: 'string' },
+    batch: { type: 'string' },
+    runs: { type: 'string' },
     skip: { type: 'string', default: '' },
     groups: { type: 'string' },
     chrome: { type: 'string' },
@@ -47,6 +56,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '600' },
   },
 });
+const values = { ...(given.emulate ? tiny : given.backend === 'cpu' ? processor : real), ...given };
 const seconds = Number(values.seconds);
 const skipped = new Set(values.skip.split(','));
 const root = join(import.meta.dirname, '..');
@@ -60,10 +70,12 @@ interface Row {
   /** Largest difference from float64 over the largest value; of laws and cases, what came of them. */
   readonly error: string;
   readonly device: string;
+  /** Time of the peer over ours. */
+  ratio: string;
 }
 const rows: Row[] = [];
 const row = (what: string, shape: string, rest: Partial<Row>): void => {
-  rows.push({ what, shape, ms: '', rate: '', peak: '', error: '', device: '', ...rest });
+  rows.push({ what, shape, ms: '', rate: '', peak: '', error: '', device: '', ratio: '', ...rest });
 };
 const flopsPerSecond = (flops: number, ms: number): string => `${(flops / ms / 1e6).toPrecision(4)} GFLOP/s`;
 /** As the last line of `fovea bench` called it. */
@@ -71,13 +83,14 @@ let device = '';
 let failed = false;
 
 /** Runs the command, for `most` seconds at most; the lines that it prints. */
-const fovea = (most: number, ...args: readonly string[]): Promise<readonly string[]> =>
+const fovea = (most: number, args: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<readonly string[]> =>
   new Promise((resolve, reject) => {
     const child = spawn(
       process.execPath,
       [join(root, 'dist/cli/main.js'), ...args, '--backend', values.backend, ...(values.emulate ? ['--emulate'] : [])],
       {
         stdio: ['ignore', 'pipe', 'inherit'],
+        env: { ...process.env, ...environment },
         timeout: 1000 * most,
         killSignal: 'SIGKILL',
       },
@@ -112,12 +125,16 @@ const tried = async (what: string, shape: string, work: () => Promise<void>): Pr
     row(what, shape, { error: `failed: ${why.split('\n')[0]}`, device });
   }
 };
-const bench = (...args: readonly string[]): Promise<void> =>
+const bench = (args: readonly string[], units?: string): Promise<void> =>
   tried(`bench ${args[0]}`, args.slice(1).join(' '), async () => {
-    for (const text of await fovea(seconds, 'bench', ...args, '--runs', values.runs, '--json')) {
+    for (const text of await fovea(
+      seconds,
+      ['bench', ...args, '--runs', values.runs, '--json'],
+      units === undefined ? {} : { FOVEA_CUDA_UNITS: units },
+    )) {
       const l = JSON.parse(text) as Record<string, number | string | null>;
       device = String(l['machine']);
-      row(`${l['bench']} ${l['case']} ${l['dtype']}`, String(l['shape']), {
+      row(`${l['bench']} ${l['case']} ${l['dtype']}${units === undefined ? '' : `, ${units}`}`, String(l['shape']), {
         ms: Number(l['median_ms']).toPrecision(4),
         rate: l['gflops'] ? `${Number(l['gflops']).toPrecision(4)} GFLOP/s` : `${Number(l['gbytes']).toPrecision(4)} GB/s`,
         peak: l['of_peak'] ? `${(100 * Number(l['of_peak'])).toFixed(0)} %` : '',
@@ -127,43 +144,77 @@ const bench = (...args: readonly string[]): Promise<void> =>
     }
   });
 
-/** The same work by a script of bench/peers on the GPU, where there is a Python for it. */
+/** By each of the units that could do it. */
+const byUnits = async (dtype: string, ...args: readonly string[]): Promise<void> => {
+  const units = values.backend === 'cuda' && dtype !== 'f32' ? ['mma', 'wgmma'] : [undefined];
+  for (const unit of units) await bench([...args, '--dtype', dtype], unit);
+};
+/** What it times: the rows that come. */
+const added = async (work: () => Promise<void>): Promise<readonly Row[]> => {
+  const before = rows.length;
+  await work();
+  return rows.slice(before);
+};
+
+/** The same work by a script of bench/peers on the same device, where there is a Python for it. */
 const torch = async (
   what: string,
   script: string,
   shape: string,
   options: Readonly<Record<string, string | number>>,
   flops: number,
+  ours: readonly Row[],
 ): Promise<void> => {
-  if (values.python === undefined) return;
-  const peer = python(what, values.python, script, words({ shape, device: 'cuda', ...options }));
+  if (values.python === undefined || values.emulate || values.backend === 'webgpu') return;
+  const peer = python(what, values.python, script, words({ shape, device: values.backend, ...options }));
   try {
     await peer.run(3);
     const ms = 1e3 * median((await peer.run(Number(values.runs))).seconds);
     row(what, shape, { ms: ms.toPrecision(4), rate: flopsPerSecond(flops, ms), device });
+    for (const o of ours) if (o.ms !== '') o.ratio = `${(ms / Number(o.ms)).toFixed(2)}x`;
   } finally {
     peer.stop();
   }
 };
-/** A script of bench that compares whole models; it prints its own table. */
+const against: Readonly<Record<string, string>> = {
+  'Fovea, f32': 'PyTorch, compiled',
+  'Fovea, bf16': 'PyTorch, bf16 autocast, compiled',
+};
+/** A script of bench that compares whole models. It prints its own table; of ours, float32 is held against compiled PyTorch, bf16 against that in bf16. */
 const contest = (script: string, options: Readonly<Record<string, string | number>>): Promise<void> =>
   new Promise((resolve, reject) => {
     const args = [
       '--import',
       'tsx',
       join(import.meta.dirname, script),
-      ...words({ python: values.python ?? '', backend: 'cuda', ...options }),
+      ...words({ python: values.python ?? '', backend: values.backend, ...options }),
     ];
-    spawn(process.execPath, args, { stdio: 'inherit' }).on('close', (code) =>
-      code === 0 ? resolve() : reject(new Error(`${script}: exit status ${code}`)),
-    );
+    const found = new Map<string, number>();
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    createInterface(child.stdout).on('line', (l) => {
+      console.log(l);
+      if (!l.startsWith('{')) return;
+      const { name, median } = JSON.parse(l) as { readonly name: string; readonly median: number };
+      found.set(name, 1e3 * median);
+    });
+    child.on('close', (code) => {
+      if (code !== 0) return reject(new Error(`${script}: exit status ${code}`));
+      for (const [name, ms] of found) {
+        const peer = found.get(against[name] ?? '');
+        const ratio = peer === undefined ? '' : `${(peer / ms).toFixed(2)}x`;
+        row(`${script.replace('.ts', '')} by ${name}`, String(options['model']), { ms: ms.toPrecision(4), ratio, device });
+      }
+      resolve();
+    });
   });
+/** Whether PyTorch's models run beside. */
+const beside = values.python !== undefined && !values.emulate && values.backend !== 'webgpu';
 const peers = 'eager,compiled,bf16,bf16-compiled';
 
 await part('laws', () => {
   const { programs, seed } = values;
   return tried('laws', `${programs} programs from seed ${seed}`, async () => {
-    const lines = await fovea(10 * seconds, 'fuzz', '--programs', programs, '--seed', seed);
+    const lines = await fovea(10 * seconds, ['fuzz', '--programs', programs, '--seed', seed]);
     console.log(lines.join('\n'));
     // 500 programs from seed 700000, 25 laws on webgpu: all hold (109.2 s, 4.6 programs a second)
     const [, said = '', took = ''] = /, (\d+ laws?) on [^(]*?: (?:.*)\((.*)\)$/.exec(lines.find((l) => / laws? on /.test(l)) ?? '') ?? [];
@@ -172,7 +223,7 @@ await part('laws', () => {
 });
 await part('parity', () =>
   tried('parity', values.groups ?? 'all groups', async () => {
-    const lines = await fovea(10 * seconds, 'parity', '--goldens', 'test/goldens', ...(values.groups ? ['--group', values.groups] : []));
+    const lines = await fovea(10 * seconds, ['parity', '--goldens', values.goldens, ...(values.groups ? ['--group', values.groups] : [])]);
     const end = lines.at(-1) ?? '';
     console.log(end);
     // 44 cases: 44 pass, 0 fail; 929 tensors compared in 99.0 s on webgpu
@@ -192,8 +243,8 @@ await part('gemm', async () => {
         row(`gemm NT by hand, ${name} f32`, shape, { ms: ms.toPrecision(4), rate, error: error.toPrecision(3), device });
       });
     for (const dtype of values.dtypes.split(',')) {
-      await bench('gemm', '--shape', shape, '--layout', 'NT', '--dtype', dtype);
-      await torch(`gemm NT by PyTorch (cuBLAS) ${dtype}`, 'gemm.py', shape, { dtype }, 2 * m * n * k);
+      const ours = await added(() => byUnits(dtype, 'gemm', '--shape', shape, '--layout', 'NT'));
+      await torch(`gemm NT by PyTorch ${dtype}`, 'gemm.py', shape, { dtype }, 2 * m * n * k, ours);
     }
   }
 });
@@ -202,10 +253,10 @@ await part('attention', async () => {
     const [images, heads, tokens, width] = shape.split('x').map(Number) as [number, number, number, number];
     const flops = 4 * images * heads * tokens * tokens * width;
     for (const dtype of values.dtypes.split(',')) {
-      await bench('attention', '--shape', shape, '--dtype', dtype);
-      await torch(`attention by PyTorch ${dtype}`, 'attention.py', shape, { dtype }, flops);
-      await bench('attention', '--shape', shape, '--dtype', dtype, '--backward');
-      await torch(`attention backward by PyTorch ${dtype}`, 'attention.py', shape, { dtype, backward: 1 }, 2.5 * flops);
+      const forward = await added(() => byUnits(dtype, 'attention', '--shape', shape));
+      await torch(`attention by PyTorch ${dtype}`, 'attention.py', shape, { dtype }, flops, forward);
+      const backward = await added(() => byUnits(dtype, 'attention', '--shape', shape, '--backward'));
+      await torch(`attention backward by PyTorch ${dtype}`, 'attention.py', shape, { dtype, backward: 1 }, 2.5 * flops, backward);
     }
   }
 });
@@ -237,22 +288,27 @@ await part('peers', async () => {
       );
   });
 });
-await part('map', () => bench('map', '--model', 'vits14'));
-await part('reduce', () => bench('reduce', '--model', 'vits14'));
+const sized = values.rows === undefined ? ['--model', 'vits14'] : ['--shape', values.rows];
+await part('map', () => bench(['map', ...sized]));
+await part('reduce', () => bench(['reduce', ...sized]));
 await part('forward', async () => {
   for (const model of values.models.split(',')) {
     for (const dtype of values.dtypes.split(','))
-      await bench('forward', '--model', model, '--batch', '8', '--size', values.size, '--dtype', dtype);
-    if (values.python !== undefined) await contest('forward.ts', { model, batch: 8, peers });
+      await bench(['forward', '--model', model, '--batch', values.images, '--size', values.size, '--dtype', dtype]);
+    if (beside) await contest('forward.ts', { model, batch: values.images, size: values.size, peers });
   }
 });
 await part('step', async () => {
   const { step: model, batch } = values;
-  for (const dtype of values.dtypes.split(',')) await bench('step', '--model', model, '--batch', batch, '--dtype', dtype, '--no-check');
-  if (values.python !== undefined) await contest('step.ts', { model, batch, peers });
+  for (const dtype of values.dtypes.split(',')) await bench(['step', '--model', model, '--batch', batch, '--dtype', dtype, '--no-check']);
+  if (beside) await contest('step.ts', { model, batch, peers });
 });
 
-const head: Row = { what: 'what', shape: 'shape', ms: 'median ms', rate: 'rate', peak: 'of peak', error: 'error', device: 'device' };
-console.log(`\n| ${Object.values(head).join(' | ')} |\n|${'---|'.repeat(Object.keys(head).length)}`);
-for (const r of rows) console.log(`| ${Object.values(r).join(' | ')} |`);
+if (values.json) for (const r of rows) console.log(JSON.stringify(r));
+else {
+  const titles = { ms: 'median ms', peak: 'of peak', ratio: 'of PyTorch' };
+  const keys = ['what', 'shape', 'ms', 'rate', 'peak', 'error', 'device', 'ratio'] as const;
+  console.log(`\n| ${keys.map((k) => titles[k as keyof typeof titles] ?? k).join(' | ')} |\n|${'---|'.repeat(keys.length)}`);
+  for (const r of rows) console.log(`| ${keys.map((k) => r[k]).join(' | ')} |`);
+}
 process.exit(failed ? 1 : 0);

@@ -10,7 +10,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { gpus, kernelSymbol, partsOf, printCuda } from '../backends/cuda/index.ts';
+import { gpus, kernelSymbol, partsOf, printCuda, type Usage, usageOf } from '../backends/cuda/index.ts';
 import { casesOf } from '../cli/bench/options.ts';
 import type { Bench } from '../cli/bench/types.ts';
 import type { FloatType } from '../compiler/graph/types.ts';
@@ -61,41 +61,27 @@ const nvcc = (file: string, architecture: string): Promise<string> =>
     );
   });
 
-interface Usage {
+interface Row extends Usage {
   readonly name: string;
-  readonly registers: number;
-  readonly stack: number;
-  readonly spilled: number;
   readonly sharedBytes: number;
   readonly threads: number;
 }
-const number = (text: string, pattern: RegExp): number => Number(pattern.exec(text)?.[1] ?? 0);
 
 /** Kernels of a file at a time: starting nvcc takes longer than compiling one. */
 const some = 12;
-const usage = async (plan: Plan, architecture: string, folder: string): Promise<readonly Usage[]> => {
+const usage = async (plan: Plan, architecture: string, folder: string): Promise<readonly Row[]> => {
   const parts = partsOf(plan);
   const printed = plan.kernels.map((k, i) => ({ k, name: `k${i}`, ...printCuda(k, parts[i]) }));
   const files = Array.from({ length: Math.ceil(printed.length / some) }, (_, n) => printed.slice(n * some, (n + 1) * some));
-  const made: Usage[] = [];
+  const made: Row[] = [];
   const compile = async (n: number): Promise<void> => {
     for (let file = files[n]; file; file = undefined) {
       const path = join(folder, `${architecture}-${n}.cu`);
       const text = [...new Set(file.flatMap((p) => p.prelude)), ...file.map((p) => p.text.replaceAll(kernelSymbol, p.name))].join('\n');
       writeFileSync(path, text);
       const log = await nvcc(path, architecture);
-      for (const { k, name, sharedBytes } of file) {
-        // from where ptxas names it to where it names the next
-        const own = log.slice(log.indexOf(`entry function '${name}'`)).split(/(?<=.)Compiling entry function/s)[0] as string;
-        made.push({
-          name: k.name,
-          threads: k.threads,
-          sharedBytes,
-          registers: number(own, /Used (\d+) registers/),
-          stack: number(own, /(\d+) bytes stack frame/),
-          spilled: number(own, /(\d+) bytes spill stores/),
-        });
-      }
+      for (const { k, name, sharedBytes } of file)
+        made.push({ name: k.name, threads: k.threads, sharedBytes, ...(usageOf(log, name) as Usage) });
     }
   };
   let next = 0;

@@ -45,9 +45,15 @@ async function runCheck(texts: readonly string[], options: CheckOptions): Promis
   if (options.onlyTrace) return (await import('./check/trace.ts')).traceWhenTold(targets);
   const print = printer(options);
   if (options.watch) return (await import('./check/watch.ts')).checkAgain(targets, options.timeout, print);
-  const { after, ...checked } = await checkOnce(filesOf(targets), tracer(targets, options.timeout));
-  print(checked);
-  if (options.time) console.error(`${checked.time}, in all ${since(started)}`);
-  if (errorsIn(checked.findings) > 0) process.exitCode = 1;
-  await after();
+  const tracing = tracer(targets, options.timeout);
+  try {
+    const { after, ...checked } = await checkOnce(filesOf(targets), tracing);
+    print(checked);
+    if (options.time) console.error(`${checked.time}, in all ${since(started)}`);
+    if (errorsIn(checked.findings) > 0) process.exitCode = 1;
+    await after();
+  } finally {
+    // it waits for a word that never comes where something was thrown, and this process would wait for it
+    tracing.end();
+  }
 }

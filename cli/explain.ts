@@ -9,15 +9,16 @@
  */
 import { type Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
+import { svgBegins } from '../compiler/plan/timeline.ts';
 import { backendNames } from './backends.ts';
 import { type FactOptions, factsOf } from './explain/facts.ts';
-import { page } from './explain/page.ts';
+import { page, pageBegins } from './explain/page.ts';
 import { planBackend, shownBackend } from './explain/paper.ts';
 import { picture } from './explain/ranks.ts';
 import { type At, atOption, type Stage, stages, stageText } from './explain/text.ts';
 import { warnOfImpure } from './impure.ts';
 import { emulateOption, path, positive, whole } from './options.ts';
-import { type ProgramOptions, programCommand, type UserProgram, userProgram, written } from './program.ts';
+import { ownFile, type ProgramOptions, programCommand, type UserProgram, userProgram, written } from './program.ts';
 import { type ShardFlags, shardOptions, shardPlan, shardText } from './sharding.ts';
 
 interface ExplainOptions extends ProgramOptions, ShardFlags {
@@ -53,7 +54,7 @@ export const explainCommand = (): Command => {
   return shardOptions(command).action(runExplain);
 };
 
-/** What --ranks and the options with it mean for a program. FV0503: nothing says what is a batch; options that have no meaning together. */
+/** What --ranks and the options with it mean for a program. FV0503: no such argument, nothing says what is a batch, options that do not go together. */
 const shardsOf = (o: ExplainOptions, { declared }: UserProgram): FactOptions['shards'] => {
   if (o.ranks === undefined) {
     if (o.timeline === undefined && o.split === undefined) return undefined;
@@ -62,6 +63,12 @@ const shardsOf = (o: ExplainOptions, { declared }: UserProgram): FactOptions['sh
   if (o.measure)
     throw new FoveaError('FV0503', '--measure: one rank alone waits for the others', { hint: 'Leave --measure or --ranks out.' });
   const { split } = o;
+  const count = declared.args.length;
+  const none = split?.find((n) => n >= count);
+  if (none !== undefined)
+    throw new FoveaError('FV0503', `--split ${none}: there is no argument ${none}`, {
+      hint: `It has ${count} argument${count === 1 ? '' : 's'}, which count from 0.`,
+    });
   const place = split ? (at: string) => (split.includes(Number(at.split('.')[0])) ? { split: 0 } : undefined) : declared.place;
   if (!place)
     throw new FoveaError('FV0503', '--ranks: nothing says which arguments are a batch, that ranks share', {
@@ -77,6 +84,8 @@ async function runExplain(target: string, options: ExplainOptions): Promise<void
     throw new FoveaError('FV0503', `--html has every stage and line on its page: ${stage ? '--stage' : '--at'} says nothing to it`, {
       hint: 'Leave it out, or leave out --html to have the text.',
     });
+  if (html !== undefined) ownFile('--html', html, pageBegins);
+  if (timeline !== undefined) ownFile('--timeline', timeline, svgBegins);
   const program = await userProgram(target, { dims });
   await warnOfImpure(program);
   const shards = shardsOf(options, program);

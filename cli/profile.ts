@@ -14,7 +14,7 @@ import { type Facts, factsOf, showPlace } from './explain/facts.ts';
 import { planBackend } from './explain/paper.ts';
 import { ms } from './explain/units.ts';
 import { emulateOption, path } from './options.ts';
-import { type ProgramOptions, programCommand, userProgram, written } from './program.ts';
+import { ownFile, type ProgramOptions, programCommand, userProgram, written } from './program.ts';
 
 interface ProfileOptions extends ProgramOptions {
   readonly backend: string;
@@ -31,6 +31,9 @@ export const profileCommand = (): Command =>
 
 const rows = { fwd: 1, bwd: 2, opt: 3 } as const;
 const names = { fwd: 'forward', bwd: 'backward', opt: 'optimizer' } as const;
+
+/** By which a trace of ours is known. */
+export const traceBegins = '{"displayTimeUnit":"ms","traceEvents":[{"ph":"M"';
 
 /** The trace-event format: times in microseconds. */
 export const traceOf = ({ program, backend, launches, explanation, measured }: Facts): object => {
@@ -89,6 +92,7 @@ export const traceOf = ({ program, backend, launches, explanation, measured }: F
 };
 
 async function runProfile(target: string, { backend: name, emulate = false, dims, out, precision }: ProfileOptions): Promise<void> {
+  ownFile('--out', out, traceBegins);
   const program = await userProgram(target, { dims });
   const backend = await planBackend(name, emulate);
   const facts = await factsOf(program, backend, { precision, measure: backend });

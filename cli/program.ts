@@ -4,7 +4,7 @@
  *   const p = await userProgram('examples/vit.ts#step', { dims: { B: 64 } });
  *   p.traced.graph, p.dims, p.donated
  */
-import { closeSync, existsSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { FoveaError } from '../compiler/error.ts';
@@ -41,6 +41,23 @@ export const written = (file: string, text: string): void => {
   } catch (e) {
     throw cannotWrite(path, e);
   }
+};
+
+/**
+ * FV0407: a file is there that is not of this command, as all are that begin otherwise than what it writes; it would be lost. To be asked before a
+ * program is compiled and measured.
+ */
+export const ownFile = (option: string, file: string, begins: string): void => {
+  const path = resolve(file);
+  if (!statSync(path, { throwIfNoEntry: false })?.isFile()) return;
+  const there = Buffer.alloc(Buffer.byteLength(begins));
+  const from = openSync(path, 'r');
+  const length = readSync(from, there);
+  closeSync(from);
+  if (length === 0 || there.toString('utf8') === begins) return;
+  throw new FoveaError('FV0407', `${option} ${file}: another file is there, that this command did not write`, {
+    hint: 'Give a new file, or one that it wrote before.',
+  });
 };
 
 /** Tries out a file that is to be written at the end of minutes; what it holds stays. FV0407. */

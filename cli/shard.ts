@@ -12,7 +12,7 @@ import { compileGraph } from '../compiler/compile.ts';
 import { FoveaError } from '../compiler/error.ts';
 import { bytesOf } from '../compiler/graph/types.ts';
 import { type StepCost, stepCost } from '../compiler/plan/cost.ts';
-import { timelineSvg, timelineText } from '../compiler/plan/timeline.ts';
+import { svgBegins, timelineSvg, timelineText } from '../compiler/plan/timeline.ts';
 import { checkMesh } from '../compiler/shard/placement.ts';
 import { type Executable, trace } from '../index.ts';
 import { batchPlacement } from '../models/dinov2/ranks.ts';
@@ -22,7 +22,7 @@ import { geometry } from '../models/recipes/geometry.ts';
 import { type Recipe, recipes } from '../models/recipes.ts';
 import { architectures } from '../models/vit/presets.ts';
 import { path, positive, whole } from './options.ts';
-import { writable, written } from './program.ts';
+import { ownFile, writable, written } from './program.ts';
 import { type ShardFlags, shardOptions, shardPlan } from './sharding.ts';
 
 interface ShardOptions extends ShardFlags {
@@ -153,8 +153,13 @@ async function run(o: ShardOptions): Promise<void> {
   if (o.timeline !== undefined && o.ranks.length > 1)
     throw new FoveaError('FV0503', '--timeline: one picture shows one number of ranks', { hint: 'Give one number: --ranks 8.' });
   for (const ranks of o.ranks) checkMesh({ ranks, shard: groupOf(o, ranks) });
-  if (o.timeline !== undefined) writable(o.timeline);
-  const group = o.group === undefined ? '' : `, groups of ${o.group}`;
+  if (o.timeline !== undefined) {
+    ownFile('--timeline', o.timeline, svgBegins);
+    writable(o.timeline);
+  }
+  const sizes = o.ranks.map((ranks) => groupOf(o, ranks));
+  const largest = Math.max(...sizes);
+  const group = o.group === undefined ? '' : `, groups of ${sizes.every((n) => n === largest) ? '' : 'at most '}${largest}`;
   const gathered = o.gathered === undefined ? '' : `, at most ${o.gathered} MiB gathered`;
   const ahead = o.prefetch === 1 ? '' : `, ${o.prefetch} gathered ahead`;
   console.log(

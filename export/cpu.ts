@@ -41,8 +41,17 @@ const check = ({ needs: { platform, arch, flags = [] } }: Manifest): void => {
 
 export { FoveaError, toHost };
 
-/** FV0204, FV0205; FV0202: no memory for the arena. `threads`: 1 to 256; as many as there are processors otherwise. */
-export const load = async ({ threads = availableParallelism() }: { readonly threads?: number } = {}): Promise<Loaded> => {
+const threadsOf = (threads: number | undefined): number => {
+  if (threads === undefined) return threadCount(availableParallelism());
+  if (Number.isInteger(threads) && threads >= 1 && threads <= 256) return threads;
+  throw new FoveaError('FV0503', `load: threads ${String(threads)}: expected a whole number from 1 to 256`, {
+    hint: 'Leave it out for as many as there are processors.',
+  });
+};
+
+/** FV0204, FV0205; FV0503: no number of threads; FV0202: no memory for the arena. `threads`: 1 to 256; as many as there are processors otherwise. */
+export const load = async ({ threads }: { readonly threads?: number } = {}): Promise<Loaded> => {
+  const workers = threadsOf(threads);
   const base = import.meta.url;
   const { manifest, document, plan, text, bytes } = await openExport(base, 'cpu');
   check(manifest);
@@ -53,7 +62,7 @@ export const load = async ({ threads = availableParallelism() }: { readonly thre
     const addon = createRequire(base)('./native.node') as Addon;
     const native = throughAddon(addon, fileURLToPath(new URL('kernels.so', base)));
     const symbols = JSON.parse(await text('symbols.json')) as readonly string[];
-    executable = loadPlan(plan, { symbols, compiled: 0 }, native, { threads: threadCount(threads), poison: 0, shareAll: false });
+    executable = loadPlan(plan, { symbols, compiled: 0 }, native, { threads: workers, poison: 0, shareAll: false });
   } catch (e) {
     if (e instanceof FoveaError) throw e;
     throw new FoveaError('FV0205', `the system does not load the kernels: ${e instanceof Error ? e.message : String(e)}`, {

@@ -7,7 +7,7 @@
  * FOVEA_CUDA_DRIVER names the driver library where it is not found by itself.
  */
 import type { ExportedKernel } from '../backends/cuda/export.ts';
-import { loadDriver } from '../backends/cuda/libraries.ts';
+import { loadDriverAlone } from '../backends/cuda/libraries.ts';
 import { openDevice } from '../backends/cuda/open.ts';
 import { load as loadPlan } from '../backends/cuda/runtime.ts';
 import { FoveaError } from '../compiler/error.ts';
@@ -27,7 +27,7 @@ export { FoveaError, toHost };
 export const load = async ({ device: ordinal = 0 }: { readonly device?: number } = {}): Promise<Loaded> => {
   const { manifest, document, plan, text, bytes } = await openExport(import.meta.url, 'cuda');
   const kernels = JSON.parse(await text('kernels.json')) as readonly ExportedKernel[];
-  const device = openDevice(loadDriver(), ordinal);
+  const device = openDevice(loadDriverAlone(), ordinal);
   const { architecture = '', sharedBytes = 0 } = manifest.needs;
   if (!runsOn(architecture, device.capability) || device.target.sharedBytes < sharedBytes)
     throw new FoveaError(

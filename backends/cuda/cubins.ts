@@ -33,6 +33,11 @@ export interface Code {
   readonly symbol: string;
 }
 
+/** Beside the code. */
+const logAt = (path: string): string => path.replace(/cubin$/, 'log');
+/** What was said when code was compiled. */
+export const logOf = ({ path }: Pick<Code, 'path'>): Promise<string> => readFile(logAt(path), 'utf8');
+
 interface Named extends Printed {
   readonly id: string;
 }
@@ -80,8 +85,10 @@ export const compileAll = async (
   const compileUnit = async (some: readonly Named[]): Promise<void> => {
     const [first] = some as [Named];
     const to = some.length === 1 ? first.id : hash(...some.map((k) => k.id));
-    const { cubin } = await nvrtc.compile(unitText(some), architecture);
+    const { cubin, log } = await nvrtc.compile(unitText(some), architecture);
     await produce(at(to), (temporary) => writeFile(temporary, cubin));
+    // registers and spills, for who looks
+    await replace(logAt(at(to)), (temporary) => writeFile(temporary, log));
     if (some.length === 1) return;
     for (const k of some) await replace(at(k.id), (temporary) => symlink(relative(dirname(temporary), at(to)), temporary));
   };

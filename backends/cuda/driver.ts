@@ -29,6 +29,8 @@ const table = {
   cuMemFreeAsync: ['uint64_t at', 'uintptr_t stream'],
   cuDeviceGetDefaultMemPool: ['@uintptr_t', 'int device'],
   cuMemPoolSetAttribute: ['uintptr_t pool', 'int attribute', 'void *value'],
+  cuMemPoolGetAttribute: ['uintptr_t pool', 'int attribute', 'void *value'],
+  cuMemPoolTrimTo: ['uintptr_t pool', 'size_t keep'],
   cuMemHostAlloc: ['@uintptr_t', 'size_t bytes', 'uint flags'],
   cuMemFreeHost: ['uintptr_t at'],
   cuMemcpyHtoDAsync_v2: ['uint64_t to', 'uintptr_t from', 'size_t bytes', 'uintptr_t stream'],
@@ -98,7 +100,7 @@ const errorOf = (f: string, code: number, text: string): FoveaError => {
     });
   if (fatal.has(code))
     return new FoveaError('FV0313', `a kernel failed on the GPU: ${text}`, {
-      hint: 'What lay on the device is gone. Compile again on a new cuda(), with { check: true } to be told which kernel it was.',
+      hint: 'What lay on the device is gone. Compile again on a new cuda(), with { check: true } or FOVEA_CUDA_CHECK=1, to be told which kernel it was.',
     });
   return new FoveaError('FV0312', `${f}: ${text}`, { hint: 'Another program may hold the GPU, or the driver is too old for it.' });
 };

@@ -8,6 +8,9 @@ import type { MatrixUnit, Target } from '../../compiler/target.ts';
 const products: Readonly<Record<number, number>> = { 80: 1024, 86: 256, 87: 512, 89: 256, 90: 1280, 100: 1024, 120: 512 };
 export const matrixOf = (capability: number): MatrixUnit => ({ dtypes: ['bf16', 'f16'], products: products[capability] ?? 512 });
 
+/** Lanes of float32 that a processor has: 8.0 has half as many as those after it. */
+export const lanesOf = (capability: number): number => (capability === 80 ? 64 : 128);
+
 /** Products of warp groups: wgmma is there in 9.0 and in no other. */
 export const wgmmaOf = (capability: number): { readonly wgmma?: MatrixUnit } =>
   capability === 90 ? { wgmma: { dtypes: ['bf16', 'f16'], products: 2048 } } : {};

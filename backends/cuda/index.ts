@@ -4,7 +4,7 @@
  *
  *   const step = await compile(trainStep, specs, { backend: await cuda() });
  *
- * Environment: FOVEA_CUDA_DRIVER, FOVEA_NVRTC, FOVEA_CUDA_UNITS, FOVEA_CACHE, FOVEA_PLANS; FOVEA_CXX for the emulator.
+ * Environment: FOVEA_CUDA_DRIVER, FOVEA_NVRTC, FOVEA_CUDA_UNITS, FOVEA_CUDA_CHECK, FOVEA_CACHE, FOVEA_PLANS; FOVEA_CXX for the emulator.
  */
 
 import { FoveaError } from '../../compiler/error.ts';
@@ -26,6 +26,7 @@ export { gpus } from './gpus.ts';
 export { partsOf } from './launches.ts';
 export { cudaText, kernelSymbol, printCuda } from './print.ts';
 export type { CudaExecutable } from './runtime.ts';
+export { type Usage, usageOf } from './usage.ts';
 
 export interface CudaOptions {
   /** Which GPU, from 0 on. */
@@ -35,7 +36,8 @@ export interface CudaOptions {
    * checked. Its devices 0, 1 and 2 run the threads of a block forward, in reverse and shuffled.
    */
   readonly emulate?: boolean;
-  /** Launches one by one, so that the launch at which a kernel fails is named, with its scope and the user's line. Slower. */
+  /** Launches one by one, so that the launch at which a kernel fails is named, with its scope and the user's line. Slower.
+   * Unless given here, as FOVEA_CUDA_CHECK says: 1 or nothing. */
   readonly check?: boolean;
   /** A word that fills the arena of each program when it is loaded: what nobody wrote then shows in the results. */
   readonly poison?: number;
@@ -76,7 +78,7 @@ const takes = ({ wgmma, matrix, ...target }: Target, units: CudaOptions['units']
 export const cuda = async ({
   device: ordinal = 0,
   emulate = false,
-  check = false,
+  check = !['', '0'].includes(process.env['FOVEA_CUDA_CHECK']?.trim() ?? ''),
   poison,
   unit,
   units = unitsOf(process.env['FOVEA_CUDA_UNITS']?.trim()),

@@ -79,7 +79,7 @@ const driver: Wanted = {
   names: windows ? ['nvcuda.dll'] : ['libcuda.so.1', 'libcuda.so'],
   folders: driverFolders,
   file: /^libcuda\.so(\.1)?$/,
-  install: 'install the NVIDIA driver, or try without a GPU (--emulate)',
+  install: 'install the NVIDIA driver',
 };
 const nvrtc: Wanted = {
   what: 'NVRTC',
@@ -134,7 +134,10 @@ const load = ({ what, variable, names, folders, file, install }: Wanted): Loaded
 
 /** FV0310. The emulator is both, and its kernels find its functions among those of the process. */
 const emulator = (path: string): Loaded => koffi.load(path, { global: true });
-export const loadDriver = (emulated?: string): Loaded => (emulated === undefined ? load(driver) : emulator(emulated));
+export const loadDriver = (emulated?: string): Loaded =>
+  emulated === undefined ? load({ ...driver, install: `${driver.install}, or try without a GPU (--emulate)` }) : emulator(emulated);
+/** FV0310. Of a program that was exported: there is no emulator beside it. */
+export const loadDriverAlone = (): Loaded => load(driver);
 export const loadNvrtc = (emulated?: string): Loaded => (emulated === undefined ? load(nvrtc) : emulator(emulated));
 /** FV0310. */
 export const loadNccl = (): Loaded => load(nccl);

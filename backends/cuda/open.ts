@@ -1,11 +1,12 @@
 /**
  * A device of the driver: what it can do, as the record that schedules read, and its context. Contexts are the driver's "primary" ones, which
- * all libraries of a process share.
+ * all libraries of a process share: a kernel that fails takes all that lies there. Nothing of a lost context is called any more, but by who
+ * opens the device anew, for whom it is reset.
  */
 import { FoveaError } from '../../compiler/error.ts';
 import type { Target } from '../../compiler/target.ts';
 import { bind, type Driver } from './driver.ts';
-import { matrixOf, wgmmaOf } from './gpus.ts';
+import { lanesOf, matrixOf, wgmmaOf } from './gpus.ts';
 import type { loadDriver } from './libraries.ts';
 
 export interface Device {
@@ -18,9 +19,22 @@ export interface Device {
   readonly target: Target;
   /** Memory comes from a pool of the driver, which keeps what is given back. */
   readonly pooled: boolean;
-  /** Bytes that are free now, and all. */
+  /** Bytes that are free now for this process, what its pool keeps among them, and all. */
   memory(): { readonly free: number; readonly total: number };
+  /** Gives back what the pool keeps and no program has. */
+  trim(): void;
+  /** What to throw: a kernel failed on it (FV0313), in this program or another one of the process, in the words of the first who noticed. */
+  lost(): FoveaError | undefined;
+  /** Throws the error again. After an FV0313 the device is lost. */
+  lose(e: unknown): never;
 }
+
+/** A time between two resets of a context. */
+interface Life {
+  lost: FoveaError | undefined;
+}
+/** Of each context that this process has. */
+const lives = new Map<bigint, Life>();
 
 /** Numbers of CUdevice_attribute. */
 const attribute = {
@@ -35,14 +49,17 @@ const attribute = {
   sharedOptin: 97,
   pools: 115,
 };
+/** Numbers of CUmemPool_attribute. */
+const poolAttribute = { threshold: 4, reserved: 5, used: 7 };
 /** cp.async, ldmatrix and mma of bf16 are there from 8.0 on. */
 const oldest = 80;
 /** Drivers of CUDA 12: graphs, pools and functions by the names that are called here. */
 const oldestDriver = 12000;
 
+const words = (e: unknown): string => (e instanceof Error ? e.message.replace(/^FV\d+: /, '') : String(e));
 const versionText = (v: bigint): string => `${v / 1000n}.${(v % 1000n) / 10n}`;
 
-/** FV0311: no GPU, an old driver, a GPU that is too old, or one that is taken. */
+/** FV0311: no GPU, an old driver, a GPU that is too old, or one that is taken. FV0313: a kernel failed on it, and the driver does not reset it. */
 export const openDevice = (lib: ReturnType<typeof loadDriver>, ordinal: number): Device => {
   const cu = bind(lib);
   const refused = (message: string, hint: string, cause?: unknown): never => {
@@ -51,11 +68,7 @@ export const openDevice = (lib: ReturnType<typeof loadDriver>, ordinal: number):
   try {
     cu.cuInit(0);
   } catch (e) {
-    refused(
-      `the driver finds no GPU: ${e instanceof Error ? e.message.replace(/^FV\d+: /, '') : e}`,
-      'See whether nvidia-smi lists one.',
-      e,
-    );
+    refused(`the driver finds no GPU: ${words(e)}`, 'See whether nvidia-smi lists one.', e);
   }
   const version = cu.cuDriverGetVersion();
   if (version < oldestDriver)
@@ -77,22 +90,41 @@ export const openDevice = (lib: ReturnType<typeof loadDriver>, ordinal: number):
       `GPU ${ordinal} (${name}) has compute capability ${(capability / 10).toFixed(1)}, and kernels need ${oldest / 10}.0`,
       'Ampere and newer have it; or use the webgpu backend.',
     );
-  let context: bigint;
-  try {
-    context = cu.cuDevicePrimaryCtxRetain(device);
+  const retained = (): bigint => {
+    const context = cu.cuDevicePrimaryCtxRetain(device);
     cu.cuCtxSetCurrent(context);
+    return context;
+  };
+  let context: bigint;
+  let before: FoveaError | undefined;
+  try {
+    context = retained();
+    before = lives.get(context)?.lost;
+    if (before) {
+      cu.cuDevicePrimaryCtxReset_v2(device);
+      context = retained();
+    }
   } catch (e) {
-    return refused(
-      `GPU ${ordinal} (${name}) is taken: ${e instanceof Error ? e.message.replace(/^FV\d+: /, '') : e}`,
-      'Another process has it for itself (nvidia-smi shows which).',
-      e,
-    );
+    if (before || (e instanceof FoveaError && e.code === 'FV0313'))
+      throw new FoveaError('FV0313', `GPU ${ordinal} (${name}) cannot be used again in this process: ${words(before ?? e)}`, {
+        hint: 'Start the program anew: what the driver keeps of a process whose kernel failed ends with it.',
+        cause: e,
+      });
+    return refused(`GPU ${ordinal} (${name}) is taken: ${words(e)}`, 'Another process has it for itself (nvidia-smi shows which).', e);
   }
+  const life: Life = (!before && lives.get(context)) || { lost: undefined };
+  lives.set(context, life);
   const processors = get(attribute.processors);
   const pooled = get(attribute.pools) === 1;
-  if (pooled) cu.cuMemPoolSetAttribute(cu.cuDeviceGetDefaultMemPool(device), 4, BigUint64Array.of(2n ** 64n - 1n));
-  // kHz; two products a lane of 128 each cycle
-  const flops = processors * 128 * 2 * get(attribute.clock) * 1e3;
+  const pool = pooled ? cu.cuDeviceGetDefaultMemPool(device) : undefined;
+  if (pool !== undefined) cu.cuMemPoolSetAttribute(pool, poolAttribute.threshold, BigUint64Array.of(2n ** 64n - 1n));
+  const inPool = (a: number): number => {
+    const bytes = new BigUint64Array(1);
+    if (pool !== undefined) cu.cuMemPoolGetAttribute(pool, a, bytes);
+    return Number(bytes[0]);
+  };
+  // kHz; a product and a sum a lane each cycle
+  const flops = processors * lanesOf(capability) * 2 * get(attribute.clock) * 1e3;
   const bytes = (get(attribute.memoryClock) * 1e3 * 2 * get(attribute.busWidth)) / 8 || 1e12;
   return {
     cu,
@@ -104,7 +136,16 @@ export const openDevice = (lib: ReturnType<typeof loadDriver>, ordinal: number):
     memory: () => {
       const [free, total] = [new BigUint64Array(1), new BigUint64Array(1)];
       cu.cuMemGetInfo_v2(free, total);
-      return { free: Number(free[0]), total: Number(total[0]) };
+      const kept = inPool(poolAttribute.reserved) - inPool(poolAttribute.used);
+      return { free: Number(free[0]) + kept, total: Number(total[0]) };
+    },
+    trim: () => {
+      if (pool !== undefined) cu.cuMemPoolTrimTo(pool, 0);
+    },
+    lost: () => life.lost,
+    lose: (e) => {
+      if (e instanceof FoveaError && e.code === 'FV0313') life.lost ??= e;
+      throw e;
     },
     target: {
       name: 'cuda',

@@ -57,11 +57,12 @@ export const load = async (
   { poison, check, imageOf }: LoadOptions,
 ): Promise<CudaExecutable> => {
   const { cu } = device;
+  const before = device.lost();
+  if (before) throw before;
   cu.cuCtxSetCurrent(device.context);
   const bytes = Math.max(256, Math.ceil(plan.arenaBytes / 256) * 256);
   const { free: room, total } = device.memory();
-  // what a pool keeps for the next program is not free, and yet there
-  if (bytes > (device.pooled ? total : room))
+  if (bytes > room)
     throw new FoveaError('FV0202', `the plan needs ${gib(bytes)}, and ${device.name} has ${gib(room)} free of ${gib(total)}`, {
       hint: 'Use a smaller batch, checkpoint() the largest modules, or end other programs that use the GPU.',
     });
@@ -72,19 +73,31 @@ export const load = async (
     return handle;
   };
   const free = (): void => {
+    // what lay on a lost device went with it, and its handles may be those of others by now
+    if (device.lost()) return;
     for (const f of undo.splice(0).reverse()) {
       try {
         f();
       } catch {
-        // a lost device has nothing to give back
+        // a device that is being lost has nothing to give back
       }
     }
   };
   try {
     const stream = owned(cu.cuStreamCreate(1), cu.cuStreamDestroy_v2);
     const finished = owned(cu.cuEventCreate(2), cu.cuEventDestroy_v2);
+    const fromPool = (): bigint => {
+      try {
+        return cu.cuMemAllocAsync(bytes, stream);
+      } catch (e) {
+        if (!(e instanceof FoveaError) || e.code !== 'FV0202') throw e;
+        // it may keep as many bytes, but not in one piece
+        device.trim();
+        return cu.cuMemAllocAsync(bytes, stream);
+      }
+    };
     const arena = device.pooled
-      ? owned(cu.cuMemAllocAsync(bytes, stream), (at) => cu.cuMemFreeAsync(at, stream))
+      ? owned(fromPool(), (at) => cu.cuMemFreeAsync(at, stream))
       : owned(cu.cuMemAlloc_v2(bytes), cu.cuMemFree_v2);
     const pinned = owned(cu.cuMemHostAlloc(chunk, 0), cu.cuMemFreeHost);
     const staging = new Uint8Array(memoryAt(pinned, chunk));
@@ -140,7 +153,17 @@ export const load = async (
     const graphs = new Map<string, bigint>();
     const capture = (some: readonly LaunchCall[]): bigint => {
       cu.cuStreamBeginCapture_v2(stream, 1);
-      for (const c of some) launch(c);
+      try {
+        for (const c of some) launch(c);
+      } catch (e) {
+        // else the stream would take all that comes for a part of the graph
+        try {
+          cu.cuGraphDestroy(cu.cuStreamEndCapture(stream));
+        } catch {
+          // a capture that is at fault ends with a fault
+        }
+        throw e;
+      }
       const captured = cu.cuStreamEndCapture(stream);
       try {
         return owned(cu.cuGraphInstantiateWithFlags(captured, 0n), cu.cuGraphExecDestroy);
@@ -150,7 +173,6 @@ export const load = async (
     };
 
     let state: 'idle' | 'running' | 'disposed' = 'idle';
-    let lost: FoveaError | undefined;
     /** Copies of results, one after another: they share the pinned memory. A run waits for them. */
     let copies: Promise<unknown> = Promise.resolve();
     let waiting = 0;
@@ -158,7 +180,7 @@ export const load = async (
       waiting++;
       const made = copies
         .then(work)
-        .catch(lose)
+        .catch(device.lose)
         .finally(() => {
           waiting--;
         });
@@ -168,27 +190,20 @@ export const load = async (
     };
     const ready = (what: string): void => {
       if (state === 'disposed') throw new FoveaError('FV0304', `${what}: this executable was disposed`);
+      const lost = device.lost();
       if (lost) throw lost;
       if (state === 'running') wrong(`${what}: a run is in progress; await it first`);
       cu.cuCtxSetCurrent(device.context);
     };
     const slot = (list: readonly Slot[], i: number, what: string): Slot => list[i] ?? wrong(`${what} ${i}: there are ${list.length}`);
     const elements = (s: Slot): number => s.type.shape.reduce<number>((n, d) => n * Number(d), 1);
-    /** A device that is lost stays so: its context is given up, for others to begin anew. */
-    const lose = (e: unknown): never => {
-      if (e instanceof FoveaError && e.code === 'FV0313' && !lost) {
-        lost = e;
-        cu.cuDevicePrimaryCtxReset_v2(device.ordinal);
-      }
-      throw e;
-    };
     /** The one run that goes on at a time. */
     const alone = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
       ready(what);
       state = 'running';
       try {
         await copies;
-        return await work().catch(lose);
+        return await work().catch(device.lose);
       } finally {
         state = 'idle';
       }
@@ -246,7 +261,11 @@ export const load = async (
         if (data.length !== elements(s))
           wrong(`input ${i} has ${elements(s)} elements (${s.type.dtype}[${s.type.shape.join(' ')}]), got ${data.length}`);
         const put = (bytes: Uint8Array): void => {
-          if (!byMirror(i, s.offset, bytes)) upload(s.offset, bytes);
+          try {
+            if (!byMirror(i, s.offset, bytes)) upload(s.offset, bytes);
+          } catch (e) {
+            device.lose(e);
+          }
         };
         // behind results that are still to be copied: an input may lie where one of them does
         if (waiting > 0) {
@@ -296,7 +315,6 @@ export const load = async (
         if (state === 'running') wrong('dispose: a run is in progress; await it first');
         state = 'disposed';
         const end = (): void => {
-          if (lost) return;
           cu.cuCtxSetCurrent(device.context);
           free();
         };
@@ -305,6 +323,6 @@ export const load = async (
     };
   } catch (e) {
     free();
-    throw e;
+    return device.lose(e);
   }
 };

@@ -40,10 +40,14 @@ const fetchOf = (rank: number): string => {
       .join(', ')} : "memory");
 }`;
 };
-/** Where lines begin, 64 lines of one block of columns away the next, eight lines an atom; chunks of 128 bytes are turned. */
-const lines = `template <int turned, class T, class I> FV_INLINE u64 fv_lines(const T *p, I at, int apart) {
-  return (u64)((${address('p + at')} & 0x3ffff) >> 4) | (u64)(turned ? (apart * 2 & 0x3ffff) >> 4 : 1) << 16 | (u64)64 << 32 | (u64)1 << 62;
+/**
+ * Where lines begin, how far away the next 64 columns of turned ones are, and the next atom of eight lines; chunks are turned by 128 bytes. All in units of 16
+ * bytes, at bits 0, 16, 32 and 62, as the PTX ISA has it ("matrix descriptor format"). The emulator is given the same 64 bits.
+ */
+const descriptor = `template <int turned> FV_INLINE u64 fv_descriptor(u32 at, int apart) {
+  return (u64)((at & 0x3ffff) >> 4) | (u64)(turned ? (apart * 2 & 0x3ffff) >> 4 : 1) << 16 | (u64)64 << 32 | (u64)1 << 62;
 }`;
+const lines = `template <int turned, class T, class I> FV_INLINE u64 fv_lines(const T *p, I at, int apart) { return fv_descriptor<turned>(${address('p + at')}, apart); }`;
 const wgmma = (of: string): string =>
   [1, 2, 4, 8, 16]
     .map((n) => {
@@ -70,7 +74,7 @@ export const wgmmaFunctions = {
   expect: onDevice(expect),
   await: onDevice(awaits),
   fetch: onDevice([2, 3, 4, 5].map(fetchOf).join('\n')),
-  lines: onDevice(lines),
+  lines: `${descriptor}\n${onDevice(lines)}`,
   wgmma_bf16: onDevice(wgmma('bf16')),
   wgmma_f16: onDevice(wgmma('f16')),
   fence: onDevice('FV_INLINE void fv_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }'),

@@ -4,7 +4,8 @@
  */
 import { type FSWatcher, watch } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { FoveaError } from '../../compiler/error.ts';
+import type { Checker } from '../../compiler/frontend/check.ts';
+import { report } from '../report.ts';
 import { type Checked, check, loadChecker, since } from './once.ts';
 import { filesOf, type Target } from './targets.ts';
 import { tracer } from './tracer.ts';
@@ -25,7 +26,7 @@ export const watching = async (files: readonly string[], { look, changed }: Watc
     try {
       follow(await look());
     } catch (e) {
-      console.error(e instanceof FoveaError ? e.report() : e);
+      report(e, process.argv.includes('--debug'));
     }
     running = false;
     // what changed while it ran
@@ -63,19 +64,44 @@ export const checkAgain = async (targets: readonly Target[], seconds: number, pr
   const files = filesOf(targets);
   let next = tracer(targets, seconds);
   const { checker, code } = await loadChecker(files);
+  /** The files that are looked at, and what ends that: a loop without end would go on after the edit that mends it. */
+  let [current, stop] = [new Set(files), undefined as (() => void) | undefined];
+  const noting: Checker = {
+    ...checker,
+    round: () => {
+      const round = checker.round();
+      current = new Set(round.files);
+      return round;
+    },
+  };
   const look = async (): Promise<readonly string[]> => {
     const [from, mine] = [performance.now(), next];
+    let stopped = false;
+    stop = () => {
+      stopped = true;
+      mine.end();
+    };
     try {
-      const round = await check(checker, mine);
+      const round = await check(noting, mine);
+      // what a trace says that was ended is not all of it
+      if (stopped) return round.found.files;
       print(round);
       console.error(`${new Date().toLocaleTimeString()}: ${round.time}, in all ${since(from)}`);
       return round.found.files;
     } finally {
+      stop = undefined;
       mine.end();
       next = tracer(targets, seconds);
     }
   };
-  await watching(files, { look, changed: checker.changed });
+  await watching(files, {
+    look,
+    changed: (file) => {
+      checker.changed(file);
+      // one that the program writes itself, as it is traced, is none of these
+      if (current.has(file)) stop?.();
+    },
+  });
   checker.learn();
   await code.keep();
   console.error('watching');

@@ -125,6 +125,9 @@ const legend = (f: Facts): string => {
     .join('')}</div>`;
 };
 
+/** By which a page of ours is known. */
+export const pageBegins = '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="fovea explain">';
+
 export const page = (f: Facts): string => {
   const { program, launches, explanation, measured } = f;
   const longest = Math.max(...launches.map((l) => l.time), 1e-30);
@@ -138,8 +141,7 @@ export const page = (f: Facts): string => {
     .map((m) => `<li><code>${plain(m.loc ? showPlace(m.loc) : m.scope)}</code>: ${plain(m.why)}</li>`)
     .join('');
   const roofline = roof(f);
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${plain(program.name)}: explained</title><style>${style}</style></head><body>
+  return `${pageBegins}<meta name="viewport" content="width=device-width"><title>${plain(program.name)}: explained</title><style>${style}</style></head><body>
 <header><h1>${plain(program.name)}<small>${plain(program.shown)}</small></h1><dl>${head}</dl>${legend(f)}</header>
 <div class="strip">${strip(f)}</div>
 <main>${sources(f)}<div>

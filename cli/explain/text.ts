@@ -38,7 +38,7 @@ const matches = (f: Facts, at: At, loc: Pick<Loc, 'file' | 'line'> | undefined):
 const touches = (f: Facts, at: At, n: Node): boolean => [n, ...nodesInside([n])].some((m) => matches(f, at, m.meta.loc));
 
 const count = (n: number): string =>
-  n < 1e3 ? `${n}` : n < 1e6 ? `${number(n / 1e3)} k` : n < 1e9 ? `${number(n / 1e6)} M` : `${number(n / 1e9)} G`;
+  n < 1e3 ? `${n} ` : n < 1e6 ? `${number(n / 1e3)} k` : n < 1e9 ? `${number(n / 1e6)} M` : `${number(n / 1e9)} G`;
 const short = (text: string, most: number): string => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 const indent = (text: string): string => text.replace(/^(?=.)/gm, '  ');
 const section = (title: string, body: string): string => `${title}\n${indent(body.trimEnd())}\n`;

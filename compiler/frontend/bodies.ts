@@ -3,26 +3,26 @@
  * it calls are visited too if they are in its file, and told if they are in another (purity.ts goes there).
  */
 import type ts from 'typescript';
-import { acting, asking, builtIn, changers, changing, effects, identities, methods, mutates, ownerOf, readers } from './effects.ts';
+import { acting, asking, builtIn, changers, changing, effects, identities, making, methods, mutates, ownerOf, readers } from './effects.ts';
 import type { Finding } from './findings.ts';
+import { type Code, constructorOf, declarationOf as declared, functionAround, isCode, runs } from './functions.ts';
 import { isAssignment, methodOf, ofFile, pathOf, rootName, sourceOf, targetsOf, within } from './names.ts';
 import { spotOfNode } from './sentences.ts';
 import { isTensorAlone, mayBeTensor, symbolOf } from './tensors.ts';
 import { tsc } from './typescript.ts';
 
-export type Body = (ts.ArrowFunction | ts.FunctionExpression | ts.FunctionDeclaration | ts.MethodDeclaration) & {
-  readonly body: ts.ConciseBody;
-};
-export const isBody = (n: ts.Node | undefined): n is Body =>
-  n !== undefined &&
-  (tsc.isArrowFunction(n) || tsc.isFunctionExpression(n) || tsc.isFunctionDeclaration(n) || tsc.isMethodDeclaration(n)) &&
-  n.body !== undefined;
+/**
+ * How a body comes to be traced. `given`: to a function of the language, so that nothing of the user's stands between it and the trace. `called`: by
+ * one that is. `own`: called too, and its `this` is an object that the trace makes.
+ */
+export type How = 'given' | 'called' | 'own';
 
 /** A body in another file that a traced one calls. */
 export interface Called {
   readonly file: string;
   readonly path: string;
   readonly whose: string;
+  readonly how: How;
 }
 export interface Facts {
   readonly findings: readonly Finding[];
@@ -31,38 +31,37 @@ export interface Facts {
   readonly bodies: ReadonlySet<string>;
 }
 export interface Visit extends Facts {
-  /** `given`: to a function of the language, so that nothing of the user's stands between it and the trace. */
-  readonly body: (f: Body, whose: string, given?: boolean) => void;
+  readonly body: (f: Code, whose: string, how: How) => void;
   readonly say: (n: ts.Node, code: string, message: string, related?: Finding['related'], severity?: Finding['severity']) => void;
 }
+
+const isSelf = (e: ts.Expression): boolean => e.kind === tsc.SyntaxKind.ThisKeyword || e.kind === tsc.SyntaxKind.SuperKeyword;
 
 /** A visit of bodies of one file, each once. `own` are the files of the user's. */
 export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>): Visit => {
   const findings: Finding[] = [];
   const calls: Called[] = [];
   const bodies = new Set<string>();
-  const done = new Set<ts.Node>();
+  const done = new Map<ts.Node, How>();
   const say: Visit['say'] = (n, code, message, related = [], severity = 'error') => {
     findings.push({ ...spotOfNode(n), code, severity, message, related });
   };
   const isTensor = (n: ts.Node): boolean => mayBeTensor(checker, checker.getTypeAtLocation(n));
-  const declarationOf = (id: ts.Node): ts.Declaration | undefined => {
-    // `{ a }` is a property and a variable, and the variable is meant
-    const s = tsc.isShorthandPropertyAssignment(id.parent) ? checker.getShorthandAssignmentValueSymbol(id.parent) : undefined;
-    return (s && (s.flags & tsc.SymbolFlags.Alias) === 0 ? s : symbolOf(checker, id))?.valueDeclaration;
-  };
+  const declarationOf = (id: ts.Node): ts.Declaration | undefined => declared(checker, id);
 
-  const visitBody: Visit['body'] = (f, whose, given = false) => {
-    if (done.has(f)) return;
-    done.add(f);
-    bodies.add(pathOf(f));
+  const visitBody: Visit['body'] = (f, whose, how) => {
+    const before = done.get(f);
+    // of an object outside its `this` is looked at too
+    if (before && (before !== 'own' || how === 'own')) return;
+    done.set(f, how);
+    if (how !== 'own') bodies.add(pathOf(f));
     if (f.modifiers?.some((m) => m.kind === tsc.SyntaxKind.AsyncKeyword))
       say(f, 'FV0904', `${whose} is async: it is traced in one go, and what comes later is in no program`);
     const outside = (id: ts.Identifier): ts.Declaration | undefined => {
       const d = declarationOf(id);
       if (!d || within(d, f)) return undefined;
       // what a function around it declares may be made anew by every trace
-      return given || ofFile(d) ? d : undefined;
+      return how === 'given' || ofFile(d) ? d : undefined;
     };
     const declaredAt = (id: ts.Identifier, d: ts.Declaration) => {
       // of a whole module the import
@@ -100,6 +99,19 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
           `${what} depends on the value of a tensor, and a body is traced before there is any. Use where(condition, a, b), or decide by numbers and options`,
         );
     };
+    /** Whether a `this` is of an object that the trace makes. */
+    const isOwn = (self: ts.Node): boolean => {
+      const its = functionAround(self);
+      return how === 'own' || (its !== f && within(its, f));
+    };
+    /** Goes on to a function of the user's that runs here, on `of`. */
+    const enter = (code: Code | undefined, n: ts.Node, text: string, of?: ts.Expression | 'own'): void => {
+      if (!code || !own.has(code.getSourceFile()) || within(code, n)) return;
+      const mine = of !== undefined && (of === 'own' || (isSelf(of) ? isOwn(of) : !originOf(of)));
+      const [its, so] = [`'${text}', which a traced body calls`, mine ? 'own' : 'called'] as const;
+      if (code.getSourceFile() === n.getSourceFile()) visitBody(code, its, so);
+      else calls.push({ file: code.getSourceFile().fileName, path: pathOf(code), whose: its, how: so });
+    };
     const global = (n: ts.PropertyAccessExpression | ts.NewExpression | ts.CallExpression): void => {
       if (!tsc.isIdentifier(n.expression) || !changing.has(n.expression.text) || !builtIn(declarationOf(n.expression))) return;
       const some = changing.get(n.expression.text);
@@ -113,8 +125,20 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
         : `is asked once, when the body is traced: every run of the program has what it said then${hint}`;
       say(n, 'FV0902', `'${n.getText()}' ${why}`);
     };
+    /** A regular expression that goes on where it stopped, by its flags. */
+    const remembers = (e: ts.Expression): boolean => {
+      const id = originOf(e);
+      const d = id && declarationOf(id);
+      const text =
+        d && tsc.isVariableDeclaration(d) && d.initializer && tsc.isRegularExpressionLiteral(d.initializer) && d.initializer.text;
+      return /[gy][a-z]*$/.test(text ? text.slice(text.lastIndexOf('/')) : '');
+    };
     const called = (n: ts.CallExpression): void => {
       const { expression: callee } = n;
+      if (callee.kind === tsc.SyntaxKind.ImportKeyword) {
+        say(n, 'FV0902', `'${n.getText()}' is done once, when the body is traced, and is in no program`);
+        return;
+      }
       if (tsc.isIdentifier(callee) && effects.has(callee.text) && builtIn(declarationOf(callee)))
         say(n, 'FV0902', `'${callee.text}' is done once, when the body is traced, and is in no program`);
       const method = methodOf(callee);
@@ -122,11 +146,12 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
       if (method) {
         const owners = (symbolOf(checker, method.name)?.declarations ?? []).map(ownerOf);
         if (owners.some((o) => mutates(o, method.text))) changes(n, method.of, `'${callee.getText()}' changes`);
+        else if (owners.includes('RegExp') && remembers(method.of)) changes(n, method.of, `'${callee.getText()}' changes`);
         else if (first && owners.some((o) => changers.get(o)?.has(method.text))) changes(n, first, `'${callee.getText()}' changes`);
       }
       if (first && tsc.isIdentifier(callee) && readers.has(callee.text) && builtIn(declarationOf(callee)))
         decides(first, `'${callee.text}'`);
-      const asked = checker.getResolvedSignature(n)?.declaration;
+      const asked: ts.Node | undefined = checker.getResolvedSignature(n)?.declaration;
       const name = asked && tsc.isMethodSignature(asked) ? asked.name.getText() : '';
       // `Math.random` as it is mostly written is found where it is asked for
       const plain = tsc.isPropertyAccessExpression(callee) && tsc.isIdentifier(callee.expression);
@@ -138,11 +163,18 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
         /[\\/]@types[\\/]node[\\/](?:fs|child_process|net|http|https|dgram|worker_threads|readline|os)\b/.test(d.getSourceFile().fileName)
       )
         say(n, 'FV0902', `'${callee.getText()}' reaches out of the program: it is done once, when the body is traced`);
-      const f = d && (isBody(d) ? d : tsc.isVariableDeclaration(d) && isBody(d.initializer) ? d.initializer : undefined);
-      if (!f || !own.has(f.getSourceFile()) || within(f, n)) return;
-      const its = `'${callee.getText()}', which a traced body calls`;
-      if (f.getSourceFile() === n.getSourceFile()) visitBody(f, its);
-      else calls.push({ file: f.getSourceFile().fileName, path: pathOf(f), whose: its });
+      if (callee.kind === tsc.SyntaxKind.SuperKeyword) enter(constructorOf(checker, n), n, 'super', callee);
+      // of what a pattern took apart the types still know the function
+      else enter(runs(checker, callee) ?? (isCode(asked) ? asked : undefined), n, callee.getText(), method?.of);
+    };
+    const made = (n: ts.NewExpression): void => {
+      const { expression: callee } = n;
+      if (tsc.isIdentifier(callee) && making.has(callee.text) && builtIn(declarationOf(callee)))
+        say(n, 'FV0902', `'new ${callee.text}' is done once, when the body is traced, and is in no program`);
+      enter(constructorOf(checker, n), n, `new ${callee.getText()}`, 'own');
+    };
+    const assigns = (to: ts.Expression): void => {
+      for (const t of targetsOf(to)) changes(t, t, tsc.isIdentifier(t) ? 'this assigns to' : 'this writes into', true);
     };
     const binary = (n: ts.BinaryExpression): void => {
       const kind = n.operatorToken.kind;
@@ -157,7 +189,7 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
           isTensor(n.left.expression)
         )
           say(n.left, 'FV0901', 'a tensor is a value: none of its elements can be assigned. Use where, concat or scatterAdd');
-        else for (const t of targetsOf(n.left)) changes(t, t, tsc.isIdentifier(t) ? 'this assigns to' : 'this writes into', true);
+        else assigns(n.left);
       } else if (kind === tsc.SyntaxKind.AmpersandAmpersandToken || kind === tsc.SyntaxKind.BarBarToken) {
         decides(n.left, `'${text}'`);
       } else if (identities.has(text)) {
@@ -185,14 +217,19 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
       else if (tsc.isConditionalExpression(n)) decides(n.condition, 'this choice');
       else if (tsc.isWhileStatement(n) || tsc.isDoStatement(n)) decides(n.expression, 'this loop');
       else if (tsc.isForStatement(n) && n.condition) decides(n.condition, 'this loop');
-      else if (tsc.isForOfStatement(n)) decides(n.expression, 'this loop');
-      else if (tsc.isSwitchStatement(n)) decides(n.expression, 'this switch');
+      else if (tsc.isForOfStatement(n) || tsc.isForInStatement(n)) {
+        if (tsc.isForOfStatement(n)) decides(n.expression, 'this loop');
+        if (!tsc.isVariableDeclarationList(n.initializer)) assigns(n.initializer);
+      } else if (tsc.isSwitchStatement(n)) decides(n.expression, 'this switch');
       else if (tsc.isCaseClause(n)) decides(n.expression, 'this case');
       else if (tsc.isTemplateSpan(n)) decides(n.expression, 'this text');
-      else if (tsc.isAwaitExpression(n) || tsc.isYieldExpression(n))
-        say(n, 'FV0904', `${whose} is traced in one go: there is nothing to wait for, and nobody to yield to`);
-      else if (n.kind === tsc.SyntaxKind.ThisKeyword) say(n, 'FV0901', `'this' is state outside of ${whose}: give it as an argument`);
-      else if (tsc.isDeleteExpression(n)) changes(n, n.expression, 'this deletes from');
+      else if (tsc.isAwaitExpression(n) || tsc.isYieldExpression(n)) {
+        // a helper may yield to a loop of the body
+        if (tsc.isAwaitExpression(n) || (how === 'given' && functionAround(n) === f))
+          say(n, 'FV0904', `${whose} is traced in one go: there is nothing to wait for, and nobody to yield to`);
+      } else if (n.kind === tsc.SyntaxKind.ThisKeyword) {
+        if (!isOwn(n)) say(n, 'FV0901', `'this' is state outside of ${whose}: give it as an argument`);
+      } else if (tsc.isDeleteExpression(n)) changes(n, n.expression, 'this deletes from');
       else if (tsc.isExpressionStatement(n) && !tsc.isBinaryExpression(n.expression) && isTensor(n.expression))
         say(
           n.expression,
@@ -201,7 +238,15 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
           [],
           'warning',
         );
-      else if (tsc.isPropertyAccessExpression(n) || tsc.isNewExpression(n)) global(n);
+      else if (tsc.isPropertyAccessExpression(n)) {
+        global(n);
+        const d = declarationOf(n.name);
+        // one that reads its object is as a property that is read
+        if (d && tsc.isGetAccessorDeclaration(d) && isCode(d)) enter(d, n, n.getText(), 'own');
+      } else if (tsc.isNewExpression(n)) {
+        global(n);
+        made(n);
+      } else if (tsc.isTaggedTemplateExpression(n)) enter(runs(checker, n.tag), n, n.tag.getText(), methodOf(n.tag)?.of);
       else if (tsc.isCallExpression(n)) {
         global(n);
         called(n);
@@ -240,6 +285,11 @@ export const visitor = (checker: ts.TypeChecker, own: ReadonlySet<ts.SourceFile>
         if (d && up !== d && !within(d, f)) captured(n);
       }
     };
+    for (const p of f.parameters) {
+      // a pattern may have values of its own
+      visit(p.name);
+      if (p.initializer) visit(p.initializer);
+    }
     visit(f.body);
   };
 

@@ -1,6 +1,7 @@
 /** The static half of `fovea check`: types and purity of the files that were asked for and of what they import of the user's. */
 import type ts from 'typescript';
 import { type Setting, settingsOf } from './config.ts';
+import { deepest, outOfStack, unparsed } from './depth.ts';
 import type { Finding } from './findings.ts';
 import { largest, type Project, plain, project, type Surroundings } from './project.ts';
 import { exportPurity, purity } from './purity.ts';
@@ -45,12 +46,12 @@ const checkerOf = (setting: Setting, around: Surroundings): Checker => {
     const { program, settle, diagnosticsOf, anew: mine, lean } = p.now();
     let anew: ReadonlySet<string> = mine;
     const files = userFiles(program, asked);
-    if (p.tooLarge.size > 0) {
-      const findings = [...p.tooLarge].map(([file, bytes]) => left(file, bytes));
+    if (p.tooLarge.size + p.tooDeep.size > 0) {
+      const findings = [...[...p.tooLarge].map(([file, bytes]) => left(file, bytes)), ...[...p.tooDeep].map(unparsed)];
       return { files: files.map((f) => f.fileName), parses: false, findings: () => findings, anew: () => mine };
     }
     const syntax = files.flatMap((f) => program.getSyntacticDiagnostics(f));
-    const findings = (): readonly Finding[] => {
+    const look = (): readonly Finding[] => {
       const own = new Set(files);
       settle((f) => own.has(f));
       const diagnostics: readonly ts.Diagnostic[] = [
@@ -73,6 +74,15 @@ const checkerOf = (setting: Setting, around: Surroundings): Checker => {
       const told = new Set(impure.filter((f) => f.code === 'FV0903').map((f) => `${f.file}:${f.line}:${f.col}`));
       const rest = found.filter((f) => !(operators.has(f.code) && told.has(`${f.file}:${f.line}:${f.col}`)));
       return [...rest, ...impure];
+    };
+    const findings = (): readonly Finding[] => {
+      try {
+        return look();
+      } catch (e) {
+        if (!outOfStack(e)) throw e;
+        p.afresh();
+        return deepest(files);
+      }
     };
     return { files: files.map((f) => f.fileName), parses: syntax.length === 0, findings, anew: () => anew };
   };
@@ -108,6 +118,14 @@ export const checker = (asked: readonly string[], around: Surroundings = plain):
 /** What an export does that a traced body may not, without a check of types. */
 export const impuritiesOf = (file: string, name: string, around: Surroundings = plain): readonly Finding[] =>
   settingsOf([file], around.disk).flatMap((setting) => {
-    const { program } = project(setting, around).now();
-    return exportPurity(program, userFiles(program, [file]), file, name);
+    const p = project(setting, around);
+    const { program } = p.now();
+    const files = userFiles(program, [file]);
+    if (p.tooDeep.size > 0) return [...p.tooDeep].map(unparsed);
+    try {
+      return exportPurity(program, files, file, name);
+    } catch (e) {
+      if (!outOfStack(e)) throw e;
+      return deepest(files);
+    }
   });

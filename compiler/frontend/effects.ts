@@ -46,9 +46,20 @@ export const effects: ReadonlySet<string> = new Set([
   'setImmediate',
   'queueMicrotask',
   'eval',
+  'Function',
   'require',
   'alert',
   'prompt',
+]);
+/** Of `new`. */
+export const making: ReadonlySet<string> = new Set([
+  'Function',
+  'WebSocket',
+  'Worker',
+  'SharedWorker',
+  'EventSource',
+  'XMLHttpRequest',
+  'BroadcastChannel',
 ]);
 /** Functions that make a number, a truth or a text of what they are given. */
 export const readers: ReadonlySet<string> = new Set([

@@ -9,6 +9,7 @@
 import type ts from 'typescript';
 import { mentionsNode } from './ambient.ts';
 import type { Setting } from './config.ts';
+import { outOfStack } from './depth.ts';
 import type { Disk } from './disk.ts';
 import { tsc } from './typescript.ts';
 
@@ -35,6 +36,10 @@ export interface Project {
   readonly again: (files: readonly string[]) => void;
   /** Files that were left out, with their bytes. */
   readonly tooLarge: ReadonlyMap<string, number>;
+  /** Files that were left out, for the parser ran out of stack. */
+  readonly tooDeep: ReadonlySet<string>;
+  /** Forgets everything: what threw in the middle of the compiler leaves files that it knows by half. */
+  readonly afresh: () => void;
 }
 
 /** Bytes of the largest file that is read: what people write is smaller by far, and what programs write can take all memory. */
@@ -72,13 +77,24 @@ export const project = ({ files, options: own, least }: Setting, { disk, standIn
   const read = host.getSourceFile.bind(host);
   const kept = new Map<string, ts.SourceFile | undefined>();
   const tooLarge = new Map<string, number>();
+  const tooDeep = new Set<string>();
+  const parse: ts.CompilerHost['getSourceFile'] = (file, how) => {
+    try {
+      tooDeep.delete(file);
+      return read(file, how);
+    } catch (e) {
+      if (!outOfStack(e)) throw e;
+      tooDeep.add(file);
+      return tsc.createSourceFile(file, '', how);
+    }
+  };
   let turn = 0;
   host.getSourceFile = (file, how) => {
     if (!kept.has(file)) {
       const size = tsc.sys.getFileSize?.(file) ?? 0;
       if (size > largest) tooLarge.set(file, size);
       else tooLarge.delete(file);
-      const source = size > largest ? tsc.createSourceFile(file, '', how) : read(file, how);
+      const source = size > largest ? tsc.createSourceFile(file, '', how) : parse(file, how);
       kept.set(file, source && Object.assign(source, { version: `${turn} ${tsc.sys.createHash?.(source.text) ?? source.text}` }));
     }
     return kept.get(file);
@@ -155,5 +171,12 @@ export const project = ({ files, options: own, least }: Setting, { disk, standIn
       for (const f of all) kept.delete(f);
     },
     tooLarge,
+    tooDeep,
+    afresh: () => {
+      kept.clear();
+      last = undefined;
+      built = undefined;
+      resolved = resolutions();
+    },
   };
 };

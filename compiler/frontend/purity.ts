@@ -9,8 +9,9 @@
  * not a proof: a change through a second name is seen where a `const`, a pattern or a loop gives the name, and not through an argument. What is found in a file is kept until its types are looked at anew.
  */
 import type ts from 'typescript';
-import { type Body, type Called, type Facts, isBody, type Visit, visitor } from './bodies.ts';
+import { type Called, type Facts, type Visit, visitor } from './bodies.ts';
 import type { Finding } from './findings.ts';
+import { isBody, isCode, runs } from './functions.ts';
 import { bare, keyText, pathOf } from './names.ts';
 import { spotOfNode } from './sentences.ts';
 import { languageName, mayBeTensor, symbolOf } from './tensors.ts';
@@ -95,13 +96,6 @@ const withArgs = (checker: ts.TypeChecker, n: ts.CallExpression): ts.Expression 
   if (!f || n.expression.getText() !== 'Object.assign') return undefined;
   return more.some((m) => checker.getTypeAtLocation(m).getProperty('args')) ? bare(f) : undefined;
 };
-/** The function that an expression is, or that its name stands for. */
-const bodyOf = (checker: ts.TypeChecker, e: ts.Expression): Body | undefined => {
-  if (isBody(e)) return e;
-  const d = tsc.isIdentifier(e) ? symbolOf(checker, e)?.valueDeclaration : undefined;
-  const f = d && tsc.isVariableDeclaration(d) ? d.initializer && bare(d.initializer) : d;
-  return isBody(f) ? f : undefined;
-};
 
 /** What the bodies that a part of a file gives to the tracer do. */
 const factsIn = (checker: ts.TypeChecker, part: ts.Node, own: ReadonlySet<ts.SourceFile>, visit: Visit): Facts => {
@@ -111,20 +105,26 @@ const factsIn = (checker: ts.TypeChecker, part: ts.Node, own: ReadonlySet<ts.Sou
       const name = languageName(checker, n.expression);
       if (name !== undefined && tracing.has(name)) {
         const bodies = name === 'module' ? n.arguments.slice(-1) : n.arguments;
-        for (const b of bodies) if (isBody(b)) visit.body(b, 'this traced body', !inPlace.has(name));
+        for (const b of bodies) if (isBody(b)) visit.body(b, 'this traced body', inPlace.has(name) ? 'called' : 'given');
         if (name === 'module') {
           clashing(n, visit.say);
           unused(n, visit.say);
         }
       }
       const declaring = withArgs(checker, n);
-      const f = declaring && bodyOf(checker, declaring);
-      if (f?.getSourceFile() === n.getSourceFile()) visit.body(f as Body, 'this traced body', true);
+      const f = declaring && runs(checker, declaring);
+      if (f && f.getSourceFile() === n.getSourceFile()) visit.body(f, 'this traced body', 'given');
       else if (f && own.has(f.getSourceFile()))
-        elsewhere.push({ file: f.getSourceFile().fileName, path: pathOf(f), whose: `'${declaring?.getText()}', which is traced` });
+        elsewhere.push({
+          file: f.getSourceFile().fileName,
+          path: pathOf(f),
+          whose: `'${declaring?.getText()}', which is traced`,
+          how: 'called',
+        });
     }
     if (isBody(n) && n.parameters.some((p) => mayBeTensor(checker, checker.getTypeAtLocation(p))))
-      visit.body(n, 'this function of tensors');
+      // on which object a method is called is known where it is
+      visit.body(n, 'this function of tensors', tsc.isMethodDeclaration(n) ? 'own' : 'called');
     tsc.forEachChild(n, find);
   };
   find(part);
@@ -134,22 +134,46 @@ const factsOf = (checker: ts.TypeChecker, file: ts.SourceFile, own: ReadonlySet<
   factsIn(checker, file, own, visitor(checker, own));
 
 /** What one function does that is traced because a body of another file calls it. */
-const helperFacts = (checker: ts.TypeChecker, file: ts.SourceFile, path: string, whose: string, own: ReadonlySet<ts.SourceFile>): Facts => {
+const helperFacts = (
+  checker: ts.TypeChecker,
+  file: ts.SourceFile,
+  { path, whose, how }: Called,
+  own: ReadonlySet<ts.SourceFile>,
+): Facts => {
   const visit = visitor(checker, own);
   const find = (n: ts.Node): void => {
-    if (isBody(n) && pathOf(n) === path) visit.body(n, whose);
+    if (isCode(n) && pathOf(n) === path) visit.body(n, whose, how);
     else tsc.forEachChild(n, find);
   };
   find(file);
   return visit;
 };
 
-/** Of one file: its own bodies, and helpers of others by their paths. */
+/** Of one file: its own bodies, and helpers of others by their paths and how they are called. */
 interface Known {
   readonly source: ts.SourceFile;
   readonly facts: Facts;
   readonly helpers: Map<string, Facts>;
 }
+
+/** What bodies of other files do that `calls` lead to; `factsAt` has nothing to say of those that were visited. */
+const followed = (calls: readonly Called[], factsAt: (call: Called) => Facts | undefined): readonly Finding[] => {
+  const [open, found, seen] = [[...calls], [] as Finding[], new Set<string>()];
+  for (let call = open.pop(); call; call = open.pop()) {
+    const key = `${call.file}#${call.path} ${call.how}`;
+    if (seen.has(key)) continue;
+    seen.add(key);
+    const facts = factsAt(call);
+    if (!facts) continue;
+    found.push(...facts.findings);
+    open.push(...facts.calls);
+  }
+  return found;
+};
+/** Two helpers may call a third. */
+const once = (found: readonly Finding[]): readonly Finding[] => [
+  ...new Map(found.toReversed().map((f) => [`${f.file}:${f.line}:${f.col}:${f.code}`, f])).values(),
+];
 
 /**
  * Purity of the bodies in `files` of a program, and of those that they call. The function it gives remembers what it found in files that are
@@ -169,21 +193,19 @@ export const purity = (): ((program: ts.Program, files: readonly ts.SourceFile[]
         return [source.fileName, same ? before : { source, facts: factsOf(checker, source, own), helpers: new Map() }];
       }),
     );
-    const found = [...known.values()].flatMap((k) => k.facts.findings);
-    const open = [...known.values()].flatMap((k) => k.facts.calls);
-    const seen = new Set<string>();
-    for (let call = open.pop(); call; call = open.pop()) {
-      const { file, path, whose } = call;
-      const k = known.get(file);
-      if (!k || k.facts.bodies.has(path) || seen.has(`${file}#${path}`)) continue;
-      seen.add(`${file}#${path}`);
-      const facts = k.helpers.get(path) ?? helperFacts(checker, k.source, path, whose, own);
-      k.helpers.set(path, facts);
-      found.push(...facts.findings);
-      open.push(...facts.calls);
-    }
-    // two helpers may call a third
-    return [...new Map(found.toReversed().map((f) => [`${f.file}:${f.line}:${f.col}:${f.code}`, f])).values()];
+    const all = [...known.values()].map((k) => k.facts);
+    const further = followed(
+      all.flatMap((f) => f.calls),
+      (call) => {
+        const k = known.get(call.file);
+        if (!k || k.facts.bodies.has(call.path)) return undefined;
+        const key = `${call.path} ${call.how}`;
+        const facts = k.helpers.get(key) ?? helperFacts(checker, k.source, call, own);
+        k.helpers.set(key, facts);
+        return facts;
+      },
+    );
+    return once([...all.flatMap((f) => f.findings), ...further]);
   };
 };
 
@@ -208,13 +230,18 @@ export const exportPurity = (program: ts.Program, files: readonly ts.SourceFile[
     if (tsc.isShorthandPropertyAssignment(n)) follow(aliased(checker.getShorthandAssignmentValueSymbol(n)));
     tsc.forEachChild(n, names);
   };
+  const calls: Called[] = [];
   // a set gives what is added while it is gone through
   for (const part of parts) {
     const source = part.getSourceFile();
     const visit = visits.get(source) ?? visitor(checker, own);
     visits.set(source, visit);
-    if (isBody(part) || (tsc.isVariableDeclaration(part) && part.initializer)) factsIn(checker, part, own, visit);
+    if (isBody(part) || (tsc.isVariableDeclaration(part) && part.initializer)) calls.push(...factsIn(checker, part, own, visit).calls);
     names(part);
   }
-  return [...visits.values()].flatMap((v) => v.findings);
+  const further = followed(calls, (call) => {
+    const source = program.getSourceFile(call.file);
+    return source && !visits.get(source)?.bodies.has(call.path) ? helperFacts(checker, source, call, own) : undefined;
+  });
+  return once([...[...visits.values()].flatMap((v) => v.findings), ...further]);
 };

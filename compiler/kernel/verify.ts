@@ -327,7 +327,11 @@ export const verifyKernel = (kernel: Kernel, strict = false): Kernel => {
         );
         const [first, ...others] = s.strides;
         const sixteen = [s.base, ...others].every((n) => Number.isInteger(n) && n >= 0 && n % 8 === 0);
-        check(first === 1 && sixteen && others.every((n) => n > 0), () => `strides ${s.strides.join(' ')} from ${s.base}`);
+        const lying = s.sizes[1] === 1 || (others[0] as number) >= (s.sizes[0] as number);
+        check(
+          first === 1 && sixteen && lying && others.every((n) => n > 0 && n < 2 ** 39),
+          () => `strides ${s.strides.join(' ')} from ${s.base}`,
+        );
         check(
           s.box[0] === lineLength && s.box.every((n) => Number.isInteger(n) && n >= 1 && n <= 256),
           () => `a box of ${s.box.join(' x ')}: lines have ${lineLength} elements, and there are 1 to 256 along an axis`,
@@ -374,6 +378,10 @@ export const verifyKernel = (kernel: Kernel, strict = false): Kernel => {
           check(say(s.x) === say(fragmentType), () => `${printExpr(s.x as Expr)} is ${say(s.x as Expr)}, not a fragment`);
         } else lines(scope, s.x, s.of);
         lines(scope, s.y, s.of);
+        check(
+          !s.y.turned || (16 * s.names.length) % lineLength === 0,
+          () => `${16 * s.names.length} columns of turned lines, which have ${lineLength} each`,
+        );
         return;
       case 'fence':
         groups();

@@ -6,7 +6,7 @@
  *   number p of row r     swizzled(i + 64 r + p)                                       lines are rows
  *                         swizzled(i + (r div 64) apart + 64 p + r mod 64)             turned: lines are products
  *
- * The first factor may also be sixteen rows a warp in registers, as fragments for mma are. These are the layouts "K-major" and "MN-major" of wgmma with a swizzle of 128 bytes. Sums lie as those of mma do (matrix.ts), sixteen rows a warp:
+ * Turned lines are taken whole: 64, 128 or 256 columns. The first factor may also be sixteen rows a warp in registers, as fragments for mma are. These are the layouts "K-major" and "MN-major" of wgmma with a swizzle of 128 bytes. Sums lie as those of mma do (matrix.ts), sixteen rows a warp:
  * variable j of a thread holds its eight sums of columns 16 j to 16 j + 15. Here a sum is made as that of mma.
  */
 import { placeOfSum, side, warp } from './matrix.ts';

@@ -2,7 +2,8 @@
  * What the backward phase reads of the forward phase, in the type of its contractions. Where a policy says `kept: true`, a float32 value that
  * contractions made in a scope of bf16 (a product with its bias, the result of attention) and that waits for the backward phase is rounded for it:
  * half the bytes, as frameworks keep it whose layers give bf16. The forward phase goes on with float32. What a statistic is made of (a
- * residual stream in front of a normalisation, logits) stays float32, and so do statistics, and what a scope of float32 reads, a loss for example.
+ * residual stream in front of a normalisation, logits) stays float32, and so do statistics, and what a scope of float32 reads, or is computed again from
+ * for it, a loss for example.
  * f16 is never kept: it has not the range.
  *
  *   %5 = add(%4, %3)    fwd, %4 a dot              %5 = add(%4, %3)     fwd
@@ -51,18 +52,33 @@ const measured = (g: Graph): ReadonlySet<Value> => {
   return found;
 };
 
+/**
+ * What the backward phase has of the forward phase: its values, and those that it computes again from nothing else (transform/recompute.ts). What is made of
+ * them and of a gradient is not among them.
+ */
+const forward = (g: Graph): ReadonlySet<Value> => {
+  const found = new Set<Value>(g.params);
+  for (const n of g.nodes) if (n.meta.phase === 'fwd' || n.inputs.every((v) => found.has(v))) for (const o of n.outputs) found.add(o);
+  return found;
+};
+
 /** The values to round. Those of fewer than `least` bytes stay. */
 const chosen = (g: Graph, policy: (scope: string) => FloatType, least: number): ReadonlySet<Value> => {
   const { makers, readers } = linksOf(g);
   const made = contracted(g);
-  const [own, results] = [measured(g), new Set(g.results)];
+  const [own, results, known] = [measured(g), new Set(g.results), forward(g)];
+  /** Whether scopes of bf16 alone read the value in the backward phase, or what is computed again from it. */
+  const low = (v: Value): boolean =>
+    readers(v).every(
+      (r) =>
+        r.meta.phase === 'fwd' ||
+        (r.meta.phase === 'bwd' && policy(r.meta.scope) === 'bf16' && (!passes(r) || r.outputs.every((o) => !known.has(o) || low(o)))),
+    );
   const found = new Set<Value>();
   for (const [v, n] of makers) {
     if (n.meta.phase !== 'fwd' || v.type.dtype !== 'f32' || !made.has(v) || own.has(v) || results.has(v) || 4 * countOf(v.type) < least)
       continue;
-    const later = readers(v).filter((r) => r.meta.phase !== 'fwd');
-    if (policy(n.meta.scope) !== 'bf16' || later.length === 0) continue;
-    if (later.every((r) => r.meta.phase === 'bwd' && policy(r.meta.scope) === 'bf16')) found.add(v);
+    if (policy(n.meta.scope) === 'bf16' && readers(v).some((r) => r.meta.phase !== 'fwd') && low(v)) found.add(v);
   }
   return found;
 };

@@ -35,13 +35,17 @@ export type Precision =
   | {
       readonly default: FloatType;
       readonly scopes?: Readonly<Record<string, FloatType>>;
-      /** The type that what contractions give, forward, is rounded to before anything reads it, by scope: as of layers that give their own type. Default f32. */
+      /**
+       * The type that what contractions of bf16 or f16 give, forward, is rounded to before anything reads it, by scope: as of layers that give their own type.
+       * Default f32. Contractions of float32 and attention keep theirs.
+       */
       readonly results?: Readonly<Record<string, FloatType>>;
       /** Whether the backward phase reads what contractions of bf16 made as bf16 (passes/keep.ts), which halves what waits for it. Default false: float32. */
       readonly kept?: boolean;
     };
 type Low = Exclude<FloatType, 'f32'>;
 
+const words = ['default', 'scopes', 'results', 'kept'];
 const checked = (p: unknown, where: string): FloatType => {
   if (p === 'f32' || p === 'bf16' || p === 'f16') return p;
   throw new FoveaError('FV0615', `precision${where}: ${JSON.stringify(p) ?? String(p)} is no precision`, {
@@ -62,6 +66,17 @@ export const policyOf = (precision: Precision): ((scope: string) => FloatType) =
     const all = checked(precision, '');
     return () => all;
   }
+  const odd = Object.keys(precision).find((k) => !words.includes(k));
+  const record = (x: unknown): boolean => x === undefined || (typeof x === 'object' && x !== null && !Array.isArray(x));
+  const bad = (['scopes', 'results'] as const).find((k) => !record(precision[k]));
+  if (odd !== undefined || bad !== undefined || !['undefined', 'boolean'].includes(typeof precision.kept))
+    throw new FoveaError(
+      'FV0615',
+      `precision: '${odd ?? bad ?? 'kept'}' is ${odd === undefined ? 'not what it should be' : 'no word of a policy'}`,
+      {
+        hint: "For example: { default: 'bf16', scopes: { 'loss/**': 'f32' }, results: { 'head/*': 'bf16' }, kept: true }.",
+      },
+    );
   return byScope(checked(precision.default, ', default'), precision.scopes ?? {});
 };
 

@@ -8,6 +8,9 @@
  */
 import type { Span, StepCost } from './cost.ts';
 
+/** By which a picture of ours is known. */
+export const svgBegins = '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="13"';
+
 const letters: { readonly [K: string]: string } = {
   fwd: 'f',
   bwd: 'b',
@@ -84,7 +87,7 @@ export const timelineSvg = ({ spans, seconds }: StepCost, title: string): string
       `<rect x="${left + i * 140}" y="166" width="12" height="12" fill="${colours[l]}"/><text x="${left + 18 + i * 140}" y="177">${text}</text>`,
   );
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${left + width + 20} 190" font-family="sans-serif" font-size="13">`,
+    `${svgBegins} viewBox="0 0 ${left + width + 20} 190">`,
     `<title>${escaped(title)}</title><rect width="100%" height="100%" fill="white"/><text x="8" y="20">${escaped(title)}: ${ms(seconds.step)}, ${ms(seconds.stalled)} stalled</text>`,
     ...names,
     ...boxes,

@@ -47,13 +47,9 @@ export const wholeRows = (t: TensorType, gone: readonly number[], { shard }: Mes
   return countOf(t) > 0 && rows % shard === 0 && (first < 0 || long.slice(first).every((axis) => gone.includes(axis)));
 };
 
-/** Whether a tensor can lie so: each part of a split axis is a multiple of the ranks. */
-export const canLie = (t: TensorType, p: Placement, { ranks }: Mesh): boolean => {
-  if (!isSplit(p)) return true;
-  const size = t.shape[p.split];
-  const parts = partsOf(t, p);
-  return size !== undefined && parts.reduce((a, b) => a + b, 0) === size && parts.every((n) => n > 0 && n % ranks === 0);
-};
+/** Whether a tensor can lie so, its parts being those of an axis: each of them is a multiple of the ranks. */
+export const canLie = (t: TensorType, p: Placement, { ranks }: Mesh): boolean =>
+  !isSplit(p) || partsOf(t, p).every((n) => n > 0 && n % ranks === 0);
 
 /** What a rank holds. */
 export const localType = (t: TensorType, p: Placement, mesh: Mesh): TensorType => {
@@ -71,13 +67,29 @@ export const checkMesh = ({ ranks, shard }: Mesh): void => {
     });
 };
 
-/** Throws FV0702 for a tensor that cannot lie as a plan says. */
+/** What is wrong with a placement as a plan without types may give it. */
+const malformed = (t: TensorType, p: unknown): string | undefined => {
+  if (typeof p === 'string') return ['R', 'P', 'max', 'min', 'flat'].includes(p) ? undefined : 'it is no placement';
+  if (typeof p !== 'object' || p === null || !('split' in p)) return 'it is no placement';
+  const { split, parts } = p as { readonly split: unknown; readonly parts?: unknown };
+  const size = typeof split === 'number' ? t.shape[split] : undefined;
+  if (size === undefined) return `it has ${t.shape.length} axes, and none at ${split}: they count from 0`;
+  if (parts === undefined) return undefined;
+  if (!Array.isArray(parts) || parts.length === 0 || !parts.every((n) => typeof n === 'number')) return 'parts is no list of sizes';
+  return parts.reduce((a, b) => a + b, 0) === size ? undefined : `its parts do not add up to the ${size} of axis ${split}`;
+};
+
+/** Throws FV0702 for a tensor that cannot lie as a plan says, and for a placement that is none. */
 export const checkPlacement = (what: string, t: TensorType, p: Placement, mesh: Mesh): void => {
+  const wrong = malformed(t, p);
   const refuse = (why: string, hint: string): never => {
-    throw new FoveaError('FV0702', `${what}, ${t.dtype}[${t.shape.join(' ')}], cannot be ${show(p)} on ${mesh.ranks} ranks: ${why}`, {
+    const asked = wrong === undefined ? show(p) : (JSON.stringify(p) ?? String(p));
+    throw new FoveaError('FV0702', `${what}, ${t.dtype}[${t.shape.join(' ')}], cannot be ${asked} on ${mesh.ranks} ranks: ${why}`, {
       hint,
     });
   };
+  if (wrong !== undefined)
+    refuse(wrong, "Known: 'R', 'flat', { split: axis }, and { split: axis, parts: [sizes] } that add up to the axis.");
   if (isPartial(p)) refuse('no rank has it as it is', 'Give it whole (R), or as a part.');
   if (p === 'flat' && countOf(t) < mesh.shard)
     refuse(`it has ${countOf(t)} elements for ${mesh.shard} ranks`, 'Leave it whole on every rank (R), or use smaller groups.');

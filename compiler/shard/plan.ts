@@ -31,7 +31,8 @@ export interface ShardPlan {
   /** The unit of a parameter, by its path. Default: up to the number of a block. */
   readonly unit?: (path: string) => string;
   /**
-   * The type in which gradients are reduced, for all units or by unit, under every strategy; sums are made in float32 and rounded once. Default f32.
+   * The type in which gradients are reduced, for all units or by unit, under every strategy. Sums are made in float32 and rounded once to it; those of
+   * pieces in hybrid groups twice, once within a group and once over the copies; NCCL rounds after each rank. Default f32.
    */
   readonly reduce?: FloatType | ((unit: string) => FloatType);
   /** Units that are gathered ahead of the one that computes. Default 1. */
@@ -69,6 +70,20 @@ const reduceOf = ({ reduce = 'f32' }: ShardPlan, unit: string): FloatType => {
   return t;
 };
 
+/** Throws FV0702 for numbers that count nothing: a NaN would silently be another limit. */
+const checkNumbers = (plan: ShardPlan): void => {
+  const check = (name: 'prefetch' | 'gatheredBytes' | 'bucketBytes', min: number, limit: string): void => {
+    const n = plan[name];
+    if (n === undefined || (Number.isSafeInteger(n) && n >= min) || (limit !== '' && n === Number.POSITIVE_INFINITY)) return;
+    throw new FoveaError('FV0702', `${name} is ${n}: expected a whole number from ${min}${limit}`, {
+      hint: `Leave ${name} out to have the default.`,
+    });
+  };
+  check('prefetch', 0, '');
+  check('gatheredBytes', 1, ', or Infinity');
+  check('bucketBytes', 1, ', or Infinity');
+};
+
 /** Where the inputs and results of a step lie on a mesh. */
 export interface Placing {
   readonly mesh: Mesh;
@@ -77,11 +92,12 @@ export interface Placing {
 
 /**
  * What a plan means for a graph whose parameters have sizes. donated[o]: the input whose place result o takes, or -1. Throws FV0701 for a mesh that is
- * none, FV0702 for an input that cannot lie as the plan says.
+ * none, FV0702 for an input that cannot lie as the plan says, and for numbers of a plan that are none.
  */
 export const placingOf = (g: Pick<Graph, 'params' | 'results'>, donated: readonly number[], ranks: number, plan: ShardPlan): Placing => {
   const mesh = { ranks, shard: plan.group ?? ranks };
   checkMesh(mesh);
+  checkNumbers(plan);
   const unit = plan.unit ?? unitOf;
   const taken = new Set(donated.filter((i) => i >= 0));
   const units = g.params.map((p) => unit(p.name ?? ''));

@@ -1,7 +1,8 @@
 /**
  * One rule a primitive: given where the operands lie, where should they lie, and where do the results lie then? What differs from where an
- * operand lies is moved by a reshard, which propagate.ts inserts. A rule only ever costs bytes, never the result: every operand may be asked for
- * as R, and then a primitive computes what it computes on one device.
+ * operand lies is moved by a reshard, which propagate.ts inserts. A rule only ever costs bytes, never the result, up to rounding: every operand may be
+ * asked for as R, and then a primitive computes what it computes on one device. What a sum passes through takes finite factors for granted: terms
+ * times an infinite one are NaN where they are zero or of two signs, and the sum times it is Infinity on one device.
  *
  *   dot(x: S0, w: flat)          ->  x: S0, w: R,  result S0        a forward pass: the weight is gathered
  *   dot(x: S0, dy: S0) over 0    ->  result P                       the gradient of a weight

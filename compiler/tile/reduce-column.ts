@@ -6,7 +6,8 @@
  *   for j in rows { for i in strip { acc[i] = acc[i] + x[j, i] } }
  *   for i in strip { store y[i] = acc[i] }
  *
- * With several threads a lane keeps its states in variables instead and neighbours read neighbouring columns.
+ * With several threads a lane keeps its states in variables instead and neighbours read neighbouring columns. Where columns are too few for the
+ * device, several threads share each of them, and their states meet in shared memory, in the order of their numbers.
  */
 import type { Value } from '../graph/types.ts';
 import * as e from '../kernel/expr.ts';
@@ -16,7 +17,7 @@ import type { Code } from './code.ts';
 import { type Emitter, indexOf, shapeOf } from './emit.ts';
 import { emitterOf, storeAll } from './job.ts';
 import { finished } from './reduce-row.ts';
-import { elementState, fresh, identityOf, type State, update } from './reduce-state.ts';
+import { elementState, fresh, identityOf, meetBy, type State, update } from './reduce-state.ts';
 import { lastRun, type Reduction, type Work } from './reduce-work.ts';
 import { position } from './space.ts';
 
@@ -104,38 +105,59 @@ export const columns = (w: Work, c: Code, outer: Expr, from: Expr): void => {
   const { space, schedule: s } = w;
   const inner = lastRun(space, true);
   const whole = inner - (inner % s.lanes);
+  /** Column i and those behind it, of which this thread has every so many-th element from one on. */
+  const column = (
+    i: Expr,
+    lanes: number,
+    [lo, hi, multiple]: readonly [number, number, number],
+    part: Expr,
+    stored: (store: () => void) => void,
+  ): void => {
+    const ix = indices(lanes);
+    const base = add(scale(ix.atom(outer, 0, space.kept / inner - 1), inner), ix.atom(i, lo, hi, multiple));
+    const o = add(base, ix.lane);
+    const done = new Map<Value, Expr>();
+    const em = emitterOf(w.job, ix, finished(done, o));
+    for (let stage = 0; stage < w.passes; stage++) {
+      const states = w.reductions.filter((r) => r.stage === stage).map((r) => ({ r, state: fresh(c, r.monoid, lanes) }));
+      c.loop(part, e.index(space.reduced), s.parts, (jr) => {
+        const j = ix.atom(jr, 0, space.reduced - 1);
+        const bound = c.bind(states.map(({ r }) => em.at(r.operand, indexOf(ix, r.operand, position(ix, space, o, j)))));
+        states.forEach(({ r, state }, n) => {
+          update(c, r.monoid, state, elementState(r.monoid, ix, bound[n] as Expr, j, lanes));
+        });
+      });
+      for (const { r, state } of states) {
+        const all = s.parts > 1 ? meetBy(c, r.monoid, state, s.parts, s.block) : state;
+        done.set(r.value, c.name(r.monoid.result(all)));
+      }
+    }
+    stored(() =>
+      storeAll(
+        c,
+        ix,
+        em,
+        w.kept.map((out) => ({ ...out, ix: indexOf(ix, out.value, o) })),
+      ),
+    );
+  };
+  if (s.parts > 1) {
+    const mine = c.name(e.add(from, e.rem(e.thread, s.block)));
+    // all threads meet: those behind the last column have it, too, and store nothing
+    const i = inner % s.block === 0 ? mine : c.name(e.min(mine, inner - 1));
+    const part = c.name(e.div(e.thread, s.block));
+    const first = e.compare('eq', part, 0);
+    column(i, 1, [0, inner - 1, 1], part, (store) => c.when(inner % s.block === 0 ? first : e.and(first, e.lt(mine, inner)), store));
+    return;
+  }
   for (const t of [
     { from: 0, to: whole, lanes: s.lanes },
     { from: whole, to: inner, lanes: 1 },
   ].filter((t) => t.from < t.to)) {
     const start = inner > s.block ? e.max(from, t.from) : e.index(t.from);
     const end = inner > s.block ? e.min(e.add(from, s.block), t.to) : e.index(t.to);
-    c.loop(e.add(start, e.mul(e.thread, t.lanes)), end, t.lanes * s.threads, (i) => {
-      const ix = indices(t.lanes);
-      const base = add(
-        scale(ix.atom(outer, 0, space.kept / inner - 1), inner),
-        ix.atom(i, t.from, t.to - t.lanes, t.from % t.lanes === 0 ? t.lanes : 1),
-      );
-      const o = add(base, ix.lane);
-      const done = new Map<Value, Expr>();
-      const em = emitterOf(w.job, ix, finished(done, o));
-      for (let stage = 0; stage < w.passes; stage++) {
-        const states = w.reductions.filter((r) => r.stage === stage).map((r) => ({ r, state: fresh(c, r.monoid, t.lanes) }));
-        c.loop(e.index(0), e.index(space.reduced), 1, (jr) => {
-          const j = ix.atom(jr, 0, space.reduced - 1);
-          const bound = c.bind(states.map(({ r }) => em.at(r.operand, indexOf(ix, r.operand, position(ix, space, o, j)))));
-          states.forEach(({ r, state }, n) => {
-            update(c, r.monoid, state, elementState(r.monoid, ix, bound[n] as Expr, j, t.lanes));
-          });
-        });
-        for (const { r, state } of states) done.set(r.value, c.name(r.monoid.result(state)));
-      }
-      storeAll(
-        c,
-        ix,
-        em,
-        w.kept.map((out) => ({ ...out, ix: indexOf(ix, out.value, o) })),
-      );
-    });
+    c.loop(e.add(start, e.mul(e.thread, t.lanes)), end, t.lanes * s.threads, (i) =>
+      column(i, t.lanes, [t.from, t.to - t.lanes, t.from % t.lanes === 0 ? t.lanes : 1], e.index(0), (store) => store()),
+    );
   }
 };

@@ -77,3 +77,17 @@ export const meet = (c: Code, m: Monoid, state: State, threads: number, subgroup
   c.barrier();
   return all;
 };
+
+/** Combines the states of threads t, t + apart, t + 2 apart, ..., of which there are `parts`, in this order; each of them gets the result. */
+export const meetBy = (c: Code, m: Monoid, state: State, parts: number, apart: number): State => {
+  const arrays = m.types.map((t) => c.alloc('shared', t, parts * apart));
+  state.forEach((x, i) => {
+    c.store((arrays[i] as e.Place).name, e.thread, x);
+  });
+  c.barrier();
+  const own = c.name(e.rem(e.thread, apart));
+  const read = (part: Expr): State => arrays.map((a) => e.load(a, e.add(own, e.mul(part, apart))));
+  const all = read(e.index(0)).map((x) => c.variable(x));
+  c.loop(e.index(1), e.index(parts), 1, (part) => update(c, m, all, read(part)));
+  return all.map((x) => c.name(x));
+};

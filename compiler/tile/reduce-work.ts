@@ -22,6 +22,8 @@ export interface ReduceSchedule {
   /** Rows (rowwise) or columns (columnwise) of one block. */
   readonly block: number;
   readonly threads: number;
+  /** Threads that share a column, each with every so many-th of its elements; columnwise only. */
+  readonly parts: number;
 }
 
 export interface Reduction {
@@ -55,14 +57,32 @@ const power = (n: number): number => 2 ** Math.floor(Math.log2(Math.max(1, n)));
 /** Size of the last run of axes that is kept, or reduced: what lanes run along. */
 export const lastRun = (s: Space, kept: boolean): number => s.runs.filter((r) => r.kept === kept).at(-1)?.size ?? 1;
 
+/** Columns of a block whose threads share them: as many as one line of memory has numbers. */
+const shared = 32;
+/** One thread a column, where that is enough threads for the device, or columns are short; else several. */
+const columnSchedule = ({ target, group }: Job, space: Space, lanes: number): ReduceSchedule => {
+  const threads = Math.min(64, target.maxThreads);
+  const alone = { lanes, unroll: 1, block: lanes * threads, threads, parts: 1 };
+  const states = group.nodes.filter(isReduction).length;
+  const most = Math.min(
+    512 / shared,
+    target.maxThreads / shared,
+    space.reduced / 8,
+    target.sharedBytes / 2 / (8 * shared * Math.max(1, states)),
+  );
+  const parts = power(most);
+  if (parts < 2 || space.kept / lanes >= 256 * target.workers) return alone;
+  return { lanes: 1, unroll: 1, block: shared, threads: shared * parts, parts };
+};
 const reduceSchedule = (job: Job, space: Space): ReduceSchedule => {
   const { target } = job;
   const along = lastRun(space, !space.rowwise);
   const ops = job.group.nodes.filter((n) => n.inputs.length > 1 || isReduction(n)).length;
   if (target.maxThreads > 1) {
     const lanes = Math.min(lanesFor(target, along), 4);
-    if (space.rowwise) return { lanes, unroll: 1, block: 1, threads: Math.min(256, target.maxThreads, Math.max(32, power(along / lanes))) };
-    return { lanes, unroll: 1, block: lanes * Math.min(64, target.maxThreads), threads: Math.min(64, target.maxThreads) };
+    if (space.rowwise)
+      return { lanes, unroll: 1, block: 1, threads: Math.min(256, target.maxThreads, Math.max(32, power(along / lanes))), parts: 1 };
+    return columnSchedule(job, space, lanes);
   }
   // the last vector of a row has lanes to spare, so five elements are worth one of eight lanes
   const lanes = along < 5 ? lanesFor(target, along) : lanesFor(target, 2 * along - 1);
@@ -70,11 +90,11 @@ const reduceSchedule = (job: Job, space: Space): ReduceSchedule => {
     // rows are read a strip at a time: long enough to stream, short enough that its states stay in the nearest cache
     const widest = Math.max(16 * lanes, Math.min(1024, Math.ceil(space.kept / 16)));
     const strips = Math.ceil(along / widest);
-    return { lanes, unroll: 1, block: Math.ceil(along / strips / lanes) * lanes, threads: 1 };
+    return { lanes, unroll: 1, block: Math.ceil(along / strips / lanes) * lanes, threads: 1, parts: 1 };
   }
   const elements = Math.min(16384, Math.max(2048, (space.kept * space.reduced) / 16));
   const block = Math.max(1, Math.floor(elements / Math.max(1, space.reduced)));
-  return { lanes, unroll: ops > 12 ? 1 : 4, block, threads: 1 };
+  return { lanes, unroll: ops > 12 ? 1 : 4, block, threads: 1, parts: 1 };
 };
 
 /** Operations that cost more than a store and a load in the second nearest cache, and in the nearest. */

@@ -3,6 +3,9 @@
  * scattered axis): it copies x there, then goes through the whole index list in order and adds the slices that fall into
  * its range. Nobody else writes these rows, so there are no atomics and the order of additions is fixed.
  *
+ * Where blocks have several threads, they share the columns of the slices, each the same ones in every row; of short slices a thread
+ * has rows of its own.
+ *
  *   y[t] = x[t];  for i in list order { t = index[i]; if first <= t < last { y[t] += u[i] } }
  */
 import type { Node, Value } from '../graph/types.ts';
@@ -26,12 +29,19 @@ export const lowerScatter = (job: Job): Lowering => {
   const product = (ns: readonly number[]): number => ns.reduce((a, b) => a * b, 1);
   const [outer, rows, inner] = [product(before), shape[axis] as number, product(after)];
   const name = (job.outputs[0] as Job['outputs'][number]).name;
-  const lanes = lanesFor(job.target, inner);
-  // rows of a block: enough elements to be worth the walk through the list
-  const block = Math.max(1, Math.ceil(Math.max(16384 / inner, rows / 64)));
+  const { target } = job;
+  const lanes = target.maxThreads > 1 ? Math.min(4, lanesFor(target, inner)) : lanesFor(target, inner);
+  const threads = Math.min(target.maxThreads, 32 * Math.max(1, Math.min(8, Math.floor(inner / lanes / 32))));
+  /** Whether threads own columns; else they own rows. */
+  const across = threads > 1 && inner >= 16 * lanes;
+  // rows of an owner: enough elements to be worth the walk through the list; on a device of many threads, enough owners for all processors
+  const share =
+    threads > 1 ? rows / Math.max(1, (4 * target.workers * (across ? 1 : threads)) / outer) : Math.max(16384 / inner, rows / 64);
+  const block = Math.max(1, Math.ceil(share));
   const grid = rowBlocks(outer);
   const c = code();
-  const first = e.mul(e.block(0), block);
+  const owner = threads === 1 || across ? e.block(0) : c.name(e.add(e.mul(e.block(0), threads), e.thread));
+  const first = e.mul(owner, block);
   const end = e.min(e.add(first, block), rows);
   const type = y.type.dtype;
 
@@ -42,7 +52,7 @@ export const lowerScatter = (job: Job): Lowering => {
     return [...unlinear(ix, ix.atom(grid.id, 0, outer - 1), before), ...middle, ...unlinear(ix, column, after)];
   };
   const along = (visit: (width: number, i: Expr) => void): void =>
-    alongRow(c, inner, lanes, { from: e.index(0), to: e.index(inner), whole: true }, 1, visit);
+    alongRow(c, inner, lanes, { from: e.index(0), to: e.index(inner), whole: true }, across ? threads : 1, visit);
   const run = (): void => {
     c.loop(first, end, 1, (r) =>
       along((width, i) => {
@@ -74,5 +84,5 @@ export const lowerScatter = (job: Job): Lowering => {
   };
   if (grid.exact) run();
   else c.when(e.lt(grid.id, outer), run);
-  return { grid: [Math.ceil(rows / block), grid.y, grid.z], threads: 1, body: c.done() };
+  return { grid: [Math.ceil(rows / block / (across ? 1 : threads)), grid.y, grid.z], threads, body: c.done() };
 };

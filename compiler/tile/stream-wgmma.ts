@@ -55,7 +55,7 @@ const tilesFor = (target: Target, { q, keys, values, batch }: Forward): Tiles | 
   const twice = (n: number): 1 | 2 => (cuts(n, 2 * groupRows) * 2 <= cuts(n, groupRows) ? 2 : 1);
   const t = { groups: twice(q.count), columns: twice(keys.count) * groupRows };
   const bytes =
-    2 * lineLength * (t.groups * groupRows + 2 * stages * t.columns) + 4 * tileNumbers(t.groups * groupRows, [values.width]) + 256;
+    2 * lineLength * (t.groups * groupRows + 2 * stages * t.columns) + 4 * tileNumbers(t.groups * groupRows, [values.width]) + 3 * 128;
   return bytes <= target.sharedBytes ? t : undefined;
 };
 
@@ -112,8 +112,8 @@ export const lowerStreamWgmma = (job: Job): Lowering | undefined => {
     if (groups > 1) k.registers(groupRegisters.multiplies);
     const own = k.let('own', e.mul(e.div(e.thread, warp), side));
     const group = k.let('group', e.mul(role, groupRows));
-    // a power of two: numbers behind the last one are 0
-    const results = zeroSquares(k, 2 ** Math.ceil(Math.log2(squares(values.width))));
+    // a whole line of values, for they are turned; those behind the last one are 0
+    const results = zeroSquares(k, lineLength / side);
     const softmax = softmaxOf(k, start, results, columns);
     k.await({ name: ready, index: zero }, zero);
     k.for('keys', 0, keys.count, columns, (from) => {

@@ -1,5 +1,5 @@
 /** What may be given to `fovea check`, what it says of what it traced, and modules that come to no end. */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { filesOf, targetsOf } from '../../cli/check/targets.ts';
 import { watching } from '../../cli/check/watch.ts';
@@ -89,6 +89,23 @@ export const j = (n: number) => n;
   expect([top.status, body.status]).toEqual([1, 1]);
 });
 
+test('expressions deeper than the stack are told at their file, and keep no program from running', { timeout: 120_000 }, async () => {
+  const at = projectOf({
+    'chain.ts': `import { fn } from 'fovea';\nexport const one = 1;\nexport const f = fn(['N'], (x) => x${'.add(1)'.repeat(1000)});\n`,
+    'list.ts': `export const n: unknown = ${'['.repeat(3000)}${']'.repeat(3000)};\n`,
+  });
+  const [chain, list, explained] = await Promise.all([
+    check(at('chain.ts')),
+    check(at('list.ts')),
+    fovea(['explain', `${at('chain.ts')}#f`], { fromSources: true }),
+  ]);
+  expect(chain.stdout).toMatch(/chain\.ts\(3,1\): error FV0402: expressions are nested too deep \(2\d{3} levels\) .*out of stack/);
+  expect(list.stdout).toMatch(/list\.ts\(1,1\): error FV0402: expressions are nested too deep for/);
+  expect([chain.stderr, list.stderr, chain.status, list.status]).toEqual(['', '', 1, 1]);
+  expect(explained.stderr).toMatch(/chain\.ts\(3,1\): warning FV0402: .*were not checked/);
+  expect([explained.status, explained.stdout]).toEqual([0, expect.stringContaining('launches')]);
+});
+
 test('--watch goes on after a file that does not parse', { timeout: 120_000 }, async () => {
   const at = projectOf({ 'model.ts': model });
   let told = 0;
@@ -110,6 +127,33 @@ test('--watch goes on after a file that does not parse', { timeout: 120_000 }, a
     'Found 1 error and 0 warnings.',
     'No errors.',
   ]);
+});
+
+test('--watch: an edit ends the trace of what it mends', { timeout: 120_000 }, async () => {
+  const at = projectOf({
+    'part.ts': `import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+writeFileSync(join(import.meta.dirname, 'began.txt'), '');
+for (let n = 0; ; n++) if (n < 0) break;
+export const size = 1;
+`,
+    'model.ts': "import { fn } from 'fovea';\nimport { size } from './part.ts';\nexport const f = fn(['N'], (x) => x.mul(size));\n",
+  });
+  const edit = setInterval(() => {
+    if (!existsSync(at('began.txt'))) return;
+    clearInterval(edit);
+    put(at('part.ts'), 'export const size = 2;\n');
+  }, 50);
+  onTestFinished(() => clearInterval(edit));
+  const { stdout, stderr } = await fovea(['check', at('model.ts'), '--watch', '--timeout', '600'], {
+    fromSources: true,
+    watch: (text, kill) => {
+      if (text.includes('Traced')) kill('SIGTERM');
+    },
+  });
+  // of the one that was ended nothing is said
+  expect(stdout).toMatch(/^No errors\.\nTraced: f \(\S*model\.ts\)\.\n$/);
+  expect(stderr).not.toContain('FV0402');
 });
 
 test('--watch tells what looking throws, and looks again after the next change', async () => {

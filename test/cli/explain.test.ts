@@ -6,10 +6,11 @@ import { Command } from 'commander';
 import { beforeAll, expect, test } from 'vitest';
 import { cpu } from '../../backends/cpu/index.ts';
 import { type Facts, factsOf } from '../../cli/explain/facts.ts';
-import { page } from '../../cli/explain/page.ts';
+import { page, pageBegins } from '../../cli/explain/page.ts';
 import type { PlanBackend } from '../../cli/explain/paper.ts';
 import { picture } from '../../cli/explain/ranks.ts';
 import { atOption, stages, stageText } from '../../cli/explain/text.ts';
+import { traceBegins, traceOf } from '../../cli/profile.ts';
 import { userProgram } from '../../cli/program.ts';
 import { shardOptions, shardPlan } from '../../cli/sharding.ts';
 import { parse } from '../../compiler/graph/parse.ts';
@@ -149,6 +150,9 @@ test('refusals: no such export, none that says its arguments, sizes and backends
   expect(await said('models/vit/block.ts')).toMatch(/^fovea: FV0503: .*exports nothing that can be compiled/);
   expect(await said('models/losses.ts#koleoLoss', '--dims', 'X=3')).toMatch(/^fovea: FV0005: there is no size X/);
   expect(await said('examples/vit.ts#step', '--ranks', '2')).toMatch(/^fovea: FV0503: --ranks: nothing says which arguments are a batch/);
+  expect(await said('examples/vit.ts#step', '--ranks', '2', '--split', '1,9')).toMatch(
+    /^fovea: FV0503: --split 9: there is no argument 9\n {2}It has \d arguments, which count from 0\./,
+  );
   expect(await said('examples/vit.ts#step', '--timeline', 't.svg')).toMatch(/^fovea: FV0503: --timeline and --split: .* of one device/);
   expect(await said('examples/vit.ts#step', '--ranks', '2', '--split', '1,2', '--measure')).toMatch(
     /^fovea: FV0503: --measure: one rank alone/,
@@ -196,4 +200,24 @@ export const g = fn(['N'], (x) => { seen.pop(); return x; });
   expect(stdout).toContain('Launches');
   expect(stderr).toMatch(/model\.ts\(3,\d+\): warning FV0901: 'seen\.push' changes 'seen'/);
   expect(stderr).not.toContain('seen.pop');
+});
+
+test('what a command writes takes the place of what it wrote before, and of nothing else', { timeout: 60_000 }, async () => {
+  const at = projectOf({ 'good.ts': "import { fn } from 'fovea';\nexport const f = fn(['N'], (x) => x.add(x));\n", 'page.html': '' });
+  const good = readFileSync(at('good.ts'), 'utf8');
+  const said = async (...args: string[]) => {
+    const { status, stderr } = await fovea(args, { fromSources: true });
+    return `${status} ${stderr}`;
+  };
+  const refused = (option: string): RegExp => new RegExp(`^1 fovea: FV0407: ${option} \\S+good\\.ts: another file is there`);
+  const f = `${at('good.ts')}#f`;
+  expect(await said('explain', f, '--html', at('good.ts'))).toMatch(refused('--html'));
+  expect(await said('explain', f, '--timeline', at('good.ts'))).toMatch(refused('--timeline'));
+  expect(await said('profile', f, '--out', at('good.ts'))).toMatch(refused('--out'));
+  expect(readFileSync(at('good.ts'), 'utf8')).toBe(good);
+  expect((await fovea(['explain', f], { fromSources: true })).stdout).toMatch(/ kernels: \d+ FLOP, /);
+  // an empty file, and a page of ours
+  for (const _ of [1, 2]) expect(await said('explain', f, '--html', at('page.html'))).toBe('0 ');
+  expect(readFileSync(at('page.html'), 'utf8').startsWith(pageBegins)).toBe(true);
+  expect(JSON.stringify(traceOf(step)).startsWith(traceBegins)).toBe(true);
 });

@@ -25,7 +25,7 @@ test.each(strategies)(
     const picture = join(scratch(), 'step.svg');
     const args = ['--arch', 'vit_small', '--ranks', '4', '--group', '8', '--reduce', 'bf16', '--link', '12.5', '--timeline', picture];
     const [head, columns, row] = await shard(...args, '--strategy', strategy);
-    expect(head).toContain(`${strategy}, groups of 8, bf16 (gradients bf16)`);
+    expect(head).toContain(`${strategy}, groups of 4, bf16 (gradients bf16)`);
     expect(head).toContain('link 12.5 GB/s');
     expect(columns).toMatch(/^ranks +GiB held +GiB sent +at least +transfers/);
     const [ranks, held, sent, least, transfers] = (row ?? '').trim().split(/ +/).map(Number) as [number, number, number, number, number];

@@ -1,5 +1,5 @@
 /** Faults that are planted in kernels, each of which the emulator has to find, in every order of threads, and tell where; and what goes on after. */
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { FoveaError } from '../../compiler/error.ts';
 import { parseKernel } from '../../compiler/kernel/parse.ts';
 import { planOf, runOn } from '../cpu/helper.ts';
@@ -82,6 +82,10 @@ emulated('a planted fault', () => {
 });
 
 emulated('after a fault', () => {
+  afterEach(() => {
+    vi.unstubAllEnvs();
+  });
+  const x = Float32Array.from({ length: 64 }, (_, i) => i);
   const bad = parseKernel(turned.replace('load x[thread]', 'load x[add(thread, 1)]'));
   const good = parseKernel(turned);
   test('its program says so again and again, the launch is named where launches are checked, and a new program runs', async () => {
@@ -104,7 +108,39 @@ emulated('after a fault', () => {
     await expect(exe.run()).rejects.toMatchObject({ code: 'FV0313' });
     await expect(exe.read(0)).rejects.toMatchObject({ code: 'FV0313' });
     exe.dispose();
-    const x = Float32Array.from({ length: 64 }, (_, i) => i);
+    expect(await runOn(await emulator(), [good], { x })).toEqual({ y: x.slice().reverse() });
+  });
+  const says = { code: 'FV0313', message: expect.stringMatching(/thread 63: touches x\[64\], which has 64 elements/) };
+
+  test('all programs on the device are lost, in the words of the one that failed, and none disturbs those that begin anew', async () => {
+    const [one, other] = [await emulator(), await emulator({ check: true })];
+    const [well, failing] = [await one.prepare(planOf([good])), await other.prepare(planOf([bad]))];
+    const reading = await well.run().then(() => well.read(0));
+    expect(reading).toHaveLength(64);
+    const error = await failing.run().catch((e: unknown) => e);
+    expect(error).toMatchObject(says);
+    // the named one, and not what the driver says to whom calls it next
+    for (const work of [() => well.run(), () => well.read(0), () => one.prepare(planOf([good]))]) await expect(work()).rejects.toBe(error);
+    expect(() => well.write(0, x)).toThrow(error as Error);
+    const again = await (await emulator()).prepare(planOf([good]));
+    again.write(0, x);
+    for (const e of [well, failing]) e.dispose();
+    await expect(well.run()).rejects.toMatchObject({ code: 'FV0304' });
+    await again.run();
+    expect(await again.read(0)).toEqual(x.slice().reverse());
+    again.dispose();
+    await expect(one.prepare(planOf([good]))).rejects.toBe(error);
+  });
+
+  test('a driver that does not reset the device is told of, with the failure, until it does', async () => {
+    await expect(runOn(await emulator(), [bad], { x })).rejects.toMatchObject(says);
+    vi.stubEnv('FOVEA_EMULATED_FAULT', 'no reset');
+    for (let n = 0; n < 2; n++)
+      await expect(emulator()).rejects.toMatchObject({
+        code: 'FV0313',
+        message: expect.stringMatching(/GPU 0 \(.*\) cannot be used again in this process: a kernel failed on the GPU: .*touches x\[64\]/),
+      });
+    vi.stubEnv('FOVEA_EMULATED_FAULT', '');
     expect(await runOn(await emulator(), [good], { x })).toEqual({ y: x.slice().reverse() });
   });
 });

@@ -156,7 +156,32 @@ emulated('what is refused', () => {
     expect(await refused(() => compileGraph(doubled(3 * 2 ** 21), { backend: small }))).toMatch(/^FV0202 /);
     first.executable.dispose();
     await new Promise((r) => setTimeout(r, 20));
-    (await compileGraph(doubled(3 * 2 ** 21), { backend: small })).executable.dispose();
+    const again = await compileGraph(doubled(3 * 2 ** 21), { backend: small });
+    // what others have of the pool is no room, what it keeps is: also in a larger piece, which it has to give back first
+    expect(await refused(() => compileGraph(doubled(5 * 2 ** 19), { backend: small }))).toMatch(/has 0\.0\d GiB free of 0\.06 GiB/);
+    again.executable.dispose();
+    await new Promise((r) => setTimeout(r, 20));
+    const larger = await compileGraph(doubled(7 * 2 ** 20), { backend: small });
+    larger.executable.write(0, new Float32Array(7 * 2 ** 20).fill(1));
+    await larger.executable.run();
+    expect((await larger.executable.read(0))[7 * 2 ** 20 - 1]).toBe(2);
+    larger.executable.dispose();
+  });
+  test('a launch that the driver refuses, which leaves the program as it was', async () => {
+    const { executable } = await compileGraph(doubled(), { backend: await emulator() });
+    executable.write(0, Float32Array.of(1, 2, 3, 4, 5));
+    vi.stubEnv('FOVEA_EMULATED_FAULT', 'no launch');
+    expect(await refused(() => executable.run())).toBe('FV0312 cuLaunchKernel: CUDA_ERROR_INVALID_VALUE (1)');
+    vi.stubEnv('FOVEA_EMULATED_FAULT', '');
+    await executable.run();
+    expect(await executable.read(0)).toEqual(Float32Array.of(2, 4, 6, 8, 10));
+    executable.dispose();
+  });
+  test('FOVEA_CUDA_CHECK launches one by one, as `check` does: no graph is made', async () => {
+    vi.stubEnv('FOVEA_CUDA_CHECK', '1');
+    expect((await emulator({ plans: true })).plans).toBeUndefined();
+    vi.stubEnv('FOVEA_CUDA_CHECK', '0');
+    expect((await emulator({ plans: true })).plans).toBeDefined();
   });
   test('wrong arrays, two runs at once, use after the end', async () => {
     const { executable } = await compileGraph(doubled(), { backend: await emulator() });
@@ -237,4 +262,58 @@ emulated('attention', () => {
       });
     },
   );
+});
+
+emulated('few columns, short and long slices, running sums', () => {
+  const programs: Readonly<Record<string, readonly [text: string, threads: RegExp]>> = {
+    'columns that threads share': [
+      `graph (%0 x: f32[200 40], %1 y: f32[200 40]) {
+  %2: f32[200 40] = mul(%0, %1)
+  %3: f32[40] = reduceSum(%2) axes=[0]
+  %4: f32[40] = reduceMax(%0) axes=[0]
+  %5: i32[40] = argmax(%0) axis=0
+  return %3, %4, %5
+}`,
+      /threads=512/,
+    ],
+    'a running sum down columns and along rows': [
+      `graph (%0 x: f32[9 33], %1 y: f32[5 24]) {
+  %2: f32[9 33] = cumsum(%0) axis=1
+  %3: f32[5 24] = cumsum(%1) axis=0
+  return %2, %3
+}`,
+      /threads=64/,
+    ],
+    'long slices': [
+      `graph (%0 x: f32[6 72], %1 u: f32[4 72]) {
+  %2: i32[4] = iota() shape=[4] axis=0 dtype=i32
+  %3: f32[6 72] = scatterAdd(%0, %2, %1) axis=0
+  return %3
+}`,
+      /threads=32/,
+    ],
+    'slices of one element': [
+      `graph (%0 x: f32[50], %1 u: f32[4]) {
+  %2: i32[4] = iota() shape=[4] axis=0 dtype=i32
+  %3: f32[50] = scatterAdd(%0, %2, %1) axis=0
+  return %3
+}`,
+      /threads=32/,
+    ],
+  };
+  test.each(Object.entries(programs))('%s are dealt to many threads', async (_, [text, threads]) => {
+    const graph = parse(text);
+    const inputs = draw(graph, 5);
+    for (const device of [0, 1, 2]) {
+      const { executable, report } = await compileGraph(graph, { backend: await emulator({ device, poison: 0x7fc0dead }) });
+      expect(report.plan?.kernels.map(printKernel).join('\n')).toMatch(threads);
+      inputs.forEach((t, i) => executable.write(i, encode(t)));
+      await executable.run();
+      const got = (await results(executable)).map((x, i) => decode(executable.outputs[i]?.dtype ?? 'f32', x));
+      executable.dispose();
+      const seen = compare(bounded(graph, inputs), got);
+      expect(seen.wrong).toBeUndefined();
+      expect(seen.checked).toBe(seen.elements);
+    }
+  });
 });

@@ -77,6 +77,23 @@ test('arguments are checked as the direct run checks them', () => {
   expect(said.stdout).toMatch(/^FV0305: argument 1, up: expected a tensor, got nothing\n {2}at \S*\[eval1\]:1:\d+\n$/);
 });
 
+test('threads and arguments that there are none of are refused', () => {
+  const bad = ['0', '-1', '1.5', "'a'", '257'];
+  const said = inNode(
+    at('cpu'),
+    `import { load } from './index.js';
+for (const threads of [${bad}]) await load({ threads }).catch((e) => console.log(e.message));
+const s = await load({ threads: 1 });
+for (const argument of [7, -1, 1.5, 'length']) try { s.ahead(argument, 1); console.log('taken'); } catch (e) { console.log(e.code + ' ' + e.message); }
+s.ahead(2, 1);`,
+  );
+  expect(said.stderr).toBe('');
+  expect(said.stdout.trim().split('\n')).toEqual([
+    ...bad.map((t) => `load: threads ${t.replaceAll("'", '')}: expected a whole number from 1 to 256`),
+    ...['7', '-1', '1.5', 'length'].map((a) => `FV0305 ahead: there is no argument ${a}: the program takes 3, counted from 0`),
+  ]);
+});
+
 test('the declarations are legal, with shapes in names', () => {
   const file = join(at('cpu'), 'index.d.ts');
   const text = readFileSync(file, 'utf8');
@@ -266,6 +283,10 @@ describe.skipIf(!emulator)('cuda', () => {
     expect(changed('manifest.json', (t) => t.replace(/"sm_\d+a?"/, '"sm_70"'))).toMatch(/^FV0205: the program is exported for sm_70 /);
     expect(changed('kernels0.cubin', (t) => `${t.slice(0, 100)}x${t.slice(101)}`)).toMatch(/^FV0204: kernels0\.cubin is not the file/);
     expect(run(load, { FOVEA_CUDA_DRIVER: '/nowhere/libcuda.so' }).stdout).toMatch(/^FV0310: FOVEA_CUDA_DRIVER is /);
+    // there is no emulator to try
+    const loader = readFileSync(join(dir, 'index.js'), 'utf8');
+    expect(loader).toContain('install the NVIDIA driver');
+    expect(loader).not.toContain('--emulate');
   });
 });
 

@@ -26,6 +26,26 @@ test('each file is checked by the options of its own folder', { timeout: 60_000 
   expect(codes(at, 'loose/model.ts', 'strict/model.ts')).toEqual(['strict/model.ts:1 TS2322']);
 });
 
+test('what is nested too deep is told, and after an edit the same checker goes on', { timeout: 60_000 }, () => {
+  const good = 'export const n: string = 1;\n';
+  const at = projectOf({ 'model.ts': `export const n = ${'1+'.repeat(4000)}1;\n` });
+  const c = checker([at('model.ts')]);
+  const now = () =>
+    c
+      .round()
+      .findings()
+      .map((f) => f.code);
+  const written = (text: string) => {
+    put(at('model.ts'), text);
+    c.changed(at('model.ts'));
+    return now();
+  };
+  expect(now()).toEqual(['FV0402']);
+  expect(written(good)).toEqual(['TS2322']);
+  expect(written(`export const n = ${'['.repeat(3000)}${']'.repeat(3000)};\n`)).toEqual(['FV0402']);
+  expect(written(good)).toEqual(['TS2322']);
+});
+
 test('a file without a project may use what browsers have, and Node: its types are those beside it, or our own', {
   timeout: 60_000,
 }, () => {

@@ -159,10 +159,11 @@ class Scaled {
     return x.mul(this.by);
   }
 }
-export const scaled = new Scaled();
-export function* parts(x: F32<'N'>) {
+const scaled = new Scaled();
+export const doubled = fn(['N'], (x) => scaled.run(x));
+export const parts = Object.assign(function* (x: F32<'N'>) {
   yield x;
-}
+}, { args: [] });
 type S = F32<''>;
 export const decided = (x: F32<'N'>, inWhile: S, inDo: S, inFor: S, inOf: S, inSwitch: S, and: S, or: S, not: S, choice: S, inText: S) => {
   while (inWhile) break;
@@ -335,4 +336,126 @@ export const whole = { named };
   expect(of('named')).toEqual(['model.ts:12']);
   expect(of('whole')).toEqual(['model.ts:12']);
   expect(of('none')).toEqual([]);
+});
+
+test('functions in objects, in classes, behind other names, in another file', { timeout: 60_000 }, () => {
+  const far = `let count = 0;
+export const opts = { rate: () => Math.random(), nested: { tick() { return ++count; } } };
+export class Far {
+  n = 1;
+  static tick = () => --count;
+  constructor(by = 2) {
+    count += by;
+  }
+  get next() {
+    return count++;
+  }
+  read() {
+    return this.n;
+  }
+}
+export const far = new Far();
+export const text = (parts: TemplateStringsArray) => Date.now() + parts.length;
+`;
+  const model = `import { fn } from 'fovea';
+import { Far, far, opts, text } from './far.ts';
+let n = 0;
+const noise = () => performance.now();
+const own = { noise, ['a b']: noise, rate: () => Math.random() };
+const { rate } = own, alias = noise;
+class K { static tick = () => ++n; }
+export const f = fn(['N'], (x) => {
+  const mine = new Far();
+  return x.mul(own.noise() + own.rate() + alias() + K.tick() + opts['rate']() + opts.nested.tick() + Far.tick() + mine.next + mine.read() + far.read() + text\`a\`);
+});
+export const g = fn(['N'], (x) => x.mul(rate()));
+`;
+  const files = { 'model.ts': model, 'far.ts': far };
+  const all = [
+    'FV0902 Math.random',
+    'FV0901 ++count',
+    'FV0901 --count',
+    'FV0901 count',
+    'FV0901 count++',
+    'FV0901 this',
+    'FV0902 Date.now',
+    'FV0902 performance.now',
+    'FV0902 Math.random',
+    'FV0901 ++n',
+  ];
+  expect(findings(files)).toEqual(all);
+  // of one export the same
+  const at = projectOf(files);
+  expect(inOrder(impuritiesOf(at('model.ts'), 'f')).map((f) => f.code)).toEqual(all.map((f) => f.slice(0, 6)));
+  expect(impuritiesOf(at('model.ts'), 'g').map((f) => f.code)).toEqual(['FV0902']);
+});
+
+test('values that parameters have by themselves, and loops over variables of others', { timeout: 60_000 }, () => {
+  const model = `import { type F32, fn } from 'fovea';
+let n = 0;
+const holder = { last: 0, key: '' };
+const noisy = (x: F32<'N'>, k = Math.random(), { m = Date.now() } = {}) => x.mul(k).mul(m);
+export const f = fn(['N'], (x) => {
+  let mine = 0;
+  for (n of [1, 2]) mine += n;
+  for (holder.last of [1, 2]) mine += 1;
+  for (holder.key in { a: 1 }) mine += 1;
+  for (mine of [1, 2]) if (mine > 1) break;
+  return noisy(x).mul(mine);
+});
+`;
+  expect(findings({ 'model.ts': model })).toEqual([
+    'FV0902 Math.random',
+    'FV0902 Date.now',
+    'FV0901 n',
+    'FV0901 holder.last',
+    'FV0901 holder.key',
+  ]);
+});
+
+test('code from text, modules and connections, and an expression that remembers where it stopped', { timeout: 60_000 }, () => {
+  const model = `import { Worker } from 'node:worker_threads';
+import { fn } from 'fovea';
+const all = /a/g, one = /a/;
+export const f = fn(['N'], (x) => {
+  const found = [all.test('a'), one.test('a'), /a/g.test('a')];
+  void import('node:fs');
+  new Worker('./a.js');
+  new WebSocket('ws://localhost');
+  return x.mul(new Function('return 1')()).mul(found.length);
+});
+`;
+  expect(findings({ 'model.ts': model }).filter((f) => f.startsWith('FV'))).toEqual([
+    "FV0901 all.test('a')",
+    "FV0902 import('node:fs')",
+    "FV0902 new Worker('./a.js')",
+    "FV0902 new WebSocket('ws://localhost')",
+    "FV0902 new Function('return 1')",
+  ]);
+});
+
+test('helpers that yield to a loop of the body, and objects that it makes, are its own', { timeout: 60_000 }, () => {
+  const model = `import { type F32, fn } from 'fovea';
+function* upTo(k: number) { for (let i = 0; i < k; i++) yield i; }
+function* times(x: F32<'N'>) { yield x; yield x.mul(2); }
+class Counter {
+  n = 0;
+  by: number;
+  constructor(by: number) { this.by = by; }
+  next() { return this.again(); }
+  again() { return (this.n += this.by); }
+  scale(x: F32<'N'>) { return x.mul(this.n); }
+}
+export const f = fn(['N'], (x) => {
+  const c = new Counter(2);
+  class Inner { n = 0; up() { return this.more(); } more() { return ++this.n; } }
+  function* own() { yield 1; }
+  let y = x;
+  for (const i of upTo(3)) y = y.mul(i + c.next() + new Inner().up());
+  for (const i of own()) y = y.mul(i);
+  for (const part of times(x)) y = y.add(part);
+  return c.scale(y);
+});
+`;
+  expect(findings({ 'model.ts': model })).toEqual([]);
 });

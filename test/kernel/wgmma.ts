@@ -19,6 +19,8 @@ export const pipeline = (of: KMatrix, turned = false): string => {
   const at = turned ? ['0, kp', '0, kp'] : ['kp, 0', 'kp, 0'];
   const step = turned ? 'mul(part, 1024)' : 'mul(part, 16)';
   const lines = turned ? ' turned 4096' : '';
+  // turned lines have 64 columns, of which the last 32 are not stored
+  const sums = turned ? ['s0', 's1', 's2', 's3'] : ['s0', 's1'];
   return `kernel pipeline(a: ${of}[${turned ? k * line(m) : m * line(k)}] read, b: ${of}[${turned ? k * line(n) : n * line(k)}] read, y: f32[2048] write) grid=[1 1 1] threads=256 {
   alloc left: ${of}[8192] shared
   alloc right: ${of}[${turned ? 8192 : 4096}] shared
@@ -43,15 +45,13 @@ export const pipeline = (of: KMatrix, turned = false): string => {
     }
   } else {
     registers 240
-    var s0: f32.8 = 0:f32.8
-    var s1: f32.8 = 0:f32.8
-    for kq = 0 to ${k} step 64 {
+${sums.map((s) => `    var ${s}: f32.8 = 0:f32.8\n`).join('')}    for kq = 0 to ${k} step 64 {
       let panel_1: index = div(kq, 64)
       let slot_1: index = rem(panel_1, 2)
       await full[slot_1] parity rem(div(panel_1, 2), 2)
       fence
       for part = 0 to 4 step 1 unroll {
-        wgmma.${of} s0 s1 = left[add(mul(slot_1, 4096), ${step})]${lines}, right[add(mul(slot_1, ${turned ? 4096 : 2048}), ${step})]${lines}
+        wgmma.${of} ${sums.join(' ')} = left[add(mul(slot_1, 4096), ${step})]${lines}, right[add(mul(slot_1, ${turned ? 4096 : 2048}), ${step})]${lines}
       }
       commit.products
       wait.products 0

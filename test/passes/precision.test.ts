@@ -158,6 +158,10 @@ describe('precision', () => {
     expect(casted(head, { ...results, results: { 'head/*': 'f32' } })).toBe(casted(head));
     expect(() => casted(head, { ...results, results: { head: 'f64' as 'f32' } })).toThrow(FoveaError);
   });
+  it('refuses a policy with a word that is none, or of another kind', () => {
+    for (const odd of [{ scope: {} }, { scopes: 'f32' }, { kept: 'yes' }, { results: ['bf16'] }])
+      expect(() => casted(head, { default: 'bf16', ...odd } as never)).toThrow(new RegExp(`precision: '${Object.keys(odd)[0]}'`));
+  });
   it('a rounded result is what lies in memory, for both phases', () => {
     const { groups } = fuse(cast(head, results), cpu);
     const dtypes = (vs: readonly Value[]): string => vs.map((v) => v.type.dtype).join();

@@ -6,7 +6,7 @@ import { agree, jobOn } from '../../cli/ranks.ts';
 import type { Communicator } from '../../compiler/collectives.ts';
 import { FoveaError } from '../../compiler/error.ts';
 import { placingOf } from '../../compiler/shard/plan.ts';
-import { type F32, shard, spec } from '../../index.ts';
+import { type F32, type ShardPlan, shard, spec } from '../../index.ts';
 
 const reasons = (n: number, f: (c: Communicator) => Promise<unknown>): Promise<readonly string[]> =>
   Promise.all(
@@ -62,4 +62,33 @@ test.each([
   [3.5, 1],
 ])('%s ranks in groups of %s are no mesh', (ranks, group) => {
   expect(() => placingOf({ params: [], results: [] }, [], ranks, { group })).toThrow(`a mesh of ${ranks} ranks in groups of ${group}`);
+});
+
+test.each([
+  [{ split: 5 }, '{"split":5} on 4 ranks: it has 2 axes, and none at 5'],
+  [{ split: -1 }, '{"split":-1} on 4 ranks: it has 2 axes, and none at -1'],
+  [{ split: '0' }, 'it has 2 axes, and none at 0: they count from 0'],
+  ['bogus', '"bogus" on 4 ranks: it is no placement'],
+  [null, 'null on 4 ranks: it is no placement'],
+  [{}, '{} on 4 ranks: it is no placement'],
+  [{ split: 0, parts: 8 }, 'parts is no list of sizes'],
+  [{ split: 0, parts: ['8'] }, 'parts is no list of sizes'],
+  [{ split: 0, parts: [4, 8] }, 'its parts do not add up to the 8 of axis 0'],
+  [{ split: 0, parts: [2, 6] }, 'S0[2 6] on 4 ranks: a part of the axis is no multiple of the ranks'],
+])('a place that is none: %o', (place, why) => {
+  const params = [{ id: 0, name: '1.images', type: { dtype: 'f32' as const, shape: [8, 4] } }];
+  const run = () => placingOf({ params, results: [] }, [], 4, { place: () => place as never });
+  expect(run).toThrow(FoveaError);
+  expect(run).toThrow(/^1\.images, f32\[8 4\], cannot be /);
+  expect(run).toThrow(why);
+});
+
+test('numbers of a plan are whole, and limits may be Infinity', () => {
+  const run = (plan: ShardPlan) => () => placingOf({ params: [], results: [] }, [], 2, plan);
+  for (const n of [Number.NaN, -1, 1.5, '1' as never, Number.NEGATIVE_INFINITY])
+    for (const name of ['prefetch', 'gatheredBytes', 'bucketBytes'] as const)
+      expect(run({ [name]: n }), `${name} ${n}`).toThrow(`${name} is ${n}: expected a whole number from `);
+  for (const plan of [{ gatheredBytes: 0 }, { bucketBytes: 0 }, { prefetch: Number.POSITIVE_INFINITY }])
+    expect(run(plan)).toThrow(FoveaError);
+  for (const plan of [{ prefetch: 0, gatheredBytes: 1 }, { gatheredBytes: Number.POSITIVE_INFINITY, bucketBytes: 1 }, {}]) run(plan)();
 });

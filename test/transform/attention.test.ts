@@ -22,8 +22,10 @@ import {
   spec,
   stopGradient,
   sum,
+  type Tensor,
   trace,
   vmap,
+  where,
 } from '../../dsl/index.ts';
 import { bounded, compare } from '../../testing/bound.ts';
 import { laws } from '../../testing/laws/index.ts';
@@ -119,7 +121,6 @@ const misses: { readonly [name: string]: readonly [f: (q: Q, k: K, v: V) => unkn
     },
     'read by more than the softmax',
   ],
-  'a softmax of something else': [(q, k, v) => look(softmax(exp(scores(q, k))), v), 'not of a contraction'],
   'values without the heads': [
     (q, k, v) => einsum('b h n m, b m e -> b h n e', softmax(scores(q, k)), sum('b h m e -> b m e', v)),
     'other batch axes',
@@ -131,13 +132,146 @@ test.each(Object.entries(misses))('%s: no call, and a reason', (_, [f, why]) => 
   expect(nearMisses(g).map((m) => m.why)).toEqual([expect.stringContaining(why)]);
 });
 
+type S = F32<'2 3 5 7'>;
+const whys = (g: Graph): readonly string[] => nearMisses(g).map((m) => m.why);
+const shifted = (s: S): S => exp(s.sub(max('b h n m -> b h n 1', s)));
+const rowSums = (e: S) => sum('b h n m -> b h n 1', e);
+const written: { readonly [name: string]: readonly [f: (s: S, v: V) => F32<string>, why: string] } = {
+  'over the queries': [
+    (s, v) => {
+      const e = exp(s.sub(max('b h n m -> b h 1 m', s)));
+      return look(e.div(sum('b h n m -> b h 1 m', e)), v);
+    },
+    'the softmax runs over the queries, not the keys',
+  ],
+  'over the heads': [
+    (s, v) => {
+      const e = exp(s.sub(max('b h n m -> b 1 n m', s)));
+      return look(e.div(sum('b h n m -> b 1 n m', e)), v);
+    },
+    'the softmax runs over an axis that weights and values share, as the heads, not over the keys',
+  ],
+  'over queries and keys': [
+    (s, v) => {
+      const e = exp(s.sub(max('b h n m -> b h 1 1', s)));
+      return look(e.div(sum('b h n m -> b h 1 1', e)), v);
+    },
+    'the softmax runs over more axes than that of the keys',
+  ],
+  'over keys that are not last': [
+    (s, v) => {
+      const turned = rearrange('b h n m -> b h m n', s);
+      const e = exp(turned.sub(max('b h m n -> b h 1 n', turned)));
+      return einsum('b h m n, b h m e -> b h n e', e.div(sum('b h m n -> b h 1 n', e)), v);
+    },
+    'the softmax runs over the keys, but they are not the last axis of the scores',
+  ],
+  'without a maximum': [
+    (s, v) => look(exp(s).div(rowSums(exp(s))), v),
+    'the exponentials of the scores are taken without subtracting their maximum, so that they can overflow',
+  ],
+  'with the maximum of the queries': [
+    (s, v) => {
+      const e = exp(s.sub(max('b h n m -> b h 1 m', s)));
+      return look(e.div(rowSums(e)), v);
+    },
+    'the maximum and the sum of the softmax run over different axes',
+  ],
+  'with a power of the sum': [
+    (s, v) => {
+      const e = shifted(s);
+      return look(e.mul(rowSums(e).pow(-1)), v);
+    },
+    'the exponentials are multiplied by the reciprocal of their sum, not divided by the sum',
+  ],
+  'with one over the sum, on the left': [
+    (s, v) =>
+      look(
+        scalar(1)
+          .div(rowSums(shifted(s)))
+          .mul(shifted(s)) as S,
+        v,
+      ),
+    'the exponentials are multiplied by the reciprocal of their sum, not divided by the sum',
+  ],
+  'divided after mixing': [
+    (s, v) => look(shifted(s), v).div(rowSums(shifted(s))),
+    'the values are mixed first and divided by the sums of the exponentials after that',
+  ],
+  'with exponentials that are written twice': [
+    (s, v) => look(shifted(s).div(rowSums(shifted(s))), v),
+    'the exponentials of the scores, or the scores, are computed twice',
+  ],
+  'in a composite': [
+    (s, v) =>
+      look(
+        composite('mine', (x: S) => exp(x).div(rowSums(exp(x))), s),
+        v,
+      ),
+    'the exponentials of the scores are taken without subtracting their maximum, so that they can overflow',
+  ],
+};
+describe.each(Object.entries(written))('a softmax written out, %s', (_, [f, why]) => {
+  const g = graphOf((q, k, v) => f(scores(q, k).mul(0.5), v));
+  it('stays, with the reason', () => {
+    expect(tagsIn(recognise(g)).filter((t) => t !== 'mine')).toEqual([]);
+    expect(whys(g)).toEqual([why]);
+  });
+  it('has the same reason where it is differentiated, once', () => expect(whys(gradGraph(g))).toEqual([why]));
+});
+
 test('a softmax over the queries is none', () => {
   const g = graphOf(((q: Q, k: K, v: V) => {
     const w = softmax(einsum('b h n d, b h m d -> b h m n', q, k));
     return einsum('b h m n, b h m e -> b h n e', w, v);
   }) as never);
   expect(tagsIn(recognise(g))).toEqual(['softmax']);
-  expect(nearMisses(g).map((m) => m.why)).toEqual(['the weights are not summed over the axis of their softmax']);
+  expect(whys(g)).toEqual(['the softmax runs over the queries, not the keys']);
+});
+
+test('one head without images, whose keys are its values, over the queries: a near miss too', () => {
+  const f = (q: F32<'5 4'>, k: F32<'7 4'>) => {
+    const s = einsum('n d, m d -> n m', q, k);
+    const e = exp(s.sub(max('n m -> 1 m', s)));
+    return einsum('n m, m d -> n d', e.div(sum('n m -> 1 m', e)), k);
+  };
+  expect(whys(trace(f as never, [spec('5 4'), spec('7 4')] as never).graph)).toEqual(['the softmax runs over the queries, not the keys']);
+});
+
+type Keep = Tensor<'2 1 1 7', 'bool'>;
+const before: { readonly [name: string]: readonly [f: (s: S, bias: F32<'3 5 7'>, keep: Keep) => F32<string>, why: string] } = {
+  'a bias': [(s, bias) => s.add(bias), 'a bias is added to the scores'],
+  'a bias on the left': [(s, bias) => bias.add(s), 'a bias is added to the scores'],
+  'a bias, scaled after': [(s, bias) => s.mul(0.5).add(bias).div(2), 'a bias is added to the scores'],
+  'less a bias': [(s, bias) => s.sub(bias), 'a bias is subtracted from the scores'],
+  'a mask': [(s, _, keep) => s.add(where(keep, 0, -1e9) as never), 'a mask is added to the scores'],
+  'a mask in numbers': [(s, _, keep) => s.add(keep.cast('f32').sub(1).mul(1e9) as never), 'a mask is added to the scores'],
+  'a choice': [(s, _, keep) => where(keep, s, -1e9) as never, 'the scores are masked'],
+  'a scale that varies': [(s, bias) => s.mul(bias), 'the scores are scaled by a tensor, not by one number'],
+  'something else': [(s) => exp(s), 'the softmax is not of a contraction: exp stands between them'],
+};
+test.each(Object.entries(before))('%s in front of the softmax is named', (_, [f, why]) => {
+  const whole = (q: Q, k: K, v: V, bias: F32<'3 5 7'>, keep: Keep) => look(softmax(f(scores(q, k), bias, keep)) as S, v);
+  const g = trace(whole as never, [...specs, spec('3 5 7'), spec('2 1 1 7', 'bool')] as never).graph;
+  expect(tagsIn(recognise(g))).toEqual(['softmax']);
+  expect(whys(g)).toEqual([why]);
+});
+
+type X = F32<'5 4'>;
+type Logits = F32<'5 7'>;
+const classes = (x: X, w: F32<'7 4'>): Logits => einsum('b d, k d -> b k', x, w);
+const noAttention: { readonly [name: string]: (x: X, w: F32<'7 4'>, logits: Logits, bias: F32<'7'>) => F32<string> } = {
+  'logits that are given': (_, w, logits) => einsum('b k, k d -> b d', softmax(logits), w),
+  'a linear layer': (x, w, _, bias) => einsum('b k, k d -> b d', softmax(classes(x, w).add(bias)), w),
+  'a loss over classes': (x, w, targets) => einsum('b k, b k ->', softmax(classes(x, w)), targets),
+  'a loss of each row': (x, w, targets) => einsum('b k, b k -> b', softmax(classes(x, w)), targets),
+  'a soft assignment': (x, w) => einsum('b k, b d -> k d', softmax(classes(x, w)), x),
+  'the gradient of a classifier': (x, w, targets) => einsum('b k, b d -> k d', softmax(classes(x, w)).sub(targets), x),
+};
+test.each(Object.entries(noAttention))('%s is no near miss', (_, f) => {
+  const g = trace(f as never, [spec('5 4'), spec('7 4'), spec('5 7'), spec('7')] as never).graph;
+  expect(tagsIn(recognise(g))).toEqual(['softmax']);
+  expect(whys(g)).toEqual([]);
 });
 
 test('a sum that is held constant is no softmax: its derivative is another', () => {

@@ -6,11 +6,12 @@
 import { passesFor } from '../../compiler/compile.ts';
 import { showType } from '../../compiler/graph/infer.ts';
 import type { Tensor64 } from '../../compiler/graph/tensor64.ts';
-import type { Graph } from '../../compiler/graph/types.ts';
+import type { Graph, Value } from '../../compiler/graph/types.ts';
 import { verify } from '../../compiler/graph/verify.ts';
 import { keep } from '../../compiler/passes/keep.ts';
 import { type Precision, policyOf } from '../../compiler/passes/precision.ts';
 import { interpretRanks } from '../../compiler/shard/ranks.ts';
+import { recompute } from '../../compiler/transform/recompute.ts';
 import { bounded, compare } from '../bound.ts';
 import { rounded } from '../host.ts';
 import { runKernels } from '../kernels.ts';
@@ -33,10 +34,23 @@ const firstOf = (g: Graph, inputs: readonly Tensor64[]): readonly Tensor64[] => 
   const { results } = interpretRanks({ ...g, params: [...g.params, rank] }, { ranks: 1, shard: 1 }, [inputs.map(rounded)], rounded);
   return (results[0] as readonly Tensor64[]).slice(0, 1);
 };
-/** Whether in the backward phase a node of a float32 scope reads what `keep` rounded: the casts back of that phase are its own. */
+/** Whether in the backward phase a node of a float32 scope reads what `keep` rounded, or what is computed again from that and no gradient. */
 const intrudes = (g: Graph, policy: (scope: string) => string): boolean => {
-  const back = new Set(g.nodes.flatMap((n) => (n.op.prim === 'cast' && n.op.dtype === 'f32' && n.meta.phase === 'bwd' ? n.outputs : [])));
-  return g.nodes.some((n) => policy(n.meta.scope) === 'f32' && n.inputs.some((v) => back.has(v)));
+  const forward = new Set(g.params);
+  const low = new Set<Value>();
+  let found = false;
+  for (const { op, inputs, outputs, meta } of g.nodes) {
+    const again = meta.phase === 'fwd' || inputs.every((v) => forward.has(v));
+    const reads = meta.phase === 'bwd' && inputs.some((v) => low.has(v));
+    // the casts back of that phase are its own
+    const back = op.prim === 'cast' && op.dtype === 'f32' && meta.phase === 'bwd';
+    if (reads && policy(meta.scope) === 'f32') found = true;
+    for (const o of outputs) {
+      if (again) forward.add(o);
+      if (back || (again && reads)) low.add(o);
+    }
+  }
+  return found;
 };
 
 export const precisionLaws: readonly Law[] = [
@@ -75,7 +89,9 @@ export const precisionLaws: readonly Law[] = [
       };
       const passes = passesFor(choice);
       const at = passes.findIndex(([name]) => name === 'keep');
-      const before = passes.slice(0, at).reduce((g, [, pass]) => pass(g), gradientStep(graph, 'plain'));
+      // whatever is cheap is computed again, however small
+      const early = passes.slice(0, at).map(([name, pass]) => (name === 'recompute' ? recompute(0) : pass));
+      const before = early.reduce((g, pass) => pass(g), gradientStep(graph, 'plain'));
       const after = keep(choice, 0)(before);
       verify(after);
       if (signature(after) !== signature(before)) return 'the signature changes';

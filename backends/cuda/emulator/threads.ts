@@ -18,6 +18,7 @@ export const emulatorThreads = `
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -179,7 +180,9 @@ static int fv_run(fv_runner *r, const fv_work &w, unsigned block) {
     for (int i = 0; i < w.threads; i++) if (r->t[i].state == fv_waiting) { if (line < 0) line = r->t[i].line; else if (line != r->t[i].line) return fault("threads wait at different barriers"); r->t[i].state = fv_ready; }
     b.since = ++b.now;
   }
-  if (r->most > 65536 / 128) { char s[120]; snprintf(s, sizeof s, "warp groups ask for %d registers of %d", r->most * 128, 65536); return fault(s); }
+  /* a block has those that it began with, and no others */
+  int begun = std::min(255, 65536 / w.threads / 8 * 8) * w.threads;
+  if (r->most * 128 > begun) { char s[120]; snprintf(s, sizeof s, "warp groups ask for %d registers of %d", r->most * 128, begun); return fault(s); }
   return 0;
 }
 /* all blocks, one launch of the process at a time: 0, or the code of a fault, which 'said' tells */

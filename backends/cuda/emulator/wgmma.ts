@@ -7,8 +7,8 @@
 /** Behind the head: what kernels call. */
 export const wgmmaHead = `
 struct fv_tensor;
-struct fv_matrix { long at, apart, size; int turned, line; const char *name; long first; };
-struct fv_multiplied { float *sums[16]; int n, f16; fv_matrix x, y; const unsigned *words; };
+struct fv_matrix { unsigned long long bits; long at, size; int line; const char *name; };
+struct fv_multiplied { float *sums[16]; int n, f16, tx, ty; fv_matrix x, y; const unsigned *words; };
 extern "C" {
 void fv_make_phases(long at, int n, int arrivals, const char *name);
 void fv_arrive_at(long at, const char *name, long i, int line); void fv_expect_at(long at, const char *name, long i, long bytes); void fv_await_at(long at, const char *name, long i, int parity);
@@ -25,9 +25,11 @@ template <class T, class I, class J> static inline void fv_await(const fv_array<
 template <class T, class I, class P, class J, class... X> static inline void fv_fetch(const fv_array<T> &p, I at, const fv_tensor *from, const fv_array<P> &on, J slot, X... index) {
   int all[] = {(int)index...}; fv_begin_fetch(p.at, at, p.size, p.name, from, all, sizeof...(index), fv_phase(on, slot), on.name, slot);
 }
-template <int turned, class T, class I> static inline fv_matrix fv_lines(const fv_array<T> &p, I at, int apart, int line = __builtin_LINE()) { return {p.at, apart, p.size, turned, line, p.name, (long)at}; }
-#define FV_PRODUCTS(name, f16) template <int tx, int ty, class... S> static inline void name(fv_matrix x, fv_matrix y, S &...s) { fv_multiplied mine = {{s.v...}, sizeof...(s), f16, x, y, nullptr}; fv_begin_products(&mine); } \
-  template <int tx, int ty, class U, class... S> static inline void name(fv_vec<U, 4> x, fv_matrix y, S &...s) { fv_multiplied mine = {{s.v...}, sizeof...(s), f16, y, y, x.v}; fv_begin_products(&mine); }
+/* as for a GPU: of a matrix the products are given the bits alone, and the array for what is said of faults */
+template <int turned> static inline unsigned long long fv_descriptor(unsigned at, int apart);
+template <int turned, class T, class I> static inline fv_matrix fv_lines(const fv_array<T> &p, I at, int apart, int line = __builtin_LINE()) { return {fv_descriptor<turned>((unsigned)(p.at + at * (long)sizeof(T)), apart), p.at, p.size, line, p.name}; }
+#define FV_PRODUCTS(name, f16) template <int tx, int ty, class... S> static inline void name(fv_matrix x, fv_matrix y, S &...s) { fv_multiplied mine = {{s.v...}, sizeof...(s), f16, tx, ty, x, y, nullptr}; fv_begin_products(&mine); } \
+  template <int tx, int ty, class U, class... S> static inline void name(fv_vec<U, 4> x, fv_matrix y, S &...s) { fv_multiplied mine = {{s.v...}, sizeof...(s), f16, 0, ty, y, y, x.v}; fv_begin_products(&mine); }
 FV_PRODUCTS(fv_wgmma_bf16, 0)
 FV_PRODUCTS(fv_wgmma_f16, 1)
 template <int N> static inline void fv_waitProducts(int line = __builtin_LINE()) { fv_wait_products(N, line); }
@@ -108,11 +110,21 @@ extern "C" void fv_share_registers(int n, int line) {
     r->most = sum;
   }, &n, 128);
 }
-static void fv_read_matrix(const fv_matrix &m, int rows, int f16, const unsigned long *seen, std::vector<double> &to, fv_group &g) {
+/* Byte of number p of row r, by the canonical layouts of the PTX ISA: swizzles of 0, 128, 64 and 32 bytes, whose lines are along p (K-major) or along r (MN-major).
+   The swizzle is one of addresses, so it has to begin where the descriptor says that its pattern does. */
+static long fv_byte(unsigned long long bits, int turned, int r, int p) {
+  static const int lines[] = {16, 128, 64, 32}; int line = lines[bits >> 62 & 3];
+  long start = (bits & 0x3fff) << 4, leading = (bits >> 16 & 0x3fff) << 4, stride = (bits >> 32 & 0x3fff) << 4;
+  long a = turned ? line == 16 ? r % 8 * 2 + r / 8 * stride + p % 8 * 16 + p / 8 * leading : r % (line / 2) * 2 + r / (line / 2) * leading + p % 8 * line + p / 8 * stride
+                  : r % 8 * line + r / 8 * stride + (line == 16 ? p / 8 * leading + p % 8 * 2 : p * 2);
+  a += start; return a ^ (a >> 7 & (line / 16 - 1)) << 4;
+}
+static void fv_read_matrix(const fv_matrix &m, int turned, int rows, int f16, const unsigned long *seen, std::vector<double> &to, fv_group &g) {
   fv_block &b = fv_here->block; int group = fv_me->thread / 128; std::vector<long> atoms;
+  if ((m.bits >> 7 - 4 & 7) != (m.bits >> 49 & 7)) fv_say(719, "multiplies %s from the middle of a pattern of lines on, and the descriptor does not say so", m.name);
   for (int r = 0; r < rows; r++) for (int p = 0; p < 16; p++) {
-    long i = m.first + (m.turned ? r / 64 * m.apart + p * 64 + r % 64 : r * 64 + p); if (i < 0 || i >= m.size) fv_outside("multiplies", m.name, i, m.size);
-    long a = m.at + 2 * i; a ^= (a >> 7 & 7) << 4; unsigned long w = b.wrote[a];
+    long a = fv_byte(m.bits, turned, r, p), i = (a - m.at) / 2; if (a < m.at || i >= m.size) fv_outside("multiplies", m.name, i, m.size);
+    unsigned long w = b.wrote[a];
     if (w & fv_flying) fv_underway("multiplies", m.name, i, (int)(w & 2047));
     if ((w >> 11) < b.begun) fv_unwritten(m.name, i);
     if ((w >> 11) >= b.since && (w >> 11) >= seen[fv_actor(w & 2047)]) fv_say(719, "multiplies %s[%ld] of shared memory, which was fetched or written, and nobody waited for it", m.name, i);
@@ -126,13 +138,13 @@ static void fv_read_matrix(const fv_matrix &m, int rows, int f16, const unsigned
 static void fv_multiply(void **all) {
   fv_multiplied **m = (fv_multiplied **)all; fv_multiplied &one = **m; fv_runner *r = fv_here; fv_group &g = fv_own_group(); fv_thread *first = r->t + (fv_me->thread & ~127);
   if (!g.fenced) fv_say(719, "products begin without a fence since the last group of them");
-  for (int t = 1; t < 128; t++) if (m[t]->x.first != one.x.first || m[t]->y.first != one.y.first || m[t]->x.at != one.x.at || m[t]->y.at != one.y.at) fv_say(719, "threads of a warp group name different matrices");
+  for (int t = 1; t < 128; t++) if (m[t]->x.bits != one.x.bits || m[t]->y.bits != one.y.bits) fv_say(719, "threads of a warp group name different matrices");
   unsigned long seen[fv_actors]; memcpy(seen, first->seen, sizeof seen);
   for (int t = 1; t < 128; t++) for (int i = 0; i < fv_actors; i++) if (first[t].seen[i] < seen[i]) seen[i] = first[t].seen[i];
   int n = one.n, columns = 16 * n; std::vector<double> x(64 * 16), y(columns * 16), turned(columns * 16), sum(columns);
-  if (!one.words) fv_read_matrix(one.x, 64, one.f16, seen, x, g);
+  if (!one.words) fv_read_matrix(one.x, one.tx, 64, one.f16, seen, x, g);
   else for (int t = 0; t < 128; t++) for (int j = 0; j < 4; j++) for (int h = 0; h < 2; h++) x[(t / 32 * 16 + (t % 32 >> 2) + 8 * (j & 1)) * 16 + 2 * (t & 3) + h + 8 * (j >> 1)] = fv_number(m[t]->words[j] >> 16 * h & 0xffff, one.f16);
-  fv_read_matrix(one.y, columns, one.f16, seen, y, g);
+  fv_read_matrix(one.y, one.ty, columns, one.f16, seen, y, g);
   for (int c = 0; c < columns; c++) for (int p = 0; p < 16; p++) turned[p * columns + c] = y[c * 16 + p];
   fv_held *h = nullptr; for (auto &o : g.held) if (o.sums[0] == one.sums[0]) h = &o;
   if (!h) {

@@ -3,6 +3,7 @@ import type { Row } from '../mutant.ts';
 
 const definition = 'compiler/graph/attention.ts';
 const recognise = 'compiler/transform/recognise.ts';
+const softmax = 'compiler/transform/softmax.ts';
 const transposes = 'compiler/transform/transpose-regions.ts';
 const forward = 'compiler/tile/stream.ts';
 const backward = 'compiler/tile/stream-grad.ts';
@@ -46,16 +47,16 @@ export const attention: readonly Row[] = [
   {
     name: 'attention: scores that others read too',
     fault: 'dropped check',
-    file: recognise,
-    from: "s.uses(call.inputs[0] as Value) === 1 ? call.inputs[0] : 'the scores are read by more than the softmax'",
-    to: 'call.inputs[0]',
+    file: softmax,
+    from: "s.uses(x) === 1 ? undefined : 'the scores are read by more than the softmax'",
+    to: 'undefined',
     test: found,
   },
   {
     name: 'attention: weights summed over any axis',
     fault: 'dropped check',
     file: recognise,
-    from: "if (!is(sums, rank + 1)) return 'the weights are not summed over the axis of their softmax';",
+    from: 'if (!is(sums, ...last)) return otherAxis(s, mix, found.x, last);',
     to: '',
     test: found,
   },

@@ -22,6 +22,22 @@ const streamTest = 'test/tile/stream.test.ts';
 
 export const cuda: readonly Row[] = [
   {
+    name: 'the next 64 columns of turned lines are half as far away',
+    fault: 'wrong constant',
+    file: 'backends/cuda/wgmma.ts',
+    from: '(apart * 2 & 0x3ffff)',
+    to: '(apart & 0x3ffff)',
+    test: runs,
+  },
+  {
+    name: 'atoms follow one another at half their distance',
+    fault: 'wrong constant',
+    file: 'backends/cuda/wgmma.ts',
+    from: '(u64)64 << 32',
+    to: '(u64)32 << 32',
+    test: runs,
+  },
+  {
     name: 'vectors are read at once wherever they lie',
     fault: 'dropped check',
     file: print,

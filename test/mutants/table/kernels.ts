@@ -193,8 +193,8 @@ export const kernels: readonly Row[] = [
     name: 'cumsum steps by one row less',
     fault: 'dropped term',
     file: 'compiler/tile/cumsum.ts',
-    from: 'ix.atom(grid.id, 0, outer - 1), length * inner)',
-    to: 'ix.atom(grid.id, 0, outer - 1), length)',
+    from: 'ix.atom(row, 0, outer - 1), length * inner)',
+    to: 'ix.atom(row, 0, outer - 1), length)',
     test: 'test/testing/laws.test.ts',
   },
   {

@@ -33,9 +33,15 @@ export const passes: readonly Row[] = [
     name: 'what a scope of float32 reads later is kept as bf16',
     fault: 'dropped check',
     file: keep,
-    from: "r.meta.phase === 'bwd' && policy(r.meta.scope) === 'bf16'",
-    to: "r.meta.phase === 'bwd'",
-    test: keeps,
+    from: "policy(r.meta.scope) === 'bf16' && (!passes",
+    to: '(!passes',
+  },
+  {
+    name: 'what is computed again for a scope of float32 is made of what was kept as bf16',
+    fault: 'dropped check',
+    file: keep,
+    from: '!known.has(o) || low(o)',
+    to: 'true',
   },
   {
     name: 'gradients, too, are rounded as results of their scope',
