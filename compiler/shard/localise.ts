@@ -10,7 +10,7 @@ import { countOf } from '../graph/tensor64.ts';
 import type { Graph, Node, Op, OpOf, Placement, Value } from '../graph/types.ts';
 import { isStretched, moved, type Rank } from './move.ts';
 import { isSplit, localType, type Mesh, pieceOf, samePlacement } from './placement.ts';
-import type { Placed } from './propagate.ts';
+import { type Placed, regionOf } from './propagate.ts';
 import { choose } from './rules.ts';
 
 export const rankName = 'rank';
@@ -80,6 +80,10 @@ const rowByRow = ({ b, mesh }: Rank, n: Node, x: Value): Value => {
   return b.one({ ...op, axes: [1] } as OpOf<'reduceSum' | 'reduceMax' | 'reduceMin'>, [b.reshape(x, [to, from / to])]);
 };
 
+/** A call of a region, of a rank's share where operands are split. */
+const localCall = (op: OpOf<'call'>, ins: readonly Placement[], mesh: Mesh): OpOf<'call'> =>
+  ins.some(isSplit) ? { ...op, body: localRegion(op.body, ins, mesh) } : op;
+
 /** A region on a rank's share of its operands; nothing is moved in it (propagate.ts). */
 const localRegion = (g: Graph, ins: readonly Placement[], mesh: Mesh): Graph => {
   const b = builder();
@@ -99,7 +103,7 @@ const localRegion = (g: Graph, ins: readonly Placement[], mesh: Mesh): Graph => 
       wantedIn: [],
       known: [],
       stored: () => false,
-      region: () => undefined,
+      region: (inner) => ('body' in n.op ? regionOf(n.op.body, inner, mesh) : undefined),
     });
     b.at(n.meta, () => {
       const operands = n.inputs.map((v, i) => {
@@ -107,7 +111,7 @@ const localRegion = (g: Graph, ins: readonly Placement[], mesh: Mesh): Graph => 
         const same = samePlacement(v.type, from[i] as Placement, want[i] as Placement);
         return same || !isStretched(b.maker(own)) ? own : moved(rank, own, v.type, 'R', want[i] as Placement, '');
       });
-      const made = b.emit(localOp(n, outs[0] as Placement, mesh), operands);
+      const made = b.emit(n.op.prim === 'call' ? localCall(n.op, want, mesh) : localOp(n, outs[0] as Placement, mesh), operands);
       n.outputs.forEach((o, i) => env.set(o, [made[i] as Value, outs[i] as Placement]));
     });
   }
@@ -134,8 +138,7 @@ export const localise = ({ graph: g, placement }: Placed, mesh: Mesh, reduceAs: 
       if (op.prim === 'broadcast' || op.prim === 'reduceSum' || op.prim === 'reduceMax' || op.prim === 'reduceMin')
         return [rowByRow(r, n, ins[0] as Value)];
     }
-    if (op.prim === 'call' && n.inputs.some((v) => isSplit(at(v))))
-      return b.emit({ ...op, body: localRegion(op.body, n.inputs.map(at), mesh) }, ins);
+    if (op.prim === 'call') return b.emit(localCall(op, n.inputs.map(at), mesh), ins);
     return b.emit(localOp(n, at(first), mesh), ins);
   };
   for (const n of g.nodes) {

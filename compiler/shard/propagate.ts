@@ -111,7 +111,7 @@ const route = (t: TensorType, from: Placement, to: Placement): readonly Placemen
 const makerOf = (g: Graph, v: Value): Node | undefined => g.nodes.find((n) => n.outputs.includes(v));
 
 /** Whether rules place all of a region without moving anything, and where its results lie then. */
-const regionOf = (g: Graph, ins: readonly Placement[], mesh: Mesh): readonly Placement[] | undefined => {
+export const regionOf = (g: Graph, ins: readonly Placement[], mesh: Mesh): readonly Placement[] | undefined => {
   const at = new Map<Value, Placement>(g.params.map((p, i) => [p, ins[i] as Placement]));
   for (const n of g.nodes) {
     const types = n.inputs.map((v) => v.type);

@@ -63,6 +63,7 @@ const telling: readonly (readonly [seed: number, law: string, mutant: string])[]
   [598, 'text', 'regions of remat are not printed'],
   [805, 'passes', 'the largest of nothing is 0'],
   [442, 'steps', 'a shard makes elements of none'],
+  [620190, 'sharded', 'a region in a region is not localised'],
 ];
 test.each(telling)('seed %i, law %s, which notices: %s', { timeout: 60_000 }, async (seed, name) => {
   expect(told(await fuzz({ programs: 1, seed, variants, target, laws: [law(name)] }))).toEqual([]);

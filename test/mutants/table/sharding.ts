@@ -133,4 +133,11 @@ export const sharding: readonly Row[] = [
     to: '',
     test: passes,
   },
+  {
+    name: 'a region in a region is not localised',
+    fault: 'dropped check',
+    file: localise,
+    from: "n.op.prim === 'call' ? localCall(n.op, want, mesh) : localOp(",
+    to: 'localOp(',
+  },
 ];
