@@ -139,5 +139,6 @@ export const sharding: readonly Row[] = [
     file: localise,
     from: "n.op.prim === 'call' ? localCall(n.op, want, mesh) : localOp(",
     to: 'localOp(',
+    test: 'test/testing/laws.test.ts',
   },
 ];
