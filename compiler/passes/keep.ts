@@ -67,13 +67,19 @@ const chosen = (g: Graph, policy: (scope: string) => FloatType, least: number): 
   const { makers, readers } = linksOf(g);
   const made = contracted(g);
   const [own, results, known] = [measured(g), new Set(g.results), forward(g)];
+  const looked = new Map<Value, boolean>();
   /** Whether scopes of bf16 alone read the value in the backward phase, or what is computed again from it. */
-  const low = (v: Value): boolean =>
-    readers(v).every(
+  const low = (v: Value): boolean => {
+    const old = looked.get(v);
+    if (old !== undefined) return old;
+    const made = readers(v).every(
       (r) =>
         r.meta.phase === 'fwd' ||
         (r.meta.phase === 'bwd' && policy(r.meta.scope) === 'bf16' && (!passes(r) || r.outputs.every((o) => !known.has(o) || low(o)))),
     );
+    looked.set(v, made);
+    return made;
+  };
   const found = new Set<Value>();
   for (const [v, n] of makers) {
     if (n.meta.phase !== 'fwd' || v.type.dtype !== 'f32' || !made.has(v) || own.has(v) || results.has(v) || 4 * countOf(v.type) < least)
