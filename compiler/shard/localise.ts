@@ -10,8 +10,7 @@ import { countOf } from '../graph/tensor64.ts';
 import type { Graph, Node, Op, OpOf, Placement, Value } from '../graph/types.ts';
 import { isStretched, moved, type Rank } from './move.ts';
 import { isSplit, localType, type Mesh, pieceOf, samePlacement } from './placement.ts';
-import { type Placed, regionOf } from './propagate.ts';
-import { choose } from './rules.ts';
+import { chosenInside, type Placed } from './propagate.ts';
 
 export const rankName = 'rank';
 
@@ -92,19 +91,7 @@ const localRegion = (g: Graph, ins: readonly Placement[], mesh: Mesh): Graph => 
   g.params.forEach((p, i) => env.set(p, [b.param(localType(p.type, ins[i] as Placement, mesh), p.name), ins[i] as Placement]));
   for (const n of g.nodes) {
     const from = n.inputs.map((v) => env.get(v)?.[1] as Placement);
-    const types = n.inputs.map((v) => v.type);
-    const out = n.outputs.map((o) => o.type);
-    const { ins: want, outs } = choose(n.op, {
-      types,
-      out,
-      from,
-      mesh,
-      wanted: undefined,
-      wantedIn: [],
-      known: [],
-      stored: () => false,
-      region: (inner) => ('body' in n.op ? regionOf(n.op.body, inner, mesh) : undefined),
-    });
+    const { ins: want, outs } = chosenInside(n, from, mesh);
     b.at(n.meta, () => {
       const operands = n.inputs.map((v, i) => {
         const own = env.get(v)?.[0] as Value;

@@ -110,26 +110,29 @@ const route = (t: TensorType, from: Placement, to: Placement): readonly Placemen
 
 const makerOf = (g: Graph, v: Value): Node | undefined => g.nodes.find((n) => n.outputs.includes(v));
 
+/** Where operands and results of a node of a region lie: nothing outside of it is known, and nothing wanted. */
+export const chosenInside = (n: Node, from: readonly Placement[], mesh: Mesh): ReturnType<typeof choose> =>
+  choose(n.op, {
+    types: n.inputs.map((v) => v.type),
+    out: n.outputs.map((o) => o.type),
+    from,
+    mesh,
+    wanted: undefined,
+    wantedIn: [],
+    known: [],
+    stored: () => false,
+    region: (inner) => ('body' in n.op ? regionOf(n.op.body, inner, mesh) : undefined),
+  });
+
 /** Whether rules place all of a region without moving anything, and where its results lie then. */
-export const regionOf = (g: Graph, ins: readonly Placement[], mesh: Mesh): readonly Placement[] | undefined => {
+const regionOf = (g: Graph, ins: readonly Placement[], mesh: Mesh): readonly Placement[] | undefined => {
   const at = new Map<Value, Placement>(g.params.map((p, i) => [p, ins[i] as Placement]));
   for (const n of g.nodes) {
-    const types = n.inputs.map((v) => v.type);
     const from = n.inputs.map((v) => at.get(v) as Placement);
-    const { ins: want, outs } = choose(n.op, {
-      types,
-      out: n.outputs.map((o) => o.type),
-      from,
-      mesh,
-      wanted: undefined,
-      wantedIn: [],
-      known: [],
-      stored: () => false,
-      region: (inner) => ('body' in n.op ? regionOf(n.op.body, inner, mesh) : undefined),
-    });
+    const { ins: want, outs } = chosenInside(n, from, mesh);
     // a value that is whole may be made where it is needed (localise.ts), if it is a constant stretched
     const stays = want.every(
-      (p, i) => samePlacement(types[i] as TensorType, p, from[i] as Placement) || isStretched(makerOf(g, n.inputs[i] as Value)),
+      (p, i) => samePlacement((n.inputs[i] as Value).type, p, from[i] as Placement) || isStretched(makerOf(g, n.inputs[i] as Value)),
     );
     if (!stays) return undefined;
     n.outputs.forEach((o, i) => at.set(o, outs[i] as Placement));
