@@ -9,8 +9,9 @@
  * Numbers that are equal in all kernels stay where they are. Of the 84 kernels of AdamW in a step of ViT-S 4 are left.
  */
 import * as e from '../kernel/expr.ts';
+import { exprs, mapOwn } from '../kernel/exprs.ts';
 import { own } from '../kernel/key.ts';
-import type { Expr, Kernel, KPhase, KType, Stmt } from '../kernel/types.ts';
+import type { Expr, Kernel, KType, Stmt } from '../kernel/types.ts';
 
 /** A kernel that stands for several, and what each of those would put in its tables. */
 export interface Shared {
@@ -28,57 +29,12 @@ export const tables = ['f32', 'i32'] as const;
 const prefix = { f32: 'p', i32: 'q' } as const;
 
 /** The kernel with its expressions replaced by `f`, in the order in which `shapeOf` meets them. */
-const mapExprs = (body: readonly Stmt[], f: (x: Expr) => Expr): readonly Stmt[] => {
-  const phase = (p: KPhase): KPhase => ({ ...p, index: f(p.index) });
-  return body.map((s): Stmt => {
-    switch (s.s) {
-      case 'let':
-      case 'var':
-      case 'set':
-      case 'exchange':
-        return { ...s, value: f(s.value) };
-      case 'store': {
-        const [index, value] = [f(s.index), f(s.value)];
-        return s.mask ? { ...s, index, value, mask: f(s.mask) } : { ...s, index, value };
-      }
-      case 'for': {
-        const [from, to] = [f(s.from), f(s.to)];
-        return { ...s, from, to, body: mapExprs(s.body, f) };
-      }
-      case 'if': {
-        const cond = f(s.cond);
-        return { ...s, cond, body: mapExprs(s.body, f), otherwise: mapExprs(s.otherwise, f) };
-      }
-      case 'prefetch':
-      case 'fragment':
-        return { ...s, index: f(s.index) };
-      case 'mma':
-        return { ...s, x: f(s.x), y: f(s.y) };
-      case 'copy': {
-        const [at, index] = [f(s.at), f(s.index)];
-        return s.count ? { ...s, at, index, count: f(s.count) } : { ...s, at, index };
-      }
-      case 'arrive':
-      case 'expect':
-        return { ...s, at: phase(s.at) };
-      case 'await':
-        return { ...s, at: phase(s.at), parity: f(s.parity) };
-      case 'fetch':
-        return { ...s, at: f(s.at), index: s.index.map(f), on: phase(s.on) };
-      case 'wgmma':
-        return { ...s, x: 'k' in s.x ? f(s.x) : { ...s.x, index: f(s.x.index) }, y: { ...s.y, index: f(s.y.index) } };
-      case 'alloc':
-      case 'barrier':
-      case 'commit':
-      case 'wait':
-      case 'tensorMap':
-      case 'mbarrier':
-      case 'fence':
-      case 'registers':
-        return s;
-    }
+const mapExprs = (body: readonly Stmt[], f: (x: Expr) => Expr): readonly Stmt[] =>
+  body.map((s): Stmt => {
+    const own = mapOwn(s, f);
+    if (own.s === 'for') return { ...own, body: mapExprs(own.body, f) };
+    return own.s === 'if' ? { ...own, body: mapExprs(own.body, f), otherwise: mapExprs(own.otherwise, f) } : own;
   });
-};
 
 /** Most nodes of a kernel, as a tree: more are not worth the walk. */
 const most = 4000;
@@ -99,17 +55,13 @@ const shapeOf = (k: Kernel): { readonly text: string; readonly numbers: readonly
     e.operands(x).forEach(visit);
     parts.push(')');
   };
-  const seen = (x: Expr): Expr => {
-    visit(x);
-    return x;
-  };
   const head = k.buffers.map((b) => `${b.name}: ${b.dtype} ${b.access}`).join();
   const statement = (s: Stmt): void => {
     parts.push(
       `${s.s} ${'name' in s ? s.name : ''}${s.s === 'store' ? s.to : s.s === 'prefetch' ? s.from : ''}${s.s === 'for' ? `${s.step}${s.kind}` : ''}${s.s === 'alloc' ? `${s.space} ${s.dtype} ${s.size}` : ''};`,
     );
+    exprs(s).forEach(visit);
     if (s.s === 'for' || s.s === 'if') {
-      mapExprs([{ ...s, body: [], ...(s.s === 'if' ? { otherwise: [] } : {}) }], seen);
       parts.push('{');
       s.body.forEach(statement);
       if (s.s === 'if') {
@@ -117,7 +69,7 @@ const shapeOf = (k: Kernel): { readonly text: string; readonly numbers: readonly
         s.otherwise.forEach(statement);
       }
       parts.push('}');
-    } else mapExprs([s], seen);
+    }
   };
   k.body.forEach(statement);
   if (nodes > most || k.grid[1] * k.grid[2] !== 1 || k.threads !== 1) return undefined;
