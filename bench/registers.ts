@@ -5,16 +5,13 @@
  *   npx tsx bench/registers.ts                                                ViT-S/14's forward pass on sm_80 and sm_90a
  *   npx tsx bench/registers.ts --bench step --dtype bf16 --arch sm_90a --budget 256
  */
-import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { gpus, kernelSymbol, partsOf, printCuda, type Usage, usageOf } from '../backends/cuda/index.ts';
 import { casesOf } from '../cli/bench/options.ts';
 import type { Bench } from '../cli/bench/types.ts';
 import type { FloatType } from '../compiler/graph/types.ts';
 import type { Executable, Plan } from '../index.ts';
+import { findNvcc } from './nvcc.ts';
 
 const { values } = parseArgs({
   options: {
@@ -53,13 +50,12 @@ const planFor = async (architecture: keyof typeof gpus): Promise<Plan> => {
   return found as Plan;
 };
 
-const nvcc = (file: string, architecture: string): Promise<string> =>
-  new Promise((resolve, reject) => {
-    const options = ['-std=c++17', '--fmad=false', '-arch', architecture, '-cubin', '-w', '-Xptxas', '-v', '-o', `${file}.cubin`, file];
-    execFile(values.nvcc, options, { maxBuffer: 1 << 26 }, (e, _, stderr) =>
-      e ? reject(new Error(stderr || e.message)) : resolve(stderr),
-    );
-  });
+const found = await findNvcc(values.nvcc);
+if (!found) {
+  console.error(`${values.nvcc} does not run: give the compiler of CUDA as --nvcc PATH`);
+  process.exit(2);
+}
+const nvcc = found;
 
 interface Row extends Usage {
   readonly name: string;
@@ -69,47 +65,37 @@ interface Row extends Usage {
 
 /** Kernels of a file at a time: starting nvcc takes longer than compiling one. */
 const some = 12;
-const usage = async (plan: Plan, architecture: string, folder: string): Promise<readonly Row[]> => {
+const usage = async (plan: Plan, architecture: string): Promise<readonly Row[]> => {
   const parts = partsOf(plan);
   const printed = plan.kernels.map((k, i) => ({ k, name: `k${i}`, ...printCuda(k, parts[i]) }));
   const files = Array.from({ length: Math.ceil(printed.length / some) }, (_, n) => printed.slice(n * some, (n + 1) * some));
   const made: Row[] = [];
-  const compile = async (n: number): Promise<void> => {
-    for (let file = files[n]; file; file = undefined) {
-      const path = join(folder, `${architecture}-${n}.cu`);
-      const text = [...new Set(file.flatMap((p) => p.prelude)), ...file.map((p) => p.text.replaceAll(kernelSymbol, p.name))].join('\n');
-      writeFileSync(path, text);
-      const log = await nvcc(path, architecture);
-      for (const { k, name, sharedBytes } of file)
-        made.push({ name: k.name, threads: k.threads, sharedBytes, ...(usageOf(log, name) as Usage) });
-    }
+  const compile = async (file: (typeof files)[number]): Promise<void> => {
+    const text = [...new Set(file.flatMap((p) => p.prelude)), ...file.map((p) => p.text.replaceAll(kernelSymbol, p.name))].join('\n');
+    const { log } = await nvcc.compile(text, architecture);
+    for (const { k, name, sharedBytes } of file)
+      made.push({ name: k.name, threads: k.threads, sharedBytes, ...(usageOf(log, name) as Usage) });
   };
-  let next = 0;
   const worker = async (): Promise<void> => {
-    while (next < files.length) await compile(next++);
+    for (let file = files.shift(); file; file = files.shift()) await compile(file);
   };
   await Promise.all([worker(), worker()]);
   return made;
 };
 
-const folder = mkdtempSync(join(tmpdir(), 'fovea-registers-'));
 let over = 0;
-try {
-  for (const architecture of values.arch.split(',') as (keyof typeof gpus)[]) {
-    const plan = await planFor(architecture);
-    const started = performance.now();
-    const all = await usage(plan, architecture, folder);
-    const spilled = all.filter((u) => u.spilled > Number(values.budget));
-    over += spilled.length;
-    console.log(
-      `\n${architecture}, ${values.bench} ${values.model} ${values.dtype}: ${all.length} kernels, ${all.filter((u) => u.spilled > 0).length} spill, ${all.filter((u) => u.stack > 0).length} have a stack (${((performance.now() - started) / 1e3).toFixed(0)} s)\n`,
-    );
-    console.log('| kernel | threads | registers | stack | spilled | shared |\n|---|---|---|---|---|---|');
-    for (const u of [...all].sort((a, b) => b.spilled - a.spilled || b.stack - a.stack || b.registers - a.registers).slice(0, 24))
-      console.log(`| ${u.name} | ${u.threads} | ${u.registers} | ${u.stack} | ${u.spilled} | ${u.sharedBytes} |`);
-  }
-} finally {
-  rmSync(folder, { recursive: true, force: true });
+for (const architecture of values.arch.split(',') as (keyof typeof gpus)[]) {
+  const plan = await planFor(architecture);
+  const started = performance.now();
+  const all = await usage(plan, architecture);
+  const spilled = all.filter((u) => u.spilled > Number(values.budget));
+  over += spilled.length;
+  console.log(
+    `\n${architecture}, ${values.bench} ${values.model} ${values.dtype}: ${all.length} kernels, ${all.filter((u) => u.spilled > 0).length} spill, ${all.filter((u) => u.stack > 0).length} have a stack (${((performance.now() - started) / 1e3).toFixed(0)} s)\n`,
+  );
+  console.log('| kernel | threads | registers | stack | spilled | shared |\n|---|---|---|---|---|---|');
+  for (const u of [...all].sort((a, b) => b.spilled - a.spilled || b.stack - a.stack || b.registers - a.registers).slice(0, 24))
+    console.log(`| ${u.name} | ${u.threads} | ${u.registers} | ${u.stack} | ${u.spilled} | ${u.sharedBytes} |`);
 }
 if (over > 0) {
   console.log(`\n${over} kernels spill more than ${values.budget} bytes`);

@@ -2,16 +2,15 @@
  * What NVIDIA's compiler makes of the kernels that have PTX in them, and of those that have none, for both architectures: they compile, nothing spills, no array
  * becomes memory, and registers stay within a budget. By NVRTC where it is found, else by nvcc; neither needs a GPU. All kernels of a program: bench/registers.ts.
  */
-import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import { compileAll, compilerOf, logOf } from '../../backends/cuda/cubins.ts';
 import { gpus, printCuda, type Usage, usageOf } from '../../backends/cuda/index.ts';
 import { loadNvrtc } from '../../backends/cuda/libraries.ts';
 import { bindNvrtc, type Nvrtc } from '../../backends/cuda/nvrtc.ts';
+import { findNvcc } from '../../bench/nvcc.ts';
 import { compileGraph } from '../../compiler/compile.ts';
 import { parse } from '../../compiler/graph/parse.ts';
 import type { Graph } from '../../compiler/graph/types.ts';
@@ -20,43 +19,11 @@ import { lowerGemmWgmma } from '../../compiler/tile/gemm-wgmma.ts';
 import { attention } from '../tile/attention.ts';
 import { kernelOf, type Problem, spec } from '../tile/gemm.ts';
 
-const run = promisify(execFile);
-/** nvcc, called as NVRTC is. */
-const byNvcc: Nvrtc = {
-  version: 'nvcc',
-  knows: () => true,
-  compile: async (text, architecture) => {
-    const folder = mkdtempSync(join(tmpdir(), 'fovea-nvcc-'));
-    try {
-      const [from, to] = [join(folder, 'k.cu'), join(folder, 'k.cubin')];
-      writeFileSync(from, text);
-      const { stderr } = await run('nvcc', [
-        '-std=c++17',
-        '--fmad=false',
-        '-arch',
-        architecture,
-        '-cubin',
-        '-Xptxas',
-        '-v',
-        '-w',
-        '-o',
-        to,
-        from,
-      ]);
-      return { cubin: readFileSync(to), log: stderr };
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
-    }
-  },
-};
 const compiler: Nvrtc | undefined = await (async () => {
   try {
     return bindNvrtc(loadNvrtc());
   } catch {
-    return run('nvcc', ['--version']).then(
-      () => byNvcc,
-      () => undefined,
-    );
+    return findNvcc();
   }
 })();
 if (!compiler)
