@@ -11,10 +11,11 @@ import { gpus, printCuda, type Usage, usageOf } from '../../backends/cuda/index.
 import { loadNvrtc } from '../../backends/cuda/libraries.ts';
 import { bindNvrtc, type Nvrtc } from '../../backends/cuda/nvrtc.ts';
 import { findNvcc } from '../../bench/nvcc.ts';
-import { compileGraph } from '../../compiler/compile.ts';
+import { passesFor } from '../../compiler/compile.ts';
 import { parse } from '../../compiler/graph/parse.ts';
 import type { Graph } from '../../compiler/graph/types.ts';
 import type { Kernel } from '../../compiler/kernel/types.ts';
+import { buildPlan } from '../../compiler/plan/build.ts';
 import { lowerGemmWgmma } from '../../compiler/tile/gemm-wgmma.ts';
 import { attention } from '../tile/attention.ts';
 import { kernelOf, type Problem, spec } from '../tile/gemm.ts';
@@ -32,24 +33,9 @@ if (!compiler)
   );
 
 /** The kernels of a graph for an architecture. */
-const kernelsOf = async (graph: Graph, architecture: keyof typeof gpus, precision: 'f32' | 'bf16'): Promise<readonly Kernel[]> => {
-  let found: readonly Kernel[] = [];
-  const nothing = (): never => {
-    throw new Error('only compiled');
-  };
-  await compileGraph(graph, {
-    precision,
-    backend: {
-      kind: 'plan',
-      name: 'cuda',
-      target: gpus[architecture],
-      prepare: async (plan) => {
-        found = plan.kernels;
-        return { inputs: [], outputs: [], aliases: [], write: nothing, run: nothing, read: nothing, dispose: () => {} };
-      },
-    },
-  });
-  return found;
+const kernelsOf = (graph: Graph, architecture: keyof typeof gpus, precision: 'f32' | 'bf16'): readonly Kernel[] => {
+  const final = passesFor(precision).reduce((g, [, pass]) => pass(g), graph);
+  return buildPlan(final, gpus[architecture], { donated: final.results.map(() => -1), maxBytes: Number.POSITIVE_INFINITY }).kernels;
 };
 const layer = parse(`graph (%0 x: f32[2056 384], %1 w: f32[1536 384], %2 b: f32[1536]) {
   %3: f32[2056 1536] = dot(%0, %1) batch=[][] contract=[1][1] dtype=f32
@@ -105,9 +91,9 @@ const wide = (bm: number, bn: number, x: Problem['a'], w: Problem['b']): Kernel 
     'contractions, attention and its gradients of bf16, maps and reductions, on %s',
     async (architecture) => {
       const some = [
-        ...(await kernelsOf(layer, architecture, 'bf16')),
-        ...(await kernelsOf(attention(512, 512, 64), architecture, 'bf16')).filter((k) => /stream/.test(k.name)),
-        ...(await kernelsOf(pointwise, architecture, 'f32')),
+        ...kernelsOf(layer, architecture, 'bf16'),
+        ...kernelsOf(attention(512, 512, 64), architecture, 'bf16').filter((k) => /stream/.test(k.name)),
+        ...kernelsOf(pointwise, architecture, 'f32'),
       ];
       expect(some.some((k) => /stream_grad/.test(k.name)) && some.some((k) => /reduce/.test(k.name))).toBe(true);
       within(await compiled(some, architecture));
